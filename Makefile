@@ -1,0 +1,71 @@
+# Every target makes the virtual environment that it needs; Python >= 3.11 and make are all it asks for.
+PYTHON ?= python3
+ARGS ?=
+UPGRADE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format check wheel lock clean
+
+help: ## Show what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: $(RUNTIME) ## Sync a sample GitLab to a sample Port, both on this machine
+	$(BIN)/gitlab-port-export demo $(ARGS)
+
+test: $(DEV) ## Run the tests (make test ARGS="-k name")
+	$(BIN)/pytest -n 2 $(ARGS)
+
+lint: $(DEV) ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code and apply safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test ## Everything that must pass before a change is offered
+
+wheel: $(RUNTIME) ## Build the wheel into dist/
+	rm -rf dist
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# Made anew whenever what is declared or pinned changes, so that nothing dropped stays behind.
+$(RUNTIME): pyproject.toml requirements/constraints.txt requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, for example: make PYTHON=python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/constraints.txt -r requirements/build.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements/dev.txt
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Local mirrors are left out: their files would put other hashes into the lists, or too few.
+COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	build/lock/bin/pip-compile --quiet --no-config --generate-hashes --allow-unsafe --strip-extras \
+	--no-header --annotation-style line --no-emit-options $(UPGRADE)
+DECLARED = build/lock/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
+	print(*$(1), sep='\n')"
+
+lock: ## Pin what pyproject.toml declares (make lock UPGRADE=--upgrade for the newest)
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/pip install --quiet pip-tools
+	$(call DECLARED,p['project']['dependencies']) | $(COMPILE) -o requirements/constraints.txt -
+	$(call DECLARED,p['build-system']['requires']) \
+		| $(COMPILE) -c requirements/constraints.txt -o requirements/build.txt -
+	$(call DECLARED,p['dependency-groups']['dev']) \
+		| $(COMPILE) -c requirements/constraints.txt -c requirements/build.txt -o requirements/dev.txt -
+	sed -i.bak 's/-r -/pyproject.toml/' requirements/*.txt && rm requirements/*.bak
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,144 @@
+"""The commands: each parses its options, makes one call and ends with the exit code; heavy imports wait until then."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gitlab_port_export import __version__
+
+if TYPE_CHECKING:
+    from gitlab_port_export.errors import ExportError
+    from gitlab_port_export.model import Report
+
+BUG = 70
+
+app = typer.Typer(
+    help="Bring a Port software catalog in step with GitLab. Without a command: sync.",
+    add_completion=False,
+    rich_markup_mode=None,  # rich help writes escape sequences in CI, whatever NO_COLOR says
+    pretty_exceptions_enable=False,
+)
+
+
+class Output(StrEnum):
+    """What is written to standard output; everything else goes to standard error."""
+
+    table = "table"
+    json = "json"
+
+
+class FailOn(StrEnum):
+    """Which findings make the run fail."""
+
+    problems = "problems"
+    limit = "limit"
+    never = "never"
+
+
+MappingOption = Annotated[Path | None, typer.Option("--mapping", help="Mapping file instead of the one in Port.")]
+OutputOption = Annotated[Output, typer.Option("--output", help="Form of the result on standard output.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Connections to GitLab, and to Port. [10]")]
+DeadlineOption = Annotated[str | None, typer.Option("--deadline", help="Stop in time, e.g. 25m; deletes nothing then.")]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-deletes", metavar="BLUEPRINT[=N]", help="Release held deletions of a blueprint this once."),
+]
+FailOption = Annotated[FailOn | None, typer.Option("--fail-on", help="What makes the run fail. [problems]")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def default(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  # read by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Run `sync` when no command is given, so that the image needs no arguments."""
+    if context.invoked_subcommand is None:
+        _leave(_carry_out("sync", Output.table))
+
+
+@app.command()
+def sync(
+    mapping: MappingOption = None,
+    output: OutputOption = Output.table,
+    workers: WorkersOption = None,
+    deadline: DeadlineOption = None,
+    allow_deletes: AllowOption = None,
+    fail_on: FailOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Read GitLab, compare with Port, write and delete what changed."""
+    _leave(
+        _carry_out(
+            "sync", output, debug=debug, mapping_file=mapping, workers=workers, deadline=deadline,
+            allow_deletes=allow_deletes, fail_on=fail_on,
+        )  # fmt: skip
+    )
+
+
+@app.command()
+def plan(
+    mapping: MappingOption = None,
+    output: OutputOption = Output.table,
+    workers: WorkersOption = None,
+    deadline: DeadlineOption = None,
+    allow_deletes: AllowOption = None,
+    fail_on: FailOption = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show what a sync would read, write and delete; write nothing."""
+    _leave(
+        _carry_out(
+            "plan", output, debug=debug, detailed=detailed_exitcode, mapping_file=mapping, workers=workers,
+            deadline=deadline, allow_deletes=allow_deletes, fail_on=fail_on,
+        )  # fmt: skip
+    )
+
+
+@app.command()
+def demo() -> None:
+    """Show a sync at work on this machine: no account, no network, a few seconds."""
+    from gitlab_port_export.demo.command import run_demo  # noqa: PLC0415  # not needed by any other command
+
+    _leave(run_demo())
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _carry_out(command: Any, output: Output, *, debug: bool = False, detailed: bool = False, **options: Any) -> int:
+    """Return the exit code of a run; the only place that catches what ends one."""
+    from gitlab_port_export.errors import ExportError  # noqa: PLC0415  # heavy imports wait until a run
+    from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
+
+    shell = Shell(sys.stdout, sys.stderr, os.environ, as_json=output is Output.json, debug=debug)
+    try:
+        return shell.run(command, detailed=detailed, **options)
+    except ExportError as error:
+        return shell.fail(command, error)
+    except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request
+        return shell.bug(command, error)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: threads that still wait for a server must not keep the process alive."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

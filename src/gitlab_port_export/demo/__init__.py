@@ -1,0 +1,1 @@
+"""Stand-ins for GitLab and Port over real HTTP, a sample world, and the demo command."""

@@ -1,0 +1,74 @@
+"""The demo command: two stand-ins on loopback, the real sync twice, and what the catalog then holds."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from datetime import datetime, timezone
+from pathlib import Path
+
+from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world, sample_world
+
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "SYSTEMROOT")
+
+
+def run_demo() -> int:
+    """Run the demo and return the exit code of the first sync that did not end with 0."""
+    world, store = sample_world(datetime.now(timezone.utc)), PortStore.default()
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        settings = _settings(gitlab.url, port.url)
+        _say(f"A small company's GitLab ({gitlab.url}) and an empty Port ({port.url}) run on this machine.")
+        _say("Two tokens overlap. This is what you would set in CI:\n")
+        for name, value in settings.items():
+            _say(f"  {name}={value}")
+        _say("\n$ gitlab-port-export sync\n")
+        if code := _sync(settings):
+            return code
+        writes = store.writes
+        change_world(world)
+        _say("\nMeanwhile in GitLab: a new merge request, a renamed project, a deleted project.\n")
+        _say("$ gitlab-port-export sync\n")
+        if code := _sync(settings):
+            return code
+        _say(f"\nOnly the difference was written: {store.writes - writes} entities, after {writes} the first time.")
+        _say("\nThe catalog now holds:")
+        counts = Counter({name: len(found) for name, found in store.snapshot().items()})
+        for name, count in counts.most_common():
+            _say(f"  {name}: {count}")
+    _say("\nTo run it for real, set OCEAN__PORT__CLIENT_ID, OCEAN__PORT__CLIENT_SECRET and")
+    _say("OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN (and ..._GITLAB_HOST for your own GitLab), then:")
+    _say("  gitlab-port-export plan    # shows what would change, writes nothing")
+    _say("  gitlab-port-export sync")
+    return 0
+
+
+def _settings(gitlab_url: str, port_url: str) -> dict[str, str]:
+    return {
+        "OCEAN__PORT__BASE_URL": port_url,
+        "OCEAN__PORT__CLIENT_ID": "demo-client",
+        "OCEAN__PORT__CLIENT_SECRET": "demo-secret",
+        "OCEAN__INTEGRATION__TYPE": "gitlab-v2",
+        "OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": gitlab_url,
+        "OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING": json.dumps({token: ["**"] for token in SAMPLE_TOKENS}),
+        "OCEAN__EVENT_LISTENER": '{"type": "ONCE"}',
+    }
+
+
+def _sync(settings: dict[str, str]) -> int:
+    """Run the real command in a process of its own, in an empty folder, with nothing else set."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    if path := kept.get("PYTHONPATH"):
+        kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).resolve()) for part in path.split(os.pathsep))
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "gitlab_port_export", "sync"]
+        return subprocess.run(command, cwd=folder, env=kept | settings, check=False).returncode  # noqa: S603  # ourselves
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,304 @@
+"""The stand-in GitLab: real HTTP in front of a world, with faults on demand and a record of every request."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from urllib.parse import unquote, urlsplit
+
+from gitlab_port_export.demo import gitlab_faults as faults
+from gitlab_port_export.demo.gitlab_call import Call
+from gitlab_port_export.demo.gitlab_faults import Drop, Fault, Query, Recorded, Reply, Slow, Truncate
+from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, RefusedError, cut, parse_params
+from gitlab_port_export.demo.gitlab_routes import Raw, Result, Route, find_route
+from gitlab_port_export.demo.gitlab_store import Access, Token, World
+from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
+
+__all__ = ["Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_server"]
+
+API = "/api/v4"
+CACHED_PAGES = 2000  # about half a gigabyte of full pages
+PAGING = ("page", "per_page", "cursor", "id_after", "id_before")
+# What each family of routes asks of a token's scopes; all others want one of the last two.
+SCOPES: dict[str, tuple[str, ...]] = {
+    "user": ("read_user", "api", "read_api"),
+    "version": ("read_user", "api", "read_api"),
+    "token": (),
+    "files": ("read_repository", "api", "read_api"),
+}
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """A throttle for each token in fixed windows, as GitLab's: `limit` requests in `period` seconds."""
+
+    limit: int
+    period: int = 60
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A whole answer, ready to be sent; `rows` is how many it holds."""
+
+    status: int
+    body: bytes
+    headers: HeaderList
+    rows: int = 1
+    content_type: str = "application/json"
+    packed: bytes | None = None
+
+
+@dataclass
+class Cache:
+    """Lists and pages that were made from one version of the world."""
+
+    version: int = -1
+    access: dict[str, Access] = field(default_factory=dict)
+    lists: dict[tuple[str, str, str], Result] = field(default_factory=dict)
+    pages: dict[tuple[str, str], Answered] = field(default_factory=dict)
+
+
+@dataclass
+class GitLabServer:
+    """A running stand-in.
+
+    `requests` records what arrived, with paths below `/api/v4` and decoded; `faults` may be filled and
+    emptied at any time, the first that hits fires. `latency` gives the seconds to wait for an answer of so
+    many rows. `cached` keeps answers until the world's version changes: for benchmarks, where the server must
+    not be what is measured.
+    """
+
+    world: World
+    prefix: str = ""
+    external_url: str = ""
+    latency: Callable[[int], float] | None = None
+    rate_limit: RateLimit | None = None
+    cached: bool = False
+    url: str = ""
+    requests: list[Recorded] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _cache: Cache = field(default_factory=Cache)
+    _windows: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def count(self, path: str = "") -> int:
+        """How many requests arrived whose path holds this text."""
+        with self._lock:
+            return sum(path in request.path for request in self.requests)
+
+    def record(self, request: Recorded) -> int:
+        """Keep a request; its number."""
+        with self._lock:
+            self.requests.append(request)
+            return len(self.requests)
+
+    def take_fault(self, request: Recorded) -> Fault | None:
+        """The first fault that hits, counted down."""
+        with self._lock:
+            fault = next((fault for fault in self.faults if fault.hits(request)), None)
+            if fault and fault.times is not None:
+                fault.times -= 1
+            return fault
+
+    def throttle(self, secret: str) -> tuple[HeaderList, Reply | None]:
+        """The rate limit's headers for one more request, and the refusal when it is one too many."""
+        if not self.rate_limit:
+            return [], None
+        limit, period = self.rate_limit.limit, self.rate_limit.period
+        now = int(time.time())
+        with self._lock:
+            window, seen = self._windows.get(secret, (0, 0))
+            seen = seen + 1 if window == now // period else 1
+            self._windows[secret] = (now // period, seen)
+        reset = (now // period + 1) * period
+        if seen > limit:
+            return [], faults.throttled(reset - now, limit)
+        headers = [
+            ("RateLimit-Limit", str(limit * 60 // period)),
+            ("RateLimit-Name", "throttle_authenticated_api"),
+            ("RateLimit-Observed", str(seen)),
+            ("RateLimit-Remaining", str(limit - seen)),
+            ("RateLimit-Reset", str(reset)),
+        ]
+        return headers, None
+
+    def respond(self, secret: str, path: str, query: Query, raw_query: str) -> Answered:
+        """The right answer to a GET; `path` begins below `/api/v4` and is still percent-encoded."""
+        try:
+            token = _authenticated(self.world, secret)
+            route, ids = find_route(path)
+            _authorize(token, route)
+            cache = self._fresh_cache()
+            page = (secret, f"{path}?{raw_query}")
+            answered = cache.pages.get(page)
+            if answered is None:
+                if secret not in cache.access:
+                    cache.access[secret] = self.world.access(token)
+                url = f"{self.external_url}{API}{path}"
+                call = Call(self.world, token, cache.access[secret], ids, parse_params(query), url, raw_query)
+                if len(cache.pages) >= CACHED_PAGES:
+                    cache.pages.clear()
+                cache.pages[page] = answered = _page(call, route, path, cache)
+            return answered
+        except RefusedError as refused:
+            return _refusal(refused)
+
+    def _fresh_cache(self) -> Cache:
+        if not self.cached:
+            return Cache()
+        with self._lock:
+            if self._cache.version != self.world.version:
+                self._cache = Cache(self.world.version)
+            return self._cache
+
+
+def _page(call: Call, route: Route, path: str, cache: Cache) -> Answered:
+    filters = sorted((name, str(value)) for name, value in call.params.items() if name not in PAGING)
+    key = (call.token.secret, path, str(filters))
+    if key not in cache.lists:
+        cache.lists[key] = route.answer(call)
+    # Link headers repeat the path's id as a parameter, as GitLab's do.
+    linked: Params = {"id": call.ids["id"], **call.params} if "id" in call.ids else call.params
+    return _rendered(cache.lists[key], linked, call.url)
+
+
+def _rendered(result: Result, params: Params, url: str) -> Answered:
+    if isinstance(result, Raw):
+        return Answered(200, result.body, result.headers, content_type="text/plain")
+    if not isinstance(result, Listing):
+        return _packed(Answered(200, _encoded(result), []))
+    rows, headers = cut(result, params, url)
+    return _packed(Answered(200, _encoded(rows), headers, rows=len(rows)))
+
+
+def _encoded(payload: object) -> bytes:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _packed(answered: Answered) -> Answered:
+    if len(answered.body) <= GZIP_FROM:
+        return answered
+    return replace(answered, packed=gzip.compress(answered.body, compresslevel=1))
+
+
+def _refusal(refused: RefusedError) -> Answered:
+    if isinstance(refused.payload, str):
+        return Answered(
+            refused.status, refused.payload.encode(), [*refused.headers], content_type="text/plain"
+        )
+    return Answered(refused.status, _encoded(refused.payload), [*refused.headers])
+
+
+def _refused(reply: Reply) -> RefusedError:
+    return RefusedError(reply.status, json.loads(reply.body), reply.headers)
+
+
+def _authenticated(world: World, secret: str) -> Token:
+    token = world.tokens.get(secret)
+    if token is None:
+        raise _refused(faults.unauthorized())
+    if token.revoked:
+        raise _refused(faults.revoked())
+    if token.expired:
+        raise _refused(faults.expired())
+    return token
+
+
+def _authorize(token: Token, route: Route) -> None:
+    wanted = SCOPES.get(route.family, ("api", "read_api"))
+    if (wanted and not set(wanted) & set(token.scopes)) or route.family in token.denied:
+        raise _refused(faults.insufficient_scope(" ".join(wanted)))
+
+
+def _secret(headers: Message[str, str], query: Query) -> str:
+    bearer = headers.get("Authorization", "")
+    if bearer.startswith("Bearer "):
+        return bearer.removeprefix("Bearer ")
+    return headers.get("PRIVATE-TOKEN") or dict(query).get("private_token", "")
+
+
+class _Handler(JsonHandler):
+    def answer(self, method: str) -> None:
+        started = time.monotonic()
+        state: GitLabServer = self.server.state
+        path = self.url_path.removeprefix(state.prefix + API)
+        secret = _secret(self.headers, self.url_query)
+        agent = self.headers.get("User-Agent", "")
+        request = Recorded(method, unquote(path), self.url_query, secret, agent)
+        fault = state.take_fault(request)
+        match fault and fault.answer:
+            case Reply() as reply:
+                self._send(request, _as_answered(reply), started)
+            case Drop():
+                state.record(request)
+                self.drop()
+            case Truncate():
+                self._send(request, self._right(request, path), started, cut_short=True)
+            case other:
+                if isinstance(other, Slow):
+                    self.server.pause(other.seconds)
+                self._send(request, self._right(request, path), started)
+
+    def _right(self, request: Recorded, path: str) -> Answered:
+        """What a healthy server answers."""
+        state: GitLabServer = self.server.state
+        if not self.url_path.startswith(f"{state.prefix}{API}/"):
+            return _refusal(RefusedError(404, {"error": "404 Not Found"}))
+        if request.method not in ("GET", "HEAD"):
+            return _refusal(RefusedError(405, {"error": "405 Not Allowed"}))
+        headers, too_many = state.throttle(request.token)
+        if too_many:
+            return _as_answered(too_many)
+        answered = state.respond(request.token, path, request.query, urlsplit(self.path).query)
+        return replace(answered, headers=[*answered.headers, *headers])
+
+    def _send(self, request: Recorded, answered: Answered, started: float, cut_short: bool = False) -> None:
+        state: GitLabServer = self.server.state
+        if state.latency:
+            self.server.pause(state.latency(answered.rows))
+        number = state.record(replace(request, status=answered.status))
+        body, headers = answered.body, [*answered.headers]
+        if answered.packed and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body = answered.packed
+            headers.append(("Content-Encoding", "gzip"))
+        headers.append(("X-Request-Id", f"{number:032x}"))
+        headers.append(("X-Runtime", f"{time.monotonic() - started:.6f}"))
+        if cut_short:
+            headers.append(("Content-Length", str(len(body))))
+            body = body[: len(body) // 2]
+            self.drop()
+        self.send_body(answered.status, body, headers, answered.content_type)
+
+
+def _as_answered(reply: Reply) -> Answered:
+    return Answered(reply.status, reply.body, [*reply.headers], content_type=reply.content_type)
+
+
+@contextmanager
+def gitlab_server(
+    world: World,
+    *,
+    prefix: str = "",
+    external_url: str = "",
+    latency: Callable[[int], float] | None = None,
+    rate_limit: RateLimit | None = None,
+    cached: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[GitLabServer]:
+    """Serve a world over HTTP on the loopback interface.
+
+    `prefix` is a path such as "/gitlab" that the instance lives under; `external_url`, with that path, is
+    what Link headers are built from: by default the server's own address.
+    """
+    state = GitLabServer(world, prefix, external_url, latency, rate_limit, cached)
+    with serve(_Handler, state, tls) as server:
+        state.url = server.url + prefix
+        state.external_url = external_url or state.url
+        yield state

@@ -1,0 +1,172 @@
+"""How GitLab cuts lists into pages: offset and keyset pagination with their headers and refusals."""
+
+from __future__ import annotations
+
+import base64
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import quote_plus
+
+from gitlab_port_export.demo.gitlab_rows import Row
+
+Params = dict[str, str | list[str]]
+HeaderList = list[tuple[str, str]]
+MAX_PER_PAGE = 100
+COUNT_LIMIT = 10_000
+OFFSET_LIMIT = 50_000
+
+
+class RefusedError(Exception):
+    """An answer other than 200, as GitLab words it: JSON, or plain text when the payload is a string."""
+
+    def __init__(self, status: int, payload: Row | str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(status, payload)
+        self.status = status
+        self.payload = payload
+        self.headers = headers
+
+
+def _same(row: Row) -> Row:
+    return row
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A whole list in its order, and how it may be paged.
+
+    `keyset` is what keyset pages go by: "id" for id_after and id_before with rows ordered by id, or "cursor"
+    with rows ordered by descending id. `limited` names
+    the type in the refusal of offsets that are too deep. `present` makes the row to send.
+    """
+
+    rows: Sequence[Row]
+    keyset: str = ""
+    counted: bool = True
+    limited: str = ""
+    present: Callable[[Row], Row] = field(default=_same)
+
+
+def cut(listing: Listing, params: Params, url: str) -> tuple[list[Row], HeaderList]:
+    """The rows of the page that was asked for, and its headers; `url` is the list's own address."""
+    per_page = min(_positive(params, "per_page", 20), MAX_PER_PAGE)
+    if listing.keyset == "id":
+        listing = replace(listing, rows=_between(listing.rows, params))
+    if listing.keyset and params.get("pagination") == "keyset":
+        rows, headers = _keyset(listing, params, url, per_page)
+    else:
+        rows, headers = _offset(listing, params, url, per_page)
+    return [listing.present(row) for row in rows], headers
+
+
+def _positive(params: Params, name: str, default: int) -> int:
+    value = params.get(name, str(default))
+    if not isinstance(value, str) or not value.isascii() or not value.isdigit():
+        raise RefusedError(400, {"error": f"{name} is invalid"})
+    if int(value) == 0:
+        raise RefusedError(400, {"error": f"{name} does not have a valid value"})
+    return int(value)
+
+
+def _offset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
+    page = _positive(params, "page", 1)
+    if listing.limited and page * per_page > OFFSET_LIMIT:
+        text = (
+            f"Offset pagination has a maximum allowed offset of {OFFSET_LIMIT} for requests that return "
+            f"objects of type {listing.limited}. Remaining records can be retrieved using keyset pagination."
+        )
+        raise RefusedError(405, {"error": text})
+    total = len(listing.rows)
+    pages = max(1, -(-total // per_page))
+    counted = listing.counted and total <= COUNT_LIMIT
+    following = page + 1 if page * per_page < total else None
+    previous = page - 1 if page > 1 else None
+    named = [("prev", previous), ("next", following), ("first", 1), ("last", pages if counted else None)]
+    links = [
+        _link(url, params | {"page": str(number), "per_page": str(per_page)}, rel)
+        for rel, number in named
+        if number
+    ]
+    headers = [
+        ("X-Per-Page", str(per_page)),
+        ("X-Page", str(page)),
+        # Present and empty on the last page.
+        ("X-Next-Page", str(following or "")),
+        ("X-Prev-Page", str(previous or "")),
+        ("Link", ", ".join(links)),
+    ]
+    if counted:
+        headers += [("X-Total", str(total)), ("X-Total-Pages", str(pages))]
+    start = (page - 1) * per_page
+    return listing.rows[start : start + per_page], headers
+
+
+def _keyset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
+    by_id = listing.keyset == "id"
+    rows = listing.rows
+    if not by_id and (cursor := params.get("cursor")):
+        rows = rows[_after(_cursor_id(cursor), rows, descending=True) :]
+    page = rows[:per_page]
+    if not page or (not by_id and len(rows) <= per_page):
+        # A page of projects that holds anything names a next one, so their last page is an empty one.
+        return page, []
+    last = page[-1]["id"]
+    step: Params
+    if by_id:
+        step = {"id_after" if params.get("sort") == "asc" else "id_before": str(last)}
+    else:
+        step = {"cursor": _cursor(last)}
+    return page, [("Link", _link(url, params | {"per_page": str(per_page)} | step, "next"))]
+
+
+def _between(rows: Sequence[Row], params: Params) -> Sequence[Row]:
+    """Apply `id_after` and `id_before` to rows ordered by id."""
+    descending = params.get("sort") != "asc"
+    first, last = ("id_before", "id_after") if descending else ("id_after", "id_before")
+    if first in params:
+        rows = rows[_after(_positive(params, first, 0), rows, descending) :]
+    if last in params:
+        bound = _positive(params, last, 0) + (1 if descending else -1)
+        rows = rows[: _after(bound, rows, descending)]
+    return rows
+
+
+def _after(id: int, rows: Sequence[Row], descending: bool) -> int:
+    """Where the rows behind this id begin."""
+    sign = -1 if descending else 1
+    return bisect_right(rows, sign * id, key=lambda row: sign * int(row["id"]))
+
+
+def _cursor(id: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"id": str(id), "_kd": "n"}).encode()).decode()
+
+
+def _cursor_id(cursor: str | list[str]) -> int:
+    try:
+        return int(json.loads(base64.urlsafe_b64decode(str(cursor)))["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RefusedError(400, {"error": "cursor is invalid"}) from error
+
+
+def _link(url: str, params: Params, rel: str) -> str:
+    pairs = sorted(
+        (name if isinstance(value, str) else f"{name}[]", item)
+        for name, value in params.items()
+        for item in ([value] if isinstance(value, str) else value)
+    )
+    query = "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)
+    return f'<{url}?{query}>; rel="{rel}"'
+
+
+def parse_params(pairs: Sequence[tuple[str, str]]) -> Params:
+    """Query pairs as Rack reads them: `a[]` collects, of a plain repeated name the last value counts."""
+    params: dict[str, Any] = {}
+    for name, value in pairs:
+        if name.endswith("[]"):
+            params.setdefault(name[:-2], [])
+            params[name[:-2]].append(value)
+        else:
+            params[name] = value
+    return params

@@ -1,0 +1,160 @@
+"""Entities × what Port holds → changes, and the deletion policy: what may go, what is held and why; pure."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping as Dict, Sequence
+from dataclasses import dataclass, field
+
+from gitlab_port_export.mapping import mapped_blueprints
+from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Update
+from gitlab_port_export.port.ledger import Ledger, Status, relation_targets
+
+# Below so many owned entities a share says nothing, so no limit applies.
+FEW = 10
+LIMIT = 0.3
+
+
+@dataclass
+class Differ:
+    """Turns entities into changes; creates pass at once, updates when all rows were seen.
+
+    An update may still be taken back: of rows with the same key the lowest wins, whichever came first. `ledger`
+    gives what Port holds of a blueprint, or why that is not known; `comparable` the entity with its searches resolved, or None.
+    """
+
+    ledger: Callable[[str], Ledger | str]
+    comparable: Callable[[Entity], Entity | None]
+    updates: dict[tuple[str, str], Update] = field(default_factory=dict)
+    targets: set[int] = field(default_factory=set)
+    searched: set[int] = field(default_factory=set)
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+
+    def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
+        """Yield changes in place of entities, and everything else as it came."""
+        for event in events:
+            if isinstance(event, Entity):
+                yield from self._meet(event)
+            else:
+                yield event
+        yield from self.updates.values()
+        for name, ledger in self.ledgers.items():
+            if ledger.unchanged:
+                yield Unchanged(name, ledger.unchanged)
+
+    def _meet(self, entity: Entity) -> Iterator[Event]:
+        ledger = self.ledger(entity.blueprint)
+        if isinstance(ledger, str):
+            yield Problem(
+                "diff",
+                ledger,
+                "check the blueprint in Port, the credentials' rights and the mapping's blueprint expression",
+                blueprint=entity.blueprint,
+                resources=(entity.resource,),
+                sample=str(entity.identifier),
+            )
+            return
+        self.ledgers[entity.blueprint] = ledger
+        known = self.comparable(entity)
+        self.targets.update(relation_targets(ledger.blueprint, (known or entity).body))
+        if entity.is_search:
+            self.searched.add(entity.resource)
+            yield Update(entity)
+            return
+        verdict = ledger.meet(known or entity)
+        if verdict.duplicate:
+            yield Skipped(entity.resource, "duplicate", str(entity.identifier))
+        if verdict.lost:
+            return
+        match verdict.status:
+            case Status.CREATED:
+                # A better row for an entity that was just created overwrites it.
+                yield Update(entity, verdict.fields) if verdict.fields else Create(entity)
+            case Status.UPDATED:
+                self.updates[entity.key] = Update(entity, verdict.fields)
+            case Status.UNCHANGED if known is None:
+                # A search that cannot be compared is written each run; Port resolves it.
+                self.updates[entity.key] = Update(entity)
+                ledger.touch(entity)
+            case _:
+                self.updates.pop(entity.key, None)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decides about deletions: the mapping, everything that went wrong, and what the user released."""
+
+    mapping: Mapping
+    problems: Sequence[Problem]
+    searched: frozenset[int]
+    released: Dict[str, int | None]
+
+    def hold(self, blueprint: str, gone: Sequence[str], owned: int, produced: bool) -> Held | None:
+        """Return why the deletions of one blueprint are held, or None when they may be made.
+
+        `gone` are our entities that were not produced, `owned` counts all that are ours, `produced` says whether
+        any entity of the blueprint was.
+        """
+        if why := self._unproven(blueprint):
+            return Held(blueprint, tuple(gone), "problem", why, "solve the problem; the next run deletes what is gone")
+        threshold = self.mapping.entity_deletion_threshold
+        if blueprint in self.released:
+            most = self.released[blueprint]
+            if most is None or len(gone) <= most:
+                return None
+        elif threshold == 1:
+            return None
+        release = f"if they are really gone, run once with --allow-deletes {blueprint}={len(gone)}"
+        if not produced and blueprint not in self.released:
+            why = f"nothing of this blueprint was found in GitLab, and {len(gone)} entities would go"
+            return Held(blueprint, tuple(gone), "empty", why, release)
+        allowed = self._allowed(owned, threshold)
+        if blueprint in self.released:
+            allowed = self.released[blueprint] or 0
+        if len(gone) <= allowed:
+            return None
+        share = f"the limit is {allowed:.0f}" if threshold != 0 else "entityDeletionThreshold is 0"
+        return Held(blueprint, tuple(gone), "limit", f"{len(gone)} of {owned} entities would go; {share}", release)
+
+    def _allowed(self, owned: int, threshold: float | None) -> float:
+        if threshold is not None:
+            return math.floor(owned * threshold)
+        return math.floor(owned * LIMIT) if owned >= FEW else owned
+
+    def _unproven(self, blueprint: str) -> str | None:
+        """Return the first reason why an absence is not proved: something that feeds the blueprint was not read."""
+        for problem in self.problems:
+            if problem.warning:
+                continue
+            if problem.holds_all:
+                return f"not everything was read ({problem.token or problem.stage}: {problem.why})"
+            if any(feeds(self.mapping, index, blueprint) for index in problem.resources):
+                return f"not everything was read or mapped ({problem.kind or problem.stage}: {problem.why})"
+        if any(feeds(self.mapping, index, blueprint) for index in self.searched):
+            return "entities are found by a search, so what is absent cannot be told"
+        return None
+
+
+def feeds(mapping: Mapping, resource: int, blueprint: str) -> bool:
+    """Say whether a resource may produce entities of a blueprint; a computed blueprint may be any."""
+    return any(name is None or name == blueprint for name in mapped_blueprints(mapping)[resource])
+
+
+def fields_of(mapping: Mapping, blueprint: str) -> tuple[str, ...]:
+    """Return the dotted names of the fields that the mapping sets in a blueprint, in mapping order."""
+    names: dict[str, None] = {}
+    for resource in mapping.resources:
+        for entity, constant in zip(resource.mappings, mapped_blueprints(mapping)[resource.index], strict=True):
+            if constant in (None, blueprint):
+                names |= {name: None for name, _ in entity.fields() if name not in ("identifier", "blueprint")}
+    return tuple(names)
+
+
+def shared_blueprints(mapping: Mapping) -> frozenset[str]:
+    """Return the constant blueprints that more than one resource (or mapping) feeds."""
+    names = [name for found in mapped_blueprints(mapping).values() for name in found if name is not None]
+    return frozenset(name for name in names if names.count(name) > 1)
+
+
+def constant_blueprints(mapping: Mapping) -> tuple[str, ...]:
+    """Return every blueprint that the mapping names, in mapping order."""
+    found = (name for names in mapped_blueprints(mapping).values() for name in names if name is not None)
+    return tuple(dict.fromkeys(found))

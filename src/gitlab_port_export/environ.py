@@ -1,0 +1,280 @@
+"""The reading room: whatever the environment, `.env` and options call a setting, it leaves under one name."""
+
+import difflib
+import json
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .errors import UsageError
+
+# Field of `Settings` or of its parts, the variable that sets it, and what is expected of its text.
+_TABLE = """
+port_client_id            OCEAN__PORT__CLIENT_ID           the client ID that Port shows under Credentials
+port_client_secret        OCEAN__PORT__CLIENT_SECRET       the client secret that Port shows under Credentials
+port_base_url             OCEAN__PORT__BASE_URL            an address, for example https://api.us.getport.io
+integration_identifier    OCEAN__INTEGRATION__IDENTIFIER   letters, digits and -, for example my-gitlab
+integration_type          OCEAN__INTEGRATION__TYPE         gitlab or gitlab-v2
+initialize_port_resources OCEAN__INITIALIZE_PORT_RESOURCES true or false
+send_raw_data_examples    OCEAN__SEND_RAW_DATA_EXAMPLES    true or false
+client_timeout            OCEAN__CLIENT_TIMEOUT            seconds above 0 and up to 3600, for example 60
+batch_length    OCEAN__UPSERT_ENTITIES_BATCH_MAX_LENGTH         a whole number from 1 to 20, for example 20
+batch_bytes     OCEAN__UPSERT_ENTITIES_BATCH_MAX_SIZE_IN_BYTES  a whole number from 1 to 1048576
+resources_path  OCEAN__RESOURCES_PATH                      a folder, for example .port/resources
+log_level       APPLICATION__LOG_LEVEL                     DEBUG, INFO, WARNING, ERROR or CRITICAL
+workers         OCEAN__EXPORT__WORKERS                     a whole number from 1 to 100, for example 10
+deadline        OCEAN__EXPORT__DEADLINE                    a time above 0, for example 1h30m, 25m, 90s or 90
+allow_deletes   OCEAN__EXPORT__ALLOW_DELETES               blueprints, for example service,gitlabGroup=20
+fail_on         OCEAN__EXPORT__FAIL_ON                     problems, limit or never
+mapping_file    OCEAN__EXPORT__MAPPING                     a file, for example port-app-config.yml
+token           OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN   a group access token with read_api, like glpat-…
+token_mapping   OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING  JSON, for example {"glpat-…": ["my-group/**"]}
+host            OCEAN__INTEGRATION__CONFIG__GITLAB_HOST    an address, for example https://gitlab.example.com
+url             OCEAN__INTEGRATION__CONFIG__GITLAB_URL     an address, for example https://gitlab.example.com
+listener        OCEAN__EVENT_LISTENER__TYPE                {"type":"ONCE"}, as this exports once and ends
+jq_names        OCEAN__EXPORT__JQ_ENV                      names of variables, for example REGION,STAGE
+jq_access       OCEAN__ALLOW_ENVIRONMENT_VARIABLES_JQ_ACCESS    true or false
+check_port      OCEAN__SSL__PORT__VERIFY                   true or false
+check_gitlab    OCEAN__SSL__THIRD_PARTY__VERIFY            true or false
+"""
+VARIABLES = {
+    name: (variable, expected)
+    for name, variable, expected in (row.split(None, 2) for row in _TABLE.strip().splitlines())
+}
+SECRETS = ("port_client_id", "port_client_secret", "token", "token_mapping")
+_LIVE_EVENTS = """
+    OCEAN__INTEGRATION__CONFIG__APP_HOST OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK OCEAN__LIVE_EVENTS
+    OCEAN__INTEGRATION__CONFIG__TOKEN_GROUP_HOOKS_OVERRIDE_MAPPING OCEAN__BASE_URL OCEAN__PATH_PREFIX
+"""
+# Ocean's names that mean nothing to a program that runs once; each stands for all names that begin with it.
+_NOT_NEEDED = """
+    OCEAN__SCHEDULED_RESYNC_INTERVAL OCEAN__METRICS OCEAN__ACTIONS_PROCESSOR OCEAN__STREAMING OCEAN__RUNTIME
+    OCEAN__EVENT_LISTENER__ OCEAN__EVENTS_DEBUG_LOGGING OCEAN__MAX_WAIT_SECONDS_BEFORE_SHUTDOWN
+    OCEAN__EVENT_WORKERS_COUNT OCEAN__CREATE_PORT_RESOURCES_ORIGIN OCEAN__STATUS_HEARTBEAT_INTERVAL_SECONDS
+    OCEAN__MAX_EVENT_PROCESSING_SECONDS OCEAN__CACHING_STORAGE_MODE OCEAN__DELETE_ENTITIES_MAX_BATCH_SIZE
+    OCEAN__DISABLE_IP_OUTBOUND_BLOCKER OCEAN__YIELD_ITEMS_TO_PARSE_BATCH_SIZE OCEAN__PROCESS_IN_QUEUE
+    OCEAN__PROCESS_EXECUTION_MODE OCEAN__INTEGRATION__INCREMENTAL_SYNC OCEAN__PORT__PORT_APP_CONFIG_CACHE_TTL
+    OCEAN__PORT__FEATURE_FLAGS_CACHE_TTL_SECONDS OCEAN__PORT__BLUEPRINT_CACHE_TTL_SECONDS OCEAN__LAKEHOUSE
+"""
+# Ocean's names whose silence would surprise: the value that changes nothing, and what to say of any other.
+_NOT_HONOURED = {
+    "OCEAN__OAUTH_ACCESS_TOKEN_FILE_PATH": ("", f"is not read; use {VARIABLES['token'][0]}_FILE"),
+    "OCEAN__PROCESSING_MODE": ("ocean-core", "is not honoured; rows are always mapped by this program"),
+    "OCEAN__SSL__PORT__X509__STRICT": ("true", "is not honoured; Python decides how strict it is"),
+    "OCEAN__SSL__THIRD_PARTY__X509__STRICT": ("true", "is not honoured; Python decides how strict it is"),
+}
+
+
+def _key(name: str) -> str:
+    """Return one spelling for all of a name's: upper case, no single _, secrets as configuration."""
+    key = "__".join(part.replace("_", "") for part in name.upper().split("__"))
+    return re.sub(r"^(OCEAN__)?INTEGRATION__SECRETS(?=__|$)", "OCEAN__INTEGRATION__CONFIG", key)
+
+
+_FIELDS = {_key(variable): name for name, (variable, _) in VARIABLES.items()}
+_FIELDS |= {_key(f"{VARIABLES[name][0]}_FILE"): f"{name}_file" for name in SECRETS}
+_OBJECTS = {key[: end.start()] for key in _FIELDS for end in re.finditer("__", key)}
+_LIVE = tuple(map(_key, _LIVE_EVENTS.split()))
+_IGNORED = (*_LIVE, *map(_key, _NOT_NEEDED.split()), *map(_key, _NOT_HONOURED))
+_TEXT_FAULTS = {
+    r"\$\([\w.-]+\)": "is a $(NAME) that Azure Pipelines did not replace: that variable is not defined in the"
+    " pipeline, or not mapped under env: of the step",
+    r"(['\"]).*\1": "is wrapped in quotes, which docker's --env-file keeps; leave them out",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """One variable: the name its giver knows, its text, the file that held it, or why it cannot be used."""
+
+    shown: str
+    text: str = field(repr=False)
+    file: Path | None = None
+    fault: str = ""
+
+
+class _Layer(PydanticBaseSettingsSource):
+    """One layer of settings; it gives no text but `Given`, as PYDANTIC_SETTINGS_DEBUG logs what it gives."""
+
+    def __init__(self, model: type[BaseSettings], given: Mapping[str, Given]) -> None:
+        super().__init__(model)
+        self._given = given
+
+    def get_field_value(self, _field: FieldInfo, field_name: str) -> tuple[Given | None, str, bool]:
+        """Return what was given for the field, the field's name, and that there is no JSON left to read."""
+        return self._given.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:  # noqa: D102  # pydantic-settings says what it does
+        return {name: self._given[name] for name in self.settings_cls.model_fields if name in self._given}
+
+
+class Layered(BaseSettings):
+    """Settings made of their fields as keywords, then of the keyword `layers` (of `Given`, highest first)."""
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **_others: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return our layers in the place of what pydantic-settings would read from the process itself."""
+        values = init_settings()
+        layers = values.pop("layers", ())
+        return InitSettingsSource(settings_cls, values), *(_Layer(settings_cls, layer) for layer in layers)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_of(cls, value: object) -> object:
+        return value.text if isinstance(value, Given) else value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("has the same key twice")
+    return dict(pairs)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the object that the JSON text holds; ValueError says why not and repeats none of it."""
+    try:
+        content = json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON (line {error.lineno}, column {error.colno})") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError("is not a JSON object")
+    return content
+
+
+def _as_text(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return (value or "").strip()
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _leaves(key: str, given: Given) -> Iterator[tuple[str, Given]]:
+    """Yield the variable, or each entry of the JSON object that stands for several of them."""
+    faults = (why for form, why in _TEXT_FAULTS.items() if re.fullmatch(form, given.text, re.DOTALL))
+    fault = next(faults, "") if key in _FIELDS or key in _OBJECTS else ""
+    if fault or key not in _OBJECTS:
+        yield _FIELDS.get(key, key), replace(given, fault=fault)
+        return
+    try:
+        entries = {name: _as_text(value) for name, value in json_object(given.text).items()}
+    except (ValueError, RecursionError) as error:
+        example = '{"type":"ONCE"}' if key.endswith("LISTENER") else '{"name":"value"}'
+        yield key, replace(given, fault=f"{error}; expected a JSON object, for example {example}")
+        return
+    for number, (name, text) in enumerate(entries.items(), 1):
+        inner = _key(f"{key}__{name}")
+        # A name that we do not know may be a secret in the wrong place, so it is shown by its number.
+        label = name if inner in _FIELDS or inner in _OBJECTS else f"key {number}"
+        if text:
+            yield from _leaves(inner, replace(given, shown=f"{given.shown} ({label})", text=text))
+
+
+def _from_file(given: Given) -> Given:
+    path = Path(given.text)
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        return replace(given, fault=f"names a file that cannot be read ({why})")
+    return replace(given, text=text, file=path, fault="" if text else "names a file that is empty")
+
+
+def _with_files(given: dict[str, Given]) -> dict[str, Given]:
+    """Put what the `_FILE` variables point to in the place of their secrets."""
+    read = dict(given)
+    for name in SECRETS:
+        named = read.pop(f"{name}_file", None)
+        if named and name in given:
+            read[name] = replace(named, fault=f"is set and so is {given[name].shown}; set only one of them")
+        elif named:
+            read[name] = named if named.fault else _from_file(named)
+    return read
+
+
+def _read_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
+    """Return our variables; exact names win over JSON objects, CONFIG over SECRETS, the usual spelling."""
+    ours = re.compile("OCEAN__|INTEGRATION__SECRETS|APPLICATION__LOG_?LEVEL$", re.IGNORECASE)
+    official = {variable for variable, _ in VARIABLES.values()}
+    given: dict[str, Given] = {}
+    for name in sorted(
+        filter(ours.match, environ),
+        key=lambda name: (_key(name).count("__"), "SECRETS" not in name.upper(), name in official, name),
+    ):
+        if text := environ[name].strip():
+            given |= _leaves(_key(name), Given(name + where, text))
+    return _with_files(given)
+
+
+def _read_options(options: Mapping[str, object]) -> dict[str, Given]:
+    given: dict[str, Given] = {}
+    for option, value in options.items():
+        name = {"gitlab_url": "host", "jq_env": "jq_names"}.get(option, option)
+        if name not in VARIABLES:
+            raise TypeError(f"no setting {option}")
+        text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        if value is not None and text.strip():
+            shown = "--" + option.removesuffix("_file").replace("_", "-")
+            given |= _leaves(_key(VARIABLES[name][0]), Given(shown, text.strip()))
+    return given
+
+
+def read_dotenv(path: Path | None) -> dict[str, str]:
+    """Return the variables of a `.env` file, if it exists; a $ in a value is no reference."""
+    try:
+        read = dotenv_values(path, interpolate=False) if path and path.is_file() else {}
+    except (OSError, ValueError):
+        raise UsageError(f"{path}: cannot be read; expected lines of NAME=value in UTF-8") from None
+    return {name: text for name, text in read.items() if text}
+
+
+def read_layers(
+    options: Mapping[str, object], environ: Mapping[str, str], from_file: Mapping[str, str]
+) -> ChainMap[str, Given]:
+    """Return {field, or key of a name that sets none: what was given}; TypeError for no setting's option."""
+    return ChainMap(_read_options(options), _read_environ(environ), _read_environ(from_file, " in .env"))
+
+
+def unknown(given: Mapping[str, Given]) -> Iterator[str]:
+    """Yield a line for each name that nobody knows, with the nearest one that sets something."""
+    known = {_key(variable): variable for variable, _ in VARIABLES.values()}
+    for key, one in given.items():
+        if key not in VARIABLES and key not in _OBJECTS and not key.startswith(_IGNORED):
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+            yield f"{one.shown} is not known" + (f"; did you mean {known[near[0]]}?" if near else "")
+
+
+def not_honoured(given: Mapping[str, Given]) -> Iterator[str]:
+    """Yield a line for each of Ocean's names that asks for what this program does not do."""
+    for name, (harmless, why) in _NOT_HONOURED.items():
+        one = given.get(_key(name))
+        if one and one.text.lower() != harmless:
+            yield f"{one.shown} {why}"
+
+
+def ignored(given: Mapping[str, Given]) -> Iterator[str]:
+    """Yield Ocean's names that are accepted and mean nothing here."""
+    for key, one in given.items():
+        if key not in VARIABLES and key.startswith(_IGNORED):
+            yield f"{one.shown} (live events only)" if key.startswith(_LIVE) else one.shown
+
+
+def leaks(names: Iterable[str]) -> list[str]:
+    """Return the names among them that set a secret."""
+    return [name for name in names if _FIELDS.get(_key(name)) in SECRETS]

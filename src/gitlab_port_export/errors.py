@@ -1,0 +1,40 @@
+"""What ends a run: each class carries its exit code; everything smaller travels as a `Problem`."""
+
+from collections.abc import Sequence
+
+
+class ExportError(Exception):
+    """A run cannot go on; `faults` are shown to the user one per line, `hint` says what to do."""
+
+    exit_code = 70
+
+    def __init__(self, *faults: str, hint: str = "") -> None:
+        super().__init__("; ".join(faults))
+        self.faults: Sequence[str] = faults
+        self.hint = hint
+
+
+class UsageError(ExportError):
+    """Wrong options, settings or mapping: every fault is listed and nothing was sent."""
+
+    exit_code = 2
+
+
+class GitLabUnavailable(ExportError):
+    """GitLab refused or could not be reached, and nothing could be read."""
+
+    exit_code = 3
+
+
+class PortUnavailable(ExportError):
+    """Port refused or could not be reached, and nothing could be compared or written."""
+
+    exit_code = 4
+
+
+class Interrupted(ExportError):
+    """The process was told to stop; `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.exit_code = 128 + signal_number

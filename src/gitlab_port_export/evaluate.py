@@ -1,0 +1,122 @@
+"""Runs jq programs in worker processes: a few at a time, each bounded, none with a secret in reach."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+from gitlab_port_export import jq_worker
+
+PAGE_SECONDS = 10.0
+MEMORY_BYTES = 1024 * 1024 * 1024
+MAX_WORKERS = 4
+
+
+class Killed(Exception):
+    """A worker died over a program: it ran too long or wanted too much memory."""
+
+
+class JqError(Exception):
+    """jq ended a whole program with an error."""
+
+
+class Evaluator:
+    """Up to `workers` jq processes, started when first needed; `environ` is all that their `env` shows."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        workers: int | None = None,
+        seconds: float = PAGE_SECONDS,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self.workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
+        self._environ = dict(environ)
+        self._limits = (memory_bytes, seconds)
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="jq")
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    def submit(self, program: str, text: str) -> "Future[str]":
+        """Return a future of the program's first output for one JSON input, as JSON text ("" when it gave none).
+
+        The future raises Killed or JqError.
+        """
+        return self._pool.submit(self._run, program, text)
+
+    def compile_errors(self, expressions: Sequence[str]) -> list[str | None]:
+        """Return for each expression jq's complaint when it does not compile; compiling happens in a worker too."""
+        try:
+            found: list[str | None] = json.loads(self._pool.submit(self._run, "", json.dumps(list(expressions))).result())
+        except Killed:
+            if len(expressions) == 1:
+                return ["compiling it takes too long or too much memory"]
+            return [error for expression in expressions for error in self.compile_errors([expression])]
+        return found
+
+    def close(self) -> None:
+        """End the workers."""
+        with self._lock:
+            for process in self._processes:
+                process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for process in self._processes:
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+        self._processes.clear()
+
+    def _run(self, program: str, text: str) -> str:
+        process = self._process()
+        asked, given = program.encode(), text.encode()
+        try:
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both are pipes, for mypy
+            process.stdin.write(jq_worker.HEADER.pack(len(asked), len(given)) + asked)
+            process.stdin.write(given)
+            process.stdin.flush()
+            head = process.stdout.read(jq_worker.ANSWER.size)
+            status, size = jq_worker.ANSWER.unpack(head)
+            body = process.stdout.read(size).decode()
+        except (OSError, ValueError, jq_worker.struct.error):
+            self._forget(process)
+            raise Killed from None
+        if status:
+            raise JqError(body)
+        return body
+
+    def _process(self) -> "subprocess.Popen[bytes]":
+        process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
+        if process is None:
+            process = self._local.process = self._start()
+            with self._lock:
+                self._processes.add(process)
+        return process
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        spec = find_spec("jq")
+        folder = str(Path(spec.origin).parent) if spec and spec.origin else ""
+        memory, seconds = self._limits
+        arguments = [sys.executable, "-I", jq_worker.__file__, folder, str(os.getpid()), str(memory), str(seconds)]
+        return subprocess.Popen(  # noqa: S603  # our own interpreter and script, no shell
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._environ
+        )
+
+    def _forget(self, process: "subprocess.Popen[bytes]") -> None:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            try:
+                if pipe:
+                    pipe.close()
+            except OSError:
+                continue
+        with self._lock:
+            self._processes.discard(process)
+        self._local.process = None

@@ -1,0 +1,1 @@
+"""Reading GitLab: client, inventory, plan, reads and one file a kind."""

@@ -1,0 +1,171 @@
+"""One GitLab request at a time: signs it with its token, judges the answer, says what a refusal means."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gitlab_port_export.errors import GitLabUnavailable
+from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
+
+Params = tuple[tuple[str, str], ...]
+Reason = Literal["dead token", "scope", "forbidden", "missing", "shape", "server", "network", "incomplete", "refused"]
+
+
+@dataclass(frozen=True)
+class Get:
+    """A question to GitLab: one GET below /api/v4 with the token of that alias, which gives a list, object or file."""
+
+    token: str
+    path: str
+    params: Params = ()
+    gives: Literal["list", "object", "file"] = "list"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token as the client needs it: its alias for messages, and how to get (and again get) its secret."""
+
+    alias: str
+    secret: Callable[[], str]
+
+
+class ReadFailed(Exception):
+    """A read that did not give what was asked for; `reason` decides what it means, the text is for the user."""
+
+    def __init__(self, reason: Reason, why: str, hint: str = "", status: int = 0) -> None:
+        super().__init__(why)
+        self.reason, self.why, self.hint, self.status = reason, why, hint, status
+
+
+def message_of(answer: Answer) -> str:
+    """Return GitLab's own words from an error body: `message`, `error_description` or `error`, else nothing."""
+    data = answer.data
+    if not isinstance(data, dict):
+        return ""
+    found = data.get("message") or data.get("error_description") or data.get("error") or ""
+    return str(found)[:300]
+
+
+def judge(answer: Answer, gives: str) -> None:
+    """Return when the answer is a 200 of the expected shape, else raise ReadFailed.
+
+    A login page behind a proxy answers 200 with HTML, so the type is checked too.
+    """
+    said = message_of(answer)
+    shown = f"{answer.status}" + (f": {said}" if said else "")
+    if answer.status == 200:
+        expected = {"list": list, "object": dict}.get(gives)
+        if expected is None or isinstance(answer.data, expected):
+            return
+        got = "JSON of another shape" if answer.is_json else answer.headers.get("content-type", "no content type")
+        raise ReadFailed(
+            "shape",
+            f"answered 200 with {got} where a JSON {gives} was expected",
+            "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place",
+            200,
+        )
+    if answer.status == 401:
+        raise ReadFailed("dead token", shown, "the token was revoked, has expired or is wrong: make a new one", 401)
+    if answer.status == 403 and isinstance(answer.data, dict) and answer.data.get("error") == "insufficient_scope":
+        raise ReadFailed("scope", shown, "give the token the scope read_api (and the permission to read this)", 403)
+    if answer.status == 403:
+        raise ReadFailed("forbidden", shown, "give the token's user at least the role that may read this", 403)
+    if answer.status == 404:
+        raise ReadFailed("missing", shown, "it was deleted or moved, or the token may not see it", 404)
+    if answer.status == 429:
+        raise ReadFailed("server", shown, "GitLab's rate limit did not let go; run later or with fewer workers", 429)
+    if answer.status >= 500:
+        raise ReadFailed("server", shown, "GitLab was in trouble; run again", answer.status)
+    raise ReadFailed("refused", shown, "GitLab did not accept the request; check the selector's values", answer.status)
+
+
+class GitLab:
+    """The API of one GitLab instance, read with several tokens."""
+
+    def __init__(self, http: Http, tokens: Mapping[str, Token]) -> None:
+        self.http = http
+        self._auth = {alias: Bearer(http.origin, token.secret) for alias, token in tokens.items()}
+        self._dead: dict[str, ReadFailed] = {}
+
+    def get(self, question: Get, *, first_contact: bool = False) -> Answer:
+        """Return the answer, 200 and of the right shape.
+
+        A 401 is asked once more through GET /user: some proxies answer 401 for a path; if /user refuses too, the
+        token is dead for the rest of the run. Raises ReadFailed.
+        """
+        if dead := self._dead.get(question.token):
+            raise dead
+        answer = self._send(question, first_contact)
+        if answer.status == 401 and self._is_dead(question.token):
+            failure = ReadFailed(
+                "dead token",
+                f"401: {message_of(answer)}",
+                "the token was revoked, has expired or is wrong: make a new one with the scope read_api",
+                401,
+            )
+            self._dead[question.token] = failure
+            raise failure
+        judge(answer, question.gives)
+        return answer
+
+    def _send(self, question: Get, first_contact: bool = False) -> Answer:
+        try:
+            return self.http.send(
+                "GET",
+                f"/api/v4{question.path}",
+                params=question.params,
+                auth=self._auth[question.token],
+                first_contact=first_contact,
+            )
+        except Unreachable as failure:
+            raise ReadFailed("network", str(failure), "check the host, the network, proxies and certificates") from None
+
+    def _is_dead(self, token: str) -> bool:
+        try:
+            return self._send(Get(token, "/user", gives="object")).status == 401
+        except ReadFailed:
+            return False
+
+    @property
+    def dead_tokens(self) -> Mapping[str, ReadFailed]:
+        """Aliases of the tokens that GitLab has refused in this run."""
+        return dict(self._dead)
+
+
+def secret_reader(secret: str, file: Path | None) -> Callable[[], str]:
+    """Return a function that gives a token's text: from its file each time, so that a rotated secret is picked up."""
+    if file is None:
+        return lambda: secret
+
+    def read() -> str:
+        try:
+            return file.read_text(encoding="utf-8").strip() or secret
+        except OSError:
+            return secret
+
+    return read
+
+
+def unavailable(failures: Mapping[str, ReadFailed], url: str) -> GitLabUnavailable:
+    """Return the error that ends a run in which no token gave an inventory."""
+    faults = [f"{alias}: GitLab at {url} said {failure.why}" for alias, failure in failures.items()]
+    hints = dict.fromkeys(failure.hint for failure in failures.values() if failure.hint)
+    return GitLabUnavailable(*faults, hint="; ".join(hints))
+
+
+def link_next(answer: Answer) -> str | None:
+    """Return the URL of rel="next" in the Link header."""
+    for part in answer.headers.get("link", "").split(","):
+        url, _, rest = part.partition(";")
+        if 'rel="next"' in rest:
+            return url.strip().strip("<>")
+    return None
+
+
+def rows_of(answer: Answer) -> list[dict[str, Any]]:
+    """Return the rows of a list answer; anything but objects in it is a wrong shape."""
+    rows: list[dict[str, Any]] = answer.data
+    if not all(isinstance(row, dict) for row in rows):
+        raise ReadFailed("shape", "answered 200 with a list of something else than objects", status=200)
+    return rows

@@ -1,0 +1,121 @@
+"""Which groups to read as a whole and which projects alone, so that every wanted row comes once; pure."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gitlab_port_export.gitlab.inventory import Active, Inventory, Patterns, Place
+from gitlab_port_export.model import Row
+
+# Says whether a row's project is wanted; None when all rows of the group are.
+Allows = Callable[[str], bool] | None
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A place to read at once: a group with everything below it, or one project; `allows` filters its rows."""
+
+    place: Place
+    allows: Allows = None
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The groups by parent and the wanted projects by the group that holds them."""
+
+    inventory: Inventory
+    children: dict[int, list[Place]]
+    direct: dict[int, list[Place]]
+
+    def below(self, group: Place) -> Iterator[Place]:
+        """Yield the wanted projects of a group and of all groups below it."""
+        yield from self.direct.get(group.scope.id, ())
+        for child in self.children.get(group.scope.id, ()):
+            yield from self.below(child)
+
+
+def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
+    """Return the places to read for a kind that GitLab lists by group (merge requests, issues).
+
+    A group endpoint covers its subgroups, so the topmost groups are read; projects below no listed group (personal
+    namespaces, or a role in the project alone) are read one by one. Ocean reads every visible group and so sees
+    each row once per ancestor, and never sees personal projects.
+    """
+    groups = inventory.all_groups if active is None else inventory.groups(active)
+    known = {place.scope.id for place in groups}
+    listed = {place.scope.id for place in inventory.all_groups}
+    children: dict[int, list[Place]] = {}
+    for place in groups:
+        children.setdefault(_parent(place.row, known), []).append(place)
+    direct: dict[int, list[Place]] = {}
+    alone: list[Place] = []
+    for project in inventory.projects():
+        owner = _owner(project, known)
+        if owner is not None:
+            direct.setdefault(owner, []).append(project)
+        elif _owner(project, listed) is None and _is_active(project.row, active):
+            alone.append(project)
+    tree = _Tree(inventory, children, direct)
+    found = [entry for root in children.get(0, ()) for entry in _visit(tree, root)]
+    return (*found, *(Covered(place) for place in alone))
+
+
+def _parent(row: Row, known: set[int]) -> int:
+    parent = row.get("parent_id")
+    return parent if parent in known else 0
+
+
+def _owner(project: Place, known: set[int]) -> int | None:
+    namespace: dict[str, Any] = project.row.get("namespace") or {}
+    owner = namespace.get("id")
+    return owner if namespace.get("kind") == "group" and owner in known else None
+
+
+def _is_active(row: Row, active: Active) -> bool:
+    retired = bool(row.get("archived") or row.get("marked_for_deletion_on") or row.get("marked_for_deletion_at"))
+    return active is None or active is not retired
+
+
+def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
+    wanted = {project.scope.id for project in tree.below(group)}
+    able = [token for token in group.tokens if _holds(tree.inventory, token, group, wanted)]
+    whole = tuple(token for token in able if tree.inventory.patterns[token].allow_all_below(group.scope.path))
+    if whole:
+        yield Covered(Place(group.row, group.scope, whole))
+        return
+    for token in able:
+        patterns = tree.inventory.patterns[token]
+        if _reaches(patterns, group.scope.path):
+            yield Covered(Place(group.row, group.scope, (token,)), patterns.allows)
+            return
+    for child in tree.children.get(group.scope.id, ()):
+        yield from _visit(tree, child)
+    for project in tree.direct.get(group.scope.id, ()):
+        yield Covered(project)
+
+
+def _holds(inventory: Inventory, token: str, group: Place, wanted: set[int]) -> bool:
+    """Say whether a token lists all wanted projects below a group and its patterns can match there at all."""
+    return wanted <= inventory.listed[token] and inventory.patterns[token].may_allow_below(group.scope.path)
+
+
+def _reaches(patterns: Patterns, group: str) -> bool:
+    """Say whether a wildcard can match right below the group, so that no smaller group holds all that it means.
+
+    Then the group is read and its rows are filtered: the token's project listing may lack projects whose merge
+    requests and issues it sees all the same (`filterOwnedProjects`).
+    """
+    for text in patterns.texts:
+        literal = text.partition("*")[0].partition("?")[0].partition("[")[0]
+        if literal == text:
+            continue
+        rest = literal.removeprefix(f"{group}/") if literal.startswith(f"{group}/") else ""
+        if "/" not in rest and (literal.startswith(f"{group}/") or f"{group}/".startswith(literal)):
+            return True
+    return False
+
+
+def project_path(row: Row, mark: str) -> str:
+    """Return the project's path in a merge request's or issue's `references.full`, without its own number."""
+    full = str((row.get("references") or {}).get("full") or "")
+    return full.removesuffix(f"{mark}{row.get('iid')}")

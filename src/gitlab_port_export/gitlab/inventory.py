@@ -1,0 +1,268 @@
+"""The groups and projects that all tokens together may read and the patterns allow, each kept once."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, unavailable
+from gitlab_port_export.gitlab.lists import read_keyset, read_list
+from gitlab_port_export.model import Dialect, Mapping as PortMapping, Problem, Row, Scope
+from gitlab_port_export.parallel import Job, drive
+
+# The selectors' includeOnlyActive…: None does not ask GitLab to filter.
+Active = bool | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A group or project: its row, its scope, and the tokens that may read it, best first."""
+
+    row: Row
+    scope: Scope
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Which paths a token is for; patterns match as Python's fnmatchcase, so `*` crosses slashes."""
+
+    texts: tuple[str, ...]
+
+    def allows(self, path: str) -> bool:
+        """Whether any pattern matches the whole path; `**/x` also matches `x`."""
+        return any(_matcher(text)(path) for text in self.texts)
+
+    def allow_all_below(self, path: str) -> bool:
+        """Whether every possible path below a group is allowed."""
+        return any(_covers(text, path) for text in self.texts)
+
+    def may_allow_below(self, path: str) -> bool:
+        """Whether some possible path below a group could be allowed: the literal start of a pattern fits."""
+        below = f"{path}/"
+        for text in self.texts:
+            literal = re.split(r"[*?\[]", text, maxsplit=1)[0]
+            if literal.startswith(below) or (below.startswith(literal) and literal != text):
+                return True
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _matcher(text: str) -> Callable[[str], bool]:
+    regular = re.compile(fnmatch.translate(text)).match
+    if not text.startswith("**/"):
+        return lambda path: regular(path) is not None
+    bare = re.compile(fnmatch.translate(text[3:])).match
+    return lambda path: regular(path) is not None or bare(path) is not None
+
+
+def _covers(text: str, group: str) -> bool:
+    stem = text.rstrip("*")
+    if stem == text or re.search(r"[*?\[]", stem):
+        return text in ("**/*", "**/**")
+    return stem in ("", "/") or f"{group}/".startswith(stem)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one token lists: complete, or with the failure that cut it short."""
+
+    token: str
+    groups: Mapping[Active, tuple[Row, ...]]
+    projects: Mapping[Active, tuple[Row, ...]]
+    failure: ReadFailed | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Groups and projects by the `active` filter they were listed with, and the Problems met on the way."""
+
+    groups_by: Mapping[Active, tuple[Place, ...]]
+    projects_by: Mapping[Active, tuple[Place, ...]]
+    patterns: Mapping[str, Patterns]
+    # The projects that each token lists, after its patterns: who can read a whole group at once.
+    listed: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    # Every group that a token lists, whatever its patterns: Ocean reads root groups without asking the patterns.
+    groups_listed: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    all_groups: tuple[Place, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def groups(self, active: Active = None) -> tuple[Place, ...]:
+        """Groups that the patterns allow, in order of id."""
+        return self.groups_by.get(active, ())
+
+    def projects(self, active: Active = None) -> tuple[Place, ...]:
+        """Projects that the patterns allow, in order of id."""
+        return self.projects_by.get(active, ())
+
+
+def listing_params(dialect: Dialect, mapping: PortMapping, kind: str, active: Active) -> Params:
+    """Return the query of GET /groups or /projects, as Ocean's integration of that dialect sends it.
+
+    gitlab: only owned projects unless `filterOwnedProjects` is off. gitlab-v2: from Developer (30) on, unless the
+    mapping's `visibility` says otherwise; without an explicit filter archived rows are included.
+    """
+    order: Params = (("order_by", "id"), ("sort", "asc"))
+    if dialect == "gitlab-v2":
+        found: list[tuple[str, str]] = [("all_available", "true")]
+        if mapping.visibility.use_min_access_level:
+            found.append(("min_access_level", str(mapping.visibility.min_access_level)))
+        if active is not None:
+            found.append(("active", str(active).lower()))
+        return (*found, *order)
+    found = []
+    if kind == "projects":
+        if mapping.filter_owned_projects is not None:
+            found.append(("owned", str(mapping.filter_owned_projects).lower()))
+        if mapping.project_visibility_filter is not None:
+            found.append(("visibility", mapping.project_visibility_filter))
+    if active is not None:
+        found.append(("active", str(active).lower()))
+    return (*found, *order)
+
+
+def read_inventory(
+    gitlab: GitLab,
+    patterns: Mapping[str, Patterns],
+    dialect: Dialect,
+    mapping: PortMapping,
+    actives: tuple[frozenset[Active], frozenset[Active]],
+    workers: int,
+) -> Inventory:
+    """List groups and projects once per token and `active` filter and keep each place once.
+
+    `actives` are the filters that group kinds and project kinds need. Raises GitLabUnavailable when no token gives
+    an inventory; the failure of some is a Problem that holds all deletions.
+    """
+    _first_contact(gitlab, tuple(patterns))
+    jobs = (_listing(token, dialect, mapping, actives) for token in patterns)
+    listings: list[Listing] = list(drive(jobs, gitlab.get, Get, workers=workers))
+    failures = {entry.token: entry.failure for entry in listings if entry.failure}
+    if len(failures) == len(listings):
+        raise unavailable(failures, gitlab.http.base_url)
+    order = {alias: place for place, alias in enumerate(patterns)}
+    listings.sort(key=lambda entry: order[entry.token])
+    return merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
+
+
+def _first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> None:
+    """Ask the smallest question first, so that a wrong host or dead tokens end the run within seconds."""
+    failures: dict[str, ReadFailed] = {}
+    for token in tokens:
+        try:
+            gitlab.get(Get(token, "/user", gives="object"), first_contact=True)
+            return
+        except ReadFailed as failure:
+            # A fine-grained token may not be allowed to read its user and still read groups.
+            if failure.reason in ("scope", "forbidden"):
+                return
+            failures[token] = failure
+            if failure.reason in ("network", "shape", "server"):
+                break
+    raise unavailable(failures, gitlab.http.base_url)
+
+
+def _listing(
+    token: str, dialect: Dialect, mapping: PortMapping, actives: tuple[frozenset[Active], frozenset[Active]]
+) -> Job:
+    groups: dict[Active, tuple[Row, ...]] = {}
+    projects: dict[Active, tuple[Row, ...]] = {}
+    failure: ReadFailed | None = None
+    try:
+        for active in sorted(actives[0] | {None}, key=str):
+            rows: list[Row] = []
+            yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), rows.extend)
+            groups[active] = tuple(rows)
+        for active in sorted(actives[1] | {None}, key=str):
+            rows = []
+            yield from read_keyset(
+                token, "/projects", listing_params(dialect, mapping, "projects", active), rows.extend
+            )
+            projects[active] = tuple(rows)
+    except ReadFailed as caught:
+        failure = caught
+    yield Listing(token, groups, projects, failure)
+
+
+def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop_pending: bool) -> Inventory:
+    """Fold the listings of all tokens, in order of configuration, into one inventory; pure."""
+    known = list(listings)
+    problems = [*_failures(known), *_unmatched(known, patterns)]
+
+    def wanted(row: Row) -> bool:
+        return not (drop_pending and (row.get("marked_for_deletion_at") or row.get("marked_for_deletion_on")))
+
+    def places(kind: str, active: Active, *, filtered: bool = True) -> tuple[Place, ...]:
+        found: dict[int, list[tuple[int, int, str, Row]]] = {}
+        for position, listing in enumerate(known):
+            allowed = patterns[listing.token]
+            for row in getattr(listing, kind).get(active, ()):
+                if wanted(row) and (not filtered or allowed.allows(path_of(row))):
+                    found.setdefault(row["id"], []).append((-access_of(row), position, listing.token, row))
+        return tuple(_place(found[key], is_group=kind == "groups") for key in sorted(found))
+
+    def every(kind: str) -> dict[Active, tuple[Place, ...]]:
+        return {active: places(kind, active) for active in {a for entry in known for a in getattr(entry, kind)}}
+
+    return Inventory(
+        every("groups"),
+        every("projects"),
+        patterns,
+        {
+            entry.token: frozenset(
+                row["id"] for row in entry.projects.get(None, ()) if patterns[entry.token].allows(path_of(row))
+            )
+            for entry in known
+        },
+        {entry.token: frozenset(row["id"] for row in entry.groups.get(None, ())) for entry in known},
+        places("groups", None, filtered=False),
+        tuple(problems),
+    )
+
+
+def _place(seen: list[tuple[int, int, str, Row]], *, is_group: bool) -> Place:
+    """Keep the row of the token with the highest access there, then the first configured."""
+    ranked = sorted(seen, key=lambda entry: entry[:2])
+    row = ranked[0][3]
+    tokens = tuple(entry[2] for entry in ranked)
+    return Place(row, Scope(row["id"], path_of(row), is_group, tokens[0]), tokens)
+
+
+def path_of(row: Row) -> str:
+    """Return a project's path_with_namespace or a group's full_path."""
+    return str(row.get("path_with_namespace") or row.get("full_path") or "")
+
+
+def access_of(row: Row) -> int:
+    """Return the token's access level on a project, 0 where GitLab does not say."""
+    permissions: dict[str, Any] = row.get("permissions") or {}
+    found = (permissions.get("project_access"), permissions.get("group_access"))
+    return max((entry["access_level"] for entry in found if entry), default=0)
+
+
+def _failures(listings: list[Listing]) -> Iterator[Problem]:
+    for entry in listings:
+        if entry.failure:
+            yield Problem(
+                "inventory", entry.failure.why, entry.failure.hint, token=entry.token, holds_all=True,
+                kind="groups and projects",
+            )  # fmt: skip
+
+
+def _unmatched(listings: list[Listing], patterns: Mapping[str, Patterns]) -> Iterator[Problem]:
+    for entry in listings:
+        if entry.failure:
+            continue
+        paths = [path_of(row) for rows in (*entry.groups.values(), *entry.projects.values()) for row in rows]
+        for text in patterns[entry.token].texts:
+            matches = _matcher(text)
+            if not any(matches(path) for path in paths):
+                yield Problem(
+                    "inventory",
+                    f"the pattern {text!r} matches no group or project that the token lists",
+                    "correct the pattern in TOKEN_MAPPING, or give the token's user a role there",
+                    token=entry.token,
+                    holds_all=True,
+                )

@@ -1,0 +1,31 @@
+"""The table of kinds: adding one is one file here and one line below."""
+
+from collections.abc import Mapping
+
+from gitlab_port_export.gitlab.kinds import (
+    group,
+    group_with_members,
+    issue,
+    job,
+    member,
+    merge_request,
+    pipeline,
+    project,
+    project_with_members,
+)
+from gitlab_port_export.gitlab.kinds.kind import Kind
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        project.KIND,
+        group.KIND,
+        member.KIND,
+        group_with_members.KIND,
+        project_with_members.KIND,
+        merge_request.KIND,
+        issue.KIND,
+        pipeline.KIND,
+        job.KIND,
+    )
+}

@@ -1,0 +1,94 @@
+"""What a kind is: a selector model and the reads that its resources need; one file a kind lives beside this."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from pydantic import BaseModel
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.inventory import Inventory, Place
+from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+
+@dataclass(frozen=True)
+class Context:
+    """What planning needs to know; `now` is the run's one instant, from which every time window counts (UTC)."""
+
+    inventory: Inventory
+    dialect: Dialect
+    now: datetime
+    resources: tuple[Resource, ...]
+
+    def days_ago(self, days: float) -> str:
+        """Return the instant that many days before the run, as GitLab reads it in a query."""
+        return (self.now - timedelta(days=days)).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True)
+class Read:
+    """One read of the plan: rows of a kind from one scope, for these resources.
+
+    `tokens` are tried in order; `requests` estimates the requests; `shares` are lists that other reads ask for too.
+    """
+
+    kind: str
+    scope: Scope
+    tokens: tuple[str, ...]
+    resources: tuple[int, ...]
+    start: Callable[[Scope], Job]
+    requests: int = 1
+    shares: tuple[Hashable, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of GitLab resource: its name in mappings, its selector, and how its resources are read."""
+
+    name: str
+    selector: type[Selector]
+    reads: Callable[[tuple[Resource, ...], Context], Iterator[Read]]
+    active_groups: Callable[[Any], bool | None] | None = None
+    active_projects: Callable[[Any], bool | None] | None = None
+
+
+def by(resources: Iterable[Resource], key: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:
+    """Group resource indexes by what their selector makes them read, in mapping order."""
+    found: dict[Any, tuple[int, ...]] = {}
+    for resource in resources:
+        wanted = key(resource.selector)
+        found[wanted] = (*found.get(wanted, ()), resource.index)
+    return found
+
+
+def place_read(kind: str, place: Place, resources: tuple[int, ...], start: Callable[[Scope], Job], **more: Any) -> Read:
+    """Return the read of one group or project with all the tokens that may do it."""
+    return Read(kind, place.scope, place.tokens, resources, start, **more)
+
+
+def page_of(kind: str, resources: tuple[int, ...], scope: Scope) -> Callable[[list[Row]], Page]:
+    """Return the shape that hands on rows as they are."""
+    return lambda rows: Page(kind, resources, scope, rows)
+
+
+def query_params(query: BaseModel | None, **renamed: str) -> Params:
+    """Return the fields that the user set in a selector's query block, as GitLab query parameters."""
+    if query is None:
+        return ()
+    found = query.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    known = {name: found[name] for name in type(query).model_fields if name in found}
+    return tuple((renamed.get(name, name), _text(value)) for name, value in known.items())
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def feature_off(row: Row, feature: str) -> bool:
+    """Say whether a project has switched a feature off for everybody, so that there is nothing to read.
+
+    A feature that is only private is asked for: a refusal is a Problem, never an empty list.
+    """
+    return row.get(f"{feature}_access_level") == "disabled"

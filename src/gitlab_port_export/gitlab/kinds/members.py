@@ -1,0 +1,71 @@
+"""What `member`, `group-with-members` and `project-with-members` share: member lists, bots and their shapes."""
+
+import re
+from collections.abc import Generator
+from typing import Any
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.lists import whole_list
+from gitlab_port_export.model import Dialect, Row, Scope, Selector
+
+# Users of project and group access tokens; /members/all leaves out the `bot` field for them.
+BOT_NAME = re.compile(r"^(project|group)_\d+_bot(_[a-f0-9]+)?$")
+
+
+class MembersSelector(Selector):
+    """Which members."""
+
+    include_inherited_members: bool = Field(default=False, description="also members of ancestors and invited groups")
+    include_bot_members: bool = Field(default=False, description="also the users of project and group access tokens")
+    include_verbose_member_object: bool = Field(
+        default=False, description="integration type gitlab only: each member as GitLab gives it"
+    )
+
+
+def is_bot(row: Row) -> bool:
+    """Say whether a member is the user of an access token: by `bot` where GitLab sends it, else by its name."""
+    bot = row.get("bot")
+    return bot if isinstance(bot, bool) else bool(BOT_NAME.match(str(row.get("username") or "")))
+
+
+def members_path(scope: Scope, *, inherited: bool) -> str:
+    """Return the path of a scope's member list."""
+    owner = "groups" if scope.is_group else "projects"
+    return f"/{owner}/{scope.id}/members{'/all' if inherited else ''}"
+
+
+def members_of(scope: Scope, selector: Any) -> Generator[Any, Any, list[Row]]:
+    """Return the members that the selector wants, as GitLab gives them.
+
+    /members/all is filtered after paging (members of private invited groups), so its count proves nothing.
+    """
+    inherited = selector.include_inherited_members
+    params: Params = ()
+    rows: list[Row] = yield from whole_list(
+        scope.token, members_path(scope, inherited=inherited), params, counted=not inherited
+    )
+    return rows if selector.include_bot_members else [row for row in rows if not is_bot(row)]
+
+
+def shaped(members: list[Row], dialect: Dialect, *, verbose: bool) -> list[Row]:
+    """Return `__members` as Ocean's integration of that dialect shapes it.
+
+    gitlab-v2: email, username, name, access_level, id, rows that lack one of the last four dropped; gitlab: id,
+    username, email ("" where GitLab hides it), or the whole object; each id once.
+    """
+    if dialect == "gitlab-v2":
+        needed = ("username", "name", "access_level", "id")
+        return [
+            {"email": row.get("email"), **{name: row[name] for name in needed}}
+            for row in members
+            if all(row.get(name) is not None for name in needed)
+        ]
+    unique = {row["id"]: row for row in reversed(members) if "id" in row}
+    ordered = [row for row in members if unique.get(row.get("id")) is row]
+    if verbose:
+        return ordered
+    return [
+        {"id": row["id"], "username": row.get("username"), "email": row.get("email") or ""} for row in ordered
+    ]

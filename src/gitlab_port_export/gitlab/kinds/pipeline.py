@@ -1,0 +1,103 @@
+"""Kind `pipeline`: the pipelines of each project, with the project in `__project`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off, place_read, query_params
+from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
+from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+OLD_WINDOW_DAYS = 14.0
+ISO_WITH_ZONE = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})$"
+Instant = Annotated[str, Field(pattern=ISO_WITH_ZONE)]
+Status = Literal[
+    "created", "waiting_for_resource", "preparing", "pending", "running", "success", "failed", "canceled", "skipped",
+    "manual", "scheduled",
+]  # fmt: skip
+Source = Literal[
+    "api", "chat", "external", "external_pull_request_event", "merge_request_event", "ondemand_dast_scan",
+    "ondemand_dast_validation", "parent_pipeline", "pipeline", "push", "schedule", "security_orchestration_policy",
+    "trigger", "web", "webide",
+]  # fmt: skip
+
+
+class PipelineQuery(BaseModel):
+    """Which pipelines GitLab lists; written in snake_case, as the API has them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str | None = None
+    scope: Literal["running", "pending", "finished", "branches", "tags"] | None = None
+    status: Status | None = None
+    source: Source | None = None
+    ref: str | None = None
+    sha: str | None = None
+    yaml_errors: bool | None = None
+    username: str | None = None
+    updated_after: Instant | None = None
+    updated_before: Instant | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class PipelineSelector(Selector):
+    """Which pipelines of which projects."""
+
+    include_only_active_projects: bool | None = Field(default=None, description="as for the kind `project`")
+    api_query_params: PipelineQuery | None = Field(default=None, description="passed on to GitLab's pipeline list")
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project that has pipelines switched on."""
+    shared = {
+        pipeline_params(getattr(resource.selector, "pipeline_query_params", None), context)
+        for resource in context.resources
+        if resource.kind == "job" and context.dialect == "gitlab-v2"
+    }
+    for (active, params), indexes in by(resources, lambda selector: _wish(selector, context)).items():
+        for place in context.inventory.projects(active):
+            if not feature_off(place.row, "builds"):
+                yield _read(place, indexes, params, context.dialect, shared=params in shared)
+
+
+def _wish(selector: Any, context: Context) -> tuple[bool | None, Params]:
+    return selector.include_only_active_projects, pipeline_params(selector.api_query_params, context)
+
+
+def pipeline_params(query: BaseModel | None, context: Context) -> Params:
+    """Return the query of a project's pipeline list; Ocean's `gitlab` looks back 14 days."""
+    found = query_params(query)
+    if context.dialect == "gitlab" and not any(name.startswith(("created_", "updated_")) for name, _ in found):
+        found += (("created_after", context.days_ago(OLD_WINDOW_DAYS)),)
+    return (*found, ("order_by", "id"), ("sort", "asc"))
+
+
+def pipelines_path(scope: Scope) -> str:
+    """Return the path of a project's pipelines."""
+    return f"/projects/{scope.id}/pipelines"
+
+
+def _read(place: Place, resources: tuple[int, ...], params: Params, dialect: Dialect, *, shared: bool) -> Read:
+    """Return the read of one project's pipelines; jobs of the same pipelines share the list."""
+    project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
+
+    def start(scope: Scope) -> Job:
+        def shape(rows: list[Row]) -> Page:
+            return Page("pipeline", resources, scope, [{**row, "__project": project} for row in rows])
+
+        path = pipelines_path(scope)
+        if not shared:
+            yield from read_list(scope.token, path, params, shape)
+        elif rows := (yield from whole_list(scope.token, path, params)):
+            yield shape(rows)
+
+    shares = (list_key(place.scope.token, pipelines_path(place.scope), params),) if shared else ()
+    return place_read("pipeline", place, resources, start, shares=shares)
+
+
+KIND = Kind("pipeline", PipelineSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)

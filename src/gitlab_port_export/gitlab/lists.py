@@ -1,0 +1,196 @@
+"""Lists that prove their end: each page is a question, and a list ends complete or raises ReadFailed."""
+
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, link_next, rows_of
+from gitlab_port_export.http import Answer, origin_of
+from gitlab_port_export.model import Row
+from gitlab_port_export.parallel import All, Job, Once
+
+PER_PAGE = 100
+# A row that GitLab cannot serialise fails its whole page with 500; smaller pages get the others through or fail too.
+SMALL_PAGE = 20
+STRIPES = 8
+REREADS = 2
+
+# What becomes of new rows of a page: something for the consumer (a Page), or None.
+Shape = Callable[[list[Row]], Any]
+
+
+@dataclass
+class _List:
+    """What is known of one list while its pages arrive in any order."""
+
+    path: str
+    seen: set[Hashable] = field(default_factory=set)
+    pages: set[int] = field(default_factory=set)
+    totals: dict[int, int] = field(default_factory=dict)
+    nexts: dict[int, int | None] = field(default_factory=dict)
+
+    def fresh(self, rows: list[Row]) -> list[Row]:
+        """Return the rows not seen before; a page that came before raises: the list would never end."""
+        keys = [key_of(row) for row in rows]
+        if rows:
+            mark = hash(tuple(keys))
+            if mark in self.pages:
+                raise ReadFailed("incomplete", f"GitLab gave the same page of {self.path} twice")
+            self.pages.add(mark)
+        new = [row for row, key in zip(rows, keys, strict=True) if key not in self.seen]
+        self.seen.update(keys)
+        return new
+
+    @property
+    def expected(self) -> int:
+        """The smaller of what the first and the last page counted; rows may come and go while we read."""
+        return min(self.totals[min(self.totals)], self.totals[max(self.totals)]) if self.totals else 0
+
+
+def key_of(row: Row) -> Hashable:
+    """Return what tells rows of one list apart: the id; releases, tags and branches have only a name."""
+    for name in ("id", "tag_name", "path", "name"):
+        if (value := row.get(name)) is not None:
+            return (name, value) if isinstance(value, Hashable) else repr(value)
+    return id(row)
+
+
+def list_key(token: str, path: str, params: Params) -> Hashable:
+    """Return the key under which equal lists are read once."""
+    return (token, path, params)
+
+
+def read_list(token: str, path: str, params: Params, shape: Shape, *, counted: bool = True) -> Job:
+    """Read an offset-paged list and hand on `shape(new rows)` of each page.
+
+    Pages after the first are read side by side when GitLab counts them. The list is complete when its last page
+    names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
+    filters after paging. Raises ReadFailed.
+    """
+    state = _List(path)
+    for _ in range(1 + REREADS):
+        state.pages.clear()
+        state.totals.clear()
+        yield from _one_pass(state, token, params, shape)
+        if not counted or len(state.seen) >= state.expected:
+            return
+    raise ReadFailed(
+        "incomplete",
+        f"GitLab counts {state.expected} rows and gave {len(state.seen)} different ones, three times",
+        "the list changes while it is read or the token may not see all of it; run again",
+    )
+
+
+def _one_pass(state: _List, token: str, params: Params, shape: Shape) -> Job:
+    first = yield from _page(state, token, params, shape, 1)
+    following: int | None = state.nexts[1]
+    last = int(first.headers.get("x-total-pages") or 0)
+    if following and last > 2:
+        width = min(STRIPES, last - 1)
+        yield All(
+            tuple(_stripe(state, token, params, shape, range(2 + start, last + 1, width)) for start in range(width))
+        )
+        following = state.nexts[last]
+    while following:
+        yield from _page(state, token, params, shape, following)
+        following = state.nexts[following]
+
+
+def _stripe(state: _List, token: str, params: Params, shape: Shape, numbers: range) -> Job:
+    for number in numbers:
+        yield from _page(state, token, params, shape, number)
+
+
+def _page(state: _List, token: str, params: Params, shape: Shape, number: int) -> Generator[Any, Any, Answer]:
+    answer, rows = yield from _ask(state.path, token, params, number)
+    state.nexts[number] = next_page(answer, number, rows)
+    if total := answer.headers.get("x-total", ""):
+        state.totals[number] = int(total)
+    if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
+        yield shaped
+    return answer
+
+
+def _ask(path: str, token: str, params: Params, number: int) -> Generator[Any, Any, tuple[Answer, list[Row]]]:
+    try:
+        answer: Answer = yield _numbered(path, token, params, number, PER_PAGE)
+        return answer, rows_of(answer)
+    except ReadFailed as failure:
+        if failure.status != 500:
+            raise
+    share = PER_PAGE // SMALL_PAGE
+    rows: list[Row] = []
+    for small in range((number - 1) * share + 1, number * share + 1):
+        answer = yield _numbered(path, token, params, small, SMALL_PAGE)
+        rows += rows_of(answer)
+        if next_page(answer, small, rows_of(answer)) is None:
+            return answer, rows
+    renumbered = dict(answer.headers) | {"x-next-page": str(number + 1), "x-total-pages": ""}
+    return Answer(answer.status, renumbered, answer.body, answer.url, answer.data), rows
+
+
+def _numbered(path: str, token: str, params: Params, number: int, size: int) -> Get:
+    return Get(token, path, (*params, ("per_page", str(size)), ("page", str(number))))
+
+
+def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
+    """Return the number of the next page, or None at the end of the list.
+
+    X-Next-Page is present and empty on the last page. Where a proxy strips it, rel="next" decides; where both are
+    stripped only an empty page is an end, never a short one.
+    """
+    text = answer.headers.get("x-next-page")
+    if text is None and (url := link_next(answer)) is not None:
+        _same_origin(answer, url)
+        text = dict(parse_qsl(urlsplit(url).query)).get("page", "")
+    if text is None:
+        return number + 1 if rows and "link" not in answer.headers else None
+    if text == "":
+        return None
+    if text != str(number + 1):
+        raise ReadFailed("incomplete", f"page {number} names {text!r} as the next page")
+    return number + 1
+
+
+def _same_origin(answer: Answer, url: str) -> None:
+    if origin_of(url) != origin_of(answer.url):
+        raise ReadFailed(
+            "incomplete",
+            f"the link to the next page leads to {origin_of(url)}",
+            "set GITLAB_HOST to the URL that GitLab itself uses (its external_url)",
+        )
+
+
+def read_keyset(
+    token: str, path: str, params: Params, shape: Shape, *, until: Callable[[list[Row]], bool] | None = None
+) -> Job:
+    """Read a keyset-paged list, following rel="next" until there is none, or until `until(rows)` is true."""
+    state = _List(path)
+    asked: set[Params] = set()
+    query: Params = (*params, ("pagination", "keyset"), ("per_page", str(PER_PAGE)))
+    while True:
+        if query in asked:
+            raise ReadFailed("incomplete", f"GitLab's pages of {path} lead in a circle")
+        asked.add(query)
+        answer: Answer = yield Get(token, path, query)
+        rows = rows_of(answer)
+        if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
+            yield shaped
+        url = link_next(answer)
+        if url is None or (until is not None and until(rows)):
+            return
+        _same_origin(answer, url)
+        query = tuple(parse_qsl(urlsplit(url).query))
+
+
+def whole_list(token: str, path: str, params: Params = (), *, counted: bool = True) -> Job:
+    """Return all rows of a list; readers that ask for the same list share one reading of it."""
+
+    def start() -> Job:
+        rows: list[Row] = []
+        yield from read_list(token, path, params, rows.extend, counted=counted)
+        return rows
+
+    rows: list[Row] = yield Once(list_key(token, path, params), start)
+    return rows

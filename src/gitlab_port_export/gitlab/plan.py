@@ -1,0 +1,71 @@
+"""The sync plan: every read that the mapping needs over all tokens, groups and projects, each once."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gitlab_port_export.gitlab.inventory import Active, Inventory
+from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.model import Mapping
+
+
+@dataclass(frozen=True)
+class SyncPlan:
+    """What will be read, in order."""
+
+    reads: tuple[Read, ...]
+    inventory: Inventory
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan for people: per token what it reads, then per kind how many requests it takes at least."""
+        for token in self.inventory.patterns:
+            groups = _first_with(token, ((place.tokens, place.scope.path) for place in self.inventory.groups()))
+            projects = _first_with(token, ((place.tokens, place.scope.path) for place in self.inventory.projects()))
+            yield f"{token}: reads {len(groups)} groups and {len(projects)} projects"
+            yield from (f"  group {path}" for path in groups)
+            yield from (f"  project {path}" for path in projects)
+        for kind, (reads, requests) in self.requests().items():
+            yield f"{kind}: {reads} reads, at least {requests} GitLab requests"
+
+    def requests(self) -> dict[str, tuple[int, int]]:
+        """Return (reads, fewest requests) per kind; a list that two kinds share is counted for the first."""
+        found: dict[str, tuple[int, int]] = {}
+        shared: Counter[object] = Counter()
+        for read in self.reads:
+            saved = sum(1 for key in read.shares if shared[key])
+            shared.update(read.shares)
+            reads, requests = found.get(read.kind, (0, 0))
+            found[read.kind] = (reads + 1, requests + max(read.requests - saved, 0))
+        return found
+
+
+def _first_with(token: str, places: Iterator[tuple[tuple[str, ...], str]]) -> list[str]:
+    return sorted(path for tokens, path in places if tokens[0] == token)
+
+
+def needed_actives(mapping: Mapping) -> tuple[frozenset[Active], frozenset[Active]]:
+    """Return the `active` filters that the mapping's group kinds and project kinds need."""
+    groups: set[Active] = set()
+    projects: set[Active] = set()
+    for resource in mapping.resources:
+        kind = KINDS.get(resource.kind)
+        if kind and kind.active_groups:
+            groups.add(kind.active_groups(resource.selector))
+        if kind and kind.active_projects:
+            projects.add(kind.active_projects(resource.selector))
+    return frozenset(groups), frozenset(projects)
+
+
+def make_plan(context: Context) -> SyncPlan:
+    """Return the reads of all kinds; resources of one kind that want the same rows share a read.
+
+    Kinds follow the order of the mapping, so that targets tend to come before what relates to them.
+    """
+    names = dict.fromkeys(resource.kind for resource in context.resources if resource.kind in KINDS)
+    reads = tuple(
+        read
+        for name in names
+        for read in KINDS[name].reads(tuple(r for r in context.resources if r.kind == name and r.known), context)
+    )
+    return SyncPlan(reads, context.inventory)

@@ -1,0 +1,70 @@
+"""Carries out the plan: pages as they come, and a Problem for every read that did not end complete."""
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
+from gitlab_port_export.gitlab.kinds.kind import Read
+from gitlab_port_export.gitlab.lists import whole_list
+from gitlab_port_export.gitlab.plan import SyncPlan
+from gitlab_port_export.model import Page, Problem
+from gitlab_port_export.parallel import Job, drive
+
+
+def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Iterator[Page | Problem]:
+    """Yield the pages of all reads as they arrive, and the Problems that hold deletions. Raises http.Stopped."""
+    uses = Counter(key for entry in plan.reads for key in entry.shares)
+    dead_before = set(gitlab.dead_tokens)
+    yield from drive((guarded(entry) for entry in plan.reads), gitlab.get, Get, workers=workers, uses=uses)
+    for token, failure in gitlab.dead_tokens.items():
+        if token not in dead_before:
+            yield Problem("read", failure.why, failure.hint, token=token, holds_all=True)
+
+
+def guarded(entry: Read) -> Job:
+    """Run one read with each token that may do it, from its first page, until one succeeds; else yield a Problem."""
+    failures: list[tuple[str, ReadFailed]] = []
+    for token in entry.tokens:
+        try:
+            yield from entry.start(replace(entry.scope, token=token))
+            return
+        except ReadFailed as failure:
+            failures.append((token, failure))
+            if failure.reason == "missing" and (yield from _is_gone(entry, token)):
+                return
+    token, failure = failures[-1]
+    yield Problem(
+        "read",
+        failure.why,
+        failure.hint,
+        token=token,
+        scope=entry.scope.path,
+        kind=entry.kind,
+        resources=entry.resources,
+    )
+
+
+def _is_gone(entry: Read, token: str) -> Generator[Any, Any, bool]:
+    """Say whether a project was deleted while we read: it is not found itself, and its group no longer lists it.
+
+    GitLab answers 404 for what a token may not see, so a 404 alone proves nothing; a group's 404 never does.
+    """
+    if entry.scope.is_group or not entry.scope.id:
+        return False
+    try:
+        yield Get(token, f"/projects/{entry.scope.id}", gives="object")
+    except ReadFailed as failure:
+        if failure.reason != "missing":
+            return False
+    else:
+        return False
+    group = entry.scope.path.rpartition("/")[0].replace("/", "%2F")
+    try:
+        rows = yield from whole_list(
+            token, f"/groups/{group}/projects", (("with_shared", "false"), ("order_by", "id"), ("sort", "asc"))
+        )
+    except ReadFailed:
+        return False
+    return all(row.get("id") != entry.scope.id for row in rows)

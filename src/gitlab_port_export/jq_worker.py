@@ -1,0 +1,73 @@
+"""The program of a worker process: evaluates jq and nothing else, in a clean environment and within limits.
+
+It is started as a script, not imported: it sees no secret, ends with its parent, and is ended by the kernel when one
+page takes too long or too much memory. Frames: 8 bytes (program length, input length), then both; the answer is one
+status byte and 8 bytes of length before the text.
+"""
+
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+
+PR_SET_PDEATHSIG = 1
+HEADER = struct.Struct(">II")
+ANSWER = struct.Struct(">BQ")
+
+
+def limit(parent: int, memory_bytes: int) -> None:
+    """Die with the parent even when that is killed, ignore the terminal's signals, and bound memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415  # only needed here, and not at hand on every platform
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit(0)
+
+
+def serve(seconds: float) -> None:
+    """Answer frames from standard input until it ends."""
+    import jq  # noqa: PLC0415  # after the limits are in force
+
+    compiled = {}
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    while len(head := source.read(HEADER.size)) == HEADER.size:
+        program_size, input_size = HEADER.unpack(head)
+        program, text = source.read(program_size).decode(), source.read(input_size).decode()
+        # The default action of SIGALRM ends the process, also while jq holds Python's global lock.
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            if program:
+                if program not in compiled:
+                    compiled[program] = jq.compile(program)
+                status, out = 0, compiled[program].input_text(text).text()
+            else:
+                status, out = 0, json.dumps([fault(jq, expression) for expression in json.loads(text)])
+        except (ValueError, StopIteration, MemoryError) as error:
+            status, out = 1, str(error)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        body = out.encode()
+        sink.write(ANSWER.pack(status, len(body)) + body)
+        sink.flush()
+
+
+def fault(jq, expression):  # type: ignore[no-untyped-def]  # the jq module has no types
+    """Return jq's words when the expression does not compile, else None."""
+    try:
+        jq.compile(expression)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    sys.path.append(sys.argv[1])
+    limit(int(sys.argv[2]), int(sys.argv[3]))
+    serve(float(sys.argv[4]))

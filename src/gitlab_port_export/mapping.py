@@ -1,0 +1,357 @@
+"""The reading room of the mapping: YAML text, or Port's copy of it, becomes a checked `Mapping`."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as Dict
+from difflib import get_close_matches
+from functools import reduce
+from operator import getitem
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gitlab_port_export.document import Document, Fault, Mark, Path, read_object, read_yaml
+from gitlab_port_export.errors import UsageError
+from gitlab_port_export.model import Mapping, Problem, Resource, Selector, is_search, shown
+from gitlab_port_export.text import clean
+
+Model = TypeVar("Model", bound=BaseModel)
+Kinds = Dict[str, type[Selector]]
+
+
+def load_mapping(text: str, origin: str, kinds: Kinds) -> tuple[Mapping, tuple[Problem, ...]]:
+    """Read a mapping file (YAML or JSON).
+
+    Returns the mapping, and Problems: one for each unknown kind, a warning for each unknown key.
+    Raises UsageError with every fault as "origin:line:column: resource 2 (issue): selector.state: …";
+    resources are counted from 0, as everything else in a path.
+    """
+    return _check(read_yaml(text, origin), kinds)
+
+
+def mapping_from_object(data: object, origin: str, kinds: Kinds) -> tuple[Mapping, tuple[Problem, ...]]:
+    """Check Port's copy of a mapping, which is JSON already; as `load_mapping`, without positions."""
+    return _check(read_object(data, origin), kinds)
+
+
+def expressions(mapping: Mapping) -> tuple[str, ...]:
+    """Return every jq expression of the mapping once, for compiling them all in one go."""
+    found = (text for resource in mapping.resources for _, _, text in _expressions(mapping, resource))
+    return tuple(dict.fromkeys(found))
+
+
+def check_expressions(mapping: Mapping, compiles: Callable[[str], str | None]) -> tuple[str, ...]:
+    """Return a fault for each expression that is not jq; `compiles` gives jq's error text, or None."""
+    return tuple(
+        clean(
+            f"{_place(mapping, resource, line)}: {name}: not a jq expression: "
+            f"{clean(' '.join(expression.split()), 80)}: {_first_line(error)}"
+        )
+        for resource in mapping.resources
+        for name, line, expression in _expressions(mapping, resource)
+        if (error := compiles(expression)) is not None
+    )
+
+
+def constant_blueprint(expression: str) -> str | None:
+    """Return the text of an expression that is one plain jq string, or None where the row may decide."""
+    text = expression.strip()
+    # Ocean turns single quotes at the ends of a text into double quotes, if a non-blank follows and precedes.
+    if re.fullmatch(r"""'[^'"\s]([^'"]*[^'"\s])?'""", text):
+        text = f'"{text[1:-1]}"'
+    if not text.startswith('"') or "'" in text:
+        return None
+    try:
+        # A JSON string is a jq string; one with an interpolation, \(…), is not JSON.
+        return str(json.loads(text))
+    except ValueError:
+        return None
+
+
+def mapped_blueprints(mapping: Mapping) -> dict[int, tuple[str | None, ...]]:
+    """Return the blueprints of each resource by its index; None stands for "decided by the row"."""
+    return {
+        resource.index: tuple(constant_blueprint(entity.blueprint) for entity in resource.mappings)
+        for resource in mapping.resources
+    }
+
+
+# --- plain values → models
+
+
+def _check(document: Document, kinds: Kinds) -> tuple[Mapping, tuple[Problem, ...]]:
+    root, faults = document.data, list(document.faults)
+    if not isinstance(root, dict):
+        faults.append(Fault((), f"a mapping must be an object with the key 'resources'; got {shown(root)}"))
+        raise _refused(document, faults)
+    raw = root.get("resources")
+    if not isinstance(raw, list):
+        why = f"must be a list; got {shown(raw)}" if "resources" in root else "is missing"
+        faults.append(Fault(("resources",), why))
+    resources = tuple(
+        resource
+        for index, item in enumerate(raw if isinstance(raw, list) else ())
+        if (resource := _resource(item, index, kinds, faults))
+    )
+    own = {"resources": resources, "origin": document.origin, "lines": _lines(document.marks)}
+    mapping = _validated(Mapping, root | own, (), faults)
+    if faults or mapping is None:
+        raise _refused(document, faults)
+    problems = (*_unknown_kinds(mapping, kinds), *_unknown_keys(mapping, root))
+    return mapping, tuple(sorted(problems, key=lambda problem: problem.line or 0))
+
+
+def _resource(raw: Any, index: int, kinds: Kinds, faults: list[Fault]) -> Resource | None:
+    path: Path = ("resources", index)
+    if not isinstance(raw, dict):
+        faults.append(Fault(path, f"must be an object; got {shown(raw)}"))
+        return None
+    kind = raw.get("kind")
+    model = kinds.get(kind) if isinstance(kind, str) else None
+    own: dict[str, Any] = {"index": index, "known": model is not None}
+    if "selector" in raw:
+        selector = _validated(model or Selector, raw["selector"], (*path, "selector"), faults)
+        # A wrong selector has been named already; this one only lets the rest of the resource be checked.
+        own["selector"] = selector or Selector(query="false")
+    return _validated(Resource, raw | own, path, faults)
+
+
+def _validated(model: type[Model], raw: Any, path: Path, faults: list[Fault]) -> Model | None:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        faults += (
+            Fault((*path, *_real(raw, each["loc"], each["type"] == "missing")), _why(each))
+            for each in error.errors(include_url=False)
+        )
+        return None
+
+
+def _real(raw: Any, path: Path, missing: bool = False) -> Path:
+    """Drop what the data has not: pydantic also names variants, and index 0 of a single object."""
+    real: list[str | int] = []
+    for part in path:
+        if _has(raw, part):
+            raw = raw[part]
+            real.append(part)
+    return (*real, path[-1]) if missing else tuple(real)
+
+
+def _has(raw: Any, part: str | int) -> bool:
+    if isinstance(raw, list):
+        return isinstance(part, int) and part < len(raw)
+    return isinstance(raw, dict) and part in raw
+
+
+def _lines(marks: Dict[Path, Mark]) -> dict[Path, int]:
+    """Return path → line; a single entity mapping is also found under index 0, as if the file held a list."""
+    lines = {path: mark.line for path, mark in marks.items()}
+    one = {
+        (*path[:5], 0, *path[5:]): line
+        for path, line in lines.items()
+        if path[2:5] == ("port", "entity", "mappings") and isinstance(path[5:6] and path[5], str)
+    }
+    return lines | one
+
+
+# --- what is legal and still worth saying
+
+
+def _unknown_kinds(mapping: Mapping, kinds: Kinds) -> Iterator[Problem]:
+    for resource in mapping.resources:
+        if not resource.known:
+            yield Problem(
+                stage="mapping",
+                why=f"unknown kind {shown(resource.kind)}: nothing is read for this resource",
+                hint=_did_you_mean(resource.kind, kinds) or f"known kinds: {', '.join(sorted(kinds))}",
+                kind=resource.kind,
+                resources=(resource.index,),
+                line=mapping.line("resources", resource.index, "kind"),
+                field="kind",
+            )
+
+
+def _unknown_keys(mapping: Mapping, root: dict[str, Any]) -> Iterator[Problem]:
+    for found, known in (*_extras(mapping, ()), *_query_extras(mapping, root)):
+        path = _real(root, found)
+        name = str(path[-1])
+        # Keys such as `x-common:` and `.common:` are a customary place for YAML anchors.
+        if len(path) == 1 and name.startswith(("x-", ".")):
+            continue
+        resource = mapping.resources[path[1]] if len(path) > 1 and isinstance(path[1], int) else None
+        if resource and not resource.known and path[2] == "selector":
+            continue
+        yield Problem(
+            stage="mapping",
+            why=f"unknown key {shown(name)} is ignored",
+            hint=_did_you_mean(name, known),
+            kind=resource.kind if resource else "",
+            line=mapping.line(*path),
+            field=_dotted(path[2:] if resource else path),
+            warning=True,
+        )
+
+
+def _extras(value: Any, path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield (path, known names beside it) of every key that a model kept without knowing it."""
+    match value:
+        case BaseModel():
+            fields = {
+                info.alias or name: name
+                for name, info in type(value).model_fields.items()
+                if not info.exclude
+            }
+            yield from (((*path, key), tuple(fields)) for key in value.model_extra or ())
+            for key, name in fields.items():
+                yield from _extras(getattr(value, name), (*path, key))
+        case tuple() | list():
+            for index, item in enumerate(value):
+                yield from _extras(item, (*path, index))
+
+
+def _query_extras(mapping: Mapping, root: dict[str, Any]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield the same for search queries, which models keep without their unknown keys."""
+    for resource in mapping.resources:
+        for index, entity in enumerate(resource.mappings):
+            start: Path = ("resources", resource.index, "port", "entity", "mappings", index)
+            for name, value in entity.fields():
+                if isinstance(value, dict):
+                    path = _real(root, (*start, *name.split(".", 1)))
+                    yield from _rule_extras(_at(root, path), path)
+
+
+def _rule_extras(rule: dict[str, Any], path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    known = ("combinator", "rules") if is_search(rule) else ("property", "operator", "value")
+    yield from (((*path, key), known) for key in rule if key not in known)
+    for index, item in enumerate(rule.get("rules", ()) if is_search(rule) else ()):
+        yield from _rule_extras(item, (*path, "rules", index))
+
+
+def _at(raw: Any, path: Path) -> Any:
+    return reduce(getitem, path, raw)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    folded = {_folded(each): each for each in known}
+    near = get_close_matches(_folded(name), folded, 1)
+    return f"did you mean {shown(folded[near[0]])}?" if near else ""
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+# --- words
+
+
+def _refused(document: Document, faults: Iterable[Fault]) -> UsageError:
+    """Make the one error that names every fault, in the order of the text."""
+    ordered = sorted(faults, key=lambda fault: document.mark(fault) or Mark(0, 0))
+    return UsageError(*dict.fromkeys(_sentence(document, fault) for fault in ordered))
+
+
+def _sentence(document: Document, fault: Fault) -> str:
+    mark = document.mark(fault)
+    parts = [f"{document.origin}:{mark.line}:{mark.column}" if mark else document.origin]
+    match fault.path:
+        case ("resources", int(index), *rest):
+            item = document.data["resources"][index]
+            kind = item.get("kind") if isinstance(item, dict) else None
+            parts += [_resource_name(index, kind), _dotted(rest)]
+        case path:
+            parts.append(_dotted(path))
+    return clean(": ".join(part for part in (*parts, fault.why) if part))
+
+
+def _resource_name(index: int, kind: Any) -> str:
+    return f"resource {index} ({kind})" if isinstance(kind, str) else f"resource {index}"
+
+
+def _dotted(path: Iterable[str | int]) -> str:
+    return ".".join(str(part) for part in path)
+
+
+_SENTENCES = {
+    "missing": "is missing",
+    "bool_type": "must be true or false; got {got}",
+    "bool_parsing": "must be true or false; got {got}",
+    "string_type": "must be a text; got {got}",
+    "int_type": "must be a whole number; got {got}",
+    "int_parsing": "must be a whole number; got {got}",
+    "int_from_float": "must be a whole number; got {got}",
+    "float_type": "must be a number; got {got}",
+    "float_parsing": "must be a number; got {got}",
+    "finite_number": "must be a number; got {got}",
+    "greater_than_equal": "must be at least {ge:g}; got {got}",
+    "less_than_equal": "must be at most {le:g}; got {got}",
+    "tuple_type": "must be a list; got {got}",
+    "list_type": "must be a list; got {got}",
+    "dict_type": "must be an object; got {got}",
+    "model_type": "must be an object; got {got}",
+    "model_attributes_type": "must be an object; got {got}",
+    "too_short": "must have at least {min_length} item",
+    "string_pattern_mismatch": "must match {pattern}; got {got}",
+    "extra_forbidden": "is not a known key",
+    "value_error": "{error}",
+}
+
+
+def _why(error: ErrorDetails) -> str:
+    """Say in a short sentence what pydantic found."""
+    context = error.get("ctx", {})
+    if error["type"] == "literal_error":
+        return _not_one_of(context["expected"], error["input"])
+    fallback = f"{error['msg'][:1].lower()}{error['msg'][1:]}".replace("{", "{{").replace("}", "}}")
+    return _SENTENCES.get(error["type"], fallback + "; got {got}").format(
+        got=shown(error["input"]), **context
+    )
+
+
+def _not_one_of(expected: str, value: Any) -> str:
+    """Take pydantic's list of values, "'a', 'b' or 'c'", apart."""
+    choices = [quoted or plain for quoted, plain in re.findall(r"'([^']*)'|(\d+)", expected)]
+    hint = _did_you_mean(value, choices) if isinstance(value, str) else ""
+    return f"must be one of {', '.join(choices)}; got {shown(value)}{f' ({hint})' if hint else ''}"
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "refused by jq")
+
+
+# --- expressions
+
+
+def _place(mapping: Mapping, resource: Resource, line: int | None) -> str:
+    where = f"{mapping.origin}:{line}" if line else mapping.origin
+    return f"{where}: {_resource_name(resource.index, resource.kind)}"
+
+
+def _expressions(mapping: Mapping, resource: Resource) -> Iterator[tuple[str, int | None, str]]:
+    """Yield (field, line, expression) of everything in a resource that jq will run."""
+    start: Path = ("resources", resource.index)
+    yield "selector.query", mapping.line(*start, "selector", "query"), resource.selector.query
+    if (items := resource.port.items_to_parse) is not None:
+        yield "port.itemsToParse", mapping.line(*start, "port", "itemsToParse"), items
+    for index, entity in enumerate(resource.mappings):
+        for name, value in entity.fields():
+            line = mapping.field_line(resource.index, index, name)
+            # Ocean's older form for file contents and searches stands where jq would.
+            yield from (
+                (leaf, line, expression)
+                for leaf, expression in _leaves(name, value)
+                if not expression.startswith(("file://", "search://"))
+            )
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    match value:
+        case str():
+            yield name, value
+        case dict():
+            for key, item in value.items():
+                yield from _leaves(f"{name}.{key}", item)
+        case list():
+            for index, item in enumerate(value):
+                yield from _leaves(f"{name}.{index}", item)

@@ -1,0 +1,428 @@
+"""The words of the product as frozen values: mapping, page, entity, change, problem; no I/O here."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    Tag,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
+
+Dialect = Literal["gitlab", "gitlab-v2"]
+Row = dict[str, Any]
+Stage = Literal["settings", "mapping", "inventory", "read", "transform", "diff", "write", "delete", "integration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that went wrong with one thing; it travels down the line and never ends the run.
+
+    `resources` are the indexes of the mapping's resources whose rows may be missing because of it; deletions
+    of every blueprint that those may feed are held. `holds_all` holds every deletion. A `warning` holds
+    nothing and leaves the exit code alone. `count` says how often it happened, `sample` names one case.
+    """
+
+    stage: Stage
+    why: str
+    hint: str = ""
+    token: str = ""
+    scope: str = ""
+    kind: str = ""
+    resources: tuple[int, ...] = ()
+    line: int | None = None
+    field: str = ""
+    blueprint: str = ""
+    entity: str = ""
+    holds_all: bool = False
+    warning: bool = False
+    count: int = 1
+    sample: str = ""
+
+
+class _Camel(BaseModel):
+    """Mapping files are written in camelCase; unknown keys are kept so that a warning can name them."""
+
+    # Ocean parses with pydantic v1, which reads a YAML number as text where text is wanted (`ref: 2024`).
+    model_config = ConfigDict(
+        frozen=True, extra="allow", alias_generator=to_camel, coerce_numbers_to_str=True, allow_inf_nan=False
+    )
+
+
+def shown(value: Any) -> str:
+    """Return `value` as a message names it: short, one line, safe for a terminal."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _as_expression(value: Any) -> Any:
+    """YAML numbers and booleans stand where users mean the jq literal; Ocean reads `5` as `"5"` too."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"must be a jq expression; got {shown(value)}")
+    if not value.strip():
+        # jq takes an empty program for `.`, which would put the whole row into the field.
+        raise ValueError("must be a jq expression; got an empty text")
+    return value
+
+
+Expression = Annotated[str, BeforeValidator(_as_expression, json_schema_input_type=str | int | float | bool)]
+
+
+class _SearchRule(_Camel):
+    """One condition of a search query; each part is a jq expression, so literals stand in inner quotes."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    property: Expression
+    operator: Expression
+    value: Expression
+
+
+class _Search(_Camel):
+    """A search query: conditions and further queries, joined by "and" or "or"."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    combinator: Expression
+    rules: tuple[
+        Annotated[
+            Annotated[_SearchRule, Tag("<rule>")] | Annotated["_Search", Tag("<query>")],
+            Discriminator(lambda rule: "<query>" if is_search(rule) else "<rule>"),
+        ],
+        ...,
+    ]
+
+
+def is_search(rule: Any) -> bool:
+    """Whether one of a search query's rules is a nested query."""
+    return isinstance(rule, _Search) or (isinstance(rule, dict) and ("rules" in rule or "combinator" in rule))
+
+
+def _search_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    """Check a query as the model above, with a path to each fault, then keep it as plain JSON."""
+    plain = partial(_Search.model_dump, mode="json")
+    return core_schema.no_info_after_validator_function(plain, handler.generate_schema(_Search))
+
+
+# A search query, every leaf a jq expression: {combinator, rules: [{property, operator, value} | query]}.
+Query = Annotated[dict[str, Any], GetPydanticSchema(_search_schema)]
+# Chosen by the value's type before it is checked, so that a wrong leaf is one fault and not one a variant.
+ExpressionOrQuery = Annotated[
+    Annotated[Expression, Tag("<jq>")] | Annotated[Query, Tag("<query>")],
+    Discriminator(lambda value: "<query>" if isinstance(value, dict) else "<jq>"),
+]
+
+
+class Selector(_Camel):
+    """What every kind's selector has: a jq query that must give true or false for each row."""
+
+    query: Expression = Field(description="jq; the row is mapped when it gives true")
+    export_env_variables: tuple[str, ...] = Field(
+        default=(), description="environment variables that this resource's expressions may read, if allowed"
+    )
+
+
+def _nothing_is_empty(value: Any) -> Any:
+    """`relations:` with every line below it commented out is null in YAML, and means none."""
+    return {} if value is None else value
+
+
+Expressions = Annotated[dict[str, Expression], BeforeValidator(_nothing_is_empty)]
+Relations = Annotated[dict[str, ExpressionOrQuery], BeforeValidator(_nothing_is_empty)]
+
+
+class EntityMapping(_Camel):
+    """How one row becomes one entity; every value is a jq expression, or a search query made of them."""
+
+    identifier: ExpressionOrQuery
+    blueprint: Expression
+    title: Expression | None = None
+    icon: Expression | None = None
+    team: ExpressionOrQuery | None = None
+    properties: Expressions = Field(default_factory=dict)
+    relations: Relations = Field(default_factory=dict)
+
+    def fields(self) -> Iterator[tuple[str, str | dict[str, Any]]]:
+        """Yield (dotted name, expression or query) of every field that the mapping sets, identifier first."""
+        for name in ("identifier", "blueprint", "title", "icon", "team"):
+            if (value := getattr(self, name)) is not None and name in self.model_fields_set:
+                yield name, value
+        yield from ((f"properties.{k}", v) for k, v in self.properties.items())
+        yield from ((f"relations.{k}", v) for k, v in self.relations.items())
+
+
+def _one_is_a_list(value: Any) -> Any:
+    """Ocean's files hold one object; Port's API and other integrations take a list as well."""
+    if isinstance(value, list) and not value:
+        raise ValueError("must have at least one entity mapping")
+    return [value] if isinstance(value, dict | EntityMapping) else value
+
+
+class _EntityBlock(_Camel):
+    mappings: Annotated[
+        tuple[EntityMapping, ...],
+        BeforeValidator(_one_is_a_list, json_schema_input_type=EntityMapping | list[EntityMapping]),
+    ]
+
+
+class PortBlock(_Camel):
+    """The `port:` part of a resource."""
+
+    entity: _EntityBlock
+    items_to_parse: Expression | None = None
+    items_to_parse_name: str = "item"
+    items_to_parse_top_level_transform: bool = True
+
+
+class Resource(_Camel):
+    """One entry of the mapping's `resources`: a kind, which rows of it, and how they become entities."""
+
+    kind: str
+    selector: Selector
+    port: PortBlock
+    index: int = Field(default=0, exclude=True)
+    known: bool = Field(default=True, exclude=True, description="whether the exporter has this kind")
+
+    @property
+    def mappings(self) -> tuple[EntityMapping, ...]:
+        """The entity mappings of the resource; the file may write one object or a list."""
+        return self.port.entity.mappings
+
+
+class Visibility(_Camel):
+    """Which groups and projects `gitlab-v2` lists."""
+
+    use_min_access_level: bool = True
+    min_access_level: Literal[10, 20, 30, 40, 50] = 30
+
+    @field_validator("min_access_level", mode="before")
+    @classmethod
+    def _level(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class Mapping(_Camel):
+    """Port's mapping (port-app-config), checked; `lines` gives the line of each path for messages."""
+
+    # Ocean takes the options of the root, and only those, in snake_case as well.
+    model_config = ConfigDict(populate_by_name=True)
+
+    resources: tuple[Resource, ...]
+    delete_dependent_entities: bool = True
+    create_missing_related_entities: bool = True
+    enable_merge_entity: bool = True
+    entity_deletion_threshold: float | None = Field(default=None, ge=0, le=1)
+    visibility: Visibility = Field(default_factory=Visibility)
+    filter_owned_projects: bool | None = True
+    project_visibility_filter: str | None = None
+    spec_path: Any = None
+    branch: str | None = None
+    origin: str = Field(default="", exclude=True)
+    lines: Dict[tuple[str | int, ...], int] = Field(default_factory=dict, exclude=True)
+
+    @field_validator("entity_deletion_threshold", mode="before")
+    @classmethod
+    def _threshold(cls, value: Any) -> Any:
+        # `true` would be read as 1, which lifts every limit; null means nothing in Ocean either.
+        if value is None or isinstance(value, bool):
+            raise ValueError(f"must be a number from 0 to 1; got {shown(value)}")
+        return value
+
+    @property
+    def cascades(self) -> bool:
+        """Whether the user wrote `deleteDependentEntities: true`; the default is not a wish to cascade."""
+        return self.delete_dependent_entities and "delete_dependent_entities" in self.model_fields_set
+
+    def line(self, *path: str | int) -> int | None:
+        """Return the line of the innermost known node on `path`, counted from 1, or None."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.lines:
+                return self.lines[path[:end]]
+        return None
+
+    def field_line(self, resource: int, entity: int, name: str) -> int | None:
+        """Return the line of a field, named as by `EntityMapping.fields`, in that entity mapping."""
+        return self.line("resources", resource, "port", "entity", "mappings", entity, *name.split(".", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A group or project that rows are read from: its full path in GitLab and the alias of the token that reads it."""
+
+    id: int
+    path: str
+    is_group: bool = False
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one kind as GitLab gave them, the scope they came from and the resources they feed."""
+
+    kind: str
+    resources: tuple[int, ...]
+    scope: Scope
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What one row became. `identifier` may be a search query; `body` holds only the fields that the mapping sets."""
+
+    blueprint: str
+    identifier: Any
+    body: dict[str, Any]
+    resource: int
+    order: tuple[int, int] = (0, 0)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(blueprint, identifier as text): what makes two entities the same one in Port."""
+        return self.blueprint, str(self.identifier)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether Port has to find the entity by a query."""
+        return isinstance(self.identifier, dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that gave no entity on purpose (selector false, no identifier) or because another row won."""
+
+    resource: int
+    reason: Literal["selector", "identifier", "duplicate"]
+    sample: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Port does not hold the entity."""
+
+    entity: Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Port holds the entity with other values in `fields` (empty where it cannot be compared)."""
+
+    entity: Entity
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Port already holds what the mapping says, for so many entities."""
+
+    blueprint: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Ours in Port and no longer produced; `cascade` when Port had to delete its dependents too."""
+
+    blueprint: str
+    identifier: str
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Deletions that were not made: `reason` is what held them, `hint` how to release them."""
+
+    blueprint: str
+    identifiers: tuple[str, ...]
+    reason: Literal["problem", "limit", "empty", "dependents", "recent", "plan"]
+    why: str
+    hint: str = ""
+
+
+Change = Create | Update | Unchanged | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Port confirmed the change."""
+
+    change: Create | Update | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Port refused the change, or did not confirm it."""
+
+    change: Create | Update | Delete
+    why: str
+
+
+Event = Page | Problem | Skipped | Unchanged | Written | Failed | Held | Create | Update | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What happened to the entities of one blueprint."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    held: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KindCounts:
+    """What was read of one kind."""
+
+    pages: int = 0
+    rows: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The fold of everything that happened in a run; every renderer reads this and nothing else.
+
+    `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
+    """
+
+    command: str
+    exit_code: int
+    started: str
+    seconds: float
+    mapping_origin: str = ""
+    integration: str = ""
+    blueprints: Dict[str, Counts] = field(default_factory=dict)
+    kinds: Dict[str, KindCounts] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    held: tuple[Held, ...] = ()
+    changes: tuple[Create | Update | Delete, ...] = ()
+    gitlab_requests: int = 0
+    port_requests: int = 0
+    plan: tuple[str, ...] = ()

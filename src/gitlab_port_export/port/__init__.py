@@ -1,0 +1,1 @@
+"""Port: what it holds, what we write there, and the integration object."""

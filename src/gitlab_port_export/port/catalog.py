@@ -1,0 +1,174 @@
+"""What Port holds: blueprints, the entities of each mapped one by pages, and which entities are ours."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from gitlab_port_export.http import Unreachable
+from gitlab_port_export.model import Entity
+from gitlab_port_export.port.client import Port, PortRefused, segment
+from gitlab_port_export.port.ledger import Blueprint, Ledger
+
+SEARCH_PAGE = 1000
+OWNED_PAGE = 5000
+VERIFY_PAGE = 100
+TYPES = ("gitlab", "gitlab-v2")
+
+
+def read_blueprints(port: Port) -> dict[str, Blueprint]:
+    """Return all blueprints of the organisation by identifier."""
+    found = port.ask("GET", "/blueprints")["blueprints"]
+    return {data["identifier"]: Blueprint.of(data) for data in found}
+
+
+def search(port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[str] | None) -> Iterator[list[Any]]:
+    """Yield pages of entities of one blueprint that match all rules.
+
+    `include` names properties and relations bare and metas with `$`; None gives whole entities.
+    """
+    payload: dict[str, Any] = {"query": {"combinator": "and", "rules": list(rules)}, "limit": SEARCH_PAGE}
+    if include is not None:
+        payload["include"] = list(include)
+    yield from _pages(
+        port, f"/blueprints/{segment(blueprint)}/entities/search", payload, (("exclude_calculated_properties", "true"),)
+    )
+
+
+def _pages(
+    port: Port, path: str, payload: dict[str, Any], params: Iterable[tuple[str, str]] = ()
+) -> Iterator[list[Any]]:
+    asked: set[str] = set()
+    while True:
+        answer = port.ask("POST", path, params=params, payload=payload)
+        yield answer["entities"]
+        following = answer.get("next")
+        if not following:
+            return
+        if following in asked:
+            raise RuntimeError(f"Port's pages of {path} lead in a circle")
+        asked.add(following)
+        payload = {**payload, "from": following}
+
+
+class Catalog:
+    """The ledgers of the mapped blueprints, read on threads while GitLab is being read."""
+
+    def __init__(
+        self,
+        port: Port,
+        blueprints: Mapping[str, Blueprint],
+        fields: Callable[[str], Sequence[str]],
+        executor: Executor,
+        *,
+        whole: bool,
+    ) -> None:
+        self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
+        self._whole = whole
+        self._loading: dict[str, Future[Ledger]] = {}
+
+    def start(self, names: Iterable[str]) -> None:
+        """Begin to read these blueprints' entities."""
+        for name in names:
+            if name in self.blueprints and name not in self._loading:
+                self._loading[name] = self._executor.submit(self._load, name)
+
+    def ledger(self, name: str) -> Ledger | str:
+        """Return the ledger of a blueprint, waiting for it where needed, or why there is none."""
+        self.start([name])
+        future = self._loading.get(name)
+        if future is None:
+            return f"Port has no blueprint {name}"
+        try:
+            return future.result()
+        except (PortRefused, Unreachable) as failure:
+            return f"Port's entities of blueprint {name} could not be read: {failure}"
+
+    @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        """All ledgers that could be read."""
+        found = {name: self.ledger(name) for name in list(self._loading)}
+        return {name: ledger for name, ledger in found.items() if isinstance(ledger, Ledger)}
+
+    def _load(self, name: str) -> Ledger:
+        blueprint = self.blueprints[name]
+        if self._whole:
+            fields = [
+                "title", "icon", "team", *(f"properties.{key}" for key in blueprint.properties),
+                *(f"relations.{key}" for key in blueprint.relations),
+            ]  # fmt: skip
+            ledger = Ledger(blueprint, fields, whole=True)
+            include = None
+        else:
+            fields = list(self._fields(name))
+            ledger = Ledger(blueprint, fields)
+            include = ["$identifier", *(_bare(field) for field in fields)]
+        for page in search(self._port, name, (), include):
+            ledger.hold(page)
+        return ledger
+
+    def owned(self, integration: str, before: str | None) -> Iterator[tuple[str, str]]:
+        """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote before the instant.
+
+        Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends.
+        """
+        for kind in TYPES:
+            payload = {
+                "datasource_prefix": f"port-ocean/{kind}/",
+                "datasource_suffix": f"/{integration}/exporter",
+                "limit": OWNED_PAGE,
+            }
+            if before is not None:
+                payload["before"] = before
+            for page in _pages(self._port, "/blueprints/entities/datasource-entities", payload):
+                yield from ((row["blueprint"], row["identifier"]) for row in page)
+
+    def fresh(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Yield these entities as Port holds them now, with relations and times."""
+        known = self.blueprints.get(blueprint)
+        include = ["$identifier", "$updatedAt", *(known.relations if known else ())]
+        for start in range(0, len(identifiers), VERIFY_PAGE):
+            part = list(identifiers[start : start + VERIFY_PAGE])
+            rule = {"property": "$identifier", "operator": "in", "value": part}
+            for page in search(self._port, blueprint, [rule], include):
+                yield from page
+
+    def resolve(self, target: str, query: Mapping[str, Any]) -> list[str] | None:
+        """Return the identifiers that a search relation finds now, or None where Port cannot say."""
+        rule = {"combinator": query.get("combinator", "and"), "rules": query.get("rules", [])}
+        try:
+            return [row["identifier"] for page in search(self._port, target, [rule], ["$identifier"]) for row in page]
+        except PortRefused:
+            return None
+
+
+def _bare(field: str) -> str:
+    head, _, key = field.partition(".")
+    return key or f"${head}"
+
+
+def resolved(entity: Entity, catalog: Catalog, known: dict[str, list[str] | None]) -> Entity | None:
+    """Return the entity with its search relations as identifiers for comparing, or None where that cannot be done.
+
+    Each different query is asked once a run.
+    """
+    relations = entity.body.get("relations") or {}
+    queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
+    if isinstance(entity.body.get("team"), dict):
+        return None
+    if not queries:
+        return entity
+    blueprint = catalog.blueprints.get(entity.blueprint)
+    found: dict[str, Any] = {}
+    for name, query in queries.items():
+        relation = blueprint.relations.get(name) if blueprint else None
+        if relation is None:
+            return None
+        key = f"{relation.target} {query!r}"
+        if key not in known:
+            known[key] = catalog.resolve(relation.target, query)
+        answer = known[key]
+        if answer is None or (not relation.many and len(answer) > 1):
+            return None
+        found[name] = answer if relation.many else (answer[0] if answer else None)
+    body = {**entity.body, "relations": {**relations, **found}}
+    return Entity(entity.blueprint, entity.identifier, body, entity.resource, entity.order)

@@ -1,0 +1,98 @@
+"""One Port request at a time: signs in, refreshes a refused token once for all workers, repeats."""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote
+
+from gitlab_port_export.errors import PortUnavailable
+from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
+
+REFRESHES = 3
+REGIONS = {"api.getport.io": "api.us.getport.io", "api.port.io": "api.us.port.io"}
+
+
+class PortRefused(Exception):
+    """Port answered a request with an error; `status`, `code` (Port's own word) and text say which."""
+
+    def __init__(self, answer: Answer) -> None:
+        data = answer.data if isinstance(answer.data, dict) else {}
+        self.status = answer.status
+        self.code = str(data.get("error") or "")
+        self.text = str(data.get("message") or self.code or f"status {answer.status}")[:500]
+        super().__init__(f"{answer.status}: {self.text}")
+
+
+class Port:
+    """The API of one Port organisation, signed in with client credentials."""
+
+    def __init__(self, http: Http, credentials: Callable[[], tuple[str, str]]) -> None:
+        self.http = http
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._token = ""
+        self._bearer = Bearer(http.origin, lambda: self._token)
+
+    def sign_in(self, *, first_contact: bool = False) -> Answer:
+        """Fetch an access token. Raises PortUnavailable when Port refuses the credentials or cannot be reached."""
+        client, secret = self._credentials()
+        try:
+            answer = self.http.send(
+                "POST",
+                "/v1/auth/access_token",
+                payload={"clientId": client, "clientSecret": secret},
+                first_contact=first_contact,
+            )
+        except Unreachable as failure:
+            raise PortUnavailable(
+                f"Port at {self.http.base_url} could not be reached: {failure}",
+                hint="check OCEAN__PORT__BASE_URL, the network, proxies and certificates",
+            ) from None
+        token = answer.data.get("accessToken") if isinstance(answer.data, dict) else None
+        if answer.status != 200 or not isinstance(token, str):
+            raise self._refusal(answer)
+        self._token = token
+        return answer
+
+    def _refusal(self, answer: Answer) -> PortUnavailable:
+        if not isinstance(answer.data, dict):
+            return PortUnavailable(
+                f"Port at {self.http.base_url} answered {answer.status} with something that is not its API's JSON",
+                hint="check OCEAN__PORT__BASE_URL; a login page or proxy may answer in Port's place",
+            )
+        host = self.http.base_url.partition("://")[2]
+        other = REGIONS.get(host) or next((eu for eu, us in REGIONS.items() if us == host), "")
+        region = f"; if the organisation is in the other region, set OCEAN__PORT__BASE_URL=https://{other}" if other else ""
+        return PortUnavailable(
+            f"Port at {self.http.base_url} refused the credentials: {PortRefused(answer)}",
+            hint=f"check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__CLIENT_SECRET{region}",
+        )
+
+    def call(
+        self, method: str, path: str, *, params: Iterable[tuple[str, str]] = (), payload: Any = None
+    ) -> Answer:
+        """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
+
+        Everything we send may be repeated: searches read, upserts and deletions are idempotent. Raises Unreachable.
+        """
+        for _ in range(REFRESHES):
+            used = self._token
+            answer = self.http.send(method, f"/v1{path}", params=tuple(params), payload=payload, auth=self._bearer)
+            if answer.status != 401:
+                return answer
+            with self._lock:
+                if self._token == used:
+                    self.sign_in()
+        return answer
+
+    def ask(self, method: str, path: str, *, params: Iterable[tuple[str, str]] = (), payload: Any = None) -> Any:
+        """Return the parsed body of a successful answer. Raises PortRefused and Unreachable."""
+        answer = self.call(method, path, params=params, payload=payload)
+        if answer.status not in (200, 201) or not isinstance(answer.data, dict) or answer.data.get("ok") is False:
+            raise PortRefused(answer)
+        return answer.data
+
+
+def segment(text: str) -> str:
+    """Return text as one path segment; identifiers may hold slashes."""
+    return quote(text, safe="")

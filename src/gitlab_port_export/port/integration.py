@@ -1,0 +1,186 @@
+"""The integration object in Port: created when missing, its mapping, its resync state, examples, first resources."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from gitlab_port_export import __version__
+from gitlab_port_export.errors import PortUnavailable, UsageError
+from gitlab_port_export.http import Answer, Unreachable
+from gitlab_port_export.model import Dialect, Row
+from gitlab_port_export.port.client import Port, PortRefused, segment
+from gitlab_port_export.port.ledger import Blueprint
+
+EXAMPLES_PER_KIND = 5
+State = Literal["running", "completed", "failed", "aborted"]
+SECRET_KEYS = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
+EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
+
+
+@dataclass(frozen=True)
+class Integration:
+    """The integration as Port has it; `accessible` is false where the credentials may not touch it."""
+
+    identifier: str
+    kind: Dialect | None = None
+    config: Mapping[str, Any] | None = None
+    exists: bool = False
+    accessible: bool = True
+
+
+def user_agent(kind: Dialect, identifier: str) -> str:
+    """Return who we are to Port: it stores this as the owner of what we write, in the form that Ocean uses."""
+    return f"port-ocean/{kind}/{__version__}/{identifier}/exporter"
+
+
+def fetch(port: Port, identifier: str) -> Integration:
+    """Return the integration of that identifier. Raises PortUnavailable."""
+    try:
+        answer = port.call(
+            "GET", f"/integration/{segment(identifier)}", params=(("byField", "installationId"),)
+        )
+    except Unreachable as failure:
+        raise PortUnavailable(f"Port stopped answering: {failure}") from None
+    if answer.status == 404:
+        return Integration(identifier)
+    if answer.status in (401, 403):
+        return Integration(identifier, accessible=False)
+    data = answer.data.get("integration") if isinstance(answer.data, dict) else None
+    if answer.status != 200 or not isinstance(data, dict):
+        raise PortUnavailable(f"Port answered {PortRefused(answer)} when asked for the integration {identifier}")
+    kind = str(data.get("installationAppType") or "").lower()
+    return Integration(
+        identifier, "gitlab-v2" if kind == "gitlab-v2" else "gitlab" if kind == "gitlab" else None,
+        data.get("config") or None, exists=True,
+    )  # fmt: skip
+
+
+def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]) -> bool:
+    """Create the integration object; false where the credentials may not. One that exists meanwhile is fine."""
+    payload = {
+        "installationId": identifier,
+        "installationAppType": kind,
+        "version": __version__,
+        "changelogDestination": {},
+        "config": dict(config),
+        "actionsProcessingEnabled": False,
+    }
+    answer = port.call("POST", "/integration", payload=payload)
+    if answer.status in (200, 201, 409):
+        return True
+    if answer.status in (401, 403):
+        return False
+    raise PortUnavailable(f"Port refused to create the integration {identifier}: {PortRefused(answer)}")
+
+
+def store_config(port: Port, identifier: str, config: Mapping[str, Any]) -> bool:
+    """Give an integration without a mapping its first one; false where Port refuses."""
+    answer = port.call("PATCH", f"/integration/{segment(identifier)}", payload={"config": dict(config)})
+    return answer.status == 200
+
+
+def set_state(port: Port, identifier: str, state: State, started: datetime) -> str | None:
+    """Tell Port how the run stands and return the instant of its answer by Port's own clock, or None if refused."""
+    ended = None if state == "running" else _iso(datetime.now(timezone.utc))
+    payload = {
+        "status": state,
+        "lastResyncStart": _iso(started),
+        "lastResyncEnd": ended,
+        "nextResync": None,
+        "intervalInMinuets": None,  # Port's spelling
+    }
+    try:
+        answer = port.call("PATCH", f"/integration/{segment(identifier)}/resync-state", payload=payload)
+    except Unreachable:
+        return None
+    if answer.status != 200 or not isinstance(answer.data, dict):
+        return None
+    stated = (answer.data.get("integration") or {}).get("resyncState") or {}
+    instant = stated.get("updatedAt")
+    return str(instant) if instant else instant_of(answer)
+
+
+def instant_of(answer: Answer) -> str | None:
+    """Return when Port answered, by its Date header: whole seconds, so never later than it was."""
+    try:
+        return _iso(parsedate_to_datetime(answer.headers["date"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def send_examples(port: Port, identifier: str, examples: Mapping[str, Sequence[Row]]) -> None:
+    """Send a few raw rows a kind for Port's mapping editor, secrets and e-mail addresses masked; refusals are fine."""
+    for kind, rows in examples.items():
+        payload = {"examples": [masked(row) for row in rows[:EXAMPLES_PER_KIND]]}
+        try:
+            port.call("POST", f"/integration/{segment(identifier)}/kinds/{segment(kind)}/examples", payload=payload)
+        except Unreachable:
+            return
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """Return JSON with the values of secret-sounding keys and all e-mail addresses replaced."""
+    if isinstance(value, dict):
+        return {name: masked(part, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [masked(part, key) for part in value]
+    if isinstance(value, str):
+        return "[masked]" if SECRET_KEYS.search(key) else EMAIL.sub("[masked]", value)
+    return value
+
+
+def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return why existing blueprints cannot hold what the default mapping writes; empty when they can."""
+    faults = []
+    for data in defaults:
+        wanted = Blueprint.of(data)
+        held = existing.get(wanted.identifier)
+        if held is None:
+            continue
+        for name, schema in wanted.properties.items():
+            kind = (held.properties.get(name) or {}).get("type")
+            if kind != schema["type"]:
+                has = f"has type {kind}" if kind else "is missing"
+                faults.append(f"blueprint {wanted.identifier}: property {name} {has}; the default mapping needs {schema['type']}")
+        for name, relation in wanted.relations.items():
+            other = held.relations.get(name)
+            if other is None or (other.target, other.many) != (relation.target, relation.many):
+                many = "many " if relation.many else ""
+                faults.append(f"blueprint {wanted.identifier}: needs a {many}relation {name} to {relation.target}")
+    return faults
+
+
+def create_blueprints(port: Port, existing: Mapping[str, Blueprint], defaults: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Create the default blueprints that Port lacks, bare first and relations after; existing ones stay untouched.
+
+    Returns the identifiers created. Raises UsageError when an existing one cannot hold the default mapping, before
+    anything is written, and PortUnavailable when Port refuses.
+    """
+    if faults := unfit(existing, defaults):
+        raise UsageError(
+            *faults, hint="use your own mapping (--mapping FILE), or add what is missing to the blueprint in Port"
+        )
+    missing = [data for data in defaults if data["identifier"] not in existing]
+    try:
+        for data in missing:
+            bare = {key: value for key, value in data.items() if key not in ("relations", "mirrorProperties")}
+            answer = port.call("POST", "/blueprints", params=(("create_catalog_page", "true"),), payload=bare)
+            if answer.status not in (200, 201, 409):
+                raise PortRefused(answer)
+        for data in missing:
+            if data.get("relations"):
+                port.ask("PATCH", f"/blueprints/{segment(data['identifier'])}", payload={"relations": data["relations"]})
+    except PortRefused as refusal:
+        raise PortUnavailable(
+            f"Port refused to create the default blueprints: {refusal}",
+            hint="give the credentials the right to create blueprints, or create them and set "
+            "OCEAN__INITIALIZE_PORT_RESOURCES=false",
+        ) from None
+    return [data["identifier"] for data in missing]

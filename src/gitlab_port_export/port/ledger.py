@@ -1,0 +1,233 @@
+"""What Port holds of one blueprint beside what this run produced, in a few bytes an entity."""
+
+import json
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from gitlab_port_export.model import Entity
+
+# Codes of a field's value; every other value has a hash above these.
+NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
+
+
+class Status(IntEnum):
+    """What this run knows of an entity."""
+
+    HELD = 0
+    UNCHANGED = 1
+    UPDATED = 2
+    CREATED = 3
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation of a blueprint."""
+
+    target: str
+    many: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A blueprint as Port has it: property schemas and relations by name."""
+
+    identifier: str
+    properties: Mapping[str, Mapping[str, Any]]
+    relations: Mapping[str, Relation]
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Blueprint":
+        """Read Port's JSON of a blueprint."""
+        return cls(
+            data["identifier"],
+            (data.get("schema") or {}).get("properties") or {},
+            {
+                name: Relation(relation["target"], bool(relation.get("many")), bool(relation.get("required")))
+                for name, relation in (data.get("relations") or {}).items()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an entity is to Port: its status, the fields that differ, and whether another row already won."""
+
+    status: Status
+    fields: tuple[str, ...] = ()
+    duplicate: bool = False
+    lost: bool = False
+
+
+class Ledger:
+    """All entities of one blueprint: a slot each, with a 4-byte code per mapped field.
+
+    `fields` are dotted names (title, icon, team, properties.x, relations.y). Hashes differ between processes, so a
+    ledger lives in one run only. With `whole`, fields that an entity does not set count as null: Port overwrites.
+    """
+
+    def __init__(self, blueprint: Blueprint, fields: Sequence[str], *, whole: bool = False) -> None:
+        self.blueprint, self.fields, self.whole = blueprint, tuple(fields), whole
+        self._slots: dict[int, int] = {}
+        self._codes = array("I")
+        self._status = bytearray()
+        self._resource, self._scope, self._row = array("h"), array("q"), array("q")
+        self._defaults = {
+            f"properties.{name}": _code(schema["default"])
+            for name, schema in blueprint.properties.items()
+            if schema.get("default") is not None
+        }
+        self.targets: set[int] = set()
+
+    def hold(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take in entities as Port's search gives them."""
+        for row in rows:
+            self._slots[hash(row["identifier"])] = len(self._status)
+            self._codes.extend(self.codes(row["identifier"], row, missing=NULL))
+            self._append(Status.HELD, -1, 0, 0)
+            self.targets.update(relation_targets(self.blueprint, row))
+
+    def _append(self, status: Status, resource: int, scope: int, row: int) -> None:
+        self._status.append(status)
+        self._resource.append(resource)
+        self._scope.append(scope)
+        self._row.append(row)
+
+    def codes(self, identifier: str, body: Mapping[str, Any], *, missing: int) -> list[int]:
+        """Return one code per field of an entity's body, equal for values that Port treats alike."""
+        properties, relations = body.get("properties") or {}, body.get("relations") or {}
+        found = []
+        for name in self.fields:
+            head, _, key = name.partition(".")
+            source = {"properties": properties, "relations": relations}.get(head, body)
+            key = key or head
+            if key not in source:
+                found.append(missing)
+                continue
+            value = source[key]
+            if head == "icon" and value is None:
+                # Port's schema has no null icon, so a mapped null cannot clear it and is no difference.
+                found.append(missing)
+            elif head in ("relations", "team"):
+                found.append(_set_code(value))
+            elif head == "title":
+                found.append(_code(identifier if value is None else value))
+            else:
+                code = _code(value)
+                found.append(DEFAULT if code == self._defaults.get(name) else code)
+        return found
+
+    def meet(self, entity: Entity) -> Verdict:
+        """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
+        identifier = str(entity.identifier)
+        codes = self.codes(identifier, entity.body, missing=NULL if self.whole else NOT_SET)
+        slot = self._slots.get(hash(identifier))
+        if slot is None:
+            self._slots[hash(identifier)] = len(self._status)
+            self._codes.extend(codes)
+            self._append(Status.CREATED, entity.resource, *entity.order)
+            return Verdict(Status.CREATED)
+        before = Status(self._status[slot])
+        duplicate = before is not Status.HELD and self._resource[slot] == entity.resource
+        if before is not Status.HELD and not self._wins(slot, entity):
+            return Verdict(before, duplicate=duplicate, lost=True)
+        self._resource[slot], self._scope[slot], self._row[slot] = entity.resource, *entity.order
+        fields = self._differing(slot, codes)
+        if before is Status.CREATED:
+            self._codes[slot * len(self.fields) : (slot + 1) * len(self.fields)] = array("I", codes)
+            return Verdict(Status.CREATED, fields, duplicate, lost=not fields)
+        status = Status.UPDATED if fields else Status.UNCHANGED
+        self._status[slot] = status
+        return Verdict(status, fields, duplicate)
+
+    def _wins(self, slot: int, entity: Entity) -> bool:
+        if self._resource[slot] != entity.resource:
+            return entity.resource > self._resource[slot]
+        return entity.order <= (self._scope[slot], self._row[slot])
+
+    def _differing(self, slot: int, codes: list[int]) -> tuple[str, ...]:
+        start = slot * len(self.fields)
+        held = self._codes[start : start + len(codes)]
+        # Port fills a null with the property's default on create, so that is no difference.
+        return tuple(
+            name
+            for name, ours, theirs in zip(self.fields, codes, held, strict=True)
+            if ours not in (theirs, NOT_SET) and not (ours == NULL and theirs == DEFAULT)
+        )
+
+    def produced(self, identifier: str) -> bool:
+        """Whether this run produced the entity."""
+        slot = self._slots.get(hash(identifier))
+        return slot is not None and self._status[slot] != Status.HELD
+
+    def mark(self, identifier: str) -> None:
+        """Note that Port found this entity for a search identifier: it is produced."""
+        slot = self._slots.get(hash(identifier))
+        if slot is not None and self._status[slot] == Status.HELD:
+            self._status[slot] = Status.UPDATED
+
+    def touch(self, entity: Entity) -> None:
+        """Count an entity as updated although nothing differs: it is written all the same."""
+        self._status[self._slots[hash(str(entity.identifier))]] = Status.UPDATED
+
+    @property
+    def unchanged(self) -> int:
+        """How many produced entities Port holds just so."""
+        return self._status.count(Status.UNCHANGED)
+
+    @property
+    def any_produced(self) -> bool:
+        """Whether this run produced any entity of the blueprint."""
+        return any(self._status)
+
+
+def relation_targets(blueprint: Blueprint, body: Mapping[str, Any]) -> list[int]:
+    """Return a key for each entity that the body relates to."""
+    found = []
+    for name, value in (body.get("relations") or {}).items():
+        relation = blueprint.relations.get(name)
+        if relation is None or value is None or isinstance(value, dict):
+            continue
+        found += [target_key(relation.target, str(one)) for one in (value if isinstance(value, list) else [value])]
+    return found
+
+
+def target_key(blueprint: str, identifier: str) -> int:
+    """Return the key of an entity in the set of relation targets."""
+    return hash((blueprint, identifier))
+
+
+def _code(value: Any) -> int:
+    if value is None:
+        return NULL
+    if isinstance(value, str):
+        return FIRST_HASH + (hash(value) & 0x7FFFFFFF)
+    if isinstance(value, bool):
+        return FIRST_HASH + value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart.
+    return FIRST_HASH + (hash(json.dumps(_plain(value), sort_keys=True)) & 0x7FFFFFFF)
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON with whole numbers as integers everywhere: 1.0 and 1 are the same number to Port."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _set_code(value: Any) -> int:
+    """Return the code of a relation or team: order means nothing, nothing and an empty list are the same."""
+    if value is None or value == []:
+        return NULL
+    if isinstance(value, dict):
+        return _code(value)
+    return _code(sorted(str(one) for one in value) if isinstance(value, list) else [str(value)])

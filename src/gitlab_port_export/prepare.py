@@ -1,0 +1,252 @@
+"""From settings to everything that a run needs: signed in, the mapping chosen and checked, nothing written yet."""
+
+import os
+from collections.abc import Mapping as Dict, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gitlab_port_export.errors import PortUnavailable, UsageError
+from gitlab_port_export.evaluate import Evaluator
+from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
+from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.http import Clock, Http, Unreachable
+from gitlab_port_export.mapping import (
+    check_expressions,
+    expressions,
+    load_mapping,
+    mapped_blueprints,
+    mapping_from_object,
+)
+from gitlab_port_export.model import Dialect, Mapping, Problem
+from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.catalog import read_blueprints
+from gitlab_port_export.port.client import Port, PortRefused
+from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
+from gitlab_port_export.port.integration import Integration
+from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.settings import Settings
+from gitlab_port_export.transform import compile_errors, legacy_fields
+
+MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
+MAX_MAPPING_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The mapping of the run, what was found wrong with it, and the blueprints it brings along.
+
+    `config` is what a new integration object gets: the mapping where it is a default, else nothing.
+    """
+
+    mapping: Mapping
+    problems: tuple[Problem, ...]
+    blueprints: Sequence[Dict[str, Any]] = ()
+    config: Dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a run needs."""
+
+    settings: Settings
+    clock: Clock
+    port: Port
+    gitlab: GitLab
+    evaluator: Evaluator
+    integration: Integration
+    kind: Dialect
+    chosen: Chosen
+    blueprints: Dict[str, Blueprint]
+    port_time: str | None
+    writes: bool
+
+    @property
+    def mapping(self) -> Mapping:
+        """The mapping of the run."""
+        return self.chosen.mapping
+
+    def close(self) -> None:
+        """Close connections and end the worker processes."""
+        self.evaluator.close()
+        self.port.http.close()
+        self.gitlab.http.close()
+
+
+def prepare(settings: Settings, clock: Clock, *, writes: bool) -> Run:
+    """Sign in to Port, choose and check the mapping. Raises UsageError and PortUnavailable; writes nothing."""
+    identifier = settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
+    port = _port(settings, clock, identifier)
+    evaluator = Evaluator(jq_environ(settings))
+    try:
+        port_time = integrations.instant_of(port.sign_in(first_contact=True))
+        integration = integrations.fetch(port, identifier)
+        kind = settings.integration_type or integration.kind or settings.default_type
+        port.http.set_user_agent(integrations.user_agent(kind, identifier))
+        chosen = choose_mapping(settings, integration, kind)
+        check_jq(chosen.mapping, evaluator)
+        blueprints = _blueprints(port)
+        check_blueprints(settings, chosen, blueprints)
+    except BaseException:
+        evaluator.close()
+        port.http.close()
+        raise
+    return Run(
+        settings, clock, port, _gitlab(settings, clock, kind, identifier), evaluator, integration, kind, chosen,
+        blueprints, port_time, writes,
+    )  # fmt: skip
+
+
+def jq_environ(settings: Settings) -> dict[str, str]:
+    """Return the variables that jq may see: those the user listed, and never one that holds a secret."""
+    hidden = set(settings.secrets())
+    return {name: value for name in settings.jq_env if (value := os.environ.get(name)) and value not in hidden}
+
+
+def _port(settings: Settings, clock: Clock, identifier: str) -> Port:
+    http = Http(
+        settings.port_base_url,
+        user_agent=integrations.user_agent(settings.integration_type or settings.default_type, identifier),
+        verify=settings.verify_port,
+        timeout=settings.client_timeout,
+        clock=clock,
+        workers=settings.workers,
+    )
+    client = secret_reader(settings.port_client_id.get_secret_value(), settings.port_client_id_file)
+    secret = secret_reader(settings.port_client_secret.get_secret_value(), settings.port_client_secret_file)
+    return Port(http, lambda: (client(), secret()))
+
+
+def _gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str) -> GitLab:
+    http = Http(
+        settings.gitlab_url,
+        user_agent=integrations.user_agent(kind, identifier),
+        verify=settings.verify_gitlab,
+        timeout=settings.client_timeout,
+        clock=clock,
+        workers=settings.workers,
+    )
+    tokens = {
+        token.alias: Token(token.alias, secret_reader(token.secret.get_secret_value(), token.file))
+        for token in settings.tokens
+    }
+    return GitLab(http, tokens)
+
+
+def choose_mapping(settings: Settings, integration: Integration, kind: Dialect) -> Chosen:
+    """Return the first mapping there is: the file, the integration's in Port, the resources folder's, the default.
+
+    Raises UsageError when it is faulty, or when Port will not say whether it has one and no file is given.
+    """
+    selectors = {name: entry.selector for name, entry in KINDS.items()}
+    if settings.mapping_file is not None:
+        mapping, problems = load_mapping(_text(settings.mapping_file), str(settings.mapping_file), selectors)
+        if not integration.accessible:
+            problems += (_inaccessible(integration),)
+        return Chosen(mapping, problems)
+    if not integration.accessible:
+        raise PortUnavailable(
+            f"the credentials may not read the integration {integration.identifier}, which holds the mapping",
+            hint="use credentials of a moderator or administrator, or give a mapping file with --mapping",
+        )
+    if integration.config:
+        origin = f"mapping of integration {integration.identifier} in Port"
+        return Chosen(*mapping_from_object(dict(integration.config), origin, selectors))
+    folder = settings.resources_path
+    if found := next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None):
+        text = _text(found)
+        return Chosen(*load_mapping(text, str(found), selectors), _own_blueprints(folder), _as_config(text))
+    text = default_mapping_text(kind)
+    return Chosen(*load_mapping(text, "the default mapping", selectors), default_blueprints(), _as_config(text))
+
+
+def _inaccessible(integration: Integration) -> Problem:
+    return Problem(
+        "integration",
+        f"the credentials may not touch the integration {integration.identifier}; no resync state is reported",
+        "use credentials of a moderator or administrator to see the run in Port",
+        warning=True,
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_MAPPING_BYTES:
+            raise UsageError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise UsageError(f"{file}: {reason}", hint="check the path that --mapping or OCEAN__RESOURCES_PATH names") from None
+
+
+def _as_config(text: str) -> Dict[str, Any]:
+    config: Dict[str, Any] = yaml.safe_load(text)
+    return config
+
+
+def _own_blueprints(folder: Path) -> Sequence[Dict[str, Any]]:
+    file = folder / "blueprints.json"
+    if not file.is_file():
+        return ()
+    try:
+        found: Any = yaml.safe_load(_text(file))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: not JSON: {error}") from None
+    if not isinstance(found, list) or not all(isinstance(one, dict) and "identifier" in one for one in found):
+        raise UsageError(f"{file}: must be a list of blueprints")
+    return found
+
+
+def check_jq(mapping: Mapping, evaluator: Evaluator) -> None:
+    """Compile every expression alone. Raises UsageError that names each one that jq refuses."""
+    texts = expressions(mapping)
+    errors = dict(zip(texts, compile_errors(texts, evaluator), strict=True))
+    if faults := check_expressions(mapping, errors.get):
+        raise UsageError(*faults, hint="every value of a mapping is a jq expression; write text as '\"text\"'")
+
+
+def _blueprints(port: Port) -> dict[str, Blueprint]:
+    try:
+        return read_blueprints(port)
+    except (PortRefused, Unreachable) as failure:
+        raise PortUnavailable(
+            f"Port did not give its blueprints: {failure}", hint="give the credentials the right to read blueprints"
+        ) from None
+
+
+def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> None:
+    """Raise UsageError when the mapping names blueprints that Port lacks and that will not be created."""
+    if settings.initialize_port_resources and (faults := integrations.unfit(existing, chosen.blueprints)):
+        raise UsageError(*faults, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
+    created = {data["identifier"] for data in chosen.blueprints} if settings.initialize_port_resources else set()
+    first = {
+        name: chosen.mapping.resources[index]
+        for index, names in reversed(mapped_blueprints(chosen.mapping).items())
+        for name in names
+        if name is not None
+    }
+    faults = [
+        f"{chosen.mapping.origin}: resource {resource.index + 1} ({resource.kind}): "
+        f"Port has no blueprint {name!r}"
+        for name, resource in sorted(first.items(), key=lambda entry: entry[1].index)
+        if name not in existing and name not in created
+    ]
+    if faults:
+        raise UsageError(*faults, hint="create the blueprint in Port, or correct `blueprint` in the mapping")
+
+
+def first_problems(run: Run) -> list[Problem]:
+    """Return what is known to be wrong before anything was read."""
+    found = [*run.settings.warnings, *run.chosen.problems, *legacy_fields(run.mapping)]
+    if not run.mapping.resources:
+        found.append(
+            Problem(
+                "mapping",
+                f"{run.mapping.origin} has no resources, so nothing is read and nothing is deleted",
+                "add resources to the mapping",
+                holds_all=True,
+            )
+        )
+    return found

@@ -1,0 +1,114 @@
+"""Builds the one jq program of a resource: all its expressions over a whole page, each unable to hurt the others."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from gitlab_port_export.model import EntityMapping, Expression, Query, Resource
+
+# Ocean's rule for single quotes: `'` becomes `"` where it opens at the start or after white space, or closes at the
+# end or before white space.
+QUOTES = re.compile(r"(^|\s)'(?![\s\"])|(?<![\s\"])'(\s|$)")
+LEGACY_PREFIXES = ("file://", "search://")
+STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*')
+FORBIDDEN = re.compile(r"(?<![.\w$])(input|inputs|import|include|input_line_number)\b(?!\s*:)")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A resource's jq text, and the names of the fields of each of its mappings, in the order of the output."""
+
+    text: str
+    fields: tuple[tuple[str, ...], ...]
+    error_key: str
+
+
+def rewrite_quotes(expression: Expression) -> Expression:
+    """Return the expression with its single quotes made double where Ocean does so."""
+    return QUOTES.sub(lambda found: f'{found[1] or ""}"{found[2] or ""}', expression)
+
+
+def is_legacy(value: Expression | Query) -> bool:
+    """Say whether a field is Ocean's `file://` or `search://` form, which is not jq."""
+    return isinstance(value, str) and value.startswith(LEGACY_PREFIXES)
+
+
+def forbidden_word(expression: Expression) -> str | None:
+    """Return a word that cannot work here: there is one row and no further input, and no modules."""
+    found = FORBIDDEN.search(STRINGS.sub('""', expression))
+    return found[1] if found else None
+
+
+def build(resource: Resource, error_key: str, only: str | None = None) -> Program:
+    """Return the program that maps a JSON array of rows to an array with one result per row.
+
+    A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
+    `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`.
+    `only` keeps one field (or "selector"), to find the one that does not end.
+    """
+    names = tuple(tuple(name for name, value in m.fields() if not is_legacy(value)) for m in resource.mappings)
+    if only is not None:
+        names = tuple(tuple(name for name in group if name == only) for group in names)
+    mapped = ", ".join(
+        "[" + ", ".join(_value(dict(m.fields())[name], error_key) for name in group) + "]"
+        for m, group in zip(resource.mappings, names, strict=True)
+    )
+    query = "true" if only not in (None, "selector") else rewrite_quotes(resource.selector.query)
+    selected = f"(try [first({query}\n)] catch {_error(error_key)})"
+    row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
+    return Program(f"[.[] | [{_items(resource, error_key)} | {row}]]", names, error_key)
+
+
+def _error(key: str) -> str:
+    return f'{{{json.dumps(key)}: (if type == "string" then . else tojson end | .[:300])}}'
+
+
+def _value(value: Expression | Query, key: str) -> str:
+    if isinstance(value, str):
+        return f"(try first(({rewrite_quotes(value)}\n), null) catch {_error(key)})"
+    return _query(value, key)
+
+
+def _query(value: Any, key: str) -> str:
+    """Return the jq that rebuilds a search query with every text in it evaluated."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)}: {_query(part, key)}" for name, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_query(part, key) for part in value) + "]"
+    return _value(value, key) if isinstance(value, str) else json.dumps(value)
+
+
+def _items(resource: Resource, key: str) -> str:
+    """Return the jq that turns a row into its parsed items, or into itself where nothing is to be parsed."""
+    port = resource.port
+    if port.items_to_parse is None:
+        return "."
+    expression = rewrite_quotes(port.items_to_parse)
+    path = top_level_path(port.items_to_parse) if port.items_to_parse_top_level_transform else None
+    kept = f"del({path})" if path else "."
+    name = json.dumps(port.items_to_parse_name)
+    return (
+        f". as $__row | (try first(({expression}\n), null) catch null)"
+        f' | if type == "array" then .[] else empty end | . as $__item | ($__row | {kept}) + {{{name}: $__item}}'
+    )
+
+
+PATH = re.compile(r"^(\.[A-Za-z_]\w*|\.?\[\s*\"[^\"]*\"\s*\])+")
+
+
+def top_level_path(expression: Expression) -> str | None:
+    """Return the path that `itemsToParseTopLevelTransform` takes out of the row, or None where none is plain.
+
+    It is the leading dotted path of the first part of the pipe that has one. Ocean drops every row where there is
+    none; here the row stays whole.
+    """
+    for part in expression.split("|"):
+        text = part.strip()
+        if text.startswith("("):
+            text = text[1:].partition(")")[0].strip()
+        if re.match(r"^\.\s+as\s|^\.$|^\$\w+$", text):
+            continue
+        if found := PATH.match(re.sub(r"^\$\w+\s*(?=\.)", "", text)):
+            return found[0]
+    return None

@@ -1,0 +1,188 @@
+"""The report for people: tables and lines on a terminal, the same as plain unwrapped text elsewhere."""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, fields
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
+from gitlab_port_export.report.fold import Write, meaning, target, total, where, writes
+from gitlab_port_export.text import clean
+
+MAX_LINES = 50
+# Wide enough that no line of a pipe or a log is ever wrapped or cut.
+_NO_WIDTH = 1_000_000
+
+
+def make_console(stream: TextIO, environ: Mapping[str, str]) -> Console:
+    """Return a console for `stream`; NO_COLOR, FORCE_COLOR, being a terminal decide on colour, in this order.
+
+    Rich would also ask COLUMNS, TTY_COMPATIBLE and others; every choice is made here instead. Without colour
+    there is no escape sequence at all, so no bold either.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        # A name with an emoji must not end the run on a Windows code page or an ASCII locale.
+        stream.reconfigure(errors="backslashreplace")
+    terminal = stream.isatty()
+    dumb = environ.get("TERM", "").lower() in ("dumb", "unknown")
+    coloured = not environ.get("NO_COLOR") and (bool(environ.get("FORCE_COLOR")) or (terminal and not dumb))
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        force_interactive=terminal and coloured and not dumb,
+        color_system="standard" if coloured else None,
+        no_color=not coloured,
+        width=None if terminal else _NO_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def render(report: Report, console: Console) -> None:
+    """Print the report; its last line is the exit code and what that means."""
+    for block in _blocks(report, console.is_terminal):
+        console.print(block, soft_wrap=not console.is_terminal)
+
+
+def _blocks(report: Report, terminal: bool) -> Iterator[RenderableType]:
+    shown = MAX_LINES if terminal else None
+    yield _head(report)
+    if report.command == "plan":
+        yield from _section("Reads", [_line(text) for text in report.plan])
+        yield from _section("Changes", _changes(report, shown))
+    else:
+        cascades = [change for change in report.changes if isinstance(change, Delete) and change.cascade]
+        yield from _section(
+            "Deleted with their dependents", _capped([_change(one) for one in cascades], shown)
+        )
+    if report.kinds:
+        yield _kinds(report.kinds)
+    if report.blueprints:
+        yield _table(report.blueprints, terminal)
+        yield Text()
+    yield from _section("Deletions held", [line for held in report.held for line in _held(held, shown)])
+    problems = [problem for problem in report.problems if not problem.warning]
+    warnings = [problem for problem in report.problems if problem.warning]
+    yield from _section("Problems", [line for one in problems for line in _problem(one, "red")])
+    yield from _section("Warnings", [line for one in warnings for line in _problem(one, "yellow")])
+    yield _exit(report)
+
+
+def _head(report: Report) -> Text:
+    subject = f"{report.command} of {report.integration}" if report.integration else report.command
+    origin = f", mapping: {report.mapping_origin}" if report.mapping_origin else ""
+    dry = ", nothing was written" if report.command == "plan" else ""
+    return _line(f"{subject}{origin}{dry}", 0, "bold").append("\n")
+
+
+def _section(title: str, lines: Sequence[Text]) -> Iterator[Text]:
+    """Yield a heading, its lines and an empty line as one text; nothing without lines."""
+    if lines:
+        yield Text("\n").join([Text(title, "bold"), *lines, Text()])
+
+
+def _line(text: str, indent: int = 2, style: str = "") -> Text:
+    return Text(" " * indent + clean(text), style)
+
+
+def _capped(lines: Sequence[Text], shown: int | None, whole: int | None = None) -> list[Text]:
+    """Return at most `shown` lines and how many are missing of `whole`, by default of all lines."""
+    kept = list(lines[:shown])
+    missing = (len(lines) if whole is None else whole) - len(kept)
+    return [*kept, Text(f"    … and {missing} more", "dim")] if missing > 0 else kept
+
+
+def _changes(report: Report, shown: int | None) -> list[Text]:
+    kept: dict[str, list[Text]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
+    for change in report.changes:
+        kept.setdefault(target(change)[0], []).append(_change(change))
+    lines: list[Text] = []
+    for blueprint, found in kept.items():
+        # The counts are exact; the report itself does not keep every change of a very large run.
+        whole = writes(report.blueprints.get(blueprint, Counts()))
+        lines += [_line(blueprint), *_capped(found, shown, whole)]
+    return lines
+
+
+def _change(change: Write) -> Text:
+    _, identifier = target(change)
+    match change:
+        case Create():
+            return _line(f"+ {identifier}", 4, "green")
+        case Update(_, names):
+            return _line(f"~ {identifier}: {', '.join(names) or 'cannot be compared'}", 4, "yellow")
+        case Delete():
+            return _line(f"- {identifier}{' and its dependents' if change.cascade else ''}", 4, "red")
+
+
+def _kinds(kinds: Mapping[str, KindCounts]) -> Text:
+    def words(name: str, counts: KindCounts) -> str:
+        skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+        return (
+            f"{clean(name or 'unknown')} {_some(counts.pages, 'page')}, {_some(counts.rows, 'row')}{skipped}"
+        )
+
+    return Text("Read: " + "; ".join(words(name, counts) for name, counts in kinds.items()) + "\n")
+
+
+def _table(blueprints: Mapping[str, Counts], terminal: bool) -> Table:
+    """Return one row a blueprint, and their total where there are several."""
+    if terminal:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
+    else:
+        table = Table(box=None, pad_edge=False)
+    table.add_column("blueprint", overflow="fold", min_width=9)
+    for field in fields(Counts):
+        table.add_column(field.name, justify="right", no_wrap=True)
+    for name, counts in blueprints.items():
+        table.add_row(*_row(name, counts))
+    if len(blueprints) > 1:
+        table.add_row(*_row("total", total(blueprints.values())), style="bold")
+    return table
+
+
+def _row(name: str, counts: Counts) -> Iterable[Text]:
+    return [Text(clean(name)), *(Text(str(number)) for number in astuple(counts))]
+
+
+def _held(held: Held, shown: int | None) -> Iterator[Text]:
+    number = _some(len(held.identifiers), "deletion")
+    yield _line(f"{held.blueprint}: {number} held ({held.reason}): {held.why}", style="yellow")
+    yield from _capped([_line(f"- {identifier}", 4) for identifier in held.identifiers], shown)
+    yield from _hint(held.hint)
+
+
+def _problem(problem: Problem, style: str) -> Iterator[Text]:
+    often = f" ({problem.count} times)" if problem.count > 1 else ""
+    yield _line(f"{problem.stage}: {problem.why}{often}", style=style)
+    if place := where(problem):
+        yield _line(place, 4)
+    if problem.sample:
+        yield _line(f"for example {problem.sample}", 4)
+    yield from _hint(problem.hint)
+
+
+def _hint(hint: str) -> Iterator[Text]:
+    if hint:
+        yield _line(f"→ {hint}", 4)
+
+
+def _exit(report: Report) -> Text:
+    counts = total(report.blueprints.values())
+    facts = [
+        f"{counts.created} created, {counts.updated} updated, {counts.deleted} deleted",
+        f"{_some(report.gitlab_requests, 'GitLab request')}, {_some(report.port_requests, 'Port request')}",
+        f"{report.seconds:.1f} s",
+    ]
+    style = "bold green" if report.exit_code in (0, 10) else "bold red"
+    return Text(f"exit {report.exit_code}: {meaning(report)} ({'; '.join(facts)})", style)
+
+
+def _some(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,274 @@
+"""The fold: events of a run become one report, and the report's findings become one exit code."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from typing import Literal
+
+from gitlab_port_export.model import (
+    Counts,
+    Create,
+    Delete,
+    Event,
+    Failed,
+    Held,
+    KindCounts,
+    Page,
+    Problem,
+    Report,
+    Skipped,
+    Unchanged,
+    Update,
+    Written,
+)
+
+Write = Create | Update | Delete
+Command = Literal["sync", "plan"]
+FailOn = Literal["problems", "limit", "never"]
+
+MAX_CHANGES = 10_000
+MAX_SAMPLES = 3
+
+EXIT_MEANINGS: dict[int, str] = {
+    0: "Port is in step with GitLab",
+    1: "finished with Problems, something was not read, mapped or written",
+    2: "wrong usage, settings or mapping, nothing was sent",
+    3: "GitLab refused or could not be reached, nothing could be done",
+    4: "Port refused or could not be reached, nothing could be done",
+    5: "in step, but deletions were held",
+    10: "there are changes to make",
+    70: "a bug in the exporter",
+    130: "interrupted",
+    143: "terminated",
+}
+
+# What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
+# changed in Port meanwhile is simply looked at again by the next run.
+_HELD_CODE = {"problem": 1, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0}
+_FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "limit": (5,), "never": ()}
+
+
+def exit_code(
+    problems: Iterable[Problem],
+    held: Iterable[Held],
+    changes_in_plan: int,
+    failed: int,
+    *,
+    command: Command,
+    detailed: bool = False,
+    fail_on: FailOn = "problems",
+) -> int:
+    """Return 0, 1, 5 or 10 for a run that came to its end; warnings count for nothing.
+
+    `changes_in_plan` and `failed` are how many changes a plan holds and how many writes were refused.
+    """
+    found = {_HELD_CODE[one.reason] for one in held}
+    if failed or any(not problem.warning for problem in problems):
+        found.add(1)
+    if command == "plan" and detailed and changes_in_plan and 1 not in found:
+        return 10
+    return next((code for code in _FAILING[fail_on] if code in found), 0)
+
+
+def meaning(report: Report) -> str:
+    """Return what the report's exit code says of this run, in a few words."""
+    if report.exit_code:
+        return EXIT_MEANINGS.get(report.exit_code, "ended early")
+    if any(not problem.warning for problem in report.problems) or total(report.blueprints.values()).failed:
+        return "finished with Problems, which --fail-on lets pass"
+    if any(_HELD_CODE[one.reason] for one in report.held):
+        return "deletions were held, which --fail-on lets pass"
+    if report.command == "plan" and writes(total(report.blueprints.values())):
+        return "the plan is complete, nothing was written"
+    return EXIT_MEANINGS[0]
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Return the sum of all `counts`."""
+    return Counts(*map(sum, zip(*map(astuple, counts), strict=True)))
+
+
+def writes(counts: Counts) -> int:
+    """Return how many entities were, or in a plan would be, created, updated or deleted."""
+    return counts.created + counts.updated + counts.deleted
+
+
+def target(change: Write) -> tuple[str, str]:
+    """Return (blueprint, identifier as text) of the entity that `change` is about."""
+    return (change.blueprint, change.identifier) if isinstance(change, Delete) else change.entity.key
+
+
+def where(problem: Problem) -> str:
+    """Return where the problem arose, the widest place first; empty when it concerns the whole run."""
+    parts = {
+        "in": problem.scope,
+        "with": problem.token,
+        "kind": problem.kind,
+        "mapping line": "" if problem.line is None else str(problem.line),
+        "field": problem.field,
+        "blueprint": problem.blueprint,
+        "entity": problem.entity,
+    }
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Problems that say the same of different places."""
+
+    first: Problem
+    count: int = 0
+    one_scope: bool = True
+    one_entity: bool = True
+    cases: dict[tuple[str, str, str], None] = field(default_factory=dict)
+
+    def add(self, problem: Problem) -> None:
+        self.count += problem.count
+        self.one_scope &= problem.scope == self.first.scope
+        self.one_entity &= problem.entity == self.first.entity
+        if len(self.cases) < MAX_SAMPLES:
+            self.cases[problem.scope, problem.entity, problem.sample] = None
+
+    def fold(self) -> Problem:
+        """Return one problem: what all share stays in its field, what differs moves into the sample."""
+        samples = (
+            " ".join(
+                filter(None, ("" if self.one_scope else scope, "" if self.one_entity else entity, sample))
+            )
+            for scope, entity, sample in self.cases
+        )
+        return replace(
+            self.first,
+            scope=self.first.scope if self.one_scope else "",
+            entity=self.first.entity if self.one_entity else "",
+            count=self.count,
+            sample="; ".join(filter(None, samples)),
+        )
+
+
+class Tally:
+    """Counts the events of one run as they pass and keeps only what the report shows.
+
+    `kinds` names the kind of each resource of the mapping, by index. `redact` is applied once, here, to every
+    text that may quote an answer or an expression, so that no renderer has to think of secrets. Call `add`
+    from one thread only.
+    """
+
+    def __init__(
+        self, command: Command, kinds: Sequence[str] = (), redact: Callable[[str], str] = str
+    ) -> None:
+        self._command: Command = command
+        self._kinds = kinds
+        self._redact = redact
+        self._entities: Counter[tuple[str, str]] = Counter()
+        self._read: Counter[tuple[str, str]] = Counter()
+        self._problems: dict[Problem, _Group] = {}
+        self._held: dict[Held, list[str]] = {}
+        self._upserts: list[Write] = []
+        self._deletes: list[Write] = []
+
+    def add(self, event: Event) -> None:
+        """Take one event into account."""
+        match event:
+            case Unchanged():
+                self._entities[event.blueprint, "unchanged"] += event.count
+            case Written():
+                self._change(event.change)
+            case Create() | Update() | Delete():
+                # In a sync an intended change counts only once Port has confirmed it.
+                if self._command == "plan":
+                    self._change(event)
+            case Page():
+                self._read[event.kind, "pages"] += 1
+                self._read[event.kind, "rows"] += len(event.rows)
+            case Skipped():
+                self._read[self._kind(event.resource), "skipped"] += event.count
+            case Problem():
+                self._problem(event)
+            case Failed():
+                self._failed(event)
+            case Held():
+                self._hold(event)
+
+    def finish(  # noqa: PLR0913 - what a report says of the run besides its events
+        self,
+        *,
+        started: str,
+        seconds: float,
+        mapping_origin: str = "",
+        integration: str = "",
+        gitlab_requests: int = 0,
+        port_requests: int = 0,
+        plan: Sequence[str] = (),
+        detailed: bool = False,
+        fail_on: FailOn = "problems",
+        code: int | None = None,
+    ) -> Report:
+        """Return the report; `code` is given when something ended the run before its time."""
+        problems = tuple(group.fold() for group in self._problems.values())
+        held = tuple(replace(one, identifiers=tuple(found)) for one, found in self._held.items())
+        blueprints = {name: self._counts(name) for name in sorted({name for name, _ in self._entities})}
+        sums = total(blueprints.values())
+        reached = exit_code(
+            problems,
+            held,
+            writes(sums),
+            sums.failed,
+            command=self._command,
+            detailed=detailed,
+            fail_on=fail_on,
+        )
+        return Report(
+            command=self._command,
+            exit_code=reached if code is None else code,
+            started=started,
+            seconds=seconds,
+            mapping_origin=mapping_origin,
+            integration=integration,
+            blueprints=blueprints,
+            kinds={name: self._kind_counts(name) for name in sorted({name for name, _ in self._read})},
+            problems=problems,
+            held=held,
+            # Deletes come last in a run and matter most, so they are the last to be dropped.
+            changes=tuple(sorted([*self._deletes, *self._upserts][:MAX_CHANGES], key=target)),
+            gitlab_requests=gitlab_requests,
+            port_requests=port_requests,
+            plan=tuple(plan),
+        )
+
+    def _change(self, change: Write) -> None:
+        name = {Create: "created", Update: "updated", Delete: "deleted"}[type(change)]
+        self._entities[target(change)[0], name] += 1
+        kept = self._deletes if isinstance(change, Delete) else self._upserts
+        if len(kept) < MAX_CHANGES:
+            kept.append(change)
+
+    def _problem(self, problem: Problem) -> None:
+        problem = replace(
+            problem,
+            why=self._redact(problem.why),
+            hint=self._redact(problem.hint),
+            sample=self._redact(problem.sample),
+        )
+        key = replace(problem, scope="", entity="", sample="", count=1)
+        self._problems.setdefault(key, _Group(problem)).add(problem)
+
+    def _failed(self, failed: Failed) -> None:
+        blueprint, identifier = target(failed.change)
+        self._entities[blueprint, "failed"] += 1
+        stage: Literal["write", "delete"] = "delete" if isinstance(failed.change, Delete) else "write"
+        self._problem(Problem(stage, failed.why, blueprint=blueprint, entity=identifier))
+
+    def _hold(self, held: Held) -> None:
+        self._entities[held.blueprint, "held"] += len(held.identifiers)
+        key = replace(held, identifiers=(), why=self._redact(held.why), hint=self._redact(held.hint))
+        self._held.setdefault(key, []).extend(held.identifiers)
+
+    def _kind(self, resource: int) -> str:
+        return self._kinds[resource] if 0 <= resource < len(self._kinds) else ""
+
+    def _counts(self, blueprint: str) -> Counts:
+        return Counts(**{name: self._entities[blueprint, name] for name in Counts.__dataclass_fields__})
+
+    def _kind_counts(self, kind: str) -> KindCounts:
+        return KindCounts(**{name: self._read[kind, name] for name in KindCounts.__dataclass_fields__})

@@ -1,0 +1,58 @@
+"""The report as one JSON document for machines."""
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+from gitlab_port_export.model import Create, Delete, Problem, Report, Update
+from gitlab_port_export.report.fold import Write, meaning, total
+from gitlab_port_export.text import well_formed
+
+SCHEMA_VERSION = 1
+
+
+def render(report: Report) -> str:
+    """Return the report as ASCII JSON with a newline at its end; keys are snake_case and only ever added."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": report.command,
+        "exit": {"code": report.exit_code, "meaning": meaning(report)},
+        "started": report.started,
+        "seconds": report.seconds,
+        "integration": report.integration,
+        "mapping_origin": report.mapping_origin,
+        "requests": {"gitlab": report.gitlab_requests, "port": report.port_requests},
+        "total": asdict(total(report.blueprints.values())),
+        "blueprints": {name: asdict(counts) for name, counts in report.blueprints.items()},
+        "kinds": {name: asdict(counts) for name, counts in report.kinds.items()},
+        "problems": [_problem(problem) for problem in report.problems],
+        "held": [asdict(held) for held in report.held],
+        "changes": [_change(change) for change in report.changes],
+        "plan": report.plan,
+    }
+    # A lone surrogate in a name would pass through as an escape that strict parsers refuse.
+    sound = json.loads(well_formed(json.dumps(document, ensure_ascii=False)))
+    return json.dumps(sound, indent=2) + "\n"
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    """Return what the problem says; fields that it leaves at their default are absent, but for these four."""
+    always = {"stage", "why", "warning", "count"}
+    return {
+        field.name: value
+        for field in fields(problem)
+        if (value := getattr(problem, field.name)) != field.default or field.name in always
+    }
+
+
+def _change(change: Write) -> dict[str, Any]:
+    """Return action, blueprint and identifier; values stay out, they may hold what reports should not."""
+    match change:
+        case Create(entity):
+            return {"action": "create", "blueprint": entity.blueprint, "identifier": entity.identifier}
+        case Update(entity, names):
+            found = {"blueprint": entity.blueprint, "identifier": entity.identifier, "fields": names}
+            return {"action": "update", **found}
+        case Delete(blueprint, identifier, cascade):
+            found = {"blueprint": blueprint, "identifier": identifier, "cascade": cascade}
+            return {"action": "delete", **found}

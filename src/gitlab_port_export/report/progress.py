@@ -1,0 +1,121 @@
+"""Signs of life while a run goes on: live lines on a terminal, a heartbeat line now and then elsewhere."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from gitlab_port_export.model import Create, Event, Failed, Page, Unchanged, Update, Written
+
+HEARTBEAT_SECONDS = 15.0
+REDRAW_SECONDS = 0.25
+
+
+class Progress:
+    """Counts events and shows the counts until the context ends.
+
+    CI systems kill jobs that stay silent, so the heartbeat also beats when nothing happened.
+    `wait(stop, seconds)` returns True once `stop` is set; it and `clock` can be replaced. Call `update` from
+    one thread only.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
+        self._console = console
+        self._clock = clock
+        self._wait = wait
+        self._began = clock()
+        self._stop = threading.Event()
+        self._ending = ExitStack()
+        self._pages = 0
+        self._unchanged = 0
+        self._intended = 0
+        self._answered = 0
+        self._confirmed = 0
+
+    def __enter__(self) -> Self:
+        """Begin to show progress."""
+        self._began = self._clock()
+        # Moving the cursor takes escape sequences, so a terminal without colour gets the heartbeat as well.
+        if self._console.is_interactive:
+            self._repeat(REDRAW_SECONDS, self._ending.enter_context(self._live()).refresh)
+        else:
+            self._repeat(HEARTBEAT_SECONDS, self._print)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every thread that was started."""
+        self._ending.close()
+
+    def update(self, event: Event) -> None:
+        """Count one event of the run."""
+        match event:
+            case Page():
+                self._pages += 1
+            case Unchanged():
+                self._unchanged += event.count
+            case Create() | Update():
+                self._intended += 1
+            case Written() | Failed():
+                self._confirmed += isinstance(event, Written)
+                self._answered += isinstance(event.change, Create | Update)
+
+    @property
+    def _mapped(self) -> int:
+        """Entities mapped so far; a change may pass as an intention, as an answer, or as both in turn."""
+        return self._unchanged + max(self._intended, self._answered)
+
+    def _live(self) -> Live:
+        return Live(
+            console=self._console,
+            get_renderable=self._lines,
+            transient=True,
+            # Rich does not wait for the end of its own refreshing thread.
+            auto_refresh=False,
+            # Results go to stdout and must not be drawn here.
+            redirect_stdout=False,
+        )
+
+    def _repeat(self, seconds: float, show: Callable[[], None]) -> None:
+        """Call `show` every so many seconds, in a thread, until the context ends."""
+
+        def beat() -> None:
+            # A stream that was closed, or that nobody reads any more, is no reason to disturb the run.
+            with suppress(OSError, ValueError):
+                while not self._wait(self._stop, seconds):
+                    show()
+
+        thread = threading.Thread(target=beat, name="progress", daemon=True)
+        thread.start()
+        self._ending.callback(thread.join)
+        self._ending.callback(self._stop.set)
+
+    def _print(self) -> None:
+        self._console.print(
+            Text(
+                f"… {self._seconds} s: {self._pages} pages read, {self._mapped} entities mapped, "
+                f"{self._confirmed} writes confirmed"
+            ),
+            soft_wrap=True,
+        )
+
+    def _lines(self) -> Text:
+        return Text(
+            f"{self._pages:>9} pages read ({self._seconds} s)\n"
+            f"{self._mapped:>9} entities mapped\n"
+            f"{self._confirmed:>9} writes confirmed"
+        )
+
+    @property
+    def _seconds(self) -> int:
+        return int(self._clock() - self._began)

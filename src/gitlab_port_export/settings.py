@@ -1,0 +1,292 @@
+"""The settings room: what was given becomes one frozen `Settings`, or every fault at once."""
+
+import os
+import re
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
+
+from . import environ as named
+from .environ import VARIABLES, Given, Layered
+from .errors import UsageError
+from .model import Dialect, Problem
+
+GITLAB_COM = "https://gitlab.com"
+
+# --- one value each: text in, value out; a ValueError says why not and never repeats the text ---
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of `25m`, `90s`, `1h30m` or a plain number; ValueError unless above zero."""
+    number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    clock = f"(?:{number}h)?(?:{number}m)?(?:{number}s)?|{number}"
+    found = re.fullmatch(clock, text.lower().replace(" ", ""))
+    parts = zip(found.groups(), (3600, 60, 1, 1), strict=True) if found else ()
+    if seconds := sum(float(part or 0) * unit for part, unit in parts):
+        return seconds
+    raise ValueError("is not a time above 0")
+
+
+def parse_allow_deletes(text: str) -> dict[str, int | None]:
+    """Return {blueprint: limit, or None for no limit} of `service,gitlabGroup=20`; else ValueError."""
+    allowed: dict[str, int | None] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"([\w@:.-]+)(?:=([0-9]{1,9}))?", item)
+        if not found:
+            raise ValueError("is not a list of BLUEPRINT or BLUEPRINT=NUMBER")
+        if found[1] in allowed:
+            raise ValueError("names a blueprint twice")
+        allowed[found[1]] = int(found[2]) if found[2] else None
+    return allowed
+
+
+def _header_safe(text: str) -> str:
+    if not text or " " in text or not (text.isascii() and text.isprintable()):
+        raise ValueError("is empty or holds white space or characters that an HTTP header cannot carry")
+    return text
+
+
+def _patterns(text: str) -> dict[str, tuple[str, ...]]:
+    mapping = named.json_object(text)
+    for number, (token, patterns) in enumerate(mapping.items(), 1):
+        _header_safe(token)
+        if not (isinstance(patterns, list) and patterns and all(p and isinstance(p, str) for p in patterns)):
+            raise ValueError(f"has no list of patterns for its token {number}")
+    if not mapping:
+        raise ValueError("names no token")
+    return {token: tuple(patterns) for token, patterns in mapping.items()}
+
+
+def _address(text: str, api: str = "/api/v4") -> str:
+    """Return scheme://host[:port][/path] without the API's own path and whatever makes no difference."""
+    bare = re.fullmatch(r"([a-z0-9-]+\.)+[a-z][a-z0-9-]+(:[0-9]+)?(/.*)?", text, re.IGNORECASE)
+    try:
+        url = AnyHttpUrl(f"https://{text}" if bare else text)
+    except ValidationError:
+        raise ValueError("is not an address that begins with https:// or http://") from None
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("holds a user name, a password, a ? or a #")
+    usual = {"http": 80, "https": 443}[url.scheme]
+    port = f":{url.port}" if url.port not in (None, usual) else ""
+    path = (url.path or "").rstrip("/").removesuffix(api).rstrip("/")
+    return f"{url.scheme}://{url.host}{port}{path}"
+
+
+# --- what the rest of the program sees ---
+
+
+def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+_Secret = Annotated[SecretStr, _from_text(_header_safe)]
+_LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+_GitLabAddress = Annotated[str, AfterValidator(_address)]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A GitLab token under an alias that may be shown, and the path patterns that it serves.
+
+    `file` is set when a file holds this token alone, so that it can be read again after a rotation.
+    """
+
+    alias: str
+    secret: SecretStr
+    patterns: tuple[str, ...]
+    file: Path | None = None
+
+
+class Settings(Layered):
+    """Everything that a run is told from outside, checked; `repr` shows no secret."""
+
+    port_client_id: _Secret
+    port_client_secret: _Secret
+    port_client_id_file: Path | None = None
+    port_client_secret_file: Path | None = None
+    port_base_url: Annotated[str, AfterValidator(partial(_address, api="/v1"))] = "https://api.getport.io"
+    gitlab_url: _GitLabAddress = GITLAB_COM
+    tokens: tuple[Token, ...] = ()
+    token_mapping_only: bool = False
+    integration_identifier: Annotated[str | None, _from_text(str.lower)] = Field(
+        default=None, pattern="^[a-z0-9][a-z0-9-]*$"
+    )
+    integration_type: Annotated[Dialect | None, _from_text(str.lower)] = None
+    initialize_port_resources: bool = True
+    send_raw_data_examples: bool = True
+    client_timeout: float = Field(default=60.0, gt=0, le=3600, description="seconds")
+    batch_length: int = Field(default=20, ge=1, le=20)
+    batch_bytes: int = Field(default=1_048_576, ge=1, le=1_048_576)
+    jq_env: tuple[str, ...] = ()
+    resources_path: Path = Path(".port/resources")
+    verify_port: bool | str = True
+    verify_gitlab: bool | str = True
+    log_level: Annotated[_LogLevel, _from_text(str.upper)] = "INFO"
+    workers: int = Field(default=10, ge=1, le=100)
+    deadline: Annotated[float | None, _from_text(parse_duration)] = Field(default=None, description="seconds")
+    allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = {}
+    fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
+    mapping_file: Path | None = None
+    warnings: tuple[Problem, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def default_type(self) -> Dialect:
+        """The integration's type where neither the user nor Port names one."""
+        return "gitlab" if self.token_mapping_only else "gitlab-v2"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return every secret text, for redaction."""
+        held = (self.port_client_id, self.port_client_secret, *(token.secret for token in self.tokens))
+        return tuple(dict.fromkeys(secret.get_secret_value() for secret in held))
+
+
+class _Parts(Layered):
+    """What makes a setting only together with something else; each is checked alone here."""
+
+    token: _Secret | None = None
+    token_mapping: Annotated[dict[str, tuple[str, ...]], _from_text(_patterns)] = {}
+    host: _GitLabAddress | None = None
+    url: _GitLabAddress | None = None
+    listener: Annotated[Literal["ONCE"], _from_text(str.upper)] = "ONCE"
+    jq_access: bool = False
+    jq_names: Annotated[tuple[str, ...], _from_text(lambda text: tuple(re.findall(r"[^,\s]+", text)))] = ()
+    check_port: bool = True
+    check_gitlab: bool = True
+
+
+# --- deciding: `faults` gathers {field: line}; the first fault of a field stays ---
+
+_Model = TypeVar("_Model", bound=Layered)
+
+
+def _line(name: str, why: str, given: Mapping[str, Given]) -> str:
+    variable, expected = VARIABLES.get(name, (name, "a file of CA certificates"))
+    return f"{given[name].shown if name in given else variable}: {why}; expected {expected}"
+
+
+def _checked(
+    model: type[_Model], given: ChainMap[str, Given], faults: dict[str, str], **resolved: object
+) -> _Model | None:
+    """Return the model made of the layers but their faulty texts, or None when there are new faults."""
+    layers = [{name: one for name, one in layer.items() if name not in faults} for layer in given.maps]
+    values: dict[str, Any] = {**resolved, "layers": layers}
+    try:
+        return model(**values)
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_input=False):
+            name = str(one["loc"][0])
+            own = {"missing": "is not set", "value_error": str(one.get("ctx", {}).get("error"))}
+            faults.setdefault(name, _line(name, own.get(one["type"], "is not valid"), given))
+    return None
+
+
+def _addresses(given: ChainMap[str, Given]) -> list[str]:
+    """Return which of GitLab's two address fields the highest layer sets that sets any."""
+    layers = ([name for name in ("host", "url") if name in layer] for layer in given.maps)
+    return next(filter(None, layers), [])
+
+
+def _tokens(parts: _Parts, file: Path | None) -> tuple[Token, ...]:
+    """Return the tokens in order, each secret once."""
+    single = parts.token.get_secret_value() if parts.token else ""
+    tokens = {single: Token("token 1", SecretStr(single), ("**",), file)} if single else {}
+    for secret, patterns in parts.token_mapping.items():
+        token = tokens.get(secret) or Token(f"token {len(tokens) + 1}", SecretStr(secret), ())
+        tokens[secret] = replace(token, patterns=tuple(dict.fromkeys(token.patterns + patterns)))
+    return tuple(tokens.values())
+
+
+def _ci_server(environ: Mapping[str, str]) -> str:
+    try:
+        return _address(environ.get("CI_SERVER_URL", "").strip())
+    except ValueError:
+        return ""
+
+
+def _ca_bundle(gitlab_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return (variable, path) of the CA bundle to use for that GitLab, or empty texts; "" stands for Port."""
+    usual = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+    # GitLab's runner vouches for the job's own GitLab alone, and its file does not follow into a container.
+    job_ca = "CI_SERVER_TLS_CA_FILE"
+    is_own = gitlab_url and _ci_server(environ) in ("", gitlab_url)
+    names = (*usual, job_ca) if is_own and os.path.isfile(environ.get(job_ca, "")) else usual
+    return next(((name, path) for name in names if (path := environ.get(name, "").strip())), ("", ""))
+
+
+def _joint_faults(
+    parts: _Parts, given: ChainMap[str, Given], environ: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, why) for what is wrong only beside something else."""
+    if not given.keys() & {"token", "token_mapping"}:
+        yield "token", f"is not set, nor is {VARIABLES['token_mapping'][0]}"
+    single = [parts.token.get_secret_value()] if parts.token else []
+    for name, secrets in (("token", single), ("token_mapping", list(parts.token_mapping))):
+        if any(secret == environ.get("CI_JOB_TOKEN") or secret.startswith("glcbt-") for secret in secrets):
+            yield name, "holds a CI_JOB_TOKEN, which may not list groups and projects"
+    if len(_addresses(given)) == 2 and parts.host and parts.url and parts.host != parts.url:
+        yield "host", f"is another address than {given['url'].shown}; set only one of them"
+    if not _addresses(given) and _ci_server(environ) not in ("", GITLAB_COM):
+        assignment = f"{VARIABLES['host'][0]}=$CI_SERVER_URL"
+        yield "host", f"is not set, while this job runs on another GitLab; to read that one set {assignment}"
+    bundle, path = _ca_bundle("", environ)
+    if path and not os.path.exists(path):
+        yield bundle, "names a file that does not exist"
+
+
+def _warnings(settings: Settings, parts: _Parts) -> Iterator[str]:
+    """Yield what is allowed but should be looked at."""
+    jq_access, jq_names = VARIABLES["jq_access"][0], VARIABLES["jq_names"][0]
+    gitlab = ("GitLab", settings.gitlab_url, settings.verify_gitlab)
+    for who, url, verify in (gitlab, ("Port", settings.port_base_url, settings.verify_port)):
+        if re.match(r"http://(?!(127\.[0-9.]+|localhost|\[::1\])(:|/|$))", url):
+            yield f"{who} is spoken to over http://, so that secrets can be read on the way; use https://"
+        if verify is False:
+            yield f"the certificate of {who} is not verified, so that secrets can be stolen; name a CA bundle"
+    if parts.jq_access != bool(parts.jq_names):
+        yield f"mappings see no environment variable unless {jq_access} is true and {jq_names} names it"
+    if leaked := named.leaks(settings.jq_env):
+        yield f"{jq_names} names {', '.join(leaked)}: who edits the mapping can copy that secret into Port"
+
+
+def load_settings(
+    environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object
+) -> Settings:
+    """Return the settings; options (by field name, None is not given) win over `environ`, that over `dotenv`.
+
+    Raises UsageError with one line for every faulty variable; no line holds a secret.
+    """
+    from_file = named.read_dotenv(dotenv)
+    everything = {**from_file, **environ}
+    given = named.read_layers(options, environ, from_file)
+    faults = {name: f"{one.shown}: {one.fault}" for name, one in given.items() if one.fault}
+    # The second time without the faulty ones, so that what depends on several is checked as well.
+    parts = _checked(_Parts, given, faults) or _checked(_Parts, given, faults) or _Parts()
+    for name, why in _joint_faults(parts, given, everything):
+        faults.setdefault(name, _line(name, why, given))
+    gitlab_url = next(filter(None, (getattr(parts, name) for name in _addresses(given))), GITLAB_COM)
+    files = {name: one.file for name, one in given.items()}
+    settings = _checked(
+        Settings,
+        given,
+        faults,
+        gitlab_url=gitlab_url,
+        tokens=_tokens(parts, files.get("token")),
+        token_mapping_only=parts.token is None,
+        jq_env=parts.jq_names if parts.jq_access else (),
+        verify_port=parts.check_port and (_ca_bundle("", everything)[1] or True),
+        verify_gitlab=parts.check_gitlab and (_ca_bundle(gitlab_url, everything)[1] or True),
+        ignored=tuple(named.ignored(given)),
+        port_client_id_file=files.get("port_client_id"),
+        port_client_secret_file=files.get("port_client_secret"),
+    )
+    if faults or settings is None:
+        raise UsageError(*faults.values(), hint="; ".join(named.unknown(given)))
+    said = (*named.unknown(given), *_warnings(settings, parts), *named.not_honoured(given))
+    warnings = tuple(Problem("settings", why, warning=True) for why in said)
+    return settings.model_copy(update={"warnings": warnings})

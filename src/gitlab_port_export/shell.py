@@ -1,0 +1,137 @@
+"""Between the command line and a run: streams, logging, signals, and the words for what ended a run."""
+
+import logging
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any, NoReturn, TextIO
+
+from gitlab_port_export.errors import ExportError, Interrupted
+from gitlab_port_export.http import Clock
+from gitlab_port_export.model import Problem, Report
+from gitlab_port_export.prepare import prepare
+from gitlab_port_export.report import console as as_table, json as as_json
+from gitlab_port_export.report.console import make_console
+from gitlab_port_export.report.fold import EXIT_MEANINGS, Command
+from gitlab_port_export.report.progress import Progress
+from gitlab_port_export.settings import Settings, load_settings
+from gitlab_port_export.sync import execute
+from gitlab_port_export.text import Redactor, clean
+
+BUG = 70
+
+
+class Shell:
+    """The streams of one command: results to `out`, everything else to `err`."""
+
+    def __init__(
+        self, out: TextIO, err: TextIO, environ: Mapping[str, str], *, as_json: bool = False, debug: bool = False
+    ) -> None:
+        self._out, self._err = make_console(out, environ), make_console(err, environ)
+        self._stream, self._environ, self._json, self._debug = out, environ, as_json, debug
+        self._redactor = Redactor(())
+
+    def run(self, command: Command, *, detailed: bool, **options: Any) -> int:
+        """Carry out one run and print its report. Raises ExportError."""
+        settings = load_settings(self._environ, **options)
+        self._redactor = Redactor(settings.secrets())
+        self._log(settings)
+        clock = Clock(settings.deadline)
+        with _signals():
+            prepared = prepare(settings, clock, writes=command == "sync")
+            try:
+                with Progress(self._err) as progress:
+                    report = execute(prepared, command, progress.update, detailed=detailed)
+            finally:
+                prepared.close()
+        self._show(report)
+        return report.exit_code
+
+    def fail(self, command: Command, error: ExportError) -> int:
+        """Print what ended the run before there was anything to report."""
+        faults = [self._redactor.redact(fault) for fault in error.faults]
+        hint = self._redactor.redact(error.hint)
+        for fault in faults:
+            self._say(f"error: {fault}", "red")
+        if hint:
+            self._say(f"→ {hint}")
+        self._say(f"exit {error.exit_code}: {EXIT_MEANINGS.get(error.exit_code, 'ended early')}", "bold")
+        if self._json:
+            self._print_json(command, error.exit_code, faults, hint)
+        return error.exit_code
+
+    def bug(self, command: Command, error: Exception) -> int:
+        """Print one line for a bug of ours, and its traceback when asked for."""
+        if self._debug:
+            self._say(self._redactor.redact("".join(traceback.format_exception(error))), lines=True)
+        what = self._redactor.redact(f"{type(error).__name__}: {error}")
+        self._say(f"error: a bug in the exporter: {what}", "red")
+        self._say("→ run again with --debug and report the traceback")
+        self._say(f"exit {BUG}: {EXIT_MEANINGS[BUG]}", "bold")
+        if self._json:
+            self._print_json(command, BUG, [what], "")
+        return BUG
+
+    def _show(self, report: Report) -> None:
+        if self._json:
+            self._stream.write(as_json.render(report))
+        else:
+            as_table.render(report, self._out)
+
+    def _print_json(self, command: Command, code: int, faults: list[str], hint: str) -> None:
+        problems = tuple(Problem("settings" if code == 2 else "integration", fault, hint) for fault in faults)
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._stream.write(as_json.render(Report(command, code, started, 0.0, problems=problems)))
+
+    def _say(self, text: str, style: str = "", *, lines: bool = False) -> None:
+        self._err.print(text if lines else clean(text), style=style, soft_wrap=True)
+
+    def _log(self, settings: Settings) -> None:
+        handler = logging.StreamHandler(self._err.file)
+        handler.setFormatter(_Redacting(self._redactor))
+        logger = logging.getLogger("gitlab_port_export")
+        logger.handlers[:] = [handler]
+        logger.setLevel(logging.DEBUG if self._debug else settings.log_level)
+        logger.propagate = False
+        for name in settings.ignored:
+            logger.debug("%s is accepted and not needed in a one-shot run", name)
+
+
+class _Redacting(logging.Formatter):
+    """Log lines without secrets and without anything that a terminal or CI system would obey."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%H:%M:%S", time.gmtime(record.created))
+        return f"{moment} {record.levelname.lower()}: {clean(self._redactor.redact(record.getMessage()))}"
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into Interrupted; a second one ends the process at once.
+
+    Handlers are installed explicitly, so they also work for PID 1 of a container, which ignores default actions.
+    """
+
+    def stop(number: int, _: object) -> NoReturn:
+        signal.signal(signal.SIGINT, _end_now)
+        signal.signal(signal.SIGTERM, _end_now)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_now(number: int, _: object) -> NoReturn:
+    os._exit(128 + number)

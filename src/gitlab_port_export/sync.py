@@ -1,0 +1,226 @@
+"""The straight line: prepared run → plan → read → transform → diff → apply → delete → report."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Literal
+
+from gitlab_port_export.deletion import deletions
+from gitlab_port_export.diff import Differ, Policy, constant_blueprints, fields_of, shared_blueprints
+from gitlab_port_export.errors import ExportError, Interrupted
+from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
+from gitlab_port_export.gitlab.kinds.kind import Context
+from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
+from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.http import Clock, Stopped
+from gitlab_port_export.model import Create, Entity, Event, Page, Problem, Report, Row, Update, Written
+from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved
+from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
+from gitlab_port_export.prepare import Run, first_problems
+from gitlab_port_export.report.fold import Tally
+from gitlab_port_export.text import Redactor
+from gitlab_port_export.transform import Transformer, merge_shared
+
+logger = logging.getLogger(__name__)
+
+# How long a stopped run waits for the answers of calls that are under way.
+GRACE_SECONDS = 2.0
+Command = Literal["sync", "plan"]
+
+
+@dataclass
+class Seen:
+    """What the stages leave behind for the last one: problems, raw examples and the plan that was carried out."""
+
+    problems: list[Problem] = field(default_factory=list)
+    examples: dict[str, list[Row]] = field(default_factory=dict)
+    plan: SyncPlan | None = None
+
+    def note(self, event: Event) -> None:
+        """Remember a problem, or a few rows of a page."""
+        if isinstance(event, Problem):
+            self.problems.append(event)
+        elif isinstance(event, Page):
+            rows = self.examples.setdefault(event.kind, [])
+            rows += event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
+
+
+def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detailed: bool = False) -> Report:
+    """Carry out a prepared run and return its report; `watch` sees every event as it happens.
+
+    Raises GitLabUnavailable and PortUnavailable when nothing could be done; Interrupted ends in a report too.
+    """
+    started, clock = datetime.now(timezone.utc), time.monotonic()
+    redactor = Redactor(run.settings.secrets())
+    tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), redactor.redact)
+    seen = Seen()
+    code: int | None = None
+    state = _State(run, started)
+    try:
+        with closing(_events(run, seen, state)) as events:
+            for event in events:
+                seen.note(event)
+                tally.add(event)
+                watch(event)
+    except Interrupted as stopped:
+        code = stopped.exit_code
+    except ExportError:
+        state.end("failed")
+        raise
+    report = tally.finish(
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 3),
+        mapping_origin=run.mapping.origin,
+        integration=run.integration.identifier,
+        gitlab_requests=run.gitlab.http.requests,
+        port_requests=run.port.http.requests,
+        plan=tuple(seen.plan.lines()) if seen.plan else (),
+        detailed=detailed,
+        fail_on=run.settings.fail_on,
+        code=code,
+    )
+    if code is None and run.settings.send_raw_data_examples and state.reporting:
+        integrations.send_examples(run.port, run.integration.identifier, seen.examples)
+    failed = any(not problem.warning for problem in report.problems)
+    state.end("aborted" if code is not None else "failed" if failed else "completed")
+    return report
+
+
+@dataclass
+class _State:
+    """The resync state that Port shows; silent in a plan and where the credentials may not touch it."""
+
+    run: Run
+    started: datetime
+    reporting: bool = False
+
+    def begin(self) -> str | None:
+        """Create the integration where it is missing, report `running`, and return Port's instant of that."""
+        run = self.run
+        if not run.writes or not run.integration.accessible:
+            return run.port_time
+        config = run.chosen.config or {} if run.settings.initialize_port_resources else {}
+        self.reporting = run.integration.exists or integrations.create(
+            run.port, run.integration.identifier, run.kind, config
+        )
+        if run.integration.exists and config:
+            integrations.store_config(run.port, run.integration.identifier, config)
+        if not self.reporting:
+            return run.port_time
+        return integrations.set_state(run.port, run.integration.identifier, "running", self.started) or run.port_time
+
+    def end(self, state: integrations.State) -> None:
+        """Report how the run ended, briefly: the run's own clock may have stopped."""
+        if self.reporting:
+            self.run.port.http.clock = Clock(deadline=GRACE_SECONDS)
+            try:
+                integrations.set_state(self.run.port, self.run.integration.identifier, state, self.started)
+            except (Stopped, ExportError):
+                logger.warning("Port did not take the resync state %s", state)
+
+
+def _events(run: Run, seen: Seen, state: _State) -> Iterator[Event]:
+    """Yield everything that happens, in order."""
+    yield from first_problems(run)
+    with ExitStack() as ending:
+        executor = ThreadPoolExecutor(run.settings.workers, thread_name_prefix="port")
+        ending.callback(executor.shutdown, wait=False, cancel_futures=True)
+        try:
+            yield from _line(run, seen, state, executor)
+        except Stopped:
+            yield Problem(
+                "read",
+                "the deadline passed before everything was read and written",
+                "allow more time (--deadline), or read less: fewer kinds, states or days",
+                holds_all=True,
+            )
+
+
+def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> Iterator[Event]:
+    instant = state.begin()
+    inventory = read_inventory(
+        run.gitlab,
+        {token.alias: Patterns(token.patterns) for token in run.settings.tokens},
+        run.kind,
+        run.mapping,
+        needed_actives(run.mapping),
+        run.settings.workers,
+    )
+    yield from inventory.problems
+    context = Context(inventory, run.kind, datetime.now(timezone.utc), run.mapping.resources)
+    seen.plan = make_plan(context)
+    catalog = Catalog(
+        run.port,
+        _blueprints(run),
+        lambda name: fields_of(run.mapping, name),
+        executor,
+        whole=not run.mapping.enable_merge_entity,
+    )
+    catalog.start(constant_blueprints(run.mapping))
+    answers: dict[str, list[str] | None] = {}
+    differ = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers))
+    pages = read(seen.plan, run.gitlab, run.settings.workers)
+    entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
+    changes = differ.run(merge_shared(entities, shared_blueprints(run.mapping)))
+    yield from _apply(run, changes, catalog, executor) if run.writes else changes
+    policy = Policy(run.mapping, seen.problems, frozenset(differ.searched), run.settings.allow_deletes)
+    deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
+    yield from deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter)
+
+
+def _blueprints(run: Run) -> dict[str, integrations.Blueprint]:
+    """Return Port's blueprints, after creating the missing ones of a default mapping (in a plan: as if created)."""
+    if not (run.chosen.blueprints and run.settings.initialize_port_resources):
+        return dict(run.blueprints)
+    if run.writes:
+        if integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints):
+            return read_blueprints(run.port)
+        return dict(run.blueprints)
+    return {data["identifier"]: integrations.Blueprint.of(data) for data in run.chosen.blueprints} | dict(run.blueprints)
+
+
+def _apply(run: Run, events: Iterable[Event], catalog: Catalog, executor: ThreadPoolExecutor) -> Iterator[Event]:
+    """Write changes as they come, or targets before sources when Port is not to create missing ones."""
+    rules = Rules(
+        run.mapping.enable_merge_entity,
+        run.mapping.create_missing_related_entities,
+        run.settings.batch_length,
+        run.settings.batch_bytes,
+    )
+    writer = Writer(run.port, rules, executor, 2 * run.settings.workers)
+    waiting: dict[str, list[Create | Update]] = {}
+    try:
+        for event in events:
+            if not isinstance(event, Create | Update):
+                yield event
+            elif rules.create_missing:
+                yield from _noted(writer.add(event), catalog)
+            else:
+                waiting.setdefault(event.entity.blueprint, []).append(event)
+        for name in blueprint_order(waiting, catalog.blueprints):
+            changes = {change.entity.key: change for change in waiting[name]}
+            for group in dependency_order([change.entity for change in changes.values()], catalog.blueprints):
+                for entity in group:
+                    yield from _noted(writer.add(changes[entity.key]), catalog)
+                yield from _noted(writer.flush(), catalog)
+        yield from _noted(writer.finish(catalog.blueprints), catalog)
+    except (Stopped, Interrupted):
+        yield from _noted(writer.abandon(GRACE_SECONDS), catalog)
+        raise
+
+
+def _noted(outcomes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
+    """Tell the ledger which entities Port found for search identifiers, so that they are not taken for gone."""
+    for outcome in outcomes:
+        if isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
+            entity: Entity = outcome.change.entity
+            ledger = catalog.ledger(entity.blueprint)
+            if not isinstance(ledger, str):
+                ledger.mark(str(entity.identifier))
+        yield outcome

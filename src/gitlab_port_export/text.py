@@ -1,0 +1,88 @@
+"""Text that others wrote, made safe to show: no control sequences, no secrets."""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+MIN_SECRET = 6
+PLACEHOLDER = "[secret]"
+
+# C0 and C1 controls, line and paragraph separators, marks that turn the reading direction, invisible
+# characters. The joiners U+200C and U+200D stay: emoji and several scripts need them.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+# Prefixes that GitLab gives its tokens ("token overview" in its documentation), and JSON web tokens: Port's
+# access token is one. The first part of a JWT is bounded: hostile text must not make the search quadratic.
+_SHAPES = re.compile(
+    r"gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|wt|soat|ffct)-[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]+)*"
+    r"|eyJ[A-Za-z0-9_-]{4,1024}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+)
+
+
+def well_formed(text: str) -> str:
+    """Return `text` with lone surrogates replaced by U+FFFD; JSON may carry them, UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def clean(text: str, limit: int | None = None) -> str:
+    r"""Return `text` as one safe line: what could steer a terminal becomes a visible escape such as `\x1b`.
+
+    With `limit` the result has at most that many characters, the last an ellipsis where something was cut.
+    """
+    line = _UNSAFE.sub(_escape, well_formed(text))
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match[0]
+    point = ord(char)
+    if point < 0x100:
+        return _SHORT.get(char, f"\\x{point:02x}")
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+class Redactor:
+    """Hides secrets: the given ones in every form that HTTP gives them, and whatever looks like a token.
+
+    Secrets shorter than six characters are left alone: an empty or tiny one would blacken everything.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _forms(secret)}
+        # Longest first: where one secret begins another, the longer one must go as a whole.
+        self._known = re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
+
+    def redact(self, text: str) -> str:
+        """Return `text` with each secret replaced by `[secret]`."""
+        known = self._known.sub(PLACEHOLDER, text) if self._known else text
+        return _SHAPES.sub(PLACEHOLDER, known)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield patterns for the secret as it is, URL-encoded, and inside base64."""
+    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield re.escape(quoted)
+        yield re.escape(re.sub("%..", lambda m: m[0].lower(), quoted))
+    yield re.escape(secret)
+    raw = secret.encode("utf-8", "surrogatepass")
+    for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
+        yield from (
+            _in_base64(alphabet(bytes(before) + raw).decode(), before, len(raw)) for before in range(3)
+        )
+
+
+def _in_base64(encoded: str, before: int, length: int) -> str:
+    """Return a pattern for a secret inside base64 when `before` bytes (modulo 3) precede it.
+
+    Basic authentication encodes `id:secret`, so the same secret has three spellings; the characters at its
+    borders also carry bits of its neighbours and may be anything.
+    """
+    start = -(-before * 8 // 6)
+    end = (before + length) * 8 // 6
+    left = "[A-Za-z0-9+/_-]" if before else ""
+    right = "[A-Za-z0-9+/_-]" if (before + length) % 3 else ""
+    return f"{left}{re.escape(encoded[start:end])}{right}={{0,2}}"
