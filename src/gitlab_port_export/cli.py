@@ -11,8 +11,7 @@ import typer
 from gitlab_port_export import __version__
 
 if TYPE_CHECKING:
-    from gitlab_port_export.errors import ExportError
-    from gitlab_port_export.model import Report
+    pass
 
 BUG = 70
 
@@ -82,9 +81,15 @@ def sync(
     """Read GitLab, compare with Port, write and delete what changed."""
     _leave(
         _carry_out(
-            "sync", output, debug=debug, mapping_file=mapping, workers=workers, deadline=deadline,
-            allow_deletes=allow_deletes, fail_on=fail_on,
-        )  # fmt: skip
+            "sync",
+            output,
+            debug=debug,
+            mapping_file=mapping,
+            workers=workers,
+            deadline=deadline,
+            allow_deletes=allow_deletes,
+            fail_on=fail_on,
+        )
     )
 
 
@@ -104,9 +109,16 @@ def plan(
     """Show what a sync would read, write and delete; write nothing."""
     _leave(
         _carry_out(
-            "plan", output, debug=debug, detailed=detailed_exitcode, mapping_file=mapping, workers=workers,
-            deadline=deadline, allow_deletes=allow_deletes, fail_on=fail_on,
-        )  # fmt: skip
+            "plan",
+            output,
+            debug=debug,
+            detailed=detailed_exitcode,
+            mapping_file=mapping,
+            workers=workers,
+            deadline=deadline,
+            allow_deletes=allow_deletes,
+            fail_on=fail_on,
+        )
     )
 
 

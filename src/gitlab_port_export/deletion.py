@@ -47,7 +47,12 @@ def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gon
 
 
 def deletions(
-    catalog: Catalog, policy: Policy, integration: str, targets: set[int], instant: str | None, deleter: Deleter | None
+    catalog: Catalog,
+    policy: Policy,
+    integration: str,
+    targets: set[int],
+    instant: str | None,
+    deleter: Deleter | None,
 ) -> Iterator[Event]:
     """Yield what is held, and what was deleted (or, without a deleter, would be).
 
@@ -65,7 +70,12 @@ def deletions(
 
 
 def _deletions(
-    catalog: Catalog, policy: Policy, integration: str, targets: set[int], instant: str | None, deleter: Deleter | None
+    catalog: Catalog,
+    policy: Policy,
+    integration: str,
+    targets: set[int],
+    instant: str | None,
+    deleter: Deleter | None,
 ) -> Iterator[Event]:
     allowed: list[Gone] = []
     kept: list[Gone] = []

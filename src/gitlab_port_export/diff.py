@@ -1,7 +1,8 @@
 """Entities × what Port holds → changes, and the deletion policy: what may go, what is held and why; pure."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping as Dict, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 from gitlab_port_export.mapping import mapped_blueprints
@@ -18,7 +19,8 @@ class Differ:
     """Turns entities into changes; creates pass at once, updates when all rows were seen.
 
     An update may still be taken back: of rows with the same key the lowest wins, whichever came first. `ledger`
-    gives what Port holds of a blueprint, or why that is not known; `comparable` the entity with its searches resolved, or None.
+    gives what Port holds of a blueprint, or why that is not known; `comparable` the entity with its searches
+    resolved, or None.
     """
 
     ledger: Callable[[str], Ledger | str]

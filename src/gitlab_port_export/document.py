@@ -88,9 +88,7 @@ class _Budget:
     def spend(self, depth: int) -> None:
         self.left -= 1
         if self.left < 0:
-            raise UsageError(
-                f"{self.origin}: more than {MAX_NODES} values, counted with all aliases expanded"
-            )
+            raise UsageError(f"{self.origin}: more than {MAX_NODES} values, counted with all aliases expanded")
         if depth > MAX_DEPTH:
             raise UsageError(f"{self.origin}: nested deeper than {MAX_DEPTH} levels")
 
@@ -170,9 +168,7 @@ class _Builder:
             built[key] = self.value(value_node, (*path, key))
         return built
 
-    def _entries(
-        self, node: yaml.MappingNode, path: Path, depth: int
-    ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    def _entries(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """Return key → (key node, value node), with what `<<` merges in first, so that own keys win."""
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}

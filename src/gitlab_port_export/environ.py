@@ -112,7 +112,7 @@ class _Layer(PydanticBaseSettingsSource):
         """Return what was given for the field, the field's name, and that there is no JSON left to read."""
         return self._given.get(field_name), field_name, False
 
-    def __call__(self) -> dict[str, Any]:  # noqa: D102  # pydantic-settings says what it does
+    def __call__(self) -> dict[str, Any]:  # pydantic-settings says what it does
         return {name: self._given[name] for name in self.settings_cls.model_fields if name in self._given}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -53,7 +54,9 @@ class Evaluator:
     def compile_errors(self, expressions: Sequence[str]) -> list[str | None]:
         """Return for each expression jq's complaint when it does not compile; compiling happens in a worker too."""
         try:
-            found: list[str | None] = json.loads(self._pool.submit(self._run, "", json.dumps(list(expressions))).result())
+            found: list[str | None] = json.loads(
+                self._pool.submit(self._run, "", json.dumps(list(expressions))).result()
+            )
         except Killed:
             if len(expressions) == 1:
                 return ["compiling it takes too long or too much memory"]
@@ -77,14 +80,15 @@ class Evaluator:
         process = self._process()
         asked, given = program.encode(), text.encode()
         try:
-            assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both are pipes, for mypy
+            assert process.stdin is not None  # noqa: S101  # they are pipes; this is for mypy
+            assert process.stdout is not None  # noqa: S101  # as above
             process.stdin.write(jq_worker.HEADER.pack(len(asked), len(given)) + asked)
             process.stdin.write(given)
             process.stdin.flush()
             head = process.stdout.read(jq_worker.ANSWER.size)
             status, size = jq_worker.ANSWER.unpack(head)
             body = process.stdout.read(size).decode()
-        except (OSError, ValueError, jq_worker.struct.error):
+        except (OSError, ValueError, struct.error):
             self._forget(process)
             raise Killed from None
         if status:
@@ -103,9 +107,21 @@ class Evaluator:
         spec = find_spec("jq")
         folder = str(Path(spec.origin).parent) if spec and spec.origin else ""
         memory, seconds = self._limits
-        arguments = [sys.executable, "-I", jq_worker.__file__, folder, str(os.getpid()), str(memory), str(seconds)]
+        arguments = [
+            sys.executable,
+            "-I",
+            jq_worker.__file__,
+            folder,
+            str(os.getpid()),
+            str(memory),
+            str(seconds),
+        ]
         return subprocess.Popen(  # noqa: S603  # our own interpreter and script, no shell
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self._environ
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environ,
         )
 
     def _forget(self, process: "subprocess.Popen[bytes]") -> None:

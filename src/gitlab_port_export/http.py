@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timezone
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -126,6 +126,7 @@ class Bearer(AuthBase):
         self._origin, self._token = origin, token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Sign the request. Raises Unreachable for another origin."""
         if origin_of(request.url or "") != self._origin:
             raise Unreachable("refused to send credentials to another host")
         request.headers["Authorization"] = f"Bearer {self._token()}"
@@ -136,6 +137,7 @@ class NoAuth(AuthBase):
     """Send no credentials, also none from ~/.netrc."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Leave the request unsigned."""
         return request
 
 
@@ -158,7 +160,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
             date = parsedate_to_datetime(text)
         except ValueError:
             return None
-        return max(0.0, date.replace(tzinfo=date.tzinfo or timezone.utc).timestamp() - now)
+        return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
     for name in ("ratelimit-reset", "x-ratelimit-reset"):
         if (text := headers.get(name, "").strip()).isdigit():
             value = float(text)
@@ -330,7 +332,9 @@ class Http:
                 data = _parse(content) if "json" in lower.get("content-type", "") else None
                 return Answer(response.status_code, lower, content, shown, data)
         except requests.exceptions.SSLError as error:
-            raise Unreachable(f"the TLS certificate of {self.origin} could not be verified: {_innermost(error)}") from None
+            raise Unreachable(
+                f"the TLS certificate of {self.origin} could not be verified: {_innermost(error)}"
+            ) from None
         except requests.exceptions.ProxyError as error:
             raise _Again(None, f"the proxy refused: {_innermost(error)}") from None
         except requests.exceptions.InvalidURL as error:

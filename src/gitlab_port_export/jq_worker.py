@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 HEADER = struct.Struct(">II")
@@ -58,7 +59,7 @@ def serve(seconds: float) -> None:
         sink.flush()
 
 
-def fault(jq, expression):  # type: ignore[no-untyped-def]  # the jq module has no types
+def fault(jq: Any, expression: str) -> str | None:
     """Return jq's words when the expression does not compile, else None."""
     try:
         jq.compile(expression)

@@ -198,11 +198,7 @@ def _extras(value: Any, path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """Yield (path, known names beside it) of every key that a model kept without knowing it."""
     match value:
         case BaseModel():
-            fields = {
-                info.alias or name: name
-                for name, info in type(value).model_fields.items()
-                if not info.exclude
-            }
+            fields = {info.alias or name: name for name, info in type(value).model_fields.items() if not info.exclude}
             yield from (((*path, key), tuple(fields)) for key in value.model_extra or ())
             for key, name in fields.items():
                 yield from _extras(getattr(value, name), (*path, key))
@@ -304,9 +300,7 @@ def _why(error: ErrorDetails) -> str:
     if error["type"] == "literal_error":
         return _not_one_of(context["expected"], error["input"])
     fallback = f"{error['msg'][:1].lower()}{error['msg'][1:]}".replace("{", "{{").replace("}", "}}")
-    return _SENTENCES.get(error["type"], fallback + "; got {got}").format(
-        got=shown(error["input"]), **context
-    )
+    return _SENTENCES.get(error["type"], fallback + "; got {got}").format(got=shown(error["input"]), **context)
 
 
 def _not_one_of(expected: str, value: Any) -> str:

@@ -1,7 +1,8 @@
 """From settings to everything that a run needs: signed in, the mapping chosen and checked, nothing written yet."""
 
 import os
-from collections.abc import Mapping as Dict, Sequence
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ class Run:
 
 def prepare(settings: Settings, clock: Clock, *, writes: bool) -> Run:
     """Sign in to Port, choose and check the mapping. Raises UsageError and PortUnavailable; writes nothing."""
-    identifier = settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
+    identifier = (
+        settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
+    )
     port = _port(settings, clock, identifier)
     evaluator = Evaluator(jq_environ(settings))
     try:
@@ -178,7 +181,9 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise UsageError(f"{file}: {reason}", hint="check the path that --mapping or OCEAN__RESOURCES_PATH names") from None
+        raise UsageError(
+            f"{file}: {reason}", hint="check the path that --mapping or OCEAN__RESOURCES_PATH names"
+        ) from None
 
 
 def _as_config(text: str) -> Dict[str, Any]:
@@ -212,7 +217,8 @@ def _blueprints(port: Port) -> dict[str, Blueprint]:
         return read_blueprints(port)
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
-            f"Port did not give its blueprints: {failure}", hint="give the credentials the right to read blueprints"
+            f"Port did not give its blueprints: {failure}",
+            hint="give the credentials the right to read blueprints",
         ) from None
 
 
@@ -228,8 +234,7 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
         if name is not None
     }
     faults = [
-        f"{chosen.mapping.origin}: resource {resource.index + 1} ({resource.kind}): "
-        f"Port has no blueprint {name!r}"
+        f"{chosen.mapping.origin}: resource {resource.index + 1} ({resource.kind}): Port has no blueprint {name!r}"
         for name, resource in sorted(first.items(), key=lambda entry: entry[1].index)
         if name not in existing and name not in created
     ]

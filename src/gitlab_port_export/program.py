@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gitlab_port_export.model import EntityMapping, Expression, Query, Resource
+from gitlab_port_export.model import Expression, Query, Resource
 
 # Ocean's rule for single quotes: `'` becomes `"` where it opens at the start or after white space, or closes at the
 # end or before white space.
@@ -57,7 +57,7 @@ def build(resource: Resource, error_key: str, only: str | None = None) -> Progra
     query = "true" if only not in (None, "selector") else rewrite_quotes(resource.selector.query)
     selected = f"(try [first({query}\n)] catch {_error(error_key)})"
     row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
-    return Program(f"[.[] | [{_items(resource, error_key)} | {row}]]", names, error_key)
+    return Program(f"[.[] | [{_items(resource)} | {row}]]", names, error_key)
 
 
 def _error(key: str) -> str:
@@ -79,7 +79,7 @@ def _query(value: Any, key: str) -> str:
     return _value(value, key) if isinstance(value, str) else json.dumps(value)
 
 
-def _items(resource: Resource, key: str) -> str:
+def _items(resource: Resource) -> str:
     """Return the jq that turns a row into its parsed items, or into itself where nothing is to be parsed."""
     port = resource.port
     if port.items_to_parse is None:

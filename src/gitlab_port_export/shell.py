@@ -7,14 +7,15 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, NoReturn, TextIO
 
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Problem, Report
 from gitlab_port_export.prepare import prepare
-from gitlab_port_export.report import console as as_table, json as as_json
+from gitlab_port_export.report import console as as_table
+from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command
 from gitlab_port_export.report.progress import Progress
@@ -29,7 +30,13 @@ class Shell:
     """The streams of one command: results to `out`, everything else to `err`."""
 
     def __init__(
-        self, out: TextIO, err: TextIO, environ: Mapping[str, str], *, as_json: bool = False, debug: bool = False
+        self,
+        out: TextIO,
+        err: TextIO,
+        environ: Mapping[str, str],
+        *,
+        as_json: bool = False,
+        debug: bool = False,
     ) -> None:
         self._out, self._err = make_console(out, environ), make_console(err, environ)
         self._stream, self._environ, self._json, self._debug = out, environ, as_json, debug
@@ -84,7 +91,7 @@ class Shell:
 
     def _print_json(self, command: Command, code: int, faults: list[str], hint: str) -> None:
         problems = tuple(Problem("settings" if code == 2 else "integration", fault, hint) for fault in faults)
-        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        started = datetime.now(UTC).isoformat(timespec="seconds")
         self._stream.write(as_json.render(Report(command, code, started, 0.0, problems=problems)))
 
     def _say(self, text: str, style: str = "", *, lines: bool = False) -> None:

@@ -3,11 +3,11 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Literal
 
 from gitlab_port_export.deletion import deletions
@@ -21,6 +21,7 @@ from gitlab_port_export.http import Clock, Stopped
 from gitlab_port_export.model import Create, Entity, Event, Page, Problem, Report, Row, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved
+from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
 from gitlab_port_export.report.fold import Tally
@@ -56,7 +57,7 @@ def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detai
 
     Raises GitLabUnavailable and PortUnavailable when nothing could be done; Interrupted ends in a report too.
     """
-    started, clock = datetime.now(timezone.utc), time.monotonic()
+    started, clock = datetime.now(UTC), time.monotonic()
     redactor = Redactor(run.settings.secrets())
     tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), redactor.redact)
     seen = Seen()
@@ -125,7 +126,7 @@ class _State:
                 logger.warning("Port did not take the resync state %s", state)
 
 
-def _events(run: Run, seen: Seen, state: _State) -> Iterator[Event]:
+def _events(run: Run, seen: Seen, state: _State) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
     yield from first_problems(run)
     with ExitStack() as ending:
@@ -153,7 +154,7 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
         run.settings.workers,
     )
     yield from inventory.problems
-    context = Context(inventory, run.kind, datetime.now(timezone.utc), run.mapping.resources)
+    context = Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources)
     seen.plan = make_plan(context)
     catalog = Catalog(
         run.port,
@@ -174,7 +175,7 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
     yield from deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter)
 
 
-def _blueprints(run: Run) -> dict[str, integrations.Blueprint]:
+def _blueprints(run: Run) -> dict[str, Blueprint]:
     """Return Port's blueprints, after creating the missing ones of a default mapping (in a plan: as if created)."""
     if not (run.chosen.blueprints and run.settings.initialize_port_resources):
         return dict(run.blueprints)
@@ -182,7 +183,7 @@ def _blueprints(run: Run) -> dict[str, integrations.Blueprint]:
         if integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints):
             return read_blueprints(run.port)
         return dict(run.blueprints)
-    return {data["identifier"]: integrations.Blueprint.of(data) for data in run.chosen.blueprints} | dict(run.blueprints)
+    return {data["identifier"]: Blueprint.of(data) for data in run.chosen.blueprints} | dict(run.blueprints)
 
 
 def _apply(run: Run, events: Iterable[Event], catalog: Catalog, executor: ThreadPoolExecutor) -> Iterator[Event]:

@@ -70,9 +70,7 @@ def _forms(secret: str) -> Iterator[str]:
     yield re.escape(secret)
     raw = secret.encode("utf-8", "surrogatepass")
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
-        yield from (
-            _in_base64(alphabet(bytes(before) + raw).decode(), before, len(raw)) for before in range(3)
-        )
+        yield from (_in_base64(alphabet(bytes(before) + raw).decode(), before, len(raw)) for before in range(3))
 
 
 def _in_base64(encoded: str, before: int, length: int) -> str:

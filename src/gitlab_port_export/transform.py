@@ -3,7 +3,8 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping as Dict, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping as Dict
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gitlab_port_export.demo.gitlab import gitlab_server
@@ -19,7 +19,7 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "NO_COLOR", "FORCE_COLOR", "PY
 
 def run_demo() -> int:
     """Run the demo and return the exit code of the first sync that did not end with 0."""
-    world, store = sample_world(datetime.now(timezone.utc)), PortStore.default()
+    world, store = sample_world(datetime.now(UTC)), PortStore.default()
     with gitlab_server(world) as gitlab, port_server(store) as port:
         settings = _settings(gitlab.url, port.url)
         _say(f"A small company's GitLab ({gitlab.url}) and an empty Port ({port.url}) run on this machine.")

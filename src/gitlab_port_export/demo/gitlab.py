@@ -190,9 +190,7 @@ def _packed(answered: Answered) -> Answered:
 
 def _refusal(refused: RefusedError) -> Answered:
     if isinstance(refused.payload, str):
-        return Answered(
-            refused.status, refused.payload.encode(), [*refused.headers], content_type="text/plain"
-        )
+        return Answered(refused.status, refused.payload.encode(), [*refused.headers], content_type="text/plain")
     return Answered(refused.status, _encoded(refused.payload), [*refused.headers])
 
 

@@ -77,9 +77,7 @@ class Fault:
         """Whether this fault would fire for the request."""
         if self.times == 0 or (self.page is not None and request.page != self.page):
             return False
-        return (
-            bool(re.search(self.match, request.path)) if isinstance(self.match, str) else self.match(request)
-        )
+        return bool(re.search(self.match, request.path)) if isinstance(self.match, str) else self.match(request)
 
 
 def reply_json(status: int, payload: object, *headers: tuple[str, str]) -> Reply:

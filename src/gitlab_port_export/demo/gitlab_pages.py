@@ -85,9 +85,7 @@ def _offset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
     previous = page - 1 if page > 1 else None
     named = [("prev", previous), ("next", following), ("first", 1), ("last", pages if counted else None)]
     links = [
-        _link(url, params | {"page": str(number), "per_page": str(per_page)}, rel)
-        for rel, number in named
-        if number
+        _link(url, params | {"page": str(number), "per_page": str(per_page)}, rel) for rel, number in named if number
     ]
     headers = [
         ("X-Per-Page", str(per_page)),

@@ -405,9 +405,7 @@ def _issues(call: Call, projects: Iterable[Row], keyset: str) -> Listing:
     orders = ("created_at", "updated_at", "title", "id", "due_date", "weight", "relative_position")
     more = ("label_priority", "priority", "popularity", "milestone_due")
     by_id = call.text("order_by") == "id" and call.text("sort") != "asc"
-    return Listing(
-        ordered(call, rows, (*orders, *more), "created_at", "desc"), keyset=keyset if by_id else ""
-    )
+    return Listing(ordered(call, rows, (*orders, *more), "created_at", "desc"), keyset=keyset if by_id else "")
 
 
 def _typed(call: Call) -> Iterator[Keep]:

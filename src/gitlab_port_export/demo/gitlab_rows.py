@@ -394,9 +394,7 @@ _MERGE_REQUEST: Row = {
 }
 
 
-def merge_request_row(
-    project: Row, id: int, iid: int, title: str, author: Row, times: tuple[str, str]
-) -> Row:
+def merge_request_row(project: Row, id: int, iid: int, title: str, author: Row, times: tuple[str, str]) -> Row:
     """An open merge request as in the lists; `times` are created and updated."""
     created_at, updated_at = times
     return _MERGE_REQUEST | {

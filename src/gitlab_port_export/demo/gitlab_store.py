@@ -114,9 +114,7 @@ class World:
     def _times(self, id: int, created_at: When, updated_at: When) -> tuple[str, str]:
         """Created and updated; by default within the last ten days, later for higher ids."""
         created = created_at or self.ago(days=10) + timedelta(minutes=id)
-        updated = updated_at or (
-            created + timedelta(seconds=90) if isinstance(created, datetime) else created
-        )
+        updated = updated_at or (created + timedelta(seconds=90) if isinstance(created, datetime) else created)
         return _text(created), _text(updated)
 
     # People
@@ -144,16 +142,12 @@ class World:
         self.tokens[secret] = token
         return token
 
-    def add_member(
-        self, source: Row, user: Row, access_level: int, expires_at: str | None = None, **more: Any
-    ) -> Row:
+    def add_member(self, source: Row, user: Row, access_level: int, expires_at: str | None = None, **more: Any) -> Row:
         """Make `user` a direct member of a group or project (`source`)."""
         self.touch()
         members, kind = self._members_of(source)
         created_by = next((row["created_by"] or _embedded(row) for row in members), None)
-        row = rows.member_row(user, access_level, created_by, stamp(self.ago(days=300))) | {
-            "expires_at": expires_at
-        }
+        row = rows.member_row(user, access_level, created_by, stamp(self.ago(days=300))) | {"expires_at": expires_at}
         row |= ({"bot": True} if user["id"] in self.bots else {}) | more
         members.append(row)
         self._memberships[user["id"]].add((kind, source["id"]))
@@ -219,9 +213,7 @@ class World:
         self._paths[f"{key}:{row[key]}"] = row
         return row
 
-    def share_project(
-        self, project: Row, group: Row, access_level: int, expires_at: str | None = None
-    ) -> None:
+    def share_project(self, project: Row, group: Row, access_level: int, expires_at: str | None = None) -> None:
         """Give the members of a group access to a project of another namespace."""
         self.touch()
         share = {
@@ -276,9 +268,7 @@ class World:
         for project in [*self.projects_in.pop(group["id"], [])]:
             self.delete_project(self.projects[project])
         if group["parent_id"]:
-            self.subgroups[group["parent_id"]] = [
-                id for id in self.subgroups[group["parent_id"]] if id != group["id"]
-            ]
+            self.subgroups[group["parent_id"]] = [id for id in self.subgroups[group["parent_id"]] if id != group["id"]]
         for member in self.group_members.pop(group["id"], []):
             self._memberships[member["id"]].discard(("group", group["id"]))
         self.group_labels.pop(group["id"], None)

@@ -198,9 +198,7 @@ class _Handler(JsonHandler):
 
     def answer(self, method: str) -> None:
         port: PortServer = self.server.state
-        request = Recorded(
-            method, self.url_path, self.url_query, self._parsed(), self.headers.get("User-Agent", "")
-        )
+        request = Recorded(method, self.url_path, self.url_query, self._parsed(), self.headers.get("User-Agent", ""))
         effect = port.effect_for(request) or Effect()
         self.server.pause(effect.delay + (port.latency() if port.latency else 0))
         if effect.hang_up or effect.reply:
@@ -356,9 +354,7 @@ def _delete_bulk(call: _Call) -> Reply:
     return 200, {"ok": True, "deletedEntities": deleted}
 
 
-def _view(
-    call: _Call, blueprint: str, include: list[str] | None = None, exclude: list[str] | None = None
-) -> View:
+def _view(call: _Call, blueprint: str, include: list[str] | None = None, exclude: list[str] | None = None) -> View:
     return compile_view(
         call.store.blueprint(blueprint),
         call.many("include") if include is None else include,

@@ -106,9 +106,7 @@ def _compile_rule(rule: object, related: Related, where: str) -> Predicate:
     if "value" not in rule and operator not in ("isEmpty", "isNotEmpty"):
         raise malformed(f"{where} must have required property 'value'")
     read, holds, value = _reader(rule, where), OPERATORS[operator], rule.get("value")
-    if operator in ("between", "notBetween") and not (
-        isinstance(value, dict) and {"from", "to"} <= value.keys()
-    ):
+    if operator in ("between", "notBetween") and not (isinstance(value, dict) and {"from", "to"} <= value.keys()):
         raise malformed(f"{where}/value must have required properties 'from' and 'to'")
     if operator in ("in", "notIn") and not isinstance(value, list):
         raise malformed(f"{where}/value must be array")
@@ -264,9 +262,7 @@ def compile_view(
         row = {name: value for name, read in metas if (value := read(entity)) is not None}
         held = entity.properties
         row["properties"] = {name: held.get(name) for name in properties if nulls or name in held}
-        row["relations"] = {
-            name: entity.relations.get(name, [] if many else None) for name, many in relations
-        }
+        row["relations"] = {name: entity.relations.get(name, [] if many else None) for name, many in relations}
         if scorecards:
             row["scorecards"] = {}
         return row

@@ -120,11 +120,7 @@ class PortStore:
 
     def log_in(self, client: object, secret: object) -> str:
         """Return a new access token; RefusedError (401) for a wrong pair."""
-        if (
-            not isinstance(client, str)
-            or client not in self.credentials
-            or self.credentials[client] != secret
-        ):
+        if not isinstance(client, str) or client not in self.credentials or self.credentials[client] != secret:
             raise RefusedError(401, "invalid_credentials", "The client id or the client secret is wrong")
         with self.lock:
             expires = self.clock() + self.token_lifetime
@@ -167,9 +163,7 @@ class PortStore:
             self._shelves[identifier] = _Shelf()
             return self.blueprints[identifier]
 
-    def change_blueprint(
-        self, identifier: str, body: object, client: str = "", *, partial: bool
-    ) -> JsonObject:
+    def change_blueprint(self, identifier: str, body: object, client: str = "", *, partial: bool) -> JsonObject:
         """Replace a blueprint, or with `partial` only the parts that `body` names."""
         checked = check_blueprint_body(body, partial=partial)
         with self.lock:
@@ -190,12 +184,8 @@ class PortStore:
             if self._shelves[identifier].by_id:
                 raise RefusedError(422, "has_dependents", f'Blueprint "{identifier}" has dependant entities')
             for other, blueprint in self.blueprints.items():
-                if other != identifier and identifier in {
-                    r["target"] for r in blueprint["relations"].values()
-                }:
-                    raise RefusedError(
-                        422, "has_dependents", f'Blueprint "{other}" relates to "{identifier}"'
-                    )
+                if other != identifier and identifier in {r["target"] for r in blueprint["relations"].values()}:
+                    raise RefusedError(422, "has_dependents", f'Blueprint "{other}" relates to "{identifier}"')
             del self.blueprints[identifier], self._shelves[identifier]
 
     def _check_targets(self, identifier: str, body: JsonObject) -> None:
@@ -226,9 +216,7 @@ class PortStore:
             holds = compile_query(query, self.related)
             return [entity for entity in self._candidates(query, blueprint) if holds(entity)]
 
-    def page(
-        self, blueprint: str, query: object, cursor: str | None, limit: int
-    ) -> tuple[list[Stored], str | None]:
+    def page(self, blueprint: str, query: object, cursor: str | None, limit: int) -> tuple[list[Stored], str | None]:
         """At most `limit` entities of a blueprint from the cursor on, and the cursor of the rest."""
         with self.lock:
             self.blueprint(blueprint)
@@ -250,9 +238,7 @@ class PortStore:
         def holds(entity: Stored) -> bool:
             source = entity.datasource
             return (
-                source.startswith(prefix)
-                and source.endswith(suffix)
-                and (before is None or entity.updated_at < before)
+                source.startswith(prefix) and source.endswith(suffix) and (before is None or entity.updated_at < before)
             )
 
         with self.lock:
@@ -466,9 +452,7 @@ class PortStore:
 
     def _create_bare(self, blueprint: str, identifier: str, author: Author) -> None:
         defaults = _defaults(self.blueprints[blueprint])
-        self._fill(
-            self._place(blueprint, identifier, author), _Draft(identifier, None, [], defaults, {}, ()), author
-        )
+        self._fill(self._place(blueprint, identifier, author), _Draft(identifier, None, [], defaults, {}, ()), author)
         self.writes += 1
 
     def _place(self, blueprint: str, identifier: str, author: Author) -> Stored:

@@ -71,9 +71,7 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(
-    handler: type[BaseHTTPRequestHandler], state: object, tls: ssl.SSLContext | None = None
-) -> Iterator[Server]:
+def serve(handler: type[BaseHTTPRequestHandler], state: object, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """Run a server on a free loopback port until the block ends."""
     server = Server(handler, state, tls)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -111,15 +111,11 @@ def _platform(world: World, people: _People) -> None:
     world.add_member(group, people.ada, OWNER)
     world.add_member(group, people.bjorn, MAINTAINER)
     world.add_member(group, people.catalog, MAINTAINER)
-    world.add_member(
-        runtime, people.noor, DEVELOPER, expires_at=(world.now + timedelta(days=60)).date().isoformat()
-    )
+    world.add_member(runtime, people.noor, DEVELOPER, expires_at=(world.now + timedelta(days=60)).date().isoformat())
     world.add_label(group, "team::platform", "#6699cc")
     _add_bot(world, group, "release bot")
 
-    gateway = world.add_project(
-        group, "gateway", name="Gateway", topics=["http", "edge"], description="Front door"
-    )
+    gateway = world.add_project(group, "gateway", name="Gateway", topics=["http", "edge"], description="Front door")
     world.set_languages(gateway, Go=88.4, Shell=7.1, Dockerfile=4.5)
     world.add_label(gateway, "needs review")
     world.set_file(gateway, "README.md", "# Gateway\n\nThe front door.\n")
@@ -211,16 +207,12 @@ def _research(world: World, people: _People) -> None:
     nameless = world.add_user(f"group_{group['id']}_bot_0badcafe", "nightly")
     world.add_member(group, nameless, GUEST)
 
-    papers = world.add_project(
-        group, "paper-tools", name="Paper Tools", visibility="public", topics=["latex"]
-    )
+    papers = world.add_project(group, "paper-tools", name="Paper Tools", visibility="public", topics=["latex"])
     world.set_languages(papers, TeX=92.0, Python=8.0)
     world.add_merge_request(papers, "引用格式", author=people.chen)
     world.add_issue(papers, "Umlaute in BibTeX", author=people.bjorn, issue_type="task")
     _ci(world, papers, people.noor, "success", "success")
-    models = world.add_project(
-        group, "models", name="Models", builds_access_level="disabled", jobs_enabled=False
-    )
+    models = world.add_project(group, "models", name="Models", builds_access_level="disabled", jobs_enabled=False)
     world.set_languages(models, Python=100.0)
     world.add_issue(models, "Weights do not belong in git", author=people.noor)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, unavailable
 from gitlab_port_export.gitlab.lists import read_keyset, read_list
-from gitlab_port_export.model import Dialect, Mapping as PortMapping, Problem, Row, Scope
+from gitlab_port_export.model import Dialect, Problem, Row, Scope
+from gitlab_port_export.model import Mapping as PortMapping
 from gitlab_port_export.parallel import Job, drive
 
 # The selectors' includeOnlyActive…: None does not ask GitLab to filter.

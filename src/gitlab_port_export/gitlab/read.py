@@ -34,11 +34,11 @@ def guarded(entry: Read) -> Job:
             failures.append((token, failure))
             if failure.reason == "missing" and (yield from _is_gone(entry, token)):
                 return
-    token, failure = failures[-1]
+    token, last = failures[-1]
     yield Problem(
         "read",
-        failure.why,
-        failure.hint,
+        last.why,
+        last.hint,
         token=token,
         scope=entry.scope.path,
         kind=entry.kind,
@@ -63,7 +63,9 @@ def _is_gone(entry: Read, token: str) -> Generator[Any, Any, bool]:
     group = entry.scope.path.rpartition("/")[0].replace("/", "%2F")
     try:
         rows = yield from whole_list(
-            token, f"/groups/{group}/projects", (("with_shared", "false"), ("order_by", "id"), ("sort", "asc"))
+            token,
+            f"/groups/{group}/projects",
+            (("with_shared", "false"), ("order_by", "id"), ("sort", "asc")),
         )
     except ReadFailed:
         return False

@@ -30,7 +30,10 @@ def search(port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[s
     if include is not None:
         payload["include"] = list(include)
     yield from _pages(
-        port, f"/blueprints/{segment(blueprint)}/entities/search", payload, (("exclude_calculated_properties", "true"),)
+        port,
+        f"/blueprints/{segment(blueprint)}/entities/search",
+        payload,
+        (("exclude_calculated_properties", "true"),),
     )
 
 

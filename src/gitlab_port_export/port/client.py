@@ -62,15 +62,15 @@ class Port:
             )
         host = self.http.base_url.partition("://")[2]
         other = REGIONS.get(host) or next((eu for eu, us in REGIONS.items() if us == host), "")
-        region = f"; if the organisation is in the other region, set OCEAN__PORT__BASE_URL=https://{other}" if other else ""
+        region = (
+            f"; if the organisation is in the other region, set OCEAN__PORT__BASE_URL=https://{other}" if other else ""
+        )
         return PortUnavailable(
             f"Port at {self.http.base_url} refused the credentials: {PortRefused(answer)}",
             hint=f"check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__CLIENT_SECRET{region}",
         )
 
-    def call(
-        self, method: str, path: str, *, params: Iterable[tuple[str, str]] = (), payload: Any = None
-    ) -> Answer:
+    def call(self, method: str, path: str, *, params: Iterable[tuple[str, str]] = (), payload: Any = None) -> Answer:
         """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
 
         Everything we send may be repeated: searches read, upserts and deletions are idempotent. Raises Unreachable.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -39,9 +39,7 @@ def user_agent(kind: Dialect, identifier: str) -> str:
 def fetch(port: Port, identifier: str) -> Integration:
     """Return the integration of that identifier. Raises PortUnavailable."""
     try:
-        answer = port.call(
-            "GET", f"/integration/{segment(identifier)}", params=(("byField", "installationId"),)
-        )
+        answer = port.call("GET", f"/integration/{segment(identifier)}", params=(("byField", "installationId"),))
     except Unreachable as failure:
         raise PortUnavailable(f"Port stopped answering: {failure}") from None
     if answer.status == 404:
@@ -84,7 +82,7 @@ def store_config(port: Port, identifier: str, config: Mapping[str, Any]) -> bool
 
 def set_state(port: Port, identifier: str, state: State, started: datetime) -> str | None:
     """Tell Port how the run stands and return the instant of its answer by Port's own clock, or None if refused."""
-    ended = None if state == "running" else _iso(datetime.now(timezone.utc))
+    ended = None if state == "running" else _iso(datetime.now(UTC))
     payload = {
         "status": state,
         "lastResyncStart": _iso(started),
@@ -112,7 +110,7 @@ def instant_of(answer: Answer) -> str | None:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def send_examples(port: Port, identifier: str, examples: Mapping[str, Sequence[Row]]) -> None:
@@ -148,7 +146,9 @@ def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any
             kind = (held.properties.get(name) or {}).get("type")
             if kind != schema["type"]:
                 has = f"has type {kind}" if kind else "is missing"
-                faults.append(f"blueprint {wanted.identifier}: property {name} {has}; the default mapping needs {schema['type']}")
+                faults.append(
+                    f"blueprint {wanted.identifier}: property {name} {has}; the default mapping needs {schema['type']}"
+                )
         for name, relation in wanted.relations.items():
             other = held.relations.get(name)
             if other is None or (other.target, other.many) != (relation.target, relation.many):
@@ -157,7 +157,9 @@ def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any
     return faults
 
 
-def create_blueprints(port: Port, existing: Mapping[str, Blueprint], defaults: Sequence[Mapping[str, Any]]) -> list[str]:
+def create_blueprints(
+    port: Port, existing: Mapping[str, Blueprint], defaults: Sequence[Mapping[str, Any]]
+) -> list[str]:
     """Create the default blueprints that Port lacks, bare first and relations after; existing ones stay untouched.
 
     Returns the identifiers created. Raises UsageError when an existing one cannot hold the default mapping, before
@@ -165,7 +167,8 @@ def create_blueprints(port: Port, existing: Mapping[str, Blueprint], defaults: S
     """
     if faults := unfit(existing, defaults):
         raise UsageError(
-            *faults, hint="use your own mapping (--mapping FILE), or add what is missing to the blueprint in Port"
+            *faults,
+            hint="use your own mapping (--mapping FILE), or add what is missing to the blueprint in Port",
         )
     missing = [data for data in defaults if data["identifier"] not in existing]
     try:
@@ -176,7 +179,11 @@ def create_blueprints(port: Port, existing: Mapping[str, Blueprint], defaults: S
                 raise PortRefused(answer)
         for data in missing:
             if data.get("relations"):
-                port.ask("PATCH", f"/blueprints/{segment(data['identifier'])}", payload={"relations": data["relations"]})
+                port.ask(
+                    "PATCH",
+                    f"/blueprints/{segment(data['identifier'])}",
+                    payload={"relations": data["relations"]},
+                )
     except PortRefused as refusal:
         raise PortUnavailable(
             f"Port refused to create the default blueprints: {refusal}",

@@ -148,7 +148,10 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
     path = f"/blueprints/{segment(batch.blueprint)}/entities/bulk"
     try:
         answer = port.call(
-            "POST", path, params=rules.params, payload={"entities": [as_sent(c.entity) for c in batch.changes]}
+            "POST",
+            path,
+            params=rules.params,
+            payload={"entities": [as_sent(c.entity) for c in batch.changes]},
         )
     except Unreachable as failure:
         return Outcome(failed=tuple((change, f"no answer from Port: {failure}") for change in batch.changes))
@@ -168,7 +171,9 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
 def _by_row(batch: Batch, data: Mapping[str, Any]) -> Outcome:
     confirmed = {row.get("index"): str(row.get("identifier")) for row in data.get("entities") or ()}
     errors = {row.get("index"): row for row in data.get("errors") or ()}
-    written, failed, untargeted = [], [], []
+    written: list[tuple[Upsert, str]] = []
+    failed: list[tuple[Upsert, str]] = []
+    untargeted: list[tuple[Upsert, str]] = []
     for index, change in enumerate(batch.changes):
         if index in errors:
             row = errors[index]

@@ -58,9 +58,7 @@ def _blocks(report: Report, terminal: bool) -> Iterator[RenderableType]:
         yield from _section("Changes", _changes(report, shown))
     else:
         cascades = [change for change in report.changes if isinstance(change, Delete) and change.cascade]
-        yield from _section(
-            "Deleted with their dependents", _capped([_change(one) for one in cascades], shown)
-        )
+        yield from _section("Deleted with their dependents", _capped([_change(one) for one in cascades], shown))
     if report.kinds:
         yield _kinds(report.kinds)
     if report.blueprints:
@@ -124,9 +122,7 @@ def _change(change: Write) -> Text:
 def _kinds(kinds: Mapping[str, KindCounts]) -> Text:
     def words(name: str, counts: KindCounts) -> str:
         skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-        return (
-            f"{clean(name or 'unknown')} {_some(counts.pages, 'page')}, {_some(counts.rows, 'row')}{skipped}"
-        )
+        return f"{clean(name or 'unknown')} {_some(counts.pages, 'page')}, {_some(counts.rows, 'row')}{skipped}"
 
     return Text("Read: " + "; ".join(words(name, counts) for name, counts in kinds.items()) + "\n")
 

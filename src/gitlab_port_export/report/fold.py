@@ -132,9 +132,7 @@ class _Group:
     def fold(self) -> Problem:
         """Return one problem: what all share stays in its field, what differs moves into the sample."""
         samples = (
-            " ".join(
-                filter(None, ("" if self.one_scope else scope, "" if self.one_entity else entity, sample))
-            )
+            " ".join(filter(None, ("" if self.one_scope else scope, "" if self.one_entity else entity, sample)))
             for scope, entity, sample in self.cases
         )
         return replace(
@@ -154,9 +152,7 @@ class Tally:
     from one thread only.
     """
 
-    def __init__(
-        self, command: Command, kinds: Sequence[str] = (), redact: Callable[[str], str] = str
-    ) -> None:
+    def __init__(self, command: Command, kinds: Sequence[str] = (), redact: Callable[[str], str] = str) -> None:
         self._command: Command = command
         self._kinds = kinds
         self._redact = redact

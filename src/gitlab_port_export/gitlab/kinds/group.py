@@ -17,7 +17,8 @@ class GroupSelector(Selector):
     """Which groups."""
 
     include_only_active_groups: bool | None = Field(
-        default=None, description="true: only active groups; false: only archived ones or ones pending deletion"
+        default=None,
+        description="true: only active groups; false: only archived ones or ones pending deletion",
     )
 
 

@@ -39,9 +39,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
                 yield place_read("job", place, indexes, _all_jobs(indexes))
             else:
                 key = list_key(place.scope.token, pipelines_path(place.scope), params)
-                yield place_read(
-                    "job", place, indexes, _latest_jobs(place, indexes, params), requests=2, shares=(key,)
-                )
+                yield place_read("job", place, indexes, _latest_jobs(place, indexes, params), requests=2, shares=(key,))
 
 
 def _wish(selector: Any) -> tuple[bool | None, PipelineQuery | None]:

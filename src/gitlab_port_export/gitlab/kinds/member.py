@@ -26,7 +26,11 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for place in context.inventory.groups(wanted[0]):
             path = members_path(place.scope, inherited=wanted[1])
             yield place_read(
-                "member", place, indexes, _start(indexes, selector), shares=(list_key(place.scope.token, path, ()),)
+                "member",
+                place,
+                indexes,
+                _start(indexes, selector),
+                shares=(list_key(place.scope.token, path, ()),),
             )
 
 

@@ -66,6 +66,4 @@ def shaped(members: list[Row], dialect: Dialect, *, verbose: bool) -> list[Row]:
     ordered = [row for row in members if unique.get(row.get("id")) is row]
     if verbose:
         return ordered
-    return [
-        {"id": row["id"], "username": row.get("username"), "email": row.get("email") or ""} for row in ordered
-    ]
+    return [{"id": row["id"], "username": row.get("username"), "email": row.get("email") or ""} for row in ordered]

@@ -3,11 +3,19 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off, place_read, query_params
+from gitlab_port_export.gitlab.kinds.kind import (
+    Context,
+    Kind,
+    Read,
+    by,
+    feature_off,
+    place_read,
+    query_params,
+)
 from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
 from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -100,4 +108,9 @@ def _read(place: Place, resources: tuple[int, ...], params: Params, dialect: Dia
     return place_read("pipeline", place, resources, start, shares=shares)
 
 
-KIND = Kind("pipeline", PipelineSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
+KIND = Kind(
+    "pipeline",
+    PipelineSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+)

@@ -20,7 +20,8 @@ class ProjectSelector(Selector):
     include_languages: bool = Field(default=False, description="add `__languages`, shares in percent by name")
     include_labels: bool = Field(default=False, description="add `__labels`, all labels of the project")
     include_only_active_projects: bool | None = Field(
-        default=None, description="true: only active projects; false: only archived ones or ones pending deletion"
+        default=None,
+        description="true: only active projects; false: only archived ones or ones pending deletion",
     )
 
 
