@@ -189,9 +189,37 @@ def test_a_name_of_an_upper_layer_wins_over_its_other_name_below(tmp_path: Path)
     dotenv.write_text(f"{CONFIG}GITLAB_HOST=https://a.example.com\n")
     found = load(MINIMAL, {f"{CONFIG}GITLAB_URL": "https://b.example.com"}, dotenv=dotenv)
     assert found.gitlab_url == "https://b.example.com"
-    assert (
-        load(MINIMAL, dotenv=dotenv, gitlab_url="https://c.example.com").gitlab_url == "https://c.example.com"
-    )
+    assert load(MINIMAL, dotenv=dotenv, gitlab_url="https://c.example.com").gitlab_url == "https://c.example.com"
+
+
+def test_layers_are_not_mixed_within_one_setting(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"{CONFIG}TOKEN_MAPPING='{json.dumps({'below': ['a/**']})}'\n")
+    found = load(PORT, {f"{CONFIG}TOKEN_MAPPING": json.dumps({"above": ["b/**"]})}, dotenv=dotenv)
+    assert shape(found) == [("token 1", "above", ("b/**",))]
+
+
+def test_nothing_is_read_but_what_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load(MINIMAL)
+    for name in ("workers", "WORKERS", "OCEAN__EXPORT__WORKERS", "TOKEN_MAPPING_ONLY", "LISTENER", "LAYERS"):
+        monkeypatch.setenv(name, "1")
+    (tmp_path / ".env").write_text("WORKERS=1\nOCEAN__EXPORT__WORKERS=1\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(MINIMAL) == expected
+    assert Settings(port_client_id=SecretStr(ID), port_client_secret=SecretStr(SECRET)).workers == 10
+
+
+def test_the_debug_log_of_pydantic_settings_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mapping = {f"{CONFIG}TOKEN_MAPPING": json.dumps({"glpat-other": ["**"]})}
+    # The lowest layer, since that log keeps only the last of several sources of a class.
+    (tmp_path / ".env").write_text("".join(f"{name}='{text}'\n" for name, text in (MINIMAL | mapping).items()))
+    monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
+    caplog.set_level("DEBUG")
+    load(dotenv=tmp_path / ".env")
+    assert "OCEAN__PORT__CLIENT_ID" in caplog.text
+    assert not [text for text in (ID, SECRET, TOKEN, "glpat-other") if text in caplog.text]
 
 
 def test_a_fault_that_is_overridden_is_none(tmp_path: Path) -> None:
@@ -209,13 +237,9 @@ def test_dotenv_that_is_missing_or_no_text(tmp_path: Path) -> None:
 
 
 def test_options_are_named_as_options() -> None:
-    assert only_fault(MINIMAL, workers=0).startswith(
-        "--workers: is not valid; expected a whole number from 1"
-    )
+    assert only_fault(MINIMAL, workers=0).startswith("--workers: is not valid; expected a whole number from 1")
     assert only_fault(MINIMAL, mapping_file="$(FILE)").startswith("--mapping: ")
-    found = load(
-        MINIMAL, allow_deletes=["a", "b=2"], send_raw_data_examples=False, deadline="", mapping_file=Path("m")
-    )
+    found = load(MINIMAL, allow_deletes=["a", "b=2"], send_raw_data_examples=False, deadline="", mapping_file=Path("m"))
     assert (found.allow_deletes, found.send_raw_data_examples) == ({"a": None, "b": 2}, False)
     assert (found.deadline, found.mapping_file) == (None, Path("m"))
     with pytest.raises(TypeError, match="nonsense"):
@@ -335,9 +359,7 @@ def test_listener_says_what_to_set() -> None:
     assert load(MINIMAL, {"OCEAN__EVENT_LISTENER": '{"type":"Once","interval":60}'}).warnings == ()
 
 
-@pytest.mark.parametrize(
-    "name", ["OCEAN__PORT__CLIENT_SECRET", f"{CONFIG}GITLAB_TOKEN", "OCEAN__INTEGRATION__CONFIG"]
-)
+@pytest.mark.parametrize("name", ["OCEAN__PORT__CLIENT_SECRET", f"{CONFIG}GITLAB_TOKEN", "OCEAN__INTEGRATION__CONFIG"])
 def test_azure_leaves_an_undefined_variable_in_place(name: str) -> None:
     fault = only_fault({**MINIMAL, name: "$(MY_SECRET)"})
     assert fault.startswith(f"{name}: is a $(NAME) that Azure Pipelines did not replace")
@@ -466,9 +488,7 @@ def test_host_and_url_that_differ() -> None:
 def test_another_gitlab_than_the_jobs_own_must_be_meant() -> None:
     job = {"CI_SERVER_URL": "https://gitlab.example.com"}
     assert f"{CONFIG}GITLAB_HOST=$CI_SERVER_URL" in only_fault(MINIMAL, job)
-    assert (
-        load(MINIMAL, job, {f"{CONFIG}GITLAB_HOST": "https://gitlab.com"}).gitlab_url == "https://gitlab.com"
-    )
+    assert load(MINIMAL, job, {f"{CONFIG}GITLAB_HOST": "https://gitlab.com"}).gitlab_url == "https://gitlab.com"
     for harmless in ("https://gitlab.com/", "", "what"):
         assert load(MINIMAL, {"CI_SERVER_URL": harmless}).gitlab_url == "https://gitlab.com"
 
@@ -517,9 +537,10 @@ def test_jq_sees_nothing_unless_both_say_so() -> None:
         found = load(MINIMAL, alone)
         assert found.jq_env == ()
         assert len(found.warnings) == 1
-    found = load(MINIMAL, {access: "true", names: "REGION OCEAN__PORT__CLIENT_SECRET"})
-    assert found.jq_env == ("REGION", "OCEAN__PORT__CLIENT_SECRET")
-    assert "OCEAN__PORT__CLIENT_SECRET" in why(found)[0]
+    found = load(MINIMAL, {access: "true", names: "REGION OCEAN__PORT__CLIENT_SECRET OCEAN__EXPORT"})
+    assert found.jq_env == ("REGION", "OCEAN__PORT__CLIENT_SECRET", "OCEAN__EXPORT")
+    assert " names OCEAN__PORT__CLIENT_SECRET: " in why(found)[0]
+    assert " names ocean__port: " in why(load(MINIMAL, {access: "true", names: "ocean__port"}))[0]
 
 
 def test_unknown_names_warn_with_the_nearest() -> None:
@@ -610,9 +631,7 @@ def test_allowed_deletes() -> None:
 
 def test_settings_can_be_built_by_hand() -> None:
     token = Token("token 1", SecretStr(TOKEN), ("**",))
-    found = Settings(
-        port_client_id=SecretStr(ID), port_client_secret=SecretStr(SECRET), tokens=(token,), workers=2
-    )
+    found = Settings(port_client_id=SecretStr(ID), port_client_secret=SecretStr(SECRET), tokens=(token,), workers=2)
     assert found.secrets() == (ID, SECRET, TOKEN)
     assert found.allow_deletes == {}
 
@@ -632,10 +651,7 @@ NAMES = st.sampled_from(
             "OCEAN__INTEGRATION__SECRETS",
             "INTEGRATION__SECRETS",
         ),
-        *(
-            CONFIG + name
-            for name in ("GITLAB_TOKEN", "GITLAB_HOST", "GITLABURL", "TOKEN_MAPPING", "APP_HOST")
-        ),
+        *(CONFIG + name for name in ("GITLAB_TOKEN", "GITLAB_HOST", "GITLABURL", "TOKEN_MAPPING", "APP_HOST")),
         *(
             "OCEAN__INTEGRATION__IDENTIFIER",
             "OCEAN__INTEGRATION__TYPE",
@@ -650,16 +666,12 @@ NAMES = st.sampled_from(
 MARK = "s3cr3t"
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cc"]), max_size=30),
-    st.sampled_from(
-        ["ONCE", "true", "5", "{}", '{"type":"ONCE"}', "https://gitlab.example.com", "gitlab.example.com"]
-    ),
+    st.sampled_from(["ONCE", "true", "5", "{}", '{"type":"ONCE"}', "https://gitlab.example.com", "gitlab.example.com"]),
     st.recursive(
         st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just(MARK)),
         lambda inner: st.one_of(
             st.lists(inner, max_size=2),
-            st.dictionaries(
-                st.sampled_from(["config", "gitlabToken", "tokenMapping", "clientId", MARK]), inner
-            ),
+            st.dictionaries(st.sampled_from(["config", "gitlabToken", "tokenMapping", "clientId", MARK]), inner),
         ),
         max_leaves=5,
     ).map(json.dumps),

@@ -4,16 +4,11 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from gitlab_port_export import __version__
-
-if TYPE_CHECKING:
-    pass
-
-BUG = 70
 
 app = typer.Typer(
     help="Bring a Port software catalog in step with GitLab. Without a command: sync.",
@@ -124,7 +119,7 @@ def plan(
 
 @app.command()
 def demo() -> None:
-    """Show a sync at work on this machine: no account, no network, a few seconds."""
+    """Show a sync at work right here: no account, no network."""
     from gitlab_port_export.demo.command import run_demo  # noqa: PLC0415  # not needed by any other command
 
     _leave(run_demo())

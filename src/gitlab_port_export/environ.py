@@ -3,7 +3,6 @@
 import difflib
 import json
 import re
-from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from .errors import UsageError
 
 # Field of `Settings` or of its parts, the variable that sets it, and what is expected of its text.
-_TABLE = """
+_TABLE = """\
 port_client_id            OCEAN__PORT__CLIENT_ID           the client ID that Port shows under Credentials
 port_client_secret        OCEAN__PORT__CLIENT_SECRET       the client secret that Port shows under Credentials
 port_base_url             OCEAN__PORT__BASE_URL            an address, for example https://api.us.getport.io
@@ -45,10 +45,8 @@ jq_access       OCEAN__ALLOW_ENVIRONMENT_VARIABLES_JQ_ACCESS    true or false
 check_port      OCEAN__SSL__PORT__VERIFY                   true or false
 check_gitlab    OCEAN__SSL__THIRD_PARTY__VERIFY            true or false
 """
-VARIABLES = {
-    name: (variable, expected)
-    for name, variable, expected in (row.split(None, 2) for row in _TABLE.strip().splitlines())
-}
+_ROWS = (row.split(None, 2) for row in _TABLE.splitlines())
+VARIABLES = {name: (variable, expected) for name, variable, expected in _ROWS}
 SECRETS = ("port_client_id", "port_client_secret", "token", "token_mapping")
 _LIVE_EVENTS = """
     OCEAN__INTEGRATION__CONFIG__APP_HOST OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK OCEAN__LIVE_EVENTS
@@ -101,7 +99,7 @@ class Given:
     fault: str = ""
 
 
-class _Layer(PydanticBaseSettingsSource):
+class _Layer(Source):
     """One layer of settings; it gives no text but `Given`, as PYDANTIC_SETTINGS_DEBUG logs what it gives."""
 
     def __init__(self, model: type[BaseSettings], given: Mapping[str, Given]) -> None:
@@ -112,7 +110,7 @@ class _Layer(PydanticBaseSettingsSource):
         """Return what was given for the field, the field's name, and that there is no JSON left to read."""
         return self._given.get(field_name), field_name, False
 
-    def __call__(self) -> dict[str, Any]:  # pydantic-settings says what it does
+    def __call__(self) -> dict[str, Any]:
         return {name: self._given[name] for name in self.settings_cls.model_fields if name in self._given}
 
 
@@ -123,12 +121,8 @@ class Layered(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **_others: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        cls, settings_cls: type[BaseSettings], init_settings: Source, *_: Source, **_others: Source
+    ) -> tuple[Source, ...]:
         """Return our layers in the place of what pydantic-settings would read from the process itself."""
         values = init_settings()
         layers = values.pop("layers", ())
@@ -208,8 +202,11 @@ def _with_files(given: dict[str, Given]) -> dict[str, Given]:
     return read
 
 
-def _read_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
-    """Return our variables; exact names win over JSON objects, CONFIG over SECRETS, the usual spelling."""
+def read_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
+    """Return {field, or key of a name that sets none: what was given} of our variables.
+
+    Exact names win over JSON objects, CONFIG over SECRETS, the usual spelling over others.
+    """
     ours = re.compile("OCEAN__|INTEGRATION__SECRETS|APPLICATION__LOG_?LEVEL$", re.IGNORECASE)
     official = {variable for variable, _ in VARIABLES.values()}
     given: dict[str, Given] = {}
@@ -222,7 +219,8 @@ def _read_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Give
     return _with_files(given)
 
 
-def _read_options(options: Mapping[str, object]) -> dict[str, Given]:
+def read_options(options: Mapping[str, object]) -> dict[str, Given]:
+    """Return the options, known by the names of fields, that have a value; TypeError for any other name."""
     given: dict[str, Given] = {}
     for option, value in options.items():
         name = {"gitlab_url": "host", "jq_env": "jq_names"}.get(option, option)
@@ -242,13 +240,6 @@ def read_dotenv(path: Path | None) -> dict[str, str]:
     except (OSError, ValueError):
         raise UsageError(f"{path}: cannot be read; expected lines of NAME=value in UTF-8") from None
     return {name: text for name, text in read.items() if text}
-
-
-def read_layers(
-    options: Mapping[str, object], environ: Mapping[str, str], from_file: Mapping[str, str]
-) -> ChainMap[str, Given]:
-    """Return {field, or key of a name that sets none: what was given}; TypeError for no setting's option."""
-    return ChainMap(_read_options(options), _read_environ(environ), _read_environ(from_file, " in .env"))
 
 
 def unknown(given: Mapping[str, Given]) -> Iterator[str]:
@@ -276,5 +267,6 @@ def ignored(given: Mapping[str, Given]) -> Iterator[str]:
 
 
 def leaks(names: Iterable[str]) -> list[str]:
-    """Return the names among them that set a secret."""
-    return [name for name in names if _FIELDS.get(_key(name)) in SECRETS]
+    """Return the names among them whose text is or holds a secret."""
+    secret = [f"{key}__" for key, name in _FIELDS.items() if name in SECRETS]
+    return [name for name in names if any(key.startswith(f"{_key(name)}__") for key in secret)]

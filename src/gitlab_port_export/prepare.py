@@ -21,7 +21,7 @@ from gitlab_port_export.mapping import (
     mapped_blueprints,
     mapping_from_object,
 )
-from gitlab_port_export.model import Dialect, Mapping, Problem
+from gitlab_port_export.model import Dialect, Mapping, Problem, Selector
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.client import Port, PortRefused
@@ -88,9 +88,9 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool) -> Run:
         integration = integrations.fetch(port, identifier)
         kind = settings.integration_type or integration.kind or settings.default_type
         port.http.set_user_agent(integrations.user_agent(kind, identifier))
-        chosen = choose_mapping(settings, integration, kind)
-        check_jq(chosen.mapping, evaluator)
         blueprints = _blueprints(port)
+        chosen = choose_mapping(settings, integration, kind, blueprints)
+        check_jq(chosen.mapping, evaluator)
         check_blueprints(settings, chosen, blueprints)
     except BaseException:
         evaluator.close()
@@ -138,14 +138,16 @@ def _gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str) ->
     return GitLab(http, tokens)
 
 
-def choose_mapping(settings: Settings, integration: Integration, kind: Dialect) -> Chosen:
+def choose_mapping(
+    settings: Settings, integration: Integration, kind: Dialect, existing: Dict[str, Blueprint]
+) -> Chosen:
     """Return the first mapping there is: the file, the integration's in Port, the resources folder's, the default.
 
-    Raises UsageError when it is faulty, or when Port will not say whether it has one and no file is given.
+    `existing` are Port's blueprints. Raises UsageError when the mapping is faulty, and PortUnavailable when Port
+    will not say whether it has one and no file is given.
     """
-    selectors = {name: entry.selector for name, entry in KINDS.items()}
     if settings.mapping_file is not None:
-        mapping, problems = load_mapping(_text(settings.mapping_file), str(settings.mapping_file), selectors)
+        mapping, problems = load_mapping(_text(settings.mapping_file), str(settings.mapping_file), _selectors())
         if not integration.accessible:
             problems += (_inaccessible(integration),)
         return Chosen(mapping, problems)
@@ -156,13 +158,39 @@ def choose_mapping(settings: Settings, integration: Integration, kind: Dialect) 
         )
     if integration.config:
         origin = f"mapping of integration {integration.identifier} in Port"
-        return Chosen(*mapping_from_object(dict(integration.config), origin, selectors))
+        mapping, problems = mapping_from_object(dict(integration.config), origin, _selectors())
+        return Chosen(mapping, problems, _left_to_create(settings, mapping, kind, existing))
+    return _default(settings, kind)
+
+
+def _selectors() -> dict[str, type[Selector]]:
+    return {name: entry.selector for name, entry in KINDS.items()}
+
+
+def _default(settings: Settings, kind: Dialect) -> Chosen:
+    """Return the mapping that a new integration gets: the resources folder's, else the built-in one."""
     folder = settings.resources_path
     if found := next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None):
-        text = _text(found)
-        return Chosen(*load_mapping(text, str(found), selectors), _own_blueprints(folder), _as_config(text))
-    text = default_mapping_text(kind)
-    return Chosen(*load_mapping(text, "the default mapping", selectors), default_blueprints(), _as_config(text))
+        text, origin, blueprints = _text(found), str(found), _own_blueprints(folder)
+    else:
+        text, origin, blueprints = default_mapping_text(kind), "the default mapping", default_blueprints()
+    return Chosen(*load_mapping(text, origin, _selectors()), blueprints, _as_config(text))
+
+
+def _left_to_create(
+    settings: Settings, mapping: Mapping, kind: Dialect, existing: Dict[str, Blueprint]
+) -> Sequence[Dict[str, Any]]:
+    """Return the default's blueprints where Port's mapping is the default and some are missing, else none.
+
+    A first run that ended early (say, with a wrong GitLab token) leaves the mapping in Port without its blueprints.
+    """
+    try:
+        default = _default(settings, kind)
+    except UsageError:
+        return ()
+    is_default = default.mapping.resources == mapping.resources
+    whole = all(data["identifier"] in existing for data in default.blueprints)
+    return default.blueprints if is_default and not whole else ()
 
 
 def _inaccessible(integration: Integration) -> Problem:
@@ -180,10 +208,10 @@ def _text(file: Path) -> str:
             raise UsageError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise UsageError(
-            f"{file}: {reason}", hint="check the path that --mapping or OCEAN__RESOURCES_PATH names"
-        ) from None
+        if isinstance(error, UnicodeDecodeError):
+            raise UsageError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
+        hint = "check the path that --mapping, OCEAN__EXPORT__MAPPING or OCEAN__RESOURCES_PATH names"
+        raise UsageError(f"{file}: cannot be read: {error.strerror}", hint=hint) from None
 
 
 def _as_config(text: str) -> Dict[str, Any]:
@@ -227,19 +255,24 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
     if settings.initialize_port_resources and (faults := integrations.unfit(existing, chosen.blueprints)):
         raise UsageError(*faults, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
     created = {data["identifier"] for data in chosen.blueprints} if settings.initialize_port_resources else set()
-    first = {
-        name: chosen.mapping.resources[index]
-        for index, names in reversed(mapped_blueprints(chosen.mapping).items())
-        for name in names
-        if name is not None
-    }
-    faults = [
-        f"{chosen.mapping.origin}: resource {resource.index + 1} ({resource.kind}): Port has no blueprint {name!r}"
-        for name, resource in sorted(first.items(), key=lambda entry: entry[1].index)
-        if name not in existing and name not in created
-    ]
-    if faults:
-        raise UsageError(*faults, hint="create the blueprint in Port, or correct `blueprint` in the mapping")
+    faults: dict[str, str] = {}
+    for index, names in mapped_blueprints(chosen.mapping).items():
+        for number, name in enumerate(names):
+            if name is not None and name not in existing and name not in created:
+                faults.setdefault(name, f"{_place(chosen.mapping, index, number)}: Port has no blueprint {name!r}")
+    if not faults:
+        return
+    hint = "create the blueprint in Port, or correct `blueprint` in the mapping"
+    if chosen.blueprints and not settings.initialize_port_resources:
+        hint = f"set OCEAN__INITIALIZE_PORT_RESOURCES=true to have them created, or {hint}"
+    raise UsageError(*faults.values(), hint=hint)
+
+
+def _place(mapping: Mapping, index: int, entity: int) -> str:
+    """Return where the blueprint of an entity mapping is written, in the form that all faults of a mapping have."""
+    line = mapping.field_line(index, entity, "blueprint")
+    origin = f"{mapping.origin}:{line}" if line else mapping.origin
+    return f"{origin}: resource {index} ({mapping.resources[index].kind}): blueprint"
 
 
 def first_problems(run: Run) -> list[Problem]:

@@ -86,6 +86,7 @@ def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
 
 _Secret = Annotated[SecretStr, _from_text(_header_safe)]
 _LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+_Identifier = Annotated[str, _from_text(str.lower), Field(pattern="^[a-z0-9][a-z0-9-]*$")]
 _GitLabAddress = Annotated[str, AfterValidator(_address)]
 
 
@@ -113,9 +114,7 @@ class Settings(Layered):
     gitlab_url: _GitLabAddress = GITLAB_COM
     tokens: tuple[Token, ...] = ()
     token_mapping_only: bool = False
-    integration_identifier: Annotated[str | None, _from_text(str.lower)] = Field(
-        default=None, pattern="^[a-z0-9][a-z0-9-]*$"
-    )
+    integration_identifier: _Identifier | None = None
     integration_type: Annotated[Dialect | None, _from_text(str.lower)] = None
     initialize_port_resources: bool = True
     send_raw_data_examples: bool = True
@@ -129,7 +128,7 @@ class Settings(Layered):
     log_level: Annotated[_LogLevel, _from_text(str.upper)] = "INFO"
     workers: int = Field(default=10, ge=1, le=100)
     deadline: Annotated[float | None, _from_text(parse_duration)] = Field(default=None, description="seconds")
-    allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = {}
+    allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = Field(default={})
     fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
     mapping_file: Path | None = None
     warnings: tuple[Problem, ...] = ()
@@ -150,7 +149,7 @@ class _Parts(Layered):
     """What makes a setting only together with something else; each is checked alone here."""
 
     token: _Secret | None = None
-    token_mapping: Annotated[dict[str, tuple[str, ...]], _from_text(_patterns)] = {}
+    token_mapping: Annotated[dict[str, tuple[str, ...]], _from_text(_patterns)] = Field(default={})
     host: _GitLabAddress | None = None
     url: _GitLabAddress | None = None
     listener: Annotated[Literal["ONCE"], _from_text(str.upper)] = "ONCE"
@@ -219,9 +218,7 @@ def _ca_bundle(gitlab_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
     return next(((name, path) for name in names if (path := environ.get(name, "").strip())), ("", ""))
 
 
-def _joint_faults(
-    parts: _Parts, given: ChainMap[str, Given], environ: Mapping[str, str]
-) -> Iterator[tuple[str, str]]:
+def _joint_faults(parts: _Parts, given: ChainMap[str, Given], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (field, why) for what is wrong only beside something else."""
     if not given.keys() & {"token", "token_mapping"}:
         yield "token", f"is not set, nor is {VARIABLES['token_mapping'][0]}"
@@ -254,16 +251,15 @@ def _warnings(settings: Settings, parts: _Parts) -> Iterator[str]:
         yield f"{jq_names} names {', '.join(leaked)}: who edits the mapping can copy that secret into Port"
 
 
-def load_settings(
-    environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object
-) -> Settings:
+def load_settings(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> Settings:
     """Return the settings; options (by field name, None is not given) win over `environ`, that over `dotenv`.
 
     Raises UsageError with one line for every faulty variable; no line holds a secret.
     """
     from_file = named.read_dotenv(dotenv)
     everything = {**from_file, **environ}
-    given = named.read_layers(options, environ, from_file)
+    variables = named.read_environ(environ), named.read_environ(from_file, " in .env")
+    given = ChainMap(named.read_options(options), *variables)
     faults = {name: f"{one.shown}: {one.fault}" for name, one in given.items() if one.fault}
     # The second time without the faulty ones, so that what depends on several is checked as well.
     parts = _checked(_Parts, given, faults) or _checked(_Parts, given, faults) or _Parts()

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Clock
-from gitlab_port_export.model import Problem, Report
+from gitlab_port_export.model import Problem, Report, Stage
 from gitlab_port_export.prepare import prepare
 from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import json as as_json
@@ -90,7 +90,8 @@ class Shell:
             as_table.render(report, self._out)
 
     def _print_json(self, command: Command, code: int, faults: list[str], hint: str) -> None:
-        problems = tuple(Problem("settings" if code == 2 else "integration", fault, hint) for fault in faults)
+        stage: Stage = "settings" if code == 2 else "inventory" if code == 3 else "integration"
+        problems = tuple(Problem(stage, fault, hint) for fault in faults)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         self._stream.write(as_json.render(Report(command, code, started, 0.0, problems=problems)))
 

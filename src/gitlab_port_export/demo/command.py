@@ -29,22 +29,26 @@ def run_demo() -> int:
         _say("\n$ gitlab-port-export sync\n")
         if code := _sync(settings):
             return code
-        writes = store.writes
+        first, writes = _held(store), store.writes
         change_world(world)
         _say("\nMeanwhile in GitLab: a new merge request, a renamed project, a deleted project.\n")
         _say("$ gitlab-port-export sync\n")
         if code := _sync(settings):
             return code
-        _say(f"\nOnly the difference was written: {store.writes - writes} entities, after {writes} the first time.")
+        _say(f"\nOnly the difference was written: {store.writes - writes} entities, after {first.total()} before.")
         _say("\nThe catalog now holds:")
-        counts = Counter({name: len(found) for name, found in store.snapshot().items()})
-        for name, count in counts.most_common():
+        for name, count in _held(store).most_common():
             _say(f"  {name}: {count}")
     _say("\nTo run it for real, set OCEAN__PORT__CLIENT_ID, OCEAN__PORT__CLIENT_SECRET and")
     _say("OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN (and ..._GITLAB_HOST for your own GitLab), then:")
     _say("  gitlab-port-export plan    # shows what would change, writes nothing")
     _say("  gitlab-port-export sync")
     return 0
+
+
+def _held(store: PortStore) -> Counter[str]:
+    """Return how many entities of each blueprint the store holds."""
+    return Counter({name: len(found) for name, found in store.snapshot().items()})
 
 
 def _settings(gitlab_url: str, port_url: str) -> dict[str, str]:

@@ -1,0 +1,174 @@
+"""The test bench: one call runs a whole sync between a stand-in GitLab and a stand-in Port, over real HTTP."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import World
+from gitlab_port_export.http import Clock
+from gitlab_port_export.model import Event, Report
+from gitlab_port_export.prepare import prepare
+from gitlab_port_export.settings import load_settings
+from gitlab_port_export.sync import execute
+
+# Secrets alone see everything that GitLab shows them; with patterns as in a token mapping.
+Tokens = str | Sequence[str] | Mapping[str, Sequence[str]]
+# What of the surrounding environment a process of ours needs.
+KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")
+
+
+class NoWait(Clock):
+    """A clock whose every wait is over at once."""
+
+    def sleep(self, seconds: float) -> None:
+        self.check()
+
+
+class Ran(NamedTuple):
+    """What a run left behind; unpacks as `report, store, gitlab`."""
+
+    report: Report
+    store: PortStore
+    gitlab: GitLabServer
+
+
+def run_sync(
+    world: World | GitLabServer,
+    store: PortStore | PortServer | None = None,
+    mapping: Mapping[str, Any] | str | Path | None = None,
+    *,
+    tokens: Tokens | None = None,
+    type: str | None = "gitlab-v2",
+    command: Literal["sync", "plan"] = "sync",
+    clock: Clock | None = None,
+    watch: Callable[[Event], None] = lambda event: None,
+    detailed: bool = False,
+    **settings: Any,
+) -> Ran:
+    """Run once in this process and return (report, store, GitLab server).
+
+    Stand-ins that run are used; a world or store gets one for the call. `mapping` is data, YAML text, a file,
+    or None for what Port holds, else the default mapping. `tokens` are by default all of the world's.
+    `settings` are options of `load_settings` (`workers=2`), or variables by their full name (`OCEAN__...="x"`).
+    """
+    with ExitStack() as stack:
+        gitlab = world if isinstance(world, GitLabServer) else stack.enter_context(gitlab_server(world))
+        port = store if isinstance(store, PortServer) else stack.enter_context(port_server(store))
+        variables = {name: str(value) for name, value in settings.items() if "__" in name}
+        options = {name: value for name, value in settings.items() if "__" not in name}
+        if mapping is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            options["mapping_file"] = mapping_file(mapping, Path(folder))
+        environ = environ_for(gitlab, port, tokens, type) | variables
+        run = prepare(load_settings(environ, dotenv=None, **options), clock or NoWait(), writes=command == "sync")
+        stack.callback(run.close)
+        return Ran(execute(run, command, watch, detailed=detailed), port.store, gitlab)
+
+
+def run_command(args: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `gitlab-port-export ARGS` as users do: a process of its own that sees nothing but `env`."""
+    command = [sys.executable, "-m", "gitlab_port_export", *args]
+    return subprocess.run(
+        command, env=process_environ(env), cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def process_environ(env: Mapping[str, str]) -> dict[str, str]:
+    """`env` and the few variables that any process here needs, for tests that start one themselves."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    if path := os.environ.get("PYTHONPATH"):
+        kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).resolve()) for part in path.split(os.pathsep))
+    return kept | dict(env)
+
+
+def environ_for(
+    gitlab: GitLabServer, port: PortServer, tokens: Tokens | None = None, type: str | None = "gitlab-v2"
+) -> dict[str, str]:
+    """The variables that lead a run to both stand-ins; `type` None leaves the integration's type open."""
+    if tokens is None:
+        tokens = list(gitlab.world.tokens)
+    if isinstance(tokens, str):
+        credentials = {"OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN": tokens}
+    else:
+        given = tokens if isinstance(tokens, Mapping) else dict.fromkeys(tokens, ["**"])
+        patterns = {secret: list(patterns) for secret, patterns in given.items()}
+        credentials = {"OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING": json.dumps(patterns)}
+    return {
+        "OCEAN__PORT__BASE_URL": port.url,
+        "OCEAN__PORT__CLIENT_ID": "demo-client",
+        "OCEAN__PORT__CLIENT_SECRET": "demo-secret",
+        "OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": gitlab.url,
+        "OCEAN__EVENT_LISTENER": '{"type": "ONCE"}',
+        **({"OCEAN__INTEGRATION__TYPE": type} if type else {}),
+        **credentials,
+    }
+
+
+def mapping_file(mapping: Mapping[str, Any] | str | Path, folder: Path) -> Path:
+    """A file in `folder` that holds the mapping; a path is returned as it is."""
+    if isinstance(mapping, Path):
+        return mapping
+    file = folder / "port-app-config.yml"
+    text = mapping if isinstance(mapping, str) else yaml.safe_dump(dict(mapping), allow_unicode=True, sort_keys=False)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def resource(kind: str, blueprint: str = "thing", *, query: str = "true", port: Any = None, **fields: Any) -> Any:
+    """One resource of a mapping: `fields` are those of the entity, `selector` besides `query` and `port` as they are.
+
+    `blueprint` is an identifier; give `fields` a `blueprint` expression through `mapping={"blueprint": ...}`.
+    """
+    selector = {"query": query, **fields.pop("selector", {})}
+    entity = {"identifier": ".id | tostring", "blueprint": f'"{blueprint}"', **fields}
+    return {"kind": kind, "selector": selector, "port": {**(port or {}), "entity": {"mappings": entity}}}
+
+
+def mapping_of(*resources: Any, **options: Any) -> dict[str, Any]:
+    """A whole mapping of these resources; `options` are those of its root, such as `enableMergeEntity`."""
+    return {**options, "resources": list(resources)}
+
+
+def blueprint(identifier: str, /, relations: Mapping[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
+    """A blueprint for the stand-in Port.
+
+    `properties` are types ("string") or whole definitions; `relations` are targets, in a list when many.
+    """
+
+    def relation(target: Any) -> Any:
+        match target:
+            case str():
+                return {"target": target, "many": False, "required": False}
+            case [str(name)]:
+                return {"target": name, "many": True, "required": False}
+            case whole:
+                return whole
+
+    return {
+        "identifier": identifier,
+        "title": identifier,
+        "schema": {
+            "properties": {name: {"type": p} if isinstance(p, str) else p for name, p in properties.items()},
+            "required": [],
+        },
+        "relations": {name: relation(target) for name, target in (relations or {}).items()},
+    }
+
+
+def port_with(*blueprints: Mapping[str, Any], **fields: Any) -> PortStore:
+    """An empty Port with these blueprints; `fields` are those of PortStore."""
+    store = PortStore(**{"credentials": {"demo-client": "demo-secret"}, **fields})
+    for one in blueprints:
+        store.add_blueprint(dict(one))
+    return store
