@@ -101,7 +101,7 @@ def environ_for(
     if isinstance(tokens, str):
         credentials = {"OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN": tokens}
     else:
-        given = tokens if isinstance(tokens, Mapping) else dict.fromkeys(tokens, ["**"])
+        given = tokens if isinstance(tokens, Mapping) else {secret: ["**"] for secret in tokens}
         patterns = {secret: list(patterns) for secret, patterns in given.items()}
         credentials = {"OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING": json.dumps(patterns)}
     return {
@@ -126,12 +126,14 @@ def mapping_file(mapping: Mapping[str, Any] | str | Path, folder: Path) -> Path:
 
 
 def resource(kind: str, blueprint: str = "thing", *, query: str = "true", port: Any = None, **fields: Any) -> Any:
-    """One resource of a mapping: `fields` are those of the entity, `selector` besides `query` and `port` as they are.
+    """One resource of a mapping: `fields` are those of the entity.
 
-    `blueprint` is an identifier; give `fields` a `blueprint` expression through `mapping={"blueprint": ...}`.
+    `selector` holds what is beside `query`, `port` what is beside `entity`; `blueprint` is a plain identifier,
+    `blueprint_expression` takes jq.
     """
     selector = {"query": query, **fields.pop("selector", {})}
-    entity = {"identifier": ".id | tostring", "blueprint": f'"{blueprint}"', **fields}
+    expression = fields.pop("blueprint_expression", f'"{blueprint}"')
+    entity = {"identifier": ".id | tostring", "blueprint": expression, **fields}
     return {"kind": kind, "selector": selector, "port": {**(port or {}), "entity": {"mappings": entity}}}
 
 

@@ -22,7 +22,7 @@ Snapshot = dict[str, dict[str, Any]]
 Patterns = Mapping[str, Sequence[str]]
 V1_DAYS = 14
 BOT_NAME = re.compile(r"(project|group)_\d+_bot_[a-f0-9]+")
-PLAIN_PATH = re.compile(r'(\.[A-Za-z_]\w*|\.?\["[^"]*"\])+')
+PLAIN_PATH = re.compile(r'(\.[A-Za-z_]\w*|\.?\[("[^"]*"|\d+)\])+')
 
 
 def expected(
@@ -36,7 +36,7 @@ def expected(
     """What an empty Port with these blueprints holds after a run; `tokens` see everything by default."""
     eyes = [
         Eyes(world, world.access(world.tokens[secret]), tuple(patterns), type == "gitlab", mapping)
-        for secret, patterns in (tokens or dict.fromkeys(world.tokens, ["**"])).items()
+        for secret, patterns in (tokens or {secret: ["**"] for secret in world.tokens}).items()
     ]
     whole = not mapping.get("enableMergeEntity", True)
     held: dict[tuple[str, str], Entity] = {}
@@ -365,6 +365,10 @@ class Entity:
     properties: Row = field(default_factory=dict)
     relations: Row = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.blueprint, self.identifier
+
     def under(self, later: "Entity") -> "Entity":
         """This entity with the fields of a later one laid over it."""
         return Entity(
@@ -377,17 +381,20 @@ class Entity:
 
 
 def _entities(resource: Mapping[str, Any], rows: Iterable[Row]) -> dict[tuple[str, str], Entity]:
-    """Entities of a resource by key; the first row of a key wins."""
-    mappings = resource["port"]["entity"]["mappings"]
+    """Entities of a resource by key; the first row of a key wins, and of one row its last item."""
     found: dict[tuple[str, str], Entity] = {}
-    for row in (item for row in rows for item in _items(resource["port"], row)):
-        if first(resource["selector"]["query"], row) is not True:
-            continue
-        for one in mappings if isinstance(mappings, list) else [mappings]:
-            entity = _entity(one, row)
-            if entity and (entity.blueprint, entity.identifier) not in found:
-                found[entity.blueprint, entity.identifier] = entity
+    for row in rows:
+        found = {entity.key: entity for entity in _entities_of(resource, row)} | found
     return found
+
+
+def _entities_of(resource: Mapping[str, Any], row: Row) -> Iterator[Entity]:
+    mappings = resource["port"]["entity"]["mappings"]
+    for item in _items(resource["port"], row):
+        if first(resource["selector"]["query"], item) is True:
+            for one in mappings if isinstance(mappings, list) else [mappings]:
+                if entity := _entity(one, item):
+                    yield entity
 
 
 def _items(port: Mapping[str, Any], row: Row) -> list[Row]:

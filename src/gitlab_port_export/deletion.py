@@ -1,49 +1,56 @@
 """The last stage: which of our entities are gone, which may be deleted, and deleting them, sources first."""
 
-import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from gitlab_port_export.diff import Policy
 from gitlab_port_export.http import Unreachable
-from gitlab_port_export.model import Delete, Entity, Event, Held, Problem
+from gitlab_port_export.model import Delete, Entity, Event, Held, Problem, Written
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.ledger import relation_targets, target_key
 from gitlab_port_export.port.writer import Deleter, blueprint_order, dependency_order
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Gone:
-    """Our entities of one blueprint that were not produced; `owned` counts all that are ours."""
+    """Our entities of one blueprint that were not produced; `owned` counts all that are ours.
+
+    The `needed` ones stay all the same: what was produced relates to them.
+    """
 
     blueprint: str
     identifiers: tuple[str, ...]
+    needed: tuple[str, ...]
     owned: int
     produced: bool
 
 
 def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gone]:
-    """Return per blueprint what is ours and was not produced; relation targets of what was produced stay.
+    """Return per blueprint what is ours and was not produced.
 
     `targets` are keys of ledger.target_key. Raises PortRefused and Unreachable: without the whole list nothing goes.
     """
     ledgers = catalog.ledgers
-    owned: dict[str, int] = {}
+    owned: Counter[str] = Counter()
     gone: dict[str, list[str]] = {}
+    needed: dict[str, list[str]] = {}
     for blueprint, identifier in catalog.owned(integration, None):
-        owned[blueprint] = owned.get(blueprint, 0) + 1
-        ledger = ledgers.get(blueprint)
-        if (ledger is None or not ledger.produced(identifier)) and target_key(blueprint, identifier) not in targets:
-            gone.setdefault(blueprint, []).append(identifier)
+        owned[blueprint] += 1
+        if blueprint in ledgers and ledgers[blueprint].produced(identifier):
+            continue
+        key = target_key(blueprint, identifier)
+        stays = key in targets or any(ledger.needs(key) for ledger in ledgers.values())
+        (needed if stays else gone).setdefault(blueprint, []).append(identifier)
     return [
-        Gone(name, tuple(found), owned[name], name in ledgers and ledgers[name].any_produced)
-        for name, found in gone.items()
-    ]
+        Gone(
+            name, tuple(gone.get(name, ())), tuple(needed.get(name, ())), owned[name],
+            name in ledgers and ledgers[name].any_produced,
+        )
+        for name in dict.fromkeys([*gone, *needed])
+    ]  # fmt: skip
 
 
 def deletions(
@@ -78,60 +85,95 @@ def _deletions(
     deleter: Deleter | None,
 ) -> Iterator[Event]:
     allowed: list[Gone] = []
-    kept: list[Gone] = []
+    staying: list[tuple[str, Sequence[str]]] = []
     for entry in find_gone(catalog, integration, targets):
+        staying.append((entry.blueprint, entry.needed))
+        if not entry.identifiers:
+            continue
         held = policy.hold(entry.blueprint, entry.identifiers, entry.owned, entry.produced)
         if held is not None:
-            kept.append(entry)
+            staying.append((entry.blueprint, entry.identifiers))
             yield held
         else:
             allowed.append(entry)
     if not allowed:
         return
-    needed = targets | _targets_of_kept(catalog, kept)
-    fresh: list[Entity] = []
+    keep = targets | _targets_of(catalog, staying)
+    doomed: list[Entity] = []
     for entry in allowed:
         recent: list[str] = []
-        for row in catalog.fresh(entry.blueprint, entry.identifiers):
-            identifier = str(row["identifier"])
-            if instant is not None and not _is_before(str(row.get("updatedAt") or ""), instant):
-                recent.append(identifier)
-            elif target_key(entry.blueprint, identifier) not in needed:
-                fresh.append(Entity(entry.blueprint, identifier, {"relations": row.get("relations") or {}}, -1))
+        for entity, changed in _fresh(catalog, entry.blueprint, entry.identifiers):
+            if _is_before(changed, instant or ""):
+                doomed.append(entity)
+            else:
+                recent.append(str(entity.identifier))
+                keep.update(_related(catalog, entity))
         if recent:
             why = "changed in Port after this run began"
             yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
-    yield from _delete(catalog, fresh, deleter)
+    yield from _delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
 
 
-def _targets_of_kept(catalog: Catalog, kept: Sequence[Gone]) -> set[int]:
+def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]]) -> set[int]:
     """Return what our entities relate to that stay although they were not produced."""
     found: set[int] = set()
-    for entry in kept:
-        blueprint = catalog.blueprints.get(entry.blueprint)
-        if blueprint is not None and blueprint.relations:
-            for row in catalog.fresh(entry.blueprint, entry.identifiers):
-                found.update(relation_targets(blueprint, row))
+    for name, identifiers in staying:
+        if name in catalog.blueprints and catalog.blueprints[name].relations:
+            for entity, _ in _fresh(catalog, name, identifiers):
+                found.update(_related(catalog, entity))
     return found
+
+
+def _fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Iterator[tuple[Entity, str]]:
+    """Yield these entities as Port holds them now, each with the instant of its last change."""
+    for row in catalog.fresh(blueprint, identifiers):
+        body = {"relations": row.get("relations") or {}}
+        yield Entity(blueprint, str(row["identifier"]), body, -1), str(row.get("updatedAt") or "")
+
+
+def _related(catalog: Catalog, entity: Entity) -> list[int]:
+    blueprint = catalog.blueprints.get(entity.blueprint)
+    return relation_targets(blueprint, entity.body) if blueprint else []
+
+
+def _not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list[Entity]:
+    """Return the entities that nothing which stays relates to; `keep` grows by what those that stay relate to."""
+    while staying := [entity for entity in entities if target_key(*entity.key) in keep]:
+        entities = [entity for entity in entities if target_key(*entity.key) not in keep]
+        for entity in staying:
+            keep.update(_related(catalog, entity))
+    return entities
 
 
 def _is_before(moment: str, instant: str) -> bool:
     """Compare two ISO instants; one that cannot be read counts as recent."""
     try:
         first, second = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (moment, instant))
-    except ValueError:
+        return first < second
+    except (ValueError, TypeError):  # TypeError: one of them names no time zone
         return False
-    return first < second
 
 
-def _delete(catalog: Catalog, entities: list[Entity], deleter: Deleter | None) -> Iterator[Event]:
+def _delete(catalog: Catalog, entities: list[Entity], keep: set[int], deleter: Deleter | None) -> Iterator[Event]:
+    """Delete sources before targets; what could not be deleted keeps what it relates to."""
     by_blueprint: dict[str, list[Entity]] = {}
     for entity in entities:
         by_blueprint.setdefault(entity.blueprint, []).append(entity)
     for name in reversed(blueprint_order(by_blueprint, catalog.blueprints)):
         for group in reversed(list(dependency_order(by_blueprint[name], catalog.blueprints))):
-            identifiers: list[Any] = [entity.identifier for entity in group]
+            needed = tuple(str(entity.identifier) for entity in group if target_key(*entity.key) in keep)
+            if needed:
+                why = "what relates to it could not be deleted"
+                yield Held(name, needed, "dependents", why, "the next run looks at it again")
+            free = [str(entity.identifier) for entity in group if entity.identifier not in needed]
             if deleter is None:
-                yield from (Delete(name, identifier) for identifier in identifiers)
-            else:
-                yield from deleter.delete(name, identifiers)
+                yield from (Delete(name, identifier) for identifier in free)
+                continue
+            gone: set[str] = set()
+            for outcome in deleter.delete(name, free):
+                if isinstance(outcome, Written) and isinstance(outcome.change, Delete):
+                    gone.add(outcome.change.identifier)
+                yield outcome
+            for entity in group:
+                if entity.identifier not in gone:
+                    keep.update(_related(catalog, entity))

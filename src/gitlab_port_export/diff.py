@@ -70,12 +70,12 @@ class Differ:
             case Status.CREATED:
                 # A better row for an entity that was just created overwrites it.
                 yield Update(entity, verdict.fields) if verdict.fields else Create(entity)
-            case Status.UPDATED:
-                self.updates[entity.key] = Update(entity, verdict.fields)
-            case Status.UNCHANGED if known is None:
+            case _ if known is None:
                 # A search that cannot be compared is written each run; Port resolves it.
                 self.updates[entity.key] = Update(entity)
                 ledger.touch(entity)
+            case Status.UPDATED:
+                self.updates[entity.key] = Update(entity, verdict.fields)
             case _:
                 self.updates.pop(entity.key, None)
 
@@ -97,29 +97,26 @@ class Policy:
         """
         if why := self._unproven(blueprint):
             return Held(blueprint, tuple(gone), "problem", why, "solve the problem; the next run deletes what is gone")
-        threshold = self.mapping.entity_deletion_threshold
+        release = f"if they are really gone, run once with --allow-deletes {blueprint}={len(gone)}"
         if blueprint in self.released:
             most = self.released[blueprint]
-            if most is None or len(gone) <= most:
-                return None
-        elif threshold == 1:
-            return None
-        release = f"if they are really gone, run once with --allow-deletes {blueprint}={len(gone)}"
-        if not produced and blueprint not in self.released:
+            allowed = len(gone) if most is None else most
+        elif produced or self.mapping.entity_deletion_threshold == 1:
+            allowed = self._allowed(owned)
+        else:
             why = f"nothing of this blueprint was found in GitLab, and {len(gone)} entities would go"
             return Held(blueprint, tuple(gone), "empty", why, release)
-        allowed = self._allowed(owned, threshold)
-        if blueprint in self.released:
-            allowed = self.released[blueprint] or 0
         if len(gone) <= allowed:
             return None
-        share = f"the limit is {allowed:.0f}" if threshold != 0 else "entityDeletionThreshold is 0"
-        return Held(blueprint, tuple(gone), "limit", f"{len(gone)} of {owned} entities would go; {share}", release)
+        why = f"{len(gone)} of {owned} entities would go; the limit is {allowed}"
+        return Held(blueprint, tuple(gone), "limit", why, release)
 
-    def _allowed(self, owned: int, threshold: float | None) -> float:
-        if threshold is not None:
-            return math.floor(owned * threshold)
-        return math.floor(owned * LIMIT) if owned >= FEW else owned
+    def _allowed(self, owned: int) -> int:
+        threshold = self.mapping.entity_deletion_threshold
+        if threshold is None and owned < FEW:
+            return owned
+        # 29 of 100 are within 0.29, although 100 * 0.29 is a little less than 29.
+        return math.floor(owned * (LIMIT if threshold is None else threshold) + 1e-9)
 
     def _unproven(self, blueprint: str) -> str | None:
         """Return the first reason why an absence is not proved: something that feeds the blueprint was not read."""

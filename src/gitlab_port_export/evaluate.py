@@ -1,6 +1,5 @@
 """Runs jq programs in worker processes: a few at a time, each bounded, none with a secret in reach."""
 
-import json
 import os
 import struct
 import subprocess
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gitlab_port_export import jq_worker
+from gitlab_port_export.wire import decode, encode
 
 PAGE_SECONDS = 10.0
 MEMORY_BYTES = 1024 * 1024 * 1024
@@ -44,8 +44,8 @@ class Evaluator:
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
 
-    def submit(self, program: str, text: str) -> "Future[str]":
-        """Return a future of the program's first output for one JSON input, as JSON text ("" when it gave none).
+    def submit(self, program: str, text: bytes) -> "Future[bytes]":
+        """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
 
         The future raises Killed or JqError.
         """
@@ -54,13 +54,12 @@ class Evaluator:
     def compile_errors(self, expressions: Sequence[str]) -> list[str | None]:
         """Return for each expression jq's complaint when it does not compile; compiling happens in a worker too."""
         try:
-            found: list[str | None] = json.loads(
-                self._pool.submit(self._run, "", json.dumps(list(expressions))).result()
-            )
+            answer = self._pool.submit(self._run, "", encode(list(expressions))).result()
         except Killed:
             if len(expressions) == 1:
                 return ["compiling it takes too long or too much memory"]
             return [error for expression in expressions for error in self.compile_errors([expression])]
+        found: list[str | None] = decode(answer)
         return found
 
     def close(self) -> None:
@@ -76,9 +75,9 @@ class Evaluator:
                     pipe.close()
         self._processes.clear()
 
-    def _run(self, program: str, text: str) -> str:
+    def _run(self, program: str, given: bytes) -> bytes:
         process = self._process()
-        asked, given = program.encode(), text.encode()
+        asked = program.encode()
         try:
             assert process.stdin is not None  # noqa: S101  # they are pipes; this is for mypy
             assert process.stdout is not None  # noqa: S101  # as above
@@ -87,12 +86,12 @@ class Evaluator:
             process.stdin.flush()
             head = process.stdout.read(jq_worker.ANSWER.size)
             status, size = jq_worker.ANSWER.unpack(head)
-            body = process.stdout.read(size).decode()
+            body = process.stdout.read(size)
         except (OSError, ValueError, struct.error):
             self._forget(process)
             raise Killed from None
         if status:
-            raise JqError(body)
+            raise JqError(body.decode())
         return body
 
     def _process(self) -> "subprocess.Popen[bytes]":

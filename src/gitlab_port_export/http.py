@@ -1,13 +1,14 @@
 """The one place that talks HTTP: sessions, timeouts, retries, rate limits, redirects, bounds."""
 
-import json
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -16,12 +17,17 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
+from gitlab_port_export.wire import decode, encode
+
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_REDIRECTS = 5
 MAX_ATTEMPTS = 6
 LONGEST_WAIT = 120.0
+# Connect and read seconds of the first question to a host: two attempts end within 15 s.
+FIRST_TIMEOUT = (3.0, 4.0)
+FIRST_WAIT = 1.0
 # 409 only as GitLab's "Resource lock"; 500 because a GitLab under load answers it and recovers.
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 # x-ratelimit-reset is epoch seconds in some documents of Port and seconds-until-reset in its clients.
@@ -61,11 +67,14 @@ class Clock:
         if self._stop.is_set() or self.past_deadline:
             raise Stopped
 
+    def within(self, seconds: float) -> float:
+        """Return `seconds`, or what is left of the run when that is less; never zero, which no socket takes."""
+        return seconds if self._ends is None else min(seconds, max(0.05, self._ends - time.monotonic()))
+
     def sleep(self, seconds: float) -> None:
         """Wait `seconds`, or raise Stopped as soon as the run is told to stop."""
         self.check()
-        left = seconds if self._ends is None else min(seconds, max(0.0, self._ends - time.monotonic()))
-        self._stop.wait(left)
+        self._stop.wait(self.within(seconds))
         self.check()
 
 
@@ -105,7 +114,7 @@ class Answer:
     @property
     def is_json(self) -> bool:
         """Whether the server calls the body JSON."""
-        return "json" in self.headers.get("content-type", "")
+        return _is_json(self.headers)
 
 
 class _Again(Exception):
@@ -114,6 +123,10 @@ class _Again(Exception):
     def __init__(self, answer: Answer | None, why: str = "") -> None:
         super().__init__(why)
         self.answer, self.why = answer, why
+
+
+def _is_json(headers: Mapping[str, str]) -> bool:
+    return "json" in headers.get("content-type", "").lower()
 
 
 class Bearer(AuthBase):
@@ -126,10 +139,14 @@ class Bearer(AuthBase):
         self._origin, self._token = origin, token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign the request. Raises Unreachable for another origin."""
+        """Sign the request. Raises Unreachable for another origin and for a token that no header can carry."""
         if origin_of(request.url or "") != self._origin:
             raise Unreachable("refused to send credentials to another host")
-        request.headers["Authorization"] = f"Bearer {self._token()}"
+        token = self._token()
+        # http.client would raise an error that shows the token.
+        if not (token.isascii() and token.isprintable()):
+            raise Unreachable("the token holds characters that an HTTP header cannot carry")
+        request.headers["Authorization"] = f"Bearer {token}"
         return request
 
 
@@ -142,9 +159,12 @@ class NoAuth(AuthBase):
 
 
 def origin_of(url: str) -> str:
-    """Return scheme://host:port of a URL, in lower case and with the port always written."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    """Return scheme://host:port of a URL, in lower case and with the port always written; "" where it is no URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        return ""
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
@@ -154,24 +174,27 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     Retry-After is seconds or an HTTP date; the resets are epoch seconds, or seconds from now when small.
     """
     if text := headers.get("retry-after", ""):
-        if text.strip().isdigit():
-            return float(text)
+        if (seconds := _number(text)) is not None:
+            return seconds
         try:
             date = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now)
     for name in ("ratelimit-reset", "x-ratelimit-reset"):
-        if (text := headers.get(name, "").strip()).isdigit():
-            value = float(text)
+        if (value := _number(headers.get(name, ""))) is not None:
             return max(0.0, value - now) if value > EPOCH_THRESHOLD else value
     return None
 
 
+def _number(text: str) -> float | None:
+    return float(text) if text.strip().isdecimal() else None
+
+
 def is_used_up(headers: Mapping[str, str], reserve: int) -> bool:
     """Say whether the host's remaining allowance is no more than `reserve` requests."""
-    text = headers.get("ratelimit-remaining") or headers.get("x-ratelimit-remaining") or ""
-    return text.strip().isdigit() and int(text) <= reserve
+    left = _number(headers.get("ratelimit-remaining") or headers.get("x-ratelimit-remaining") or "")
+    return left is not None and left <= reserve
 
 
 class Http:
@@ -226,13 +249,15 @@ class Http:
     ) -> Answer:
         """Return the answer to one request after the retries that the host's trouble deserves.
 
-        A status that stays bad is returned, not raised. First contact is bounded: it gives up within 15 s.
-        Raises Unreachable when there was no answer, Stopped when the run has ended.
+        A status that stays bad is returned, not raised. First contact is bounded: a host that does not answer is
+        given up within 15 s, and only a rate limit is waited for. Raises Unreachable when there was no answer,
+        Stopped when the run has ended.
         """
-        body = None if payload is None else json.dumps(payload, separators=(",", ":")).encode()
+        body = None if payload is None else encode(payload)
         url = f"{self.base_url}{path}"
-        timeout = (3.0, 8.0) if first_contact else (connect_timeout, self._timeout)
+        timeout = FIRST_TIMEOUT if first_contact else (connect_timeout, self._timeout)
         tries = 2 if first_contact else attempts or self._patience
+        longest = FIRST_WAIT if first_contact else LONGEST_WAIT
 
         def attempt() -> Answer:
             self.pace.wait()
@@ -240,7 +265,7 @@ class Http:
 
         retrying = Retrying(
             stop=lambda state: state.attempt_number >= tries,
-            wait=self._wait,
+            wait=lambda state: self._wait(state, longest),
             sleep=self.clock.sleep,
             retry=retry_if_exception_type(_Again),
             reraise=True,
@@ -252,18 +277,18 @@ class Http:
                 return last.answer
             raise Unreachable(last.why) from None
 
-    def _wait(self, state: RetryCallState) -> float:
-        """Obey the server's word, else back off exponentially with jitter taken from the clock's fraction."""
+    def _wait(self, state: RetryCallState, longest: float) -> float:
+        """Obey the server's word, but never come back sooner than an exponential backoff with some jitter."""
         failure = state.outcome.exception() if state.outcome else None
         answer = failure.answer if isinstance(failure, _Again) else None
+        throttled = answer is not None and answer.status == 429
         asked = retry_after(answer.headers, self.clock.now()) if answer else None
-        if asked is None:
-            asked = 0.5 * 2 ** (state.attempt_number - 1) * (1 + self.clock.now() % 1 / 4)
+        backoff: float = 0.5 * 2 ** (state.attempt_number - 1) * (1 + self.clock.now() % 1 / 4)
+        if throttled and asked is None:
             # GitLab's application limiter answers 429 without Retry-After; its windows are a minute long.
-            if answer and answer.status == 429:
-                asked = max(asked, 5.0 * state.attempt_number)
-        seconds = min(asked, LONGEST_WAIT)
-        if answer and answer.status == 429:
+            backoff = max(backoff, 5.0 * state.attempt_number)
+        seconds = min(max(asked or 0.0, backoff), LONGEST_WAIT if throttled else longest)
+        if throttled:
             self.pace.hold(seconds)
         logger.info("waiting %.1f s before attempt %d: %s", seconds, state.attempt_number + 1, failure)
         return seconds
@@ -281,9 +306,9 @@ class Http:
             answer = self._once(method, url, params, body, auth, timeout)
             if answer.status not in (301, 302, 303, 307, 308) or method != "GET":
                 break
-            url, params = urljoin(answer.url, answer.headers.get("location", "")), ()
-            if origin_of(url) != self.origin:
-                raise Unreachable("the server redirects to another host; redirects are not followed there")
+            url, params = _joined(answer.url, answer.headers.get("location", "")), ()
+            if (origin := origin_of(url)) != self.origin:
+                raise Unreachable(f"the server redirects to {origin or 'no URL'}; redirects are not followed there")
         else:
             raise Unreachable("too many redirects")
         if answer.status in RETRIED_STATUSES or (answer.status == 409 and b"Resource lock" in answer.body):
@@ -317,7 +342,7 @@ class Http:
                 data=body,
                 headers=headers,
                 auth=auth,
-                timeout=timeout,
+                timeout=(self.clock.within(timeout[0]), self.clock.within(timeout[1])),
                 verify=self._verify,
                 allow_redirects=False,
                 stream=True,
@@ -329,23 +354,26 @@ class Http:
                     method, response.url, response.status_code, len(content), time.perf_counter() - started,
                 )  # fmt: skip
                 lower = {name.lower(): value for name, value in response.headers.items()}
-                data = _parse(content) if "json" in lower.get("content-type", "") else None
+                data = _parse(content) if _is_json(lower) else None
                 return Answer(response.status_code, lower, content, shown, data)
-        except requests.exceptions.SSLError as error:
-            raise Unreachable(
-                f"the TLS certificate of {self.origin} could not be verified: {_innermost(error)}"
-            ) from None
-        except requests.exceptions.ProxyError as error:
-            raise _Again(None, f"the proxy refused: {_innermost(error)}") from None
         except requests.exceptions.InvalidURL as error:
             raise Unreachable(f"not a URL: {error}") from None
         except (requests.exceptions.RequestException, OSError) as error:
-            raise _Again(None, f"{self.origin} did not answer: {_innermost(error)}") from None
+            reason = _innermost(error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise Unreachable(
+                    f"the TLS certificate of {self.origin} could not be verified: {_shown(reason)}"
+                ) from None
+            proxy = isinstance(error, requests.exceptions.ProxyError)
+            what = "the proxy refused" if proxy else f"{self.origin} did not answer"
+            raise _Again(None, f"{what}: {_shown(reason)}") from None
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
+            # One session serves several tokens; a cookie set for one must not ride along with another.
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
             session.mount("http://", adapter)
             session.mount("https://", adapter)
@@ -354,10 +382,17 @@ class Http:
         return session
 
 
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        return ""
+
+
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return decode(body)
+    except ValueError:
         return None
 
 
@@ -373,14 +408,12 @@ def _read_bounded(response: requests.Response) -> bytes:
     return b"".join(parts)
 
 
-def _innermost(error: BaseException) -> str:
-    """Return the short reason at the bottom of requests' and urllib3's nested errors."""
-    reason: Any = error
-    while True:
-        inner = getattr(reason, "reason", None) or (reason.args[0] if getattr(reason, "args", ()) else None)
-        if isinstance(inner, BaseException):
-            reason = inner
-            continue
-        break
+def _innermost(error: BaseException) -> BaseException:
+    """Return the error at the bottom of requests' and urllib3's nested ones."""
+    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    return _innermost(inner) if isinstance(inner, BaseException) else error
+
+
+def _shown(reason: BaseException) -> str:
     text = str(reason)
     return text.rpartition(": ")[2] if "object at 0x" in text else text

@@ -252,8 +252,8 @@ def _blueprints(port: Port) -> dict[str, Blueprint]:
 
 def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> None:
     """Raise UsageError when the mapping names blueprints that Port lacks and that will not be created."""
-    if settings.initialize_port_resources and (faults := integrations.unfit(existing, chosen.blueprints)):
-        raise UsageError(*faults, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
+    if settings.initialize_port_resources and (unfit := integrations.unfit(existing, chosen.blueprints)):
+        raise UsageError(*unfit, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
     created = {data["identifier"] for data in chosen.blueprints} if settings.initialize_port_resources else set()
     faults: dict[str, str] = {}
     for index, names in mapped_blueprints(chosen.mapping).items():

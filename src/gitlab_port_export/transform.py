@@ -11,7 +11,8 @@ from typing import Any
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
-from gitlab_port_export.program import Program, build, forbidden_word, is_legacy, rewrite_quotes
+from gitlab_port_export.program import Program, build, forbidden_word, is_legacy, reachable, rewrite_quotes
+from gitlab_port_export.wire import decode, encode
 
 BATCH_ROWS = 100
 # Port's rule for identifiers: letters of any script, digits and a few marks, never "." or "..".
@@ -81,8 +82,9 @@ class Transformer:
         self._programs: Dict[int, Program] = {
             resource.index: build(resource, error_key) for resource in mapping.resources if resource.known
         }
+        self._keys = {index: reachable(mapping.resources[index]) for index in self._programs}
         self._batches: dict[int, _Batch] = {}
-        self._under_way: deque[tuple[int, _Batch, Future[str]]] = deque()
+        self._under_way: deque[tuple[int, _Batch, Future[bytes]]] = deque()
         self._given_up: set[int] = set()
         self._faults = _Faults()
 
@@ -110,8 +112,15 @@ class Transformer:
 
     def _send(self, index: int) -> None:
         batch = self._batches.pop(index)
-        text = json.dumps(batch.rows, separators=(",", ":"))
-        self._under_way.append((index, batch, self._evaluator.submit(self._programs[index].text, text)))
+        future = self._evaluator.submit(self._programs[index].text, self._input(index, batch.rows))
+        self._under_way.append((index, batch, future))
+
+    def _input(self, index: int, rows: list[Row]) -> bytes:
+        """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse."""
+        keys = self._keys[index]
+        if keys is None:
+            return encode(rows)
+        return encode([{key: value for key, value in row.items() if key in keys} for row in rows])
 
     def _collect(self, leave: int) -> Iterator[Event | Entity]:
         """Take the results in the order they were asked for, until no more than `leave` are under way."""
@@ -125,23 +134,22 @@ class Transformer:
                 self._given_up.add(index)
                 yield self._runaway(index, batch)
 
-    def _results(self, index: int, batch: _Batch, future: "Future[str]") -> list[Any]:
+    def _results(self, index: int, batch: _Batch, future: "Future[bytes]") -> list[Any]:
         """Return one result per row; a page that `halt` cut short is run again row by row."""
         try:
             if text := future.result():
-                found: list[Any] = json.loads(text)
+                found: list[Any] = decode(text)
                 return found
         except JqError:
-            if len(batch.rows) == 1:
-                raise
+            pass  # one row's error ended the program; the rows are tried one by one
         return [self._alone(index, row) for row in batch.rows]
 
     def _alone(self, index: int, row: Row) -> Any:
         try:
-            text = self._evaluator.submit(self._programs[index].text, json.dumps([row])).result()
+            text = self._evaluator.submit(self._programs[index].text, self._input(index, [row])).result()
         except JqError as error:
             return [[{self._key: str(error)}, []]]
-        return json.loads(text)[0] if text else [[{self._key: "the expression ends the program (halt)"}, []]]
+        return decode(text)[0] if text else [[{self._key: "the expression ends the program (halt)"}, []]]
 
     def _runaway(self, index: int, batch: _Batch) -> Problem:
         """Return the Problem of a resource that is given up, naming the field that does not end on its first row."""
@@ -161,7 +169,7 @@ class Transformer:
     def _never_ends(self, resource: Resource, name: str, rows: list[Row]) -> bool:
         program = build(resource, self._key, only=name).text
         try:
-            self._evaluator.submit(program, json.dumps(rows[:1])).result()
+            self._evaluator.submit(program, encode(rows[:1])).result()
         except Killed:
             return True
         except JqError:
@@ -169,13 +177,13 @@ class Transformer:
         return False
 
     def _decode(self, index: int, batch: _Batch, results: list[Any]) -> Iterator[Event | Entity]:
-        fields = self._programs[index].fields
+        groups = self._programs[index].fields
         for row, order, items in zip(batch.rows, batch.orders, results, strict=True):
             for selected, mapped in items:
                 if selected != [True]:
                     yield from self._unselected(index, row, selected)
                     continue
-                for names, values in zip(fields, mapped, strict=True):
+                for names, values in zip(groups, mapped, strict=True):
                     yield from self._entity(index, row, order, names, values)
 
     def _unselected(self, index: int, row: Row, selected: Any) -> Iterator[Event]:
@@ -188,15 +196,14 @@ class Transformer:
     def _entity(
         self, index: int, row: Row, order: Order, names: tuple[str, ...], values: list[Any]
     ) -> Iterator[Event | Entity]:
-        fields = dict(zip(names, values, strict=True))
-        for name, value in fields.items():
-            if error := self._error_of(value):
-                fatal = name in ("identifier", "blueprint")
-                self._faults.add(index, name, error, _label(row), warning=not fatal)
+        for at, value in enumerate(values):
+            if isinstance(value, dict) and (error := self._error_of(value)):
+                fatal = names[at] in ("identifier", "blueprint")
+                self._faults.add(index, names[at], error, _label(row), warning=not fatal)
                 if fatal:
                     return
-                fields[name] = None
-        identifier, blueprint = fields.pop("identifier"), fields.pop("blueprint")
+                values[at] = None
+        identifier, blueprint = values[0], values[1]
         if not identifier or not blueprint:
             yield Skipped(index, "identifier", _label(row))
             return
@@ -204,7 +211,7 @@ class Transformer:
             self._faults.add(index, "identifier", why, _label(row), warning=False)
             return
         known = identifier if isinstance(identifier, dict) else _text(identifier)
-        yield Entity(str(blueprint), known, _body(fields), index, order)
+        yield Entity(blueprint, known, _body(names[2:], values[2:]), index, order)
 
     def _error_of(self, value: Any) -> str | None:
         """Return the error that stands in a field's place, also deep in a search query."""
@@ -221,10 +228,10 @@ def _rules(value: dict[str, Any]) -> list[Any]:
     return rules if isinstance(rules, list) else []
 
 
-def _body(fields: dict[str, Any]) -> dict[str, Any]:
+def _body(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     """Return the entity's body: only the fields that the mapping sets, properties and relations nested."""
     body: dict[str, Any] = {}
-    for name, value in fields.items():
+    for name, value in zip(names, values, strict=True):
         head, _, rest = name.partition(".")
         if rest:
             body.setdefault(head, {})[rest] = value

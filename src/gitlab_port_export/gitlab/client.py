@@ -1,5 +1,6 @@
 """One GitLab request at a time: signs it with its token, judges the answer, says what a refusal means."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
 
 Params = tuple[tuple[str, str], ...]
 Reason = Literal["dead token", "scope", "forbidden", "missing", "shape", "server", "network", "incomplete", "refused"]
+NEXT_LINK = re.compile(r"""<([^<>]*)>[^<>]*;\s*rel="?next\b""")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def judge(answer: Answer, gives: str) -> None:
             200,
         )
     if answer.status == 401:
-        raise ReadFailed("dead token", shown, "the token was revoked, has expired or is wrong: make a new one", 401)
+        raise ReadFailed("forbidden", shown, "GitLab takes the token elsewhere; a proxy may guard this path", 401)
     if answer.status == 403 and isinstance(answer.data, dict) and answer.data.get("error") == "insufficient_scope":
         raise ReadFailed("scope", shown, "give the token the scope read_api (and the permission to read this)", 403)
     if answer.status == 403:
@@ -91,21 +93,16 @@ class GitLab:
     def get(self, question: Get, *, first_contact: bool = False) -> Answer:
         """Return the answer, 200 and of the right shape.
 
-        A 401 is asked once more through GET /user: some proxies answer 401 for a path; if /user refuses too, the
-        token is dead for the rest of the run. Raises ReadFailed.
+        After a 401 GET /user is asked with the same token: if it refuses too, the token is dead for the rest of the
+        run; else the question is repeated (the secret may just have been rotated). Raises ReadFailed.
         """
+        if question.token not in self._dead:
+            answer = self._send(question, first_contact)
+            if answer.status == 401 and not self._is_refused(question.token, answer):
+                answer = self._send(question)
         if dead := self._dead.get(question.token):
-            raise dead
-        answer = self._send(question, first_contact)
-        if answer.status == 401 and self._is_dead(question.token):
-            failure = ReadFailed(
-                "dead token",
-                f"401: {message_of(answer)}",
-                "the token was revoked, has expired or is wrong: make a new one with the scope read_api",
-                401,
-            )
-            self._dead[question.token] = failure
-            raise failure
+            # A new error each time: one that is raised again and again gathers the frames of every raise.
+            raise ReadFailed(dead.reason, dead.why, dead.hint, dead.status)
         judge(answer, question.gives)
         return answer
 
@@ -121,11 +118,16 @@ class GitLab:
         except Unreachable as failure:
             raise ReadFailed("network", str(failure), "check the host, the network, proxies and certificates") from None
 
-    def _is_dead(self, token: str) -> bool:
+    def _is_refused(self, token: str, refusal: Answer) -> bool:
+        """Ask for the token's user; a second 401 makes the token dead."""
         try:
-            return self._send(Get(token, "/user", gives="object")).status == 401
+            refused = self._send(Get(token, "/user", gives="object")).status == 401
         except ReadFailed:
             return False
+        if refused:
+            hint = "the token was revoked, has expired or is wrong: make a new one with the scope read_api"
+            self._dead[token] = ReadFailed("dead token", f"401: {message_of(refusal)}", hint, 401)
+        return refused
 
     @property
     def dead_tokens(self) -> Mapping[str, ReadFailed]:
@@ -141,7 +143,7 @@ def secret_reader(secret: str, file: Path | None) -> Callable[[], str]:
     def read() -> str:
         try:
             return file.read_text(encoding="utf-8").strip() or secret
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return secret
 
     return read
@@ -156,11 +158,14 @@ def unavailable(failures: Mapping[str, ReadFailed], url: str) -> GitLabUnavailab
 
 def link_next(answer: Answer) -> str | None:
     """Return the URL of rel="next" in the Link header."""
-    for part in answer.headers.get("link", "").split(","):
-        url, _, rest = part.partition(";")
-        if 'rel="next"' in rest:
-            return url.strip().strip("<>")
-    return None
+    found = NEXT_LINK.search(answer.headers.get("link", ""))
+    return found[1] if found else None
+
+
+def count_of(answer: Answer, header: str) -> int | None:
+    """Return a count from a header, or None where GitLab does not count."""
+    text = answer.headers.get(header, "")
+    return int(text) if text.isdecimal() else None
 
 
 def rows_of(answer: Answer) -> list[dict[str, Any]]:

@@ -1,8 +1,7 @@
 """Which groups to read as a whole and which projects alone, so that every wanted row comes once; pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
 
 from gitlab_port_export.gitlab.inventory import Active, Inventory, Patterns, Place
 from gitlab_port_export.model import Row
@@ -21,16 +20,16 @@ class Covered:
 
 @dataclass(frozen=True)
 class _Tree:
-    """The groups by parent and the wanted projects by the group that holds them."""
+    """By the path of the nearest group above that is listed ("" at the top): groups, and wanted projects."""
 
     inventory: Inventory
-    children: dict[int, list[Place]]
-    direct: dict[int, list[Place]]
+    children: Mapping[str, list[Place]]
+    direct: Mapping[str, list[Place]]
 
     def below(self, group: Place) -> Iterator[Place]:
         """Yield the wanted projects of a group and of all groups below it."""
-        yield from self.direct.get(group.scope.id, ())
-        for child in self.children.get(group.scope.id, ()):
+        yield from self.direct.get(group.scope.path, ())
+        for child in self.children.get(group.scope.path, ()):
             yield from self.below(child)
 
 
@@ -41,34 +40,31 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     namespaces, or a role in the project alone) are read one by one. Ocean reads every visible group and so sees
     each row once per ancestor, and never sees personal projects.
     """
-    groups = inventory.all_groups if active is None else inventory.groups(active)
-    known = {place.scope.id for place in groups}
-    listed = {place.scope.id for place in inventory.all_groups}
-    children: dict[int, list[Place]] = {}
+    groups = inventory.all_groups(active)
+    known = {place.scope.path for place in groups}
+    listed = {place.scope.path for place in inventory.all_groups()}
+    children: dict[str, list[Place]] = {}
     for place in groups:
-        children.setdefault(_parent(place.row, known), []).append(place)
-    direct: dict[int, list[Place]] = {}
+        children.setdefault(_above(place, known), []).append(place)
+    direct: dict[str, list[Place]] = {}
     alone: list[Place] = []
     for project in inventory.projects():
-        owner = _owner(project, known)
-        if owner is not None:
+        if owner := _above(project, known):
             direct.setdefault(owner, []).append(project)
-        elif _owner(project, listed) is None and _is_active(project.row, active):
+        elif not _above(project, listed) and _is_active(project.row, active):
             alone.append(project)
     tree = _Tree(inventory, children, direct)
-    found = [entry for root in children.get(0, ()) for entry in _visit(tree, root)]
+    found = [entry for root in children.get("", ()) for entry in _visit(tree, root)]
     return (*found, *(Covered(place) for place in alone))
 
 
-def _parent(row: Row, known: set[int]) -> int:
-    parent = row.get("parent_id")
-    return parent if parent in known else 0
-
-
-def _owner(project: Place, known: set[int]) -> int | None:
-    namespace: dict[str, Any] = project.row.get("namespace") or {}
-    owner = namespace.get("id")
-    return owner if namespace.get("kind") == "group" and owner in known else None
+def _above(place: Place, groups: Set[str]) -> str:
+    """Return the nearest of these groups that holds a place; groups in between may be hidden from every token."""
+    path = place.scope.path
+    while path := path.rpartition("/")[0]:
+        if path in groups:
+            return path
+    return ""
 
 
 def _is_active(row: Row, active: Active) -> bool:
@@ -88,9 +84,9 @@ def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
         if _reaches(patterns, group.scope.path):
             yield Covered(Place(group.row, group.scope, (token,)), patterns.allows)
             return
-    for child in tree.children.get(group.scope.id, ()):
+    for child in tree.children.get(group.scope.path, ()):
         yield from _visit(tree, child)
-    for project in tree.direct.get(group.scope.id, ()):
+    for project in tree.direct.get(group.scope.path, ()):
         yield Covered(project)
 
 

@@ -63,7 +63,7 @@ def _covers(text: str, group: str) -> bool:
     stem = text.rstrip("*")
     if stem == text or re.search(r"[*?\[]", stem):
         return text in ("**/*", "**/**")
-    return stem in ("", "/") or f"{group}/".startswith(stem)
+    return f"{group}/".startswith(stem)
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,17 @@ class Inventory:
     patterns: Mapping[str, Patterns]
     # The projects that each token lists, after its patterns: who can read a whole group at once.
     listed: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    # Every group that a token lists, whatever its patterns: Ocean reads root groups without asking the patterns.
-    groups_listed: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    all_groups: tuple[Place, ...] = ()
+    # Every listed group, whatever the patterns: `grp/**` does not match the group `grp`, which holds what it means.
+    all_groups_by: Mapping[Active, tuple[Place, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     def groups(self, active: Active = None) -> tuple[Place, ...]:
         """Groups that the patterns allow, in order of id."""
         return self.groups_by.get(active, ())
+
+    def all_groups(self, active: Active = None) -> tuple[Place, ...]:
+        """Groups that any token lists, in order of id."""
+        return self.all_groups_by.get(active, ())
 
     def projects(self, active: Active = None) -> tuple[Place, ...]:
         """Projects that the patterns allow, in order of id."""
@@ -195,7 +198,7 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
     def wanted(row: Row) -> bool:
         return not (drop_pending and (row.get("marked_for_deletion_at") or row.get("marked_for_deletion_on")))
 
-    def places(kind: str, active: Active, *, filtered: bool = True) -> tuple[Place, ...]:
+    def places(kind: str, active: Active, *, filtered: bool) -> tuple[Place, ...]:
         found: dict[int, list[tuple[int, int, str, Row]]] = {}
         for position, listing in enumerate(known):
             allowed = patterns[listing.token]
@@ -204,8 +207,9 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
                     found.setdefault(row["id"], []).append((-access_of(row), position, listing.token, row))
         return tuple(_place(found[key], is_group=kind == "groups") for key in sorted(found))
 
-    def every(kind: str) -> dict[Active, tuple[Place, ...]]:
-        return {active: places(kind, active) for active in {a for entry in known for a in getattr(entry, kind)}}
+    def every(kind: str, *, filtered: bool = True) -> dict[Active, tuple[Place, ...]]:
+        actives = {active for listing in known for active in getattr(listing, kind)}
+        return {active: places(kind, active, filtered=filtered) for active in actives}
 
     return Inventory(
         every("groups"),
@@ -217,8 +221,7 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
             )
             for entry in known
         },
-        {entry.token: frozenset(row["id"] for row in entry.groups.get(None, ())) for entry in known},
-        places("groups", None, filtered=False),
+        every("groups", filtered=False),
         tuple(problems),
     )
 

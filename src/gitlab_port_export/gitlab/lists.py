@@ -1,18 +1,19 @@
 """Lists that prove their end: each page is a question, and a list ends complete or raises ReadFailed."""
 
 from collections.abc import Callable, Generator, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, link_next, rows_of
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, count_of, link_next, rows_of
 from gitlab_port_export.http import Answer, origin_of
 from gitlab_port_export.model import Row
 from gitlab_port_export.parallel import All, Job, Once
 
 PER_PAGE = 100
-# A row that GitLab cannot serialise fails its whole page with 500; smaller pages get the others through or fail too.
+# A page may be too much for GitLab's time limits (a query's, a request's); smaller ones get through, or fail too.
 SMALL_PAGE = 20
+TOO_MUCH = (408, 500, 504)
 STRIPES = 8
 REREADS = 2
 
@@ -53,7 +54,7 @@ def key_of(row: Row) -> Hashable:
     for name in ("id", "tag_name", "path", "name"):
         if (value := row.get(name)) is not None:
             return (name, value) if isinstance(value, Hashable) else repr(value)
-    return id(row)
+    return repr(row)
 
 
 def list_key(token: str, path: str, params: Params) -> Hashable:
@@ -85,7 +86,7 @@ def read_list(token: str, path: str, params: Params, shape: Shape, *, counted: b
 def _one_pass(state: _List, token: str, params: Params, shape: Shape) -> Job:
     first = yield from _page(state, token, params, shape, 1)
     following: int | None = state.nexts[1]
-    last = int(first.headers.get("x-total-pages") or 0)
+    last = count_of(first, "x-total-pages") or 0
     if following and last > 2:
         width = min(STRIPES, last - 1)
         yield All(
@@ -105,8 +106,8 @@ def _stripe(state: _List, token: str, params: Params, shape: Shape, numbers: ran
 def _page(state: _List, token: str, params: Params, shape: Shape, number: int) -> Generator[Any, Any, Answer]:
     answer, rows = yield from _ask(state.path, token, params, number)
     state.nexts[number] = next_page(answer, number, rows)
-    if total := answer.headers.get("x-total", ""):
-        state.totals[number] = int(total)
+    if (total := count_of(answer, "x-total")) is not None:
+        state.totals[number] = total
     if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
         yield shaped
     return answer
@@ -117,7 +118,7 @@ def _ask(path: str, token: str, params: Params, number: int) -> Generator[Any, A
         answer: Answer = yield _numbered(path, token, params, number, PER_PAGE)
         return answer, rows_of(answer)
     except ReadFailed as failure:
-        if failure.status != 500:
+        if failure.status not in TOO_MUCH:
             raise
     share = PER_PAGE // SMALL_PAGE
     rows: list[Row] = []
@@ -126,12 +127,16 @@ def _ask(path: str, token: str, params: Params, number: int) -> Generator[Any, A
         rows += rows_of(answer)
         if next_page(answer, small, rows_of(answer)) is None:
             return answer, rows
-    renumbered = dict(answer.headers) | {"x-next-page": str(number + 1), "x-total-pages": ""}
-    return Answer(answer.status, renumbered, answer.body, answer.url, answer.data), rows
+    headers = dict(answer.headers) | {"x-next-page": str(number + 1), "x-total-pages": ""}
+    return replace(answer, headers=headers), rows
 
 
 def _numbered(path: str, token: str, params: Params, number: int, size: int) -> Get:
-    return Get(token, path, (*params, ("per_page", str(size)), ("page", str(number))))
+    return Get(token, path, (*params, *_size(size), ("page", str(number))))
+
+
+def _size(rows: int) -> Params:
+    return (("per_page", str(rows)),)
 
 
 def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
@@ -143,7 +148,7 @@ def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
     text = answer.headers.get("x-next-page")
     if text is None and (url := link_next(answer)) is not None:
         _same_origin(answer, url)
-        text = dict(parse_qsl(urlsplit(url).query)).get("page", "")
+        text = dict(parse_qsl(urlsplit(url).query)).get("page") or "none"
     if text is None:
         return number + 1 if rows and "link" not in answer.headers else None
     if text == "":
@@ -165,23 +170,41 @@ def _same_origin(answer: Answer, url: str) -> None:
 def read_keyset(
     token: str, path: str, params: Params, shape: Shape, *, until: Callable[[list[Row]], bool] | None = None
 ) -> Job:
-    """Read a keyset-paged list, following rel="next" until there is none, or until `until(rows)` is true."""
+    """Read a keyset-paged list, following rel="next" until there is none, or until `until(rows)` is true.
+
+    A full page without a Link is asked for its successor by number: it may be the last one, or a proxy strips Link.
+    """
     state = _List(path)
     asked: set[Params] = set()
-    query: Params = (*params, ("pagination", "keyset"), ("per_page", str(PER_PAGE)))
+    query: Params = (*params, ("pagination", "keyset"), *_size(PER_PAGE))
     while True:
         if query in asked:
             raise ReadFailed("incomplete", f"GitLab's pages of {path} lead in a circle")
         asked.add(query)
-        answer: Answer = yield Get(token, path, query)
+        size, answer = yield from _ask_keyset(token, path, query)
         rows = rows_of(answer)
         if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
             yield shaped
         url = link_next(answer)
-        if url is None or (until is not None and until(rows)):
+        if (url is None and len(rows) < size) or (until is not None and until(rows)):
             return
-        _same_origin(answer, url)
-        query = tuple(parse_qsl(urlsplit(url).query))
+        if url is None:
+            query = (*params, *_size(PER_PAGE), ("page", str(len(state.seen) // PER_PAGE + 1)))
+        else:
+            _same_origin(answer, url)
+            pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+            query = (*((name, value) for name, value in pairs if name != "per_page"), *_size(PER_PAGE))
+
+
+def _ask_keyset(token: str, path: str, query: Params) -> Generator[Any, Any, tuple[int, Answer]]:
+    """Return how many rows were asked for, and the page."""
+    try:
+        return PER_PAGE, (yield Get(token, path, query))
+    except ReadFailed as failure:
+        if failure.status not in TOO_MUCH:
+            raise
+    smaller = tuple(pair for pair in query if pair[0] != "per_page")
+    return SMALL_PAGE, (yield Get(token, path, (*smaller, *_size(SMALL_PAGE))))
 
 
 def whole_list(token: str, path: str, params: Params = (), *, counted: bool = True) -> Job:

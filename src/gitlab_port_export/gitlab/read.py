@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.kinds.kind import Read
@@ -32,8 +33,12 @@ def guarded(entry: Read) -> Job:
             return
         except ReadFailed as failure:
             failures.append((token, failure))
-            if failure.reason == "missing" and (yield from _is_gone(entry, token)):
-                return
+    # A token may have lost the project that another one still sees, so all have to agree that it is gone.
+    for token, last in failures:
+        if last.reason != "missing" or not (yield from _is_gone(entry, token)):
+            break
+    else:
+        return
     token, last = failures[-1]
     yield Problem(
         "read",
@@ -60,7 +65,7 @@ def _is_gone(entry: Read, token: str) -> Generator[Any, Any, bool]:
             return False
     else:
         return False
-    group = entry.scope.path.rpartition("/")[0].replace("/", "%2F")
+    group = quote(entry.scope.path.rpartition("/")[0], safe="")
     try:
         rows = yield from whole_list(
             token,

@@ -38,7 +38,7 @@ def search(port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[s
 
 
 def _pages(
-    port: Port, path: str, payload: dict[str, Any], params: Iterable[tuple[str, str]] = ()
+    port: Port, path: str, payload: dict[str, Any], params: Sequence[tuple[str, str]] = ()
 ) -> Iterator[list[Any]]:
     asked: set[str] = set()
     while True:
@@ -48,7 +48,7 @@ def _pages(
         if not following:
             return
         if following in asked:
-            raise RuntimeError(f"Port's pages of {path} lead in a circle")
+            raise Unreachable(f"Port's pages of {path} lead in a circle")
         asked.add(following)
         payload = {**payload, "from": following}
 
@@ -104,7 +104,9 @@ class Catalog:
         else:
             fields = list(self._fields(name))
             ledger = Ledger(blueprint, fields)
-            include = ["$identifier", *(_bare(field) for field in fields)]
+            # Relations that the mapping does not set are kept by merging, and what they point at must stay.
+            names = ["$identifier", *(_bare(field) for field in fields), *blueprint.relations]
+            include = list(dict.fromkeys(names))
         for page in search(self._port, name, (), include):
             ledger.hold(page)
         return ledger
@@ -140,7 +142,7 @@ class Catalog:
         rule = {"combinator": query.get("combinator", "and"), "rules": query.get("rules", [])}
         try:
             return [row["identifier"] for page in search(self._port, target, [rule], ["$identifier"]) for row in page]
-        except PortRefused:
+        except (PortRefused, Unreachable):
             return None
 
 

@@ -1,7 +1,7 @@
 """One Port request at a time: signs in, refreshes a refused token once for all workers, repeats."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -70,22 +70,22 @@ class Port:
             hint=f"check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__CLIENT_SECRET{region}",
         )
 
-    def call(self, method: str, path: str, *, params: Iterable[tuple[str, str]] = (), payload: Any = None) -> Answer:
+    def call(self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), payload: Any = None) -> Answer:
         """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
 
         Everything we send may be repeated: searches read, upserts and deletions are idempotent. Raises Unreachable.
         """
-        for _ in range(REFRESHES):
+        for left in range(REFRESHES, -1, -1):
             used = self._token
-            answer = self.http.send(method, f"/v1{path}", params=tuple(params), payload=payload, auth=self._bearer)
-            if answer.status != 401:
-                return answer
+            answer = self.http.send(method, f"/v1{path}", params=params, payload=payload, auth=self._bearer)
+            if answer.status != 401 or not left:
+                break
             with self._lock:
                 if self._token == used:
                     self.sign_in()
         return answer
 
-    def ask(self, method: str, path: str, *, params: Iterable[tuple[str, str]] = (), payload: Any = None) -> Any:
+    def ask(self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), payload: Any = None) -> Any:
         """Return the parsed body of a successful answer. Raises PortRefused and Unreachable."""
         answer = self.call(method, path, params=params, payload=payload)
         if answer.status not in (200, 201) or not isinstance(answer.data, dict) or answer.data.get("ok") is False:

@@ -15,6 +15,8 @@ from gitlab_port_export.port.client import Port, PortRefused, segment
 from gitlab_port_export.port.ledger import Blueprint
 
 EXAMPLES_PER_KIND = 5
+# The parts of a blueprint that can name others, in the order in which Port can take them.
+LATER = (("relations", "ownership"), ("mirrorProperties", "calculationProperties", "aggregationProperties"))
 State = Literal["running", "completed", "failed", "aborted"]
 SECRET_KEYS = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
 EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
@@ -57,7 +59,10 @@ def fetch(port: Port, identifier: str) -> Integration:
 
 
 def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]) -> bool:
-    """Create the integration object; false where the credentials may not. One that exists meanwhile is fine."""
+    """Create the integration object; false where the credentials may not. One that exists meanwhile is fine.
+
+    Raises PortUnavailable.
+    """
     payload = {
         "installationId": identifier,
         "installationAppType": kind,
@@ -66,7 +71,10 @@ def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]
         "config": dict(config),
         "actionsProcessingEnabled": False,
     }
-    answer = port.call("POST", "/integration", payload=payload)
+    try:
+        answer = port.call("POST", "/integration", payload=payload)
+    except Unreachable as failure:
+        raise PortUnavailable(f"Port stopped answering: {failure}") from None
     if answer.status in (200, 201, 409):
         return True
     if answer.status in (401, 403):
@@ -75,8 +83,11 @@ def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]
 
 
 def store_config(port: Port, identifier: str, config: Mapping[str, Any]) -> bool:
-    """Give an integration without a mapping its first one; false where Port refuses."""
-    answer = port.call("PATCH", f"/integration/{segment(identifier)}", payload={"config": dict(config)})
+    """Give an integration without a mapping its first one; false where Port refuses or does not answer."""
+    try:
+        answer = port.call("PATCH", f"/integration/{segment(identifier)}", payload={"config": dict(config)})
+    except Unreachable:
+        return False
     return answer.status == 200
 
 
@@ -144,11 +155,10 @@ def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any
             continue
         for name, schema in wanted.properties.items():
             kind = (held.properties.get(name) or {}).get("type")
-            if kind != schema["type"]:
+            if kind != schema.get("type"):
                 has = f"has type {kind}" if kind else "is missing"
-                faults.append(
-                    f"blueprint {wanted.identifier}: property {name} {has}; the default mapping needs {schema['type']}"
-                )
+                needs = f"the default mapping needs {schema.get('type')}"
+                faults.append(f"blueprint {wanted.identifier}: property {name} {has}; {needs}")
         for name, relation in wanted.relations.items():
             other = held.relations.get(name)
             if other is None or (other.target, other.many) != (relation.target, relation.many):
@@ -160,10 +170,11 @@ def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any
 def create_blueprints(
     port: Port, existing: Mapping[str, Blueprint], defaults: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Create the default blueprints that Port lacks, bare first and relations after; existing ones stay untouched.
+    """Create the default blueprints that Port lacks; existing ones stay untouched.
 
-    Returns the identifiers created. Raises UsageError when an existing one cannot hold the default mapping, before
-    anything is written, and PortUnavailable when Port refuses.
+    All are made bare first, then get their relations, then what reads along relations. Returns the identifiers
+    created. Raises UsageError when an existing one cannot hold the default mapping, before anything is written, and
+    PortUnavailable when Port refuses or does not answer.
     """
     if faults := unfit(existing, defaults):
         raise UsageError(
@@ -172,22 +183,24 @@ def create_blueprints(
         )
     missing = [data for data in defaults if data["identifier"] not in existing]
     try:
-        for data in missing:
-            bare = {key: value for key, value in data.items() if key not in ("relations", "mirrorProperties")}
-            answer = port.call("POST", "/blueprints", params=(("create_catalog_page", "true"),), payload=bare)
-            if answer.status not in (200, 201, 409):
-                raise PortRefused(answer)
-        for data in missing:
-            if data.get("relations"):
-                port.ask(
-                    "PATCH",
-                    f"/blueprints/{segment(data['identifier'])}",
-                    payload={"relations": data["relations"]},
-                )
-    except PortRefused as refusal:
+        created = [data for data in missing if _create_bare(port, data)]
+        for names in LATER:
+            for data in created:
+                if payload := {name: data[name] for name in names if data.get(name)}:
+                    port.ask("PATCH", f"/blueprints/{segment(data['identifier'])}", payload=payload)
+    except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
-            f"Port refused to create the default blueprints: {refusal}",
+            f"Port refused to create the default blueprints: {failure}",
             hint="give the credentials the right to create blueprints, or create them and set "
             "OCEAN__INITIALIZE_PORT_RESOURCES=false",
         ) from None
-    return [data["identifier"] for data in missing]
+    return [data["identifier"] for data in created]
+
+
+def _create_bare(port: Port, data: Mapping[str, Any]) -> bool:
+    """Create a blueprint without what needs others; false when somebody else has just created it."""
+    bare = {key: value for key, value in data.items() if not any(key in names for names in LATER)}
+    answer = port.call("POST", "/blueprints", params=(("create_catalog_page", "true"),), payload=bare)
+    if answer.status not in (200, 201, 409):
+        raise PortRefused(answer)
+    return answer.status != 409

@@ -80,15 +80,19 @@ class Ledger:
             for name, schema in blueprint.properties.items()
             if schema.get("default") is not None
         }
-        self.targets: set[int] = set()
+        self._unmapped = [name for name in blueprint.relations if f"relations.{name}" not in self.fields]
+        self._links: dict[int, list[int]] = {}
 
     def hold(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take in entities as Port's search gives them."""
         for row in rows:
-            self._slots[hash(row["identifier"])] = len(self._status)
-            self._codes.extend(self.codes(row["identifier"], row, missing=NULL))
+            slot = self._slots[hash(row["identifier"])] = len(self._status)
+            self._codes.extend(self.codes(row["identifier"], row))
             self._append(Status.HELD, -1, 0, 0)
-            self.targets.update(relation_targets(self.blueprint, row))
+            relations = row.get("relations") or {}
+            unmapped = {"relations": {name: relations.get(name) for name in self._unmapped}}
+            for target in relation_targets(self.blueprint, unmapped):
+                self._links.setdefault(target, []).append(slot)
 
     def _append(self, status: Status, resource: int, scope: int, row: int) -> None:
         self._status.append(status)
@@ -96,25 +100,25 @@ class Ledger:
         self._scope.append(scope)
         self._row.append(row)
 
-    def codes(self, identifier: str, body: Mapping[str, Any], *, missing: int) -> list[int]:
-        """Return one code per field of an entity's body, equal for values that Port treats alike."""
+    def codes(self, identifier: str, body: Mapping[str, Any], *, partial: bool = False) -> list[int]:
+        """Return one code per field of an entity's body, equal for values that Port treats alike.
+
+        A field that a partial body does not have is not set; elsewhere it is null.
+        """
         properties, relations = body.get("properties") or {}, body.get("relations") or {}
         found = []
         for name in self.fields:
             head, _, key = name.partition(".")
             source = {"properties": properties, "relations": relations}.get(head, body)
-            key = key or head
-            if key not in source:
-                found.append(missing)
-                continue
-            value = source[key]
-            if head == "icon" and value is None:
-                # Port's schema has no null icon, so a mapped null cannot clear it and is no difference.
-                found.append(missing)
+            value = source.get(key or head)
+            # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
+            absent = (key or head) not in source or (head == "icon" and value is None)
+            if absent and partial:
+                found.append(NOT_SET)
             elif head in ("relations", "team"):
                 found.append(_set_code(value))
             elif head == "title":
-                found.append(_code(identifier if value is None else value))
+                found.append(_code(identifier if value in (None, "") else value))
             else:
                 code = _code(value)
                 found.append(DEFAULT if code == self._defaults.get(name) else code)
@@ -123,7 +127,7 @@ class Ledger:
     def meet(self, entity: Entity) -> Verdict:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
-        codes = self.codes(identifier, entity.body, missing=NULL if self.whole else NOT_SET)
+        codes = self.codes(identifier, entity.body, partial=not self.whole)
         slot = self._slots.get(hash(identifier))
         if slot is None:
             self._slots[hash(identifier)] = len(self._status)
@@ -173,6 +177,10 @@ class Ledger:
         """Count an entity as updated although nothing differs: it is written all the same."""
         self._status[self._slots[hash(str(entity.identifier))]] = Status.UPDATED
 
+    def needs(self, target: int) -> bool:
+        """Whether a produced entity relates to the target by a relation that the mapping does not set."""
+        return any(self._status[slot] for slot in self._links.get(target, ()))
+
     @property
     def unchanged(self) -> int:
         """How many produced entities Port holds just so."""
@@ -209,8 +217,9 @@ def _code(value: Any) -> int:
         return FIRST_HASH + value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart.
-    return FIRST_HASH + (hash(json.dumps(_plain(value), sort_keys=True)) & 0x7FFFFFFF)
+    # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart. As a tuple it is not
+    # taken for a text that reads the same.
+    return FIRST_HASH + (hash((json.dumps(_plain(value), sort_keys=True),)) & 0x7FFFFFFF)
 
 
 def _plain(value: Any) -> Any:
@@ -225,9 +234,9 @@ def _plain(value: Any) -> Any:
 
 
 def _set_code(value: Any) -> int:
-    """Return the code of a relation or team: order means nothing, nothing and an empty list are the same."""
+    """Return the code of a relation or team, a set to Port; nothing and an empty list are the same."""
     if value is None or value == []:
         return NULL
     if isinstance(value, dict):
         return _code(value)
-    return _code(sorted(str(one) for one in value) if isinstance(value, list) else [str(value)])
+    return _code(sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)])

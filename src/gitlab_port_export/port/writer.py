@@ -3,19 +3,24 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
-from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Update, Written
+from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.client import Port, PortRefused, segment
 from gitlab_port_export.port.ledger import Blueprint
 
 BULK_DELETE = 100
 # Room for the brackets around the entities.
 ENVELOPE_BYTES = 64
+# Refusals that may be about one entity of a call; others would only be repeated for every half.
+DIVISIBLE = (400, 404, 409, 413, 422)
 Upsert = Create | Update
+Result = Written | Failed | Skipped
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,42 +53,55 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call did: confirmed rows (with the identifier that Port found), refused rows, rows to try again."""
+    """What one call did: confirmed rows (with the identifier that Port found), refused rows, rows to try again.
+
+    With a row to try again stands what becomes of it if that gives the same.
+    """
 
     written: tuple[tuple[Upsert, str], ...] = ()
     failed: tuple[tuple[Upsert, str], ...] = ()
-    untargeted: tuple[tuple[Upsert, str], ...] = ()
+    again: tuple[tuple[Upsert, Failed | Skipped], ...] = ()
 
 
 def as_sent(entity: Entity) -> dict[str, Any]:
     """Return the JSON of an entity for a bulk upsert.
 
-    Port's schema allows null there for properties and relations only: without a title it shows the identifier, an
-    unset icon is left out, no team is an empty list.
+    Port's schema allows null there for properties and relations only: without a title it shows the identifier (which
+    nobody knows yet where Port has to search), an unset icon is left out, no team is an empty list.
     """
     body = dict(entity.body)
-    if body.get("title", "") is None:
-        body["title"] = entity.identifier if isinstance(entity.identifier, str) else ""
-    if body.get("icon", "") is None:
-        del body["icon"]
+    if body.get("title", "") is None and not entity.is_search:
+        body["title"] = entity.identifier
+    for name in ("title", "icon"):
+        if body.get(name, "") is None:
+            del body[name]
     if body.get("team", "") is None:
         body["team"] = []
     return {"identifier": entity.identifier, **body}
 
 
 class Writer:
-    """Batches upserts by blueprint and keeps a bounded number of calls under way."""
+    """Batches upserts by blueprint and keeps a bounded number of calls under way.
+
+    Calls end in any order, so a second change of an entity waits until all others are written.
+    """
 
     def __init__(self, port: Port, rules: Rules, executor: Executor, ahead: int) -> None:
         self._port, self._rules, self._executor, self._ahead = port, rules, executor, ahead
         self._open: dict[str, list[Upsert]] = {}
         self._sizes: dict[str, int] = {}
-        self._calls: set[Future[Outcome]] = set()
-        self._untargeted: list[tuple[Upsert, str]] = []
+        self._calls: dict[Future[Outcome], Batch] = {}
+        self._busy: set[Key] = set()
+        self._later: dict[Key, list[Upsert]] = {}
+        self._again: dict[Key, tuple[Upsert, Failed | Skipped]] = {}
 
-    def add(self, change: Upsert) -> Iterator[Written | Failed]:
+    def add(self, change: Upsert) -> Iterator[Result]:
         """Take one change; yield what Port has answered meanwhile."""
-        blueprint = change.entity.blueprint
+        blueprint, key = change.entity.blueprint, change.entity.key
+        if key in self._busy or key in self._later:
+            self._later.setdefault(key, []).append(change)
+            return
+        self._busy.add(key)
         size = len(json.dumps(as_sent(change.entity), separators=(",", ":"))) + 1
         if self._sizes.get(blueprint, 0) + size > self._rules.batch_bytes - ENVELOPE_BYTES:
             self._send(blueprint)
@@ -93,27 +111,33 @@ class Writer:
             self._send(blueprint)
         yield from self._collect(self._ahead)
 
-    def flush(self) -> Iterator[Written | Failed]:
+    def flush(self) -> Iterator[Result]:
         """Send what waits and yield every answer that is still out."""
         for blueprint in list(self._open):
             self._send(blueprint)
         yield from self._collect(0)
 
-    def finish(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Written | Failed]:
+    def finish(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
         """Send everything, then once more, in dependency order, the rows whose relation target was missing."""
         yield from self.flush()
-        again, self._untargeted = {change.entity.key: change for change, _ in self._untargeted}, []
+        while self._later:
+            later, self._later = self._later, {}
+            for key, (first, *others) in later.items():
+                yield from self.add(first)
+                if others:
+                    self._later[key] = others
+            yield from self.flush()
+        again, self._again = {key: change for key, (change, _) in self._again.items()}, {}
         for group in dependency_order([change.entity for change in again.values()], blueprints):
             for entity in group:
                 yield from self.add(again[entity.key])
             yield from self.flush()
-        for change, why in self._untargeted:
-            yield Failed(change, why)
+        yield from (result for _, result in self._again.values())
 
-    def abandon(self, seconds: float) -> Iterator[Written | Failed]:
+    def abandon(self, seconds: float) -> Iterator[Result]:
         """Send nothing more; yield what Port confirms within `seconds` of the calls that are under way."""
         self._open.clear()
-        done, self._calls = wait(self._calls, timeout=seconds)
+        done, _ = wait(self._calls, timeout=seconds)
         for future in done:
             if not future.exception():
                 yield from self._outcome(future.result())
@@ -123,21 +147,25 @@ class Writer:
         self._sizes.pop(blueprint, None)
         if changes:
             batch = Batch(blueprint, tuple(changes))
-            self._calls.add(self._executor.submit(upsert, self._port, self._rules, batch))
+            self._calls[self._executor.submit(upsert, self._port, self._rules, batch)] = batch
 
-    def _collect(self, leave: int) -> Iterator[Written | Failed]:
+    def _collect(self, leave: int) -> Iterator[Result]:
         while len(self._calls) > leave:
-            done, self._calls = wait(self._calls, return_when=FIRST_COMPLETED)
+            done, _ = wait(self._calls, return_when=FIRST_COMPLETED)
             for future in done:
+                # One by one: when a call raises, what the others confirmed is still there for `abandon`.
+                batch = self._calls.pop(future)
                 yield from self._outcome(future.result())
+                self._busy.difference_update(change.entity.key for change in batch.changes)
 
-    def _outcome(self, outcome: Outcome) -> Iterator[Written | Failed]:
+    def _outcome(self, outcome: Outcome) -> Iterator[Result]:
         for change, identifier in outcome.written:
+            self._again.pop(change.entity.key, None)
             found = replace(change.entity, identifier=identifier) if change.entity.is_search else change.entity
             yield Written(replace(change, entity=found))
         for change, why in outcome.failed:
             yield Failed(change, why)
-        self._untargeted += outcome.untargeted
+        self._again |= {change.entity.key: (change, result) for change, result in outcome.again}
 
 
 def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
@@ -162,9 +190,7 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
         middle = len(batch.changes) // 2
         halves = (batch.changes[:middle], batch.changes[middle:])
         first, second = (upsert(port, rules, Batch(batch.blueprint, half)) for half in halves)
-        return Outcome(
-            first.written + second.written, first.failed + second.failed, first.untargeted + second.untargeted
-        )
+        return Outcome(first.written + second.written, first.failed + second.failed, first.again + second.again)
     return Outcome(failed=tuple((change, str(refusal)) for change in batch.changes))
 
 
@@ -173,22 +199,27 @@ def _by_row(batch: Batch, data: Mapping[str, Any]) -> Outcome:
     errors = {row.get("index"): row for row in data.get("errors") or ()}
     written: list[tuple[Upsert, str]] = []
     failed: list[tuple[Upsert, str]] = []
-    untargeted: list[tuple[Upsert, str]] = []
+    again: list[tuple[Upsert, Failed | Skipped]] = []
     for index, change in enumerate(batch.changes):
         if index in errors:
             row = errors[index]
             why = f"{row.get('statusCode')}: {row.get('message') or row.get('error')}"
-            missing = row.get("error") == "not_found" and not change.entity.is_search
-            (untargeted if missing else failed).append((change, why))
+            if row.get("error") != "not_found":
+                failed.append((change, why))
+            elif change.entity.is_search and row.get("identifier") == "unknown":
+                # The search found nothing; what it looks for may be on its way. Ocean leaves such rows out.
+                again.append((change, Skipped(change.entity.resource, "identifier", change.entity.key[1])))
+            else:
+                again.append((change, Failed(change, why)))
         elif index in confirmed:
             written.append((change, confirmed[index]))
         else:
             failed.append((change, "Port did not confirm the row"))
-    return Outcome(tuple(written), tuple(failed), tuple(untargeted))
+    return Outcome(tuple(written), tuple(failed), tuple(again))
 
 
 def dependency_order(entities: Sequence[Entity], blueprints: Mapping[str, Blueprint]) -> Iterator[list[Entity]]:
-    """Yield the entities in groups, relation targets before what relates to them; a cycle comes as one group."""
+    """Yield the entities in groups, relation targets before what relates to them; a cycle is one group."""
     keys = {entity.key: entity for entity in entities}
     needs = {
         key: {target for target in _targets(entity, blueprints) if target in keys and target != key}
@@ -207,16 +238,29 @@ def _targets(entity: Entity, blueprints: Mapping[str, Blueprint]) -> Iterator[tu
 
 
 def _layers(needs: Mapping[Any, set[Any]]) -> Iterator[list[Any]]:
-    sorter = TopologicalSorter(needs)
-    try:
+    """Yield keys after all that they need; what is in a cycle, or between two, comes as one group."""
+    first, left = _peeled(needs)
+    users: dict[Any, set[Any]] = {key: set() for key in left}
+    for key in left:
+        for need in needs[key] & left:
+            users[need].add(key)
+    last, core = _peeled(users)
+    yield from first
+    if core:
+        yield [key for key in needs if key in core]
+    yield from reversed(last)
+
+
+def _peeled(needs: Mapping[Any, set[Any]]) -> tuple[list[list[Any]], set[Any]]:
+    """Return the groups that come before every cycle, in order, and the keys that are left."""
+    sorter, groups, left = TopologicalSorter(needs), [], set(needs)
+    with suppress(CycleError):
         sorter.prepare()
-    except CycleError:
-        yield list(needs)
-        return
-    while sorter.is_active():
-        ready = list(sorter.get_ready())
-        yield ready
+    while ready := list(sorter.get_ready()):
+        groups.append(ready)
+        left.difference_update(ready)
         sorter.done(*ready)
+    return groups, left
 
 
 def blueprint_order(names: Iterable[str], blueprints: Mapping[str, Blueprint]) -> list[str]:
@@ -245,24 +289,23 @@ class Deleter:
             yield from self._bulk(blueprint, list(identifiers[start : start + BULK_DELETE]))
 
     def _bulk(self, blueprint: str, identifiers: list[str]) -> Iterator[Written | Failed | Held]:
-        refusal = self._call(blueprint, identifiers, cascade=False)
-        if not isinstance(refusal, PortRefused | Unreachable):
-            yield from self._confirmed(blueprint, identifiers, refusal)
-        elif isinstance(refusal, PortRefused) and len(identifiers) > 1:
+        answer = self._call(blueprint, identifiers, cascade=False)
+        if not isinstance(answer, PortRefused | Unreachable):
+            for identifier in identifiers:
+                yield self._confirmed(Delete(blueprint, identifier), answer)
+        elif not (isinstance(answer, PortRefused) and answer.status in DIVISIBLE):
+            for identifier in identifiers:
+                yield Failed(Delete(blueprint, identifier), str(answer))
+        elif len(identifiers) > 1:
             middle = len(identifiers) // 2
             yield from self._bulk(blueprint, identifiers[:middle])
             yield from self._bulk(blueprint, identifiers[middle:])
         else:
-            for identifier in identifiers:
-                yield from self._refused(blueprint, identifier, refusal)
+            yield self._refused(Delete(blueprint, identifiers[0]), answer)
 
-    def _confirmed(
-        self, blueprint: str, identifiers: Sequence[str], deleted: set[str]
-    ) -> Iterator[Written | Failed | Held]:
-        for identifier in identifiers:
-            change = Delete(blueprint, identifier)
-            gone = identifier in deleted or self._is_gone(blueprint, identifier)
-            yield Written(change) if gone else Failed(change, "Port did not confirm the deletion")
+    def _confirmed(self, change: Delete, deleted: set[str]) -> Written | Failed:
+        gone = change.identifier in deleted or self._is_gone(change.blueprint, change.identifier)
+        return Written(change) if gone else Failed(change, "Port did not confirm the deletion")
 
     def _is_gone(self, blueprint: str, identifier: str) -> bool:
         """Port lists only what it deleted itself: an entity that was gone before is as good as deleted."""
@@ -272,26 +315,23 @@ class Deleter:
             return False
         return answer.status == 404
 
-    def _refused(
-        self, blueprint: str, identifier: str, refusal: PortRefused | Unreachable
-    ) -> Iterator[Written | Failed | Held]:
-        change = Delete(blueprint, identifier)
-        if not (isinstance(refusal, PortRefused) and _is_about_dependents(refusal)):
-            yield Failed(change, str(refusal))
-        elif not self._cascade:
-            yield Held(
-                blueprint,
-                (identifier,),
+    def _refused(self, change: Delete, refusal: PortRefused) -> Written | Failed | Held:
+        if refusal.status == 404:
+            return self._confirmed(change, set())
+        if not _is_about_dependents(refusal):
+            return Failed(change, str(refusal))
+        if not self._cascade:
+            return Held(
+                change.blueprint,
+                (change.identifier,),
                 "dependents",
                 f"other entities depend on it: {refusal.text}",
                 "delete them first, or write deleteDependentEntities: true in the mapping to delete them with it",
             )
-        else:
-            answer = self._call(blueprint, [identifier], cascade=True)
-            if isinstance(answer, PortRefused | Unreachable):
-                yield Failed(change, str(answer))
-            else:
-                yield Written(replace(change, cascade=True))
+        answer = self._call(change.blueprint, [change.identifier], cascade=True)
+        if isinstance(answer, PortRefused | Unreachable):
+            return Failed(change, str(answer))
+        return self._confirmed(replace(change, cascade=True), answer)
 
     def _call(self, blueprint: str, identifiers: list[str], *, cascade: bool) -> set[str] | PortRefused | Unreachable:
         try:

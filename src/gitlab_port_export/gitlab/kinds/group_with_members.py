@@ -1,14 +1,12 @@
 """Kind `group-with-members`: the groups of the inventory, each with its members in `__members`."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
-from gitlab_port_export.gitlab.kinds.members import members_of, members_path, shaped
-from gitlab_port_export.gitlab.lists import list_key
-from gitlab_port_export.model import Dialect, Page, Resource, Scope
+from gitlab_port_export.gitlab.kinds.members import Wish, member_reads, members_of, shaped
+from gitlab_port_export.model import Page, Resource, Scope
 from gitlab_port_export.parallel import Job
 
 
@@ -18,44 +16,17 @@ class GroupWithMembersSelector(MemberSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group."""
-    selectors = {resource.index: resource.selector for resource in resources}
-    for wanted, indexes in by(resources, _wanted).items():
-        selector = selectors[indexes[0]]
-        for place in context.inventory.groups(wanted[0]):
-            path = members_path(place.scope, inherited=wanted[1])
-            yield place_read(
-                "group-with-members",
-                place,
-                indexes,
-                _start(place, indexes, selector, context.dialect),
-                shares=(list_key(place.scope.token, path, ()),),
-            )
+
+    def start(place: Place, indexes: tuple[int, ...], wish: Wish, scope: Scope) -> Job:
+        members = yield from members_of(scope, wish)
+        row = {**place.row, "__members": shaped(members, context.dialect, verbose=wish.verbose)}
+        yield Page("group-with-members", indexes, scope, [row])
+
+    yield from member_reads("group-with-members", resources, _active, context.inventory.groups, start)
 
 
-def _wanted(selector: Any) -> tuple[bool | None, bool, bool, bool]:
-    return (
-        selector.include_only_active_groups,
-        selector.include_inherited_members,
-        selector.include_bot_members,
-        selector.include_verbose_member_object,
-    )
+def _active(selector: GroupWithMembersSelector) -> bool | None:
+    return selector.include_only_active_groups
 
 
-def _start(place: Place, resources: tuple[int, ...], selector: Any, dialect: Dialect) -> Callable[[Scope], Job]:
-    def start(scope: Scope) -> Job:
-        members = yield from members_of(scope, selector)
-        row = {
-            **place.row,
-            "__members": shaped(members, dialect, verbose=selector.include_verbose_member_object),
-        }
-        yield Page("group-with-members", resources, scope, [row])
-
-    return start
-
-
-KIND = Kind(
-    "group-with-members",
-    GroupWithMembersSelector,
-    reads,
-    active_groups=lambda selector: selector.include_only_active_groups,
-)
+KIND = Kind("group-with-members", GroupWithMembersSelector, reads, active_groups=_active)

@@ -1,6 +1,6 @@
 """Kind `job`: the jobs of the wanted pipelines, from each project's job list instead of pipeline by pipeline."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,9 @@ from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, pipeline_par
 from gitlab_port_export.gitlab.lists import list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
+
+# Pages of a project's job list that may complete no pipeline before the pipelines are asked one by one.
+PATIENCE = 1
 
 
 class JobSelector(Selector):
@@ -60,69 +63,64 @@ def jobs_path(scope: Scope) -> str:
 
 @dataclass
 class _Wanted:
-    """The wanted pipelines of a project, and which of their jobs came already (newest first)."""
+    """The wanted pipelines of a project (when each was created) while its jobs come, newest first."""
 
     pipelines: dict[int, datetime]
-    seen: set[tuple[int, str]] = field(default_factory=set)
-    jobs: int = 0
+    pages: int = 0
+    seen: set[tuple[int | None, str]] = field(default_factory=set)
 
     def latest(self, rows: list[Row]) -> list[Row]:
         """Return the rows of wanted pipelines that no newer job of the same name has replaced (retries)."""
-        self.jobs += len(rows)
         found = []
         for row in rows:
-            key = (row["pipeline"]["id"], row["name"])
+            key = ((row.get("pipeline") or {}).get("id"), row["name"])
             if key[0] in self.pipelines and key not in self.seen:
                 self.seen.add(key)
                 found.append(row)
         return found
 
+    def complete(self, rows: list[Row]) -> bool:
+        """Say whether every wanted pipeline has all its jobs after this page. Raises _TooFar."""
+        if not rows:
+            return False
+        self.pages += 1
+        # No job is older than its pipeline, so the younger pipelines can have no more jobs.
+        reached = instant(rows[-1]["created_at"])
+        left = [pipeline for pipeline, created in self.pipelines.items() if created <= reached]
+        # A request for one pipeline completes one; pages that complete fewer hold jobs of unwanted or huge pipelines.
+        if left and self.pages > len(self.pipelines) - len(left) + PATIENCE:
+            raise _TooFar(left)
+        return not left
+
 
 class _TooFar(Exception):
-    """Reading on through the job list would cost more requests than asking pipeline by pipeline."""
+    """Asking for the pipelines that are left one by one costs fewer requests than reading on."""
+
+    def __init__(self, pipelines: list[int]) -> None:
+        super().__init__()
+        self.pipelines = pipelines
 
 
 def _latest_jobs(place: Place, resources: tuple[int, ...], params: Params) -> Any:
     def start(scope: Scope) -> Job:
         pipelines = yield from whole_list(scope.token, pipelines_path(place.scope), params)
-        wanted = _Wanted({row["id"]: instant(row["created_at"]) for row in pipelines})
-        if not wanted.pipelines:
+        if not pipelines:
             return
-        oldest = min(wanted.pipelines.values())
+        wanted = _Wanted({row["id"]: instant(row["created_at"]) for row in pipelines})
 
         def shape(rows: list[Row]) -> Page | None:
             kept = wanted.latest(rows)
             return Page("job", resources, scope, kept) if kept else None
 
-        def enough(rows: list[Row]) -> bool:
-            # Jobs come newest first and none is older than its pipeline, so the rest cannot be wanted.
-            if not rows or instant(rows[-1]["created_at"]) < oldest:
-                return True
-            if pages_left(rows, oldest) > len(wanted.pipelines):
-                raise _TooFar
-            return False
-
         try:
-            yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=enough)
-        except _TooFar:
-            yield from _by_pipeline(scope, resources, wanted)
+            yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=wanted.complete)
+        except _TooFar as stopped:
+            for pipeline in stopped.pipelines:
+                # GitLab leaves retried jobs out here.
+                path = f"{pipelines_path(scope)}/{pipeline}/jobs"
+                yield from read_list(scope.token, path, (), shape)
 
     return start
-
-
-def pages_left(rows: list[Row], oldest: datetime) -> float:
-    """Estimate how many more pages of jobs lie before the oldest wanted pipeline, at this page's density."""
-    newest, last = instant(rows[0]["created_at"]), instant(rows[-1]["created_at"])
-    span = max((newest - last).total_seconds(), 1.0)
-    return (last - oldest).total_seconds() / span
-
-
-def _by_pipeline(scope: Scope, resources: tuple[int, ...], wanted: _Wanted) -> Generator[Any, Any, None]:
-    """Read each wanted pipeline's own list; GitLab leaves retried jobs out there."""
-    for pipeline in wanted.pipelines:
-        yield from read_list(
-            scope.token, f"{pipelines_path(scope)}/{pipeline}/jobs", (), page_of("job", resources, scope)
-        )
 
 
 def instant(text: str) -> datetime:

@@ -1,14 +1,17 @@
 """What `member`, `group-with-members` and `project-with-members` share: member lists, bots and their shapes."""
 
 import re
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.lists import whole_list
-from gitlab_port_export.model import Dialect, Row, Scope, Selector
+from gitlab_port_export.gitlab.inventory import Active, Place
+from gitlab_port_export.gitlab.kinds.kind import Read, by, place_read
+from gitlab_port_export.gitlab.lists import list_key, whole_list
+from gitlab_port_export.model import Dialect, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
 
 # Users of project and group access tokens; /members/all leaves out the `bot` field for them.
 BOT_NAME = re.compile(r"^(project|group)_\d+_bot(_[a-f0-9]+)?$")
@@ -24,6 +27,44 @@ class MembersSelector(Selector):
     )
 
 
+class Wish(NamedTuple):
+    """What a selector asks for; resources with equal wishes share their reads."""
+
+    active: Active
+    inherited: bool
+    bots: bool
+    verbose: bool
+
+
+# Reads the members of one place as the wish has them: (place, resources, wish, scope) → job.
+Start = Callable[[Place, tuple[int, ...], Wish, Scope], Job]
+
+
+def member_reads(
+    kind: str,
+    resources: tuple[Resource, ...],
+    active: Callable[[Any], Active],
+    places: Callable[[Active], tuple[Place, ...]],
+    start: Start,
+    requests: int = 1,
+) -> Iterator[Read]:
+    """Yield one read per place; kinds that need the same member list share it."""
+
+    def wish(selector: Any) -> Wish:
+        return Wish(
+            active(selector),
+            selector.include_inherited_members,
+            selector.include_bot_members,
+            selector.include_verbose_member_object,
+        )
+
+    for wanted, indexes in by(resources, wish).items():
+        for place in places(wanted.active):
+            key = list_key(place.scope.token, members_path(place.scope, inherited=wanted.inherited), ())
+            job = partial(start, place, indexes, wanted)
+            yield place_read(kind, place, indexes, job, requests=requests, shares=(key,))
+
+
 def is_bot(row: Row) -> bool:
     """Say whether a member is the user of an access token: by `bot` where GitLab sends it, else by its name."""
     bot = row.get("bot")
@@ -36,17 +77,14 @@ def members_path(scope: Scope, *, inherited: bool) -> str:
     return f"/{owner}/{scope.id}/members{'/all' if inherited else ''}"
 
 
-def members_of(scope: Scope, selector: Any) -> Generator[Any, Any, list[Row]]:
-    """Return the members that the selector wants, as GitLab gives them.
+def members_of(scope: Scope, wish: Wish) -> Generator[Any, Any, list[Row]]:
+    """Return the wanted members, as GitLab gives them.
 
     /members/all is filtered after paging (members of private invited groups), so its count proves nothing.
     """
-    inherited = selector.include_inherited_members
-    params: Params = ()
-    rows: list[Row] = yield from whole_list(
-        scope.token, members_path(scope, inherited=inherited), params, counted=not inherited
-    )
-    return rows if selector.include_bot_members else [row for row in rows if not is_bot(row)]
+    path = members_path(scope, inherited=wish.inherited)
+    rows: list[Row] = yield from whole_list(scope.token, path, counted=not wish.inherited)
+    return rows if wish.bots else [row for row in rows if not is_bot(row)]
 
 
 def shaped(members: list[Row], dialect: Dialect, *, verbose: bool) -> list[Row]:

@@ -41,23 +41,26 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         if days is not None:
             params += (("updated_after", context.days_ago(days)),)
         for covered in cover(context.inventory, active):
-            if not _nothing_there(covered):
+            if covered.place.scope.is_group:
+                whole: Params = (*params, ("non_archived", "true"))
+                yield list_read("merge-request", "merge_requests", "!", covered, indexes, whole)
+            elif not _nothing_there(covered.place.row):
                 yield list_read("merge-request", "merge_requests", "!", covered, indexes, params)
 
 
 def _windows(selector: Any, context: Context) -> Iterator[tuple[str, float | None]]:
     if context.dialect == "gitlab" and "states" not in selector.model_fields_set:
+        days = selector.updated_after if "updated_after" in selector.model_fields_set else OLD_WINDOW_DAYS
         yield "opened", None
-        yield from ((state, OLD_WINDOW_DAYS) for state in ("closed", "locked", "merged"))
+        yield from ((state, days) for state in ("closed", "locked", "merged"))
         return
     for state in selector.states:
         yield state, None if state == "opened" else selector.updated_after
 
 
-def _nothing_there(covered: Covered) -> bool:
-    """Group lists leave out archived projects (`non_archived` is true by default), so a lone one is left out too."""
-    row = covered.place.row
-    return not covered.place.scope.is_group and (bool(row.get("archived")) or feature_off(row, "merge_requests"))
+def _nothing_there(row: Row) -> bool:
+    """Ocean's lists leave out archived projects, as GitLab does for groups by default; so a lone one is left out."""
+    return bool(row.get("archived")) or feature_off(row, "merge_requests")
 
 
 def list_read(

@@ -60,7 +60,7 @@ def enriched(place: Place, resources: tuple[int, ...], *, languages: bool, label
             row["__labels"] = yield from whole_list(scope.token, labels_path(scope))
         yield Page("project", resources, scope, [row])
 
-    shares = ((list_key(place.scope.token, labels_path(place.scope), ())),) if labels else ()
+    shares = (list_key(place.scope.token, labels_path(place.scope), ()),) if labels else ()
     return place_read("project", place, resources, start, requests=languages + labels, shares=shares)
 
 

@@ -1,0 +1,149 @@
+"""Which keys of a row jq expressions can reach, so that the rest need not be sent to jq; in doubt, all of them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+TOKEN = re.compile(
+    r"""
+    (?P<blank>\s+|\#[^\n]*)
+  | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
+  | (?P<field>\.[A-Za-z_]\w*)
+  | (?P<literal>\.?\[\s*"[^"\\]*"\s*\]|\."[^"\\]*")
+  | (?P<whole>\.\.?)
+  | (?P<variable>\$[A-Za-z_]\w*)
+  | (?P<word>@?[A-Za-z_]\w*(?:::\w+)*)
+  | (?P<quote>")
+  | (?P<assign>(?:\?//|//|[-+*/%|])=|=(?!=))
+  | (?P<bar>\|)
+  | (?P<open>[(\[{])
+  | (?P<close>[)\]}])
+  | (?P<other>\?//|//|[=!<>]=|[-+*/%<>?,:;])
+    """,
+    re.VERBOSE,
+)
+TEXT = re.compile(r'(?:[^"\\]|\\[^(])*')
+# Words that take nothing of the row themselves.
+PLAIN = frozenset(["and", "or", "try", "catch", "null", "true", "false", "now", "empty", "env"])
+
+
+class _Unknown(Exception):
+    """The expressions may reach the whole row."""
+
+
+@dataclass
+class _Level:
+    """One bracket (or `if`, or string) that is open: whether `.` was the row where it began, and is now."""
+
+    opened: str
+    row_at_start: bool
+    row: bool
+    previous: str = ""
+    # The last thing was `as $x` or `select(…)`: after the next pipe `.` is still what it was.
+    passes_row: bool = False
+
+
+def needed_keys(expressions: Iterable[str]) -> frozenset[str] | None:
+    """Return the top-level keys of the row that the expressions can reach, or None when that cannot be told.
+
+    What stands before a pipe sees the row, what follows sees only its result. Too many keys do no harm, so fields
+    deeper down count too; every doubt (a bare `.`, a function that takes the row as input, `..`, an assignment,
+    `def`, `reduce`) gives None.
+    """
+    found: set[str] = set()
+    try:
+        for expression in expressions:
+            _scan(expression, found)
+    except _Unknown:
+        return None
+    return frozenset(found)
+
+
+def _scan(text: str, found: set[str]) -> None:
+    levels = [_Level("", row_at_start=True, row=True)]
+    at = 0
+    while at < len(text):
+        if levels[-1].opened == '"':
+            at = _string(text, at, levels, found)
+            continue
+        token = TOKEN.match(text, at)
+        if token is None:
+            raise _Unknown
+        at = token.end()
+        if token.lastgroup != "blank":
+            _token(str(token.lastgroup), token[0], text, at, levels, found)
+    if len(levels) != 1 or levels[0].passes_row:
+        raise _Unknown
+
+
+def _string(text: str, at: int, levels: list[_Level], found: set[str]) -> int:
+    r"""Read a string on; `\(…)` in it is an expression that sees what the string sees."""
+    part = TEXT.match(text, at)
+    end = part.end() if part else at
+    level = levels[-1]
+    if level.row:
+        found.add(text[at:end])
+    if text.startswith("\\(", end):
+        levels.append(_Level("(", level.row, level.row))
+        return end + 2
+    if text[end : end + 1] != '"':
+        raise _Unknown
+    levels.pop()
+    return end + 1
+
+
+def _token(kind: str, text: str, whole: str, at: int, levels: list[_Level], found: set[str]) -> None:
+    level = levels[-1]
+    previous, level.previous = level.previous, text
+    if (level.passes_row and kind != "bar") or (previous == "as" and kind != "variable"):
+        raise _Unknown
+    match kind:
+        case "field" | "literal" if level.row:
+            found.add(text.strip('.[] \t\n"'))
+        case "whole" | "assign" if level.row:
+            raise _Unknown
+        case "quote":
+            levels.append(_Level('"', level.row, level.row))
+        case "open":
+            levels.append(_Level(text, level.row, level.row))
+        case "close":
+            _close(levels)
+        case "bar":
+            level.row = level.row and level.passes_row
+            level.passes_row = False
+        case "variable" if previous == "as":
+            level.passes_row = True
+        case "word":
+            _word(text, previous, whole[at:].lstrip(), levels, found)
+        case "other" if text == ";" or (text == "," and level.opened == "{"):
+            level.row = level.row_at_start
+
+
+def _close(levels: list[_Level]) -> None:
+    if len(levels) == 1 or levels[-1].opened in ("if", '"') or levels[-1].passes_row:
+        raise _Unknown
+    levels.pop()
+    level = levels[-1]
+    if level.previous == "(" and level.opened == "select":
+        levels.pop()
+        levels[-1].passes_row = True
+
+
+def _word(word: str, previous: str, rest: str, levels: list[_Level], found: set[str]) -> None:
+    level = levels[-1]
+    if word == "if":
+        levels.append(_Level("if", level.row, level.row))
+    elif word in ("then", "elif", "else", "end"):
+        if level.opened != "if":
+            raise _Unknown
+        level.row = level.row_at_start
+        if word == "end":
+            levels.pop()
+    elif not level.row or word in PLAIN or word == "as":
+        return
+    elif level.opened == "{" and (previous in ("", ",") or rest.startswith(":")):
+        found.add(word)
+    elif word == "select" and rest.startswith("("):
+        levels.append(_Level("select", level.row, level.row))
+    elif not (word.startswith("@") and rest.startswith('"')):
+        raise _Unknown

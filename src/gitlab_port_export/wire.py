@@ -1,0 +1,28 @@
+"""JSON text in and out: fast where orjson can, and the standard library where it cannot."""
+
+import json
+from typing import Any
+
+import orjson
+
+
+def decode(body: bytes | str) -> Any:
+    """Return the parsed JSON. Raises ValueError.
+
+    orjson refuses lone surrogates, which the standard library takes.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(body)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+def encode(value: Any) -> bytes:
+    """Return compact JSON; whole numbers beyond 64 bits and lone surrogates are left to the standard library."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()

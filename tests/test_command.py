@@ -1,0 +1,386 @@
+"""The command from end to end, in processes of its own: what it prints, writes and deletes, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from conftest import INTEGRATION, Bench
+from gitlab_port_export import __version__
+from gitlab_port_export.demo.gitlab import Fault, faults
+from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world
+from harness import blueprint, mapping_of, process_environ, resource
+
+PROJECTS = mapping_of(resource("project", "thing", title=".name"))
+PROJECTS_TEXT = json.dumps(PROJECTS)
+
+
+def deleted_with_a_project(bench: Bench, path: str) -> dict[str, set[str]]:
+    """The entities that go when a project goes, by blueprint."""
+    world, project = bench.world, bench.world.project(path)
+    rows = {
+        "gitlabMergeRequest": world.merge_requests,
+        "gitlabIssue": world.issues,
+        "gitlabPipeline": world.pipelines,
+        "gitlabJob": world.jobs,
+    }
+    jobs = {"gitlabJob": world.retried_jobs}
+    found = {
+        name: {str(row["id"]) for row in lists[project["id"]] if row["id"] not in jobs.get(name, ())}
+        for name, lists in rows.items()
+    }
+    return {"service": {path}} | found
+
+
+def lost(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What is in Port no longer, by blueprint."""
+    return {name: gone for name in before if (gone := before[name] - after[name])}
+
+
+# --- what it deletes
+
+
+def test_a_deleted_project_takes_its_entities_along_and_nothing_else(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    before, expected = bench.held(), deleted_with_a_project(bench, "payments/cards/fraud-rules")
+    change_world(bench.world)
+    ran = bench.run()
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert lost(before, bench.held()) == expected
+    assert all(expected.values())
+    # 7 deleted, a new merge request, a renamed project
+    assert bench.store.writes - sum(map(len, before.values())) >= 9
+    assert bench.states() == ["running", "completed"]
+
+
+FORBIDDEN = {
+    "members": (r"/members", {"gitlabMember", "gitlabGroup"}),
+    "merge requests": (r"/merge_requests", {"gitlabMergeRequest"}),
+    "issues": (r"/issues", {"gitlabIssue"}),
+    "pipelines": (r"/pipelines", {"gitlabPipeline", "gitlabJob"}),
+    "jobs": (r"/jobs", {"gitlabJob"}),
+    "languages": (r"/languages", {"service"}),
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_kind_that_may_not_be_read_loses_nothing(name: str, bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    before = bench.held()
+    payments = bench.world.group("payments")
+    bench.world.remove_member(
+        payments, next(row for row in bench.world.group_members[payments["id"]] if row["name"].startswith("Zo"))
+    )
+    change_world(bench.world)
+    path, unread = FORBIDDEN[name]
+    bench.gitlab.faults.append(Fault(path, faults.forbidden()))
+    ran = bench.run()
+    assert ran.returncode == 1, ran.stderr
+    assert "403" in ran.stdout
+    assert "deletions held (problem)" in ran.stdout
+    gone = lost(before, bench.held())
+    assert not gone.keys() & unread
+    # What was read goes as ever, but for what an entity that stays relates to.
+    assert gone.keys() >= {"gitlabMergeRequest", "gitlabIssue", "gitlabJob", "gitlabMember"} - unread
+    assert bench.states() == ["running", "failed"]
+
+
+def test_a_kind_that_no_token_may_list_ends_the_run(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    before = bench.held()
+    bench.gitlab.faults.append(Fault("^/groups$", faults.forbidden()))
+    assert bench.run().returncode == 3
+    assert bench.held() == before
+    assert bench.states() == ["running", "failed"]
+
+
+@pytest.fixture
+def emptied(bench: Bench) -> Bench:
+    """A bench whose Port has 12 things, of which GitLab has lost 5."""
+    bench.store.add_blueprint(blueprint("thing", title="string"))
+    bench.sync_an_hour_ago(PROJECTS)
+    bench.file("m.yml", PROJECTS_TEXT)
+    for path in ("research", "payments"):
+        bench.world.delete_group(bench.world.group(path))
+    return bench
+
+
+def test_deletions_beyond_the_limit_are_held_until_they_are_released(emptied: Bench) -> None:
+    ran = emptied.run("sync", "--mapping", "m.yml")
+    assert ran.returncode == 5
+    assert "5 of 12 entities would go; the limit is 3" in ran.stdout
+    assert "run once with --allow-deletes thing=5" in ran.stdout
+    assert emptied.states() == ["running", "completed"]
+    assert emptied.run("sync", "--mapping", "m.yml", "--allow-deletes", "thing=4").returncode == 5
+    assert len(emptied.held()["thing"]) == 12
+    assert emptied.run("sync", "--mapping", "m.yml", "--allow-deletes", "thing=5").returncode == 0
+    assert len(emptied.held()["thing"]) == 7
+
+
+def test_fail_on_decides_what_fails(emptied: Bench) -> None:
+    def code(name: str, *options: str) -> int:
+        return emptied.run("sync", "--mapping", name, *options).returncode
+
+    faulty = emptied.file("faulty.yml", json.dumps(mapping_of(*PROJECTS["resources"], resource("projekt", "thing"))))
+    assert [code("m.yml", "--fail-on", what) for what in ("problems", "limit", "never")] == [5, 5, 0]
+    assert [code(faulty, "--fail-on", what) for what in ("problems", "limit", "never")] == [1, 0, 0]
+    assert len(emptied.held()["thing"]) == 12
+
+
+# --- where the mapping comes from
+
+
+def test_a_mapping_is_looked_for_in_order(bench: Bench) -> None:
+    def origin(*args: str) -> str:
+        ran = bench.run(*args)
+        assert ran.returncode == 0, ran.stderr
+        head, _, found = ran.stdout.splitlines()[0].partition(", mapping: ")
+        return found
+
+    bench.file(".port/resources/port-app-config.yml", PROJECTS_TEXT)
+    bench.file(".port/resources/blueprints.json", json.dumps([blueprint("thing", title="string")]))
+    bench.file("m.yml", PROJECTS_TEXT)
+    assert origin() == ".port/resources/port-app-config.yml"
+    assert bench.held().keys() == {"thing"}
+    assert bench.store.integrations[INTEGRATION]["config"] == PROJECTS
+    assert origin() == f"mapping of integration {INTEGRATION} in Port"
+    assert origin("sync", "--mapping", "m.yml") == "m.yml"
+
+
+def test_resources_path_names_the_folder(bench: Bench) -> None:
+    bench.store.add_blueprint(blueprint("thing"))
+    bench.file("elsewhere/port-app-config.yaml", PROJECTS_TEXT)
+    ran = bench.run(OCEAN__RESOURCES_PATH="elsewhere")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "mapping: elsewhere/port-app-config.yaml" in ran.stdout
+    assert len(bench.held()["thing"]) == 12
+
+
+# --- plan
+
+
+def test_a_plan_shows_reads_and_changes_and_writes_nothing(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    before, expected = bench.held(), deleted_with_a_project(bench, "payments/cards/fraud-rules")
+    change_world(bench.world)
+    ran = bench.run("plan")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    lines = ran.stdout.splitlines()
+    first, second = (
+        lines.index("  token 1: reads 6 groups and 8 projects"),
+        lines.index("  token 2: reads 1 group and 3 projects"),
+    )
+    assert first < lines.index("    group platform/runtime") < second < lines.index("    project research/models")
+    assert [
+        line
+        for line in lines
+        if line.startswith("  project: 11 reads, at least ") and line.endswith(" GitLab requests")
+    ]
+    removed = [line.strip().removeprefix("- ") for line in lines if line.startswith("    - ")]
+    assert sorted(removed) == sorted(name for names in expected.values() for name in names)
+    assert "    ~ platform/infrastructure: title" in lines
+    assert len([line for line in lines if line.startswith("    + ")]) == 1
+    assert bench.held() == before
+    assert bench.changing_calls() == []
+
+
+def test_a_plan_for_an_empty_port_needs_no_blueprints(bench: Bench) -> None:
+    ran = bench.run("plan", "--detailed-exitcode")
+    assert (ran.returncode, ran.stderr) == (10, ""), ran.stdout
+    assert "    + platform/gateway" in ran.stdout.splitlines()
+    assert bench.changing_calls() == []
+    assert (bench.store.blueprints, bench.store.integrations) == ({}, {})
+
+
+def test_the_detailed_exit_code_of_a_plan(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    assert bench.run("plan", "--detailed-exitcode").returncode == 0
+    change_world(bench.world)
+    assert bench.run("plan", "--detailed-exitcode").returncode == 10
+    assert bench.run("plan").returncode == 0
+    bench.world.tokens[SAMPLE_TOKENS[1]].revoked = True
+    assert bench.run("plan", "--detailed-exitcode").returncode == 1
+    assert bench.changing_calls() == []
+
+
+# --- what it prints
+
+
+def document(ran: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one JSON document on standard output."""
+    found: dict[str, Any] = json.loads(ran.stdout)
+    assert found["exit"]["code"] == ran.returncode
+    return found
+
+
+def test_json_is_all_that_goes_to_standard_output(bench: Bench) -> None:
+    done = document(bench.run("sync", "--output", "json", "--debug"))
+    assert done["exit"]["meaning"] == "Port is in step with GitLab"
+    assert (done["problems"], done["total"]["created"]) == ([], sum(map(len, bench.held().values())))
+    change_world(bench.world)
+    planned = document(bench.run("plan", "--output", "json"))
+    assert {
+        "action": "update",
+        "blueprint": "service",
+        "identifier": "platform/infrastructure",
+        "fields": ["title"],
+    } in (planned["changes"])
+    assert planned["plan"][0] == "token 1: reads 6 groups and 8 projects"
+
+
+def test_failures_are_json_too(bench: Bench) -> None:
+    wrong = document(bench.run("sync", "--output", "json", OCEAN__EXPORT__WORKERS="many"))
+    assert (wrong["exit"]["code"], wrong["problems"][0]["stage"]) == (2, "settings")
+    assert "OCEAN__EXPORT__WORKERS" in wrong["problems"][0]["why"]
+    refused = bench.run("plan", "--output", "json", OCEAN__PORT__CLIENT_SECRET="not-it")
+    assert (document(refused)["exit"]["code"], document(refused)["problems"][0]["stage"]) == (4, "integration")
+    assert "refused the credentials" in refused.stderr
+    for token in bench.world.tokens.values():
+        token.revoked = True
+    dead = document(bench.run("sync", "--output", "json"))
+    assert (dead["exit"]["code"], [one["stage"] for one in dead["problems"]]) == (3, ["inventory", "inventory"])
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"NO_COLOR": "1"}, {"GITHUB_ACTIONS": "true", "CI": "true"}, {"TERM": "xterm-256color", "COLORTERM": "truecolor"}],
+)
+def test_a_pipe_gets_no_escape_sequence(variables: dict[str, str], bench: Bench) -> None:
+    """The bench looks for them in every run; here in all that a run can print."""
+    bench.store.add_blueprint(blueprint("thing"))
+    faulty = bench.file("faulty.yml", json.dumps(mapping_of(*PROJECTS["resources"], resource("projekt", "thing"))))
+    assert bench.run("sync", "--mapping", faulty, **variables).returncode == 1
+    assert bench.run("sync", "--help", **variables).returncode == 0
+    assert bench.run("sync", "--bogus", **variables).returncode == 2
+    assert bench.run(OCEAN__EXPORT__WORKERS="many", **variables).returncode == 2
+
+
+def test_nothing_is_wrapped_or_cut_off_a_terminal(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    ran = bench.run(COLUMNS="40", LINES="10")
+    lines = ran.stdout.splitlines()
+    assert lines[0] == f"sync of {INTEGRATION}, mapping: mapping of integration {INTEGRATION} in Port"
+    assert lines[-1].startswith("exit 0: Port is in step with GitLab (0 created, 0 updated, 0 deleted; ")
+    (titles,) = (line for line in lines if line.startswith("blueprint "))
+    assert titles.split() == ["blueprint", "created", "updated", "unchanged", "deleted", "held", "failed"]
+    refused = bench.run(COLUMNS="40", OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING=None)
+    assert len(refused.stderr.splitlines()) == 2
+    assert "…\n" not in ran.stdout + refused.stderr
+
+
+def test_version_and_help(bench: Bench) -> None:
+    assert bench.run("--version").stdout == f"{__version__}\n"
+    shown = bench.run("--help").stdout
+    assert [command for command in ("sync", "plan", "demo") if f"  {command} " not in shown] == []
+    assert "..." not in shown
+    for command, options in {"sync": ("--mapping", "--allow-deletes"), "plan": ("--detailed-exitcode",)}.items():
+        shown = bench.run(command, "--help").stdout
+        assert [option for option in (*options, "--output", "--deadline") if option not in shown] == []
+    assert bench.port.requests == []
+
+
+# --- where settings come from
+
+
+def test_dotenv_in_the_working_directory_is_read(bench: Bench) -> None:
+    environ = bench.environ()
+    bench.file(".env", "".join(f"{name}='{value}'\n" for name, value in environ.items()))
+    ran = bench.run("plan", **dict.fromkeys(environ))
+    assert ran.returncode in (0, 1), ran.stderr
+    assert bench.gitlab.requests
+
+
+def test_options_beat_the_environment_and_that_beats_dotenv(bench: Bench) -> None:
+    def missed(*args: str, **changes: str) -> str:
+        ran = bench.run("sync", *args, **changes)
+        assert ran.returncode == 2
+        return ran.stderr.partition("error: ")[2].partition(":")[0]
+
+    bench.file(".env", "OCEAN__EXPORT__MAPPING=dotenv.yml\n")
+    assert missed() == "dotenv.yml"
+    assert missed(OCEAN__EXPORT__MAPPING="environ.yml") == "environ.yml"
+    assert missed("--mapping", "option.yml", OCEAN__EXPORT__MAPPING="environ.yml") == "option.yml"
+
+
+# --- how it ends
+
+
+class Waiting:
+    """A GitLab that does not answer one endpoint while the bench lives; `reached` is set when it was asked."""
+
+    def __init__(self, bench: Bench, path: str) -> None:
+        self.reached = threading.Event()
+        bench.gitlab.faults.append(Fault(lambda request: path in request.path and self._note(), faults.Slow(60)))
+
+    def _note(self) -> bool:
+        self.reached.set()
+        return True
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_at_once_and_nothing_is_deleted(sent: signal.Signals, code: int, bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    before = bench.store.snapshot()
+    change_world(bench.world)
+    waiting = Waiting(bench, "/merge_requests")
+    command = [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json"]
+    with subprocess.Popen(
+        command,
+        env=process_environ(bench.environ()),
+        cwd=bench.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert waiting.reached.wait(30)
+            process.send_signal(sent)
+            # GitLab would have it wait for a minute.
+            out, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    ran = bench.checked(subprocess.CompletedProcess(command, process.returncode, out, err))
+    assert document(ran)["exit"]["code"] == code
+    assert bench.store.snapshot() == before
+    assert bench.states() == ["running", "aborted"]
+
+
+def test_a_deadline_ends_the_run_and_nothing_is_deleted(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    before = bench.held()
+    change_world(bench.world)
+    Waiting(bench, "/merge_requests")
+    # The harness gives a run 60 seconds, as long as GitLab takes for its first answer.
+    ran = bench.run("sync", "--deadline", "2s")
+    assert ran.returncode == 1, ran.stderr
+    assert "the deadline passed before everything was read and written" in ran.stdout
+    assert "allow more time (--deadline)" in ran.stdout
+    assert lost(before, bench.held()) == {}
+    assert bench.states() == ["running", "failed"]
+
+
+# --- raw examples for Port's mapping editor
+
+
+def test_a_few_raw_rows_a_kind_are_sent_without_addresses_and_tokens(bench: Bench) -> None:
+    project = bench.world.project("platform/empty-start" if False else "ada.nwosu/dotfiles")
+    project |= {"runners_token": "GR1348941-hush", "description": "ask ada@example.com"}
+    bench.world.touch()
+    bench.secrets += ["GR1348941-hush"]
+    assert bench.run().returncode == 0
+    kinds = {"project", "member", "group-with-members", "merge-request", "issue", "pipeline", "job"}
+    assert {kind for _, kind in bench.store.examples} == kinds
+    assert {len(rows) for rows in bench.store.examples.values()} == {5}
+    sent = json.dumps([call.body for call in bench.port.calls("/examples$")])
+    assert "hush" not in sent
+    assert "@example.com" not in sent
+
+
+def test_no_raw_rows_are_sent_where_they_are_not_wanted(bench: Bench) -> None:
+    assert bench.run(OCEAN__SEND_RAW_DATA_EXAMPLES="false").returncode == 0
+    assert bench.store.examples == {}
+    assert bench.port.calls("examples") == []
