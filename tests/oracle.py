@@ -6,7 +6,7 @@ Rows are looked up in the world itself, expressions run one by one with jq, and 
 import copy
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
@@ -34,10 +34,7 @@ def expected(
     type: str = "gitlab-v2",
 ) -> Snapshot:
     """What an empty Port with these blueprints holds after a run; `tokens` see everything by default."""
-    eyes = [
-        Eyes(world, world.access(world.tokens[secret]), tuple(patterns), type == "gitlab", mapping)
-        for secret, patterns in (tokens or {secret: ["**"] for secret in world.tokens}).items()
-    ]
+    eyes = eyes_of(world, mapping, tokens, type)
     whole = not mapping.get("enableMergeEntity", True)
     held: dict[tuple[str, str], Entity] = {}
     for resource in mapping["resources"]:
@@ -46,7 +43,26 @@ def expected(
     return _in_port(held.values(), blueprints)
 
 
+def unmatched(
+    world: World, mapping: Mapping[str, Any], *, tokens: Patterns | None = None, type: str = "gitlab-v2"
+) -> int:
+    """How many patterns match no group and no project that their token lists."""
+    return sum(
+        not any(replace(eye, patterns=(pattern,)).allows(path) for path in eye.listed_paths())
+        for eye in eyes_of(world, mapping, tokens, type)
+        for pattern in eye.patterns
+    )
+
+
 # --- who sees what ---
+
+
+def eyes_of(world: World, mapping: Mapping[str, Any], tokens: Patterns | None, type: str) -> "list[Eyes]":
+    given = tokens or {secret: ["**"] for secret in world.tokens}
+    return [
+        Eyes(world, world.access(world.tokens[secret]), tuple(patterns), type == "gitlab", mapping)
+        for secret, patterns in given.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,10 @@ class Eyes:
         else:
             found = [p for p in found if self.sees(p, levels)]
         return [p for p in found if active is None or is_active(p) == active]
+
+    def listed_paths(self) -> list[str]:
+        groups = [str(g["full_path"]) for g in self.listed_groups()]
+        return groups + [str(p["path_with_namespace"]) for p in self.listed_projects()]
 
     def groups(self, active: bool | None = None) -> list[Row]:
         return [g for g in self.listed_groups(active) if self.allows(g["full_path"])]

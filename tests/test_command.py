@@ -72,9 +72,8 @@ def test_a_kind_that_may_not_be_read_loses_nothing(name: str, bench: Bench) -> N
     bench.sync_an_hour_ago()
     before = bench.held()
     payments = bench.world.group("payments")
-    bench.world.remove_member(
-        payments, next(row for row in bench.world.group_members[payments["id"]] if row["name"].startswith("Zo"))
-    )
+    zoe = next(user for user in bench.world.users.values() if user["username"] == "zoe")
+    bench.world.remove_member(payments, zoe)
     change_world(bench.world)
     path, unread = FORBIDDEN[name]
     bench.gitlab.faults.append(Fault(path, faults.forbidden()))
@@ -100,11 +99,11 @@ def test_a_kind_that_no_token_may_list_ends_the_run(bench: Bench) -> None:
 
 @pytest.fixture
 def emptied(bench: Bench) -> Bench:
-    """A bench whose Port has 12 things, of which GitLab has lost 5."""
+    """A bench whose Port has 12 things, of which GitLab has lost 6."""
     bench.store.add_blueprint(blueprint("thing", title="string"))
     bench.sync_an_hour_ago(PROJECTS)
     bench.file("m.yml", PROJECTS_TEXT)
-    for path in ("research", "payments"):
+    for path in ("payments", "platform/runtime"):
         bench.world.delete_group(bench.world.group(path))
     return bench
 
@@ -112,13 +111,13 @@ def emptied(bench: Bench) -> Bench:
 def test_deletions_beyond_the_limit_are_held_until_they_are_released(emptied: Bench) -> None:
     ran = emptied.run("sync", "--mapping", "m.yml")
     assert ran.returncode == 5
-    assert "5 of 12 entities would go; the limit is 3" in ran.stdout
-    assert "run once with --allow-deletes thing=5" in ran.stdout
+    assert "6 of 12 entities would go; the limit is 3" in ran.stdout
+    assert "run once with --allow-deletes thing=6" in ran.stdout
     assert emptied.states() == ["running", "completed"]
-    assert emptied.run("sync", "--mapping", "m.yml", "--allow-deletes", "thing=4").returncode == 5
+    assert emptied.run("sync", "--mapping", "m.yml", "--allow-deletes", "thing=5").returncode == 5
     assert len(emptied.held()["thing"]) == 12
-    assert emptied.run("sync", "--mapping", "m.yml", "--allow-deletes", "thing=5").returncode == 0
-    assert len(emptied.held()["thing"]) == 7
+    assert emptied.run("sync", "--mapping", "m.yml", "--allow-deletes", "thing=6").returncode == 0
+    assert len(emptied.held()["thing"]) == 6
 
 
 def test_fail_on_decides_what_fails(emptied: Bench) -> None:
@@ -126,7 +125,7 @@ def test_fail_on_decides_what_fails(emptied: Bench) -> None:
         return emptied.run("sync", "--mapping", name, *options).returncode
 
     faulty = emptied.file("faulty.yml", json.dumps(mapping_of(*PROJECTS["resources"], resource("projekt", "thing"))))
-    assert [code("m.yml", "--fail-on", what) for what in ("problems", "limit", "never")] == [5, 5, 0]
+    assert [code("m.yml", "--fail-on", what) for what in ("limit", "never")] == [5, 0]
     assert [code(faulty, "--fail-on", what) for what in ("problems", "limit", "never")] == [1, 0, 0]
     assert len(emptied.held()["thing"]) == 12
 
@@ -138,8 +137,7 @@ def test_a_mapping_is_looked_for_in_order(bench: Bench) -> None:
     def origin(*args: str) -> str:
         ran = bench.run(*args)
         assert ran.returncode == 0, ran.stderr
-        head, _, found = ran.stdout.splitlines()[0].partition(", mapping: ")
-        return found
+        return ran.stdout.splitlines()[0].partition(", mapping: ")[2]
 
     bench.file(".port/resources/port-app-config.yml", PROJECTS_TEXT)
     bench.file(".port/resources/blueprints.json", json.dumps([blueprint("thing", title="string")]))
@@ -147,7 +145,7 @@ def test_a_mapping_is_looked_for_in_order(bench: Bench) -> None:
     assert origin() == ".port/resources/port-app-config.yml"
     assert bench.held().keys() == {"thing"}
     assert bench.store.integrations[INTEGRATION]["config"] == PROJECTS
-    assert origin() == f"mapping of integration {INTEGRATION} in Port"
+    assert origin() == f"integration {INTEGRATION} in Port"
     assert origin("sync", "--mapping", "m.yml") == "m.yml"
 
 
@@ -170,16 +168,15 @@ def test_a_plan_shows_reads_and_changes_and_writes_nothing(bench: Bench) -> None
     ran = bench.run("plan")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
-    first, second = (
-        lines.index("  token 1: reads 6 groups and 8 projects"),
-        lines.index("  token 2: reads 1 group and 3 projects"),
-    )
-    assert first < lines.index("    group platform/runtime") < second < lines.index("    project research/models")
-    assert [
-        line
-        for line in lines
-        if line.startswith("  project: 11 reads, at least ") and line.endswith(" GitLab requests")
+    wanted = [
+        "  token 1: reads 6 groups and 8 projects",
+        "    group platform/runtime",
+        "    project platform/gateway",
+        "  token 2: reads 1 group and 3 projects",
+        "    project research/models",
+        "  project: 11 reads, at least 11 GitLab requests",
     ]
+    assert [line for line in lines if line in wanted] == wanted
     removed = [line.strip().removeprefix("- ") for line in lines if line.startswith("    - ")]
     assert sorted(removed) == sorted(name for names in expected.values() for name in names)
     assert "    ~ platform/infrastructure: title" in lines
@@ -223,12 +220,8 @@ def test_json_is_all_that_goes_to_standard_output(bench: Bench) -> None:
     assert (done["problems"], done["total"]["created"]) == ([], sum(map(len, bench.held().values())))
     change_world(bench.world)
     planned = document(bench.run("plan", "--output", "json"))
-    assert {
-        "action": "update",
-        "blueprint": "service",
-        "identifier": "platform/infrastructure",
-        "fields": ["title"],
-    } in (planned["changes"])
+    update = {"action": "update", "blueprint": "service", "identifier": "platform/infrastructure", "fields": ["title"]}
+    assert update in planned["changes"]
     assert planned["plan"][0] == "token 1: reads 6 groups and 8 projects"
 
 
@@ -250,33 +243,32 @@ def test_failures_are_json_too(bench: Bench) -> None:
     [{"NO_COLOR": "1"}, {"GITHUB_ACTIONS": "true", "CI": "true"}, {"TERM": "xterm-256color", "COLORTERM": "truecolor"}],
 )
 def test_a_pipe_gets_no_escape_sequence(variables: dict[str, str], bench: Bench) -> None:
-    """The bench looks for them in every run; here in all that a run can print."""
+    """The bench looks for them in every run; here where something could tempt a library to write them."""
     bench.store.add_blueprint(blueprint("thing"))
     faulty = bench.file("faulty.yml", json.dumps(mapping_of(*PROJECTS["resources"], resource("projekt", "thing"))))
     assert bench.run("sync", "--mapping", faulty, **variables).returncode == 1
-    assert bench.run("sync", "--help", **variables).returncode == 0
     assert bench.run("sync", "--bogus", **variables).returncode == 2
-    assert bench.run(OCEAN__EXPORT__WORKERS="many", **variables).returncode == 2
+    assert bench.run("sync", "--help", **variables).returncode == 0
 
 
 def test_nothing_is_wrapped_or_cut_off_a_terminal(bench: Bench) -> None:
     bench.sync_an_hour_ago()
     ran = bench.run(COLUMNS="40", LINES="10")
     lines = ran.stdout.splitlines()
-    assert lines[0] == f"sync of {INTEGRATION}, mapping: mapping of integration {INTEGRATION} in Port"
+    assert lines[0] == f"sync of {INTEGRATION}, mapping: integration {INTEGRATION} in Port"
     assert lines[-1].startswith("exit 0: Port is in step with GitLab (0 created, 0 updated, 0 deleted; ")
     (titles,) = (line for line in lines if line.startswith("blueprint "))
     assert titles.split() == ["blueprint", "created", "updated", "unchanged", "deleted", "held", "failed"]
     refused = bench.run(COLUMNS="40", OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING=None)
     assert len(refused.stderr.splitlines()) == 2
-    assert "…\n" not in ran.stdout + refused.stderr
+    assert refused.stderr.splitlines()[0].endswith("expected a group access token with read_api, like glpat-…")
 
 
 def test_version_and_help(bench: Bench) -> None:
     assert bench.run("--version").stdout == f"{__version__}\n"
     shown = bench.run("--help").stdout
     assert [command for command in ("sync", "plan", "demo") if f"  {command} " not in shown] == []
-    assert "..." not in shown
+    assert "no account, no network.\n" in shown
     for command, options in {"sync": ("--mapping", "--allow-deletes"), "plan": ("--detailed-exitcode",)}.items():
         shown = bench.run(command, "--help").stdout
         assert [option for option in (*options, "--output", "--deadline") if option not in shown] == []
@@ -367,10 +359,10 @@ def test_a_deadline_ends_the_run_and_nothing_is_deleted(bench: Bench) -> None:
 
 
 def test_a_few_raw_rows_a_kind_are_sent_without_addresses_and_tokens(bench: Bench) -> None:
-    project = bench.world.project("platform/empty-start" if False else "ada.nwosu/dotfiles")
-    project |= {"runners_token": "GR1348941-hush", "description": "ask ada@example.com"}
-    bench.world.touch()
-    bench.secrets += ["GR1348941-hush"]
+    for project in bench.world.projects.values():
+        project["runners_token"] = "GR1348941-hush"
+        project["description"] = "ask ada@example.com"
+    bench.secrets.append("GR1348941-hush")
     assert bench.run().returncode == 0
     kinds = {"project", "member", "group-with-members", "merge-request", "issue", "pipeline", "job"}
     assert {kind for _, kind in bench.store.examples} == kinds

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from harness import mapping_of, resource
-from parity import ONE, TWO, check, company, whole
+from hypothesis import given
+from parity import BY_CHANCE, ONE, TWO, check, company, mappings, tokens, whole, worlds
 
 from gitlab_port_export.demo.gitlab_store import DEVELOPER, MAINTAINER, World
 
@@ -397,3 +398,9 @@ def test_the_row_of_the_lowest_project_wins_however_it_was_read() -> None:
     world = company(MRS)
     world.add_member(world.project("ada/tool"), world.users[1], MAINTAINER)
     check(world, mapping_of(resource("merge-request", identifier=".author.username", properties={"number": ".id"})))
+
+
+@BY_CHANCE
+@given(worlds(), mappings(v1=False), tokens())
+def test_any_world_and_mapping(world: World, mapping: dict[str, Any], tokens: dict[str, list[str]]) -> None:
+    check(world, mapping, type="gitlab-v2", tokens=tokens, empty=None)

@@ -42,6 +42,18 @@ AllowOption = Annotated[
     typer.Option("--allow-deletes", metavar="BLUEPRINT[=N]", help="Release held deletions of a blueprint this once."),
 ]
 FailOption = Annotated[FailOn | None, typer.Option("--fail-on", help="What makes the run fail. [problems]")]
+
+
+class OnOverlap(StrEnum):
+    """What to do while another run on the same integration is active."""
+
+    run = "run"
+    skip = "skip"
+
+
+OverlapOption = Annotated[
+    OnOverlap | None, typer.Option("--on-overlap", help="While another run is active: run beside it, or skip. [run]")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
 
 
@@ -71,6 +83,7 @@ def sync(
     deadline: DeadlineOption = None,
     allow_deletes: AllowOption = None,
     fail_on: FailOption = None,
+    on_overlap: OverlapOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Read GitLab, compare with Port, write and delete what changed."""
@@ -84,6 +97,7 @@ def sync(
             deadline=deadline,
             allow_deletes=allow_deletes,
             fail_on=fail_on,
+            on_overlap=on_overlap,
         )
     )
 

@@ -98,7 +98,7 @@ def _deletions(
             allowed.append(entry)
     if not allowed:
         return
-    keep = targets | _targets_of(catalog, staying)
+    keep = targets | _targets_of(catalog, staying, {entry.blueprint for entry in allowed})
     doomed: list[Entity] = []
     for entry in allowed:
         recent: list[str] = []
@@ -114,11 +114,12 @@ def _deletions(
     yield from _delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
 
 
-def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]]) -> set[int]:
-    """Return what our entities relate to that stay although they were not produced."""
+def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], among: set[str]) -> set[int]:
+    """Return what of the blueprints `among` our entities relate to that stay although they were not produced."""
     found: set[int] = set()
     for name, identifiers in staying:
-        if name in catalog.blueprints and catalog.blueprints[name].relations:
+        relations = catalog.blueprints[name].relations if name in catalog.blueprints else {}
+        if any(relation.target in among for relation in relations.values()):
             for entity, _ in _fresh(catalog, name, identifiers):
                 found.update(_related(catalog, entity))
     return found

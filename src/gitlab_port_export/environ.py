@@ -34,6 +34,7 @@ workers         OCEAN__EXPORT__WORKERS                     a whole number from 1
 deadline        OCEAN__EXPORT__DEADLINE                    a time above 0, for example 1h30m, 25m, 90s or 90
 allow_deletes   OCEAN__EXPORT__ALLOW_DELETES               blueprints, for example service,gitlabGroup=20
 fail_on         OCEAN__EXPORT__FAIL_ON                     problems, limit or never
+on_overlap      OCEAN__EXPORT__ON_OVERLAP                  run or skip
 mapping_file    OCEAN__EXPORT__MAPPING                     a file, for example port-app-config.yml
 token           OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN   a group access token with read_api, like glpat-…
 token_mapping   OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING  JSON, for example {"glpat-…": ["my-group/**"]}

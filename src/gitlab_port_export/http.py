@@ -1,6 +1,7 @@
 """The one place that talks HTTP: sessions, timeouts, retries, rate limits, redirects, bounds."""
 
 import logging
+import re
 import ssl
 import threading
 import time
@@ -228,6 +229,10 @@ class Http:
         """Say who we are from now on; Port stores the User-Agent as the owner of what we write."""
         self._user_agent = text
 
+    def go_on_with(self, clock: Clock) -> None:
+        """Take another clock, for the last words of a run whose own has stopped."""
+        self.clock, self.pace = clock, Pace(clock)
+
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
@@ -282,7 +287,9 @@ class Http:
         failure = state.outcome.exception() if state.outcome else None
         answer = failure.answer if isinstance(failure, _Again) else None
         throttled = answer is not None and answer.status == 429
-        asked = retry_after(answer.headers, self.clock.now()) if answer else None
+        # Every answer tells when the rate limit starts anew; that is a time to wait for only where it was the reason.
+        obeyed = answer is not None and (throttled or "retry-after" in answer.headers)
+        asked = retry_after(answer.headers, self.clock.now()) if answer and obeyed else None
         backoff: float = 0.5 * 2 ** (state.attempt_number - 1) * (1 + self.clock.now() % 1 / 4)
         if throttled and asked is None:
             # GitLab's application limiter answers 429 without Retry-After; its windows are a minute long.
@@ -372,6 +379,8 @@ class Http:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
+            # Told not to follow a redirect, requests still reads its whole body and fails over a target that is no URL.
+            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # as meant
             # One session serves several tokens; a cookie set for one must not ride along with another.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
@@ -416,4 +425,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _shown(reason: BaseException) -> str:
     text = str(reason)
-    return text.rpartition(": ")[2] if "object at 0x" in text else text
+    # urllib3 puts its own object, or the host once more, before the reason.
+    return re.sub(r"^(<[^>]*object at 0x[^>]*>|HTTPS?Connection(Pool)?\([^)]*\)): ", "", text)

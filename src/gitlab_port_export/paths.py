@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 TOKEN = re.compile(
     r"""
-    (?P<blank>\s+|\#[^\n]*)
+    (?P<blank>\s+|\#[^\n\\]*(?=\n|\Z)) # in a comment a backslash may swallow the next line: doubt
   | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
   | (?P<field>\.[A-Za-z_]\w*)
   | (?P<literal>\.?\[\s*"[^"\\]*"\s*\]|\."[^"\\]*")
@@ -23,6 +23,7 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 TEXT = re.compile(r'(?:[^"\\]|\\[^(])*')
+PLAIN_TEXT = re.compile(r'([^"\\]*)"')
 # Words that take nothing of the row themselves.
 PLAIN = frozenset(["and", "or", "try", "catch", "null", "true", "false", "now", "empty", "env"])
 
@@ -41,6 +42,7 @@ class _Level:
     previous: str = ""
     # The last thing was `as $x` or `select(…)`: after the next pipe `.` is still what it was.
     passes_row: bool = False
+    has_else: bool = False
 
 
 def needed_keys(expressions: Iterable[str]) -> frozenset[str] | None:
@@ -64,25 +66,23 @@ def _scan(text: str, found: set[str]) -> None:
     at = 0
     while at < len(text):
         if levels[-1].opened == '"':
-            at = _string(text, at, levels, found)
+            at = _string(text, at, levels)
             continue
         token = TOKEN.match(text, at)
         if token is None:
             raise _Unknown
         at = token.end()
         if token.lastgroup != "blank":
-            _token(str(token.lastgroup), token[0], text, at, levels, found)
+            _token(str(token.lastgroup), token[0], text[at:], levels, found)
     if len(levels) != 1 or levels[0].passes_row:
         raise _Unknown
 
 
-def _string(text: str, at: int, levels: list[_Level], found: set[str]) -> int:
+def _string(text: str, at: int, levels: list[_Level]) -> int:
     r"""Read a string on; `\(…)` in it is an expression that sees what the string sees."""
     part = TEXT.match(text, at)
     end = part.end() if part else at
     level = levels[-1]
-    if level.row:
-        found.add(text[at:end])
     if text.startswith("\\(", end):
         levels.append(_Level("(", level.row, level.row))
         return end + 2
@@ -92,14 +92,20 @@ def _string(text: str, at: int, levels: list[_Level], found: set[str]) -> int:
     return end + 1
 
 
-def _token(kind: str, text: str, whole: str, at: int, levels: list[_Level], found: set[str]) -> None:
+def _token(kind: str, text: str, rest: str, levels: list[_Level], found: set[str]) -> None:
     level = levels[-1]
     previous, level.previous = level.previous, text
-    if (level.passes_row and kind != "bar") or (previous == "as" and kind != "variable"):
+    if level.row and ((level.passes_row and kind != "bar") or (previous == "as" and kind != "variable")):
         raise _Unknown
+    # `{a}` reads `.a`, whatever word `a` is.
+    is_key = level.opened == "{" and previous in ("", ",") and kind in ("word", "quote")
+    if is_key and level.row:
+        found.add(_key(text, rest))
     match kind:
-        case "field" | "literal" if level.row:
-            found.add(text.strip('.[] \t\n"'))
+        case "field" if level.row:
+            found.add(text[1:])
+        case "literal" if level.row:
+            found.add(text.split('"')[1])
         case "whole" | "assign" if level.row:
             raise _Unknown
         case "quote":
@@ -113,10 +119,20 @@ def _token(kind: str, text: str, whole: str, at: int, levels: list[_Level], foun
             level.passes_row = False
         case "variable" if previous == "as":
             level.passes_row = True
-        case "word":
-            _word(text, previous, whole[at:].lstrip(), levels, found)
+        case "word" if not is_key:
+            _word(text, previous, rest.lstrip(), levels)
         case "other" if text == ";" or (text == "," and level.opened == "{"):
             level.row = level.row_at_start
+
+
+def _key(text: str, rest: str) -> str:
+    """Return the key that an object names; one with escapes or expressions in it cannot be told."""
+    if text != '"' and not text.startswith("@"):
+        return text
+    plain = PLAIN_TEXT.match(rest)
+    if text != '"' or plain is None:
+        raise _Unknown
+    return plain[1]
 
 
 def _close(levels: list[_Level]) -> None:
@@ -129,7 +145,7 @@ def _close(levels: list[_Level]) -> None:
         levels[-1].passes_row = True
 
 
-def _word(word: str, previous: str, rest: str, levels: list[_Level], found: set[str]) -> None:
+def _word(word: str, previous: str, rest: str, levels: list[_Level]) -> None:
     level = levels[-1]
     if word == "if":
         levels.append(_Level("if", level.row, level.row))
@@ -137,13 +153,19 @@ def _word(word: str, previous: str, rest: str, levels: list[_Level], found: set[
         if level.opened != "if":
             raise _Unknown
         level.row = level.row_at_start
+        level.has_else = level.has_else or word == "else"
         if word == "end":
-            levels.pop()
+            _end_if(levels)
     elif not level.row or word in PLAIN or word == "as":
         return
-    elif level.opened == "{" and (previous in ("", ",") or rest.startswith(":")):
-        found.add(word)
-    elif word == "select" and rest.startswith("("):
+    elif word == "select" and previous in ("", "|", ",") and rest.startswith("("):
         levels.append(_Level("select", level.row, level.row))
     elif not (word.startswith("@") and rest.startswith('"')):
+        raise _Unknown
+
+
+def _end_if(levels: list[_Level]) -> None:
+    """Close an `if`; without `else` it gives its input, the whole row perhaps."""
+    level = levels.pop()
+    if level.row and not level.has_else:
         raise _Unknown

@@ -65,6 +65,11 @@ class Run:
     writes: bool
 
     @property
+    def overlaps(self) -> bool:
+        """Whether another run on the same integration is active."""
+        return integrations.is_active(self.integration, self.port_time)
+
+    @property
     def mapping(self) -> Mapping:
         """The mapping of the run."""
         return self.chosen.mapping
@@ -157,7 +162,7 @@ def choose_mapping(
             hint="use credentials of a moderator or administrator, or give a mapping file with --mapping",
         )
     if integration.config:
-        origin = f"mapping of integration {integration.identifier} in Port"
+        origin = f"integration {integration.identifier} in Port"
         mapping, problems = mapping_from_object(dict(integration.config), origin, _selectors())
         return Chosen(mapping, problems, _left_to_create(settings, mapping, kind, existing))
     return _default(settings, kind)

@@ -130,6 +130,7 @@ class Settings(Layered):
     deadline: Annotated[float | None, _from_text(parse_duration)] = Field(default=None, description="seconds")
     allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = Field(default={})
     fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
+    on_overlap: Annotated[Literal["run", "skip"], _from_text(str.lower)] = "run"
     mapping_file: Path | None = None
     warnings: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()

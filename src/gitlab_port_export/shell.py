@@ -5,10 +5,13 @@ import os
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TextIO
+
+from urllib3.exceptions import InsecureRequestWarning
 
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Clock
@@ -74,7 +77,8 @@ class Shell:
     def bug(self, command: Command, error: Exception) -> int:
         """Print one line for a bug of ours, and its traceback when asked for."""
         if self._debug:
-            self._say(self._redactor.redact("".join(traceback.format_exception(error))), lines=True)
+            for line in self._redactor.redact("".join(traceback.format_exception(error))).rstrip("\n").split("\n"):
+                self._say(line)
         what = self._redactor.redact(f"{type(error).__name__}: {error}")
         self._say(f"error: a bug in the exporter: {what}", "red")
         self._say("→ run again with --debug and report the traceback")
@@ -95,8 +99,8 @@ class Shell:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         self._stream.write(as_json.render(Report(command, code, started, 0.0, problems=problems)))
 
-    def _say(self, text: str, style: str = "", *, lines: bool = False) -> None:
-        self._err.print(text if lines else clean(text), style=style, soft_wrap=True)
+    def _say(self, text: str, style: str = "") -> None:
+        self._err.print(clean(text), style=style, soft_wrap=True)
 
     def _log(self, settings: Settings) -> None:
         handler = logging.StreamHandler(self._err.file)
@@ -105,6 +109,8 @@ class Shell:
         logger.handlers[:] = [handler]
         logger.setLevel(logging.DEBUG if self._debug else settings.log_level)
         logger.propagate = False
+        # The settings warn of it once; urllib3 would with every request.
+        warnings.simplefilter("ignore", InsecureRequestWarning)
         for name in settings.ignored:
             logger.debug("%s is accepted and not needed in a one-shot run", name)
 

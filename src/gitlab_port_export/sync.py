@@ -20,7 +20,7 @@ from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.http import Clock, Stopped
 from gitlab_port_export.model import Create, Entity, Event, Page, Problem, Report, Row, Update, Written
 from gitlab_port_export.port import integration as integrations
-from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved
+from gitlab_port_export.port.catalog import Catalog, resolved
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
@@ -69,6 +69,7 @@ def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detai
                 seen.note(event)
                 tally.add(event)
                 watch(event)
+                state.refresh()
     except Interrupted as stopped:
         code = stopped.exit_code
     except ExportError:
@@ -100,6 +101,7 @@ class _State:
     run: Run
     started: datetime
     reporting: bool = False
+    stated: float = 0.0
 
     def begin(self) -> str | None:
         """Create the integration where it is missing, report `running`, and return Port's instant of that."""
@@ -114,12 +116,21 @@ class _State:
             integrations.store_config(run.port, run.integration.identifier, config)
         if not self.reporting:
             return run.port_time
-        return integrations.set_state(run.port, run.integration.identifier, "running", self.started) or run.port_time
+        return self._running() or run.port_time
+
+    def refresh(self) -> None:
+        """Repeat `running` every few minutes, so that another run can tell this one from one that died."""
+        if self.reporting and time.monotonic() - self.stated >= integrations.REFRESH_SECONDS:
+            self._running()
+
+    def _running(self) -> str | None:
+        self.stated = time.monotonic()
+        return integrations.set_state(self.run.port, self.run.integration.identifier, "running", self.started)
 
     def end(self, state: integrations.State) -> None:
         """Report how the run ended, briefly: the run's own clock may have stopped."""
         if self.reporting:
-            self.run.port.http.clock = Clock(deadline=GRACE_SECONDS)
+            self.run.port.http.go_on_with(Clock(deadline=GRACE_SECONDS))
             try:
                 integrations.set_state(self.run.port, self.run.integration.identifier, state, self.started)
             except (Stopped, ExportError):
@@ -129,6 +140,10 @@ class _State:
 def _events(run: Run, seen: Seen, state: _State) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
     yield from first_problems(run)
+    if run.overlaps and run.writes:
+        yield _overlap(run)
+        if run.settings.on_overlap == "skip":
+            return
     with ExitStack() as ending:
         executor = ThreadPoolExecutor(run.settings.workers, thread_name_prefix="port")
         ending.callback(executor.shutdown, wait=False, cancel_futures=True)
@@ -141,6 +156,17 @@ def _events(run: Run, seen: Seen, state: _State) -> Generator[Event, None, None]
                 "allow more time (--deadline), or read less: fewer kinds, states or days",
                 holds_all=True,
             )
+
+
+def _overlap(run: Run) -> Problem:
+    skipped = run.settings.on_overlap == "skip"
+    return Problem(
+        "integration",
+        f"another run of {run.integration.identifier} has been active since {run.integration.running_since}; "
+        + ("this one did nothing" if skipped else "this one runs beside it, and neither deletes what the other wrote"),
+        "let CI run one at a time, or choose with --on-overlap run|skip",
+        warning=True,
+    )
 
 
 def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> Iterator[Event]:
@@ -156,12 +182,14 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
     yield from inventory.problems
     context = Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources)
     seen.plan = make_plan(context)
+    blueprints = _blueprints(run)
     catalog = Catalog(
         run.port,
-        _blueprints(run),
+        blueprints,
         lambda name: fields_of(run.mapping, name),
         executor,
         whole=not run.mapping.enable_merge_entity,
+        absent=frozenset(blueprints) - frozenset(run.blueprints),
     )
     catalog.start(constant_blueprints(run.mapping))
     answers: dict[str, list[str] | None] = {}
@@ -180,9 +208,7 @@ def _blueprints(run: Run) -> dict[str, Blueprint]:
     if not (run.chosen.blueprints and run.settings.initialize_port_resources):
         return dict(run.blueprints)
     if run.writes:
-        if integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints):
-            return read_blueprints(run.port)
-        return dict(run.blueprints)
+        integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints)
     return {data["identifier"]: Blueprint.of(data) for data in run.chosen.blueprints} | dict(run.blueprints)
 
 

@@ -1,11 +1,15 @@
 """Text that others wrote, made safe to show: no control sequences, no secrets."""
 
 import base64
+import html
+import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 MIN_SECRET = 6
+# How much of a secret may remain of a text that was cut: less than half of it, and less than this.
+MIN_PART = 8
 PLACEHOLDER = "[secret]"
 
 # C0 and C1 controls, line and paragraph separators, marks that turn the reading direction, invisible
@@ -14,6 +18,10 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+# Commands to a CI system: Azure Pipelines looks for ##vso[…] and ##[…] anywhere in a line, TeamCity for
+# ##teamcity[…], GitHub Actions for ##[…] anywhere and for :: where the line's text begins.
+_COMMANDS = re.compile(r"#(?=\w*\[)(?<=##)|^(?P<blank>\s*):(?=:)")
 
 # Prefixes that GitLab gives its tokens ("token overview" in its documentation), and JSON web tokens: Port's
 # access token is one. The first part of a JWT is bounded: hostile text must not make the search quadratic.
@@ -29,11 +37,11 @@ def well_formed(text: str) -> str:
 
 
 def clean(text: str, limit: int | None = None) -> str:
-    r"""Return `text` as one safe line: what could steer a terminal becomes a visible escape such as `\x1b`.
+    r"""Return `text` as one safe line: what could steer a terminal or a CI system becomes a visible `\x1b` or `#\x23[`.
 
     With `limit` the result has at most that many characters, the last an ellipsis where something was cut.
     """
-    line = _UNSAFE.sub(_escape, well_formed(text))
+    line = _COMMANDS.sub(_disarm, _UNSAFE.sub(_escape, well_formed(text)))
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -45,16 +53,24 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
+def _disarm(match: re.Match[str]) -> str:
+    return r"\x23" if match[0] == "#" else f"{match['blank']}\\x3a"
+
+
 class Redactor:
     """Hides secrets: the given ones in every form that HTTP gives them, and whatever looks like a token.
 
-    Secrets shorter than six characters are left alone: an empty or tiny one would blacken everything.
+    Secrets shorter than six characters are left alone: an empty or tiny one would blacken everything. The longer
+    half of a secret goes too: messages quote answers and expressions only up to a length.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _forms(secret)}
+        usable = {secret for secret in secrets if len(secret) >= MIN_SECRET}
+        whole = {form for secret in usable for form in _forms(secret)}
+        parts = {part for secret in usable for text in _spellings(secret) if (part := _beginning(text))}
         # Longest first: where one secret begins another, the longer one must go as a whole.
-        self._known = re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
+        patterns = [found for forms in (whole, parts) for found in sorted(forms, key=len, reverse=True)]
+        self._known = re.compile("|".join(patterns)) if patterns else None
 
     def redact(self, text: str) -> str:
         """Return `text` with each secret replaced by `[secret]`."""
@@ -63,14 +79,30 @@ class Redactor:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield patterns for the secret as it is, URL-encoded, and inside base64."""
-    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
-        yield re.escape(quoted)
-        yield re.escape(re.sub("%..", lambda m: m[0].lower(), quoted))
-    yield re.escape(secret)
+    """Yield patterns for the secret in every spelling, and inside base64."""
+    yield from map(re.escape, _spellings(secret))
     raw = secret.encode("utf-8", "surrogatepass")
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
         yield from (_in_base64(alphabet(bytes(before) + raw).decode(), before, len(raw)) for before in range(3))
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield the secret as it is, and as URLs, JSON, Python and HTML write it."""
+    yield secret
+    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield quoted
+        yield re.sub("%..", lambda found: found[0].lower(), quoted)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+    yield html.escape(secret)
+
+
+def _beginning(text: str) -> str | None:
+    """Return a pattern for the text's longer half and what may follow of it, or None where it is too short."""
+    half = max(MIN_PART, len(text) // 2 + 1)
+    rest = "".join(map(re.escape, sorted(set(text[half:]))))
+    return f"{re.escape(text[:half])}[{rest}]*" if rest else None
 
 
 def _in_base64(encoded: str, before: int, length: int) -> str:

@@ -11,6 +11,7 @@ from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
 
 Params = tuple[tuple[str, str], ...]
 Reason = Literal["dead token", "scope", "forbidden", "missing", "shape", "server", "network", "incomplete", "refused"]
+NO_GITLAB = "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place"
 NEXT_LINK = re.compile(r"""<([^<>]*)>[^<>]*;\s*rel="?next\b""")
 
 
@@ -64,7 +65,7 @@ def judge(answer: Answer, gives: str) -> None:
         raise ReadFailed(
             "shape",
             f"answered 200 with {got} where a JSON {gives} was expected",
-            "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place",
+            NO_GITLAB,
             200,
         )
     if answer.status == 401:
@@ -172,5 +173,5 @@ def rows_of(answer: Answer) -> list[dict[str, Any]]:
     """Return the rows of a list answer; anything but objects in it is a wrong shape."""
     rows: list[dict[str, Any]] = answer.data
     if not all(isinstance(row, dict) for row in rows):
-        raise ReadFailed("shape", "answered 200 with a list of something else than objects", status=200)
+        raise ReadFailed("shape", "answered 200 with a list of something else than objects", NO_GITLAB, 200)
     return rows

@@ -16,6 +16,7 @@ SMALL_PAGE = 20
 TOO_MUCH = (408, 500, 504)
 STRIPES = 8
 REREADS = 2
+MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitLab's answers"
 
 # What becomes of new rows of a page: something for the consumer (a Page), or None.
 Shape = Callable[[list[Row]], Any]
@@ -37,7 +38,7 @@ class _List:
         if rows:
             mark = hash(tuple(keys))
             if mark in self.pages:
-                raise ReadFailed("incomplete", f"GitLab gave the same page of {self.path} twice")
+                raise ReadFailed("incomplete", f"GitLab gave the same page of {self.path} twice", MIXED_UP)
             self.pages.add(mark)
         new = [row for row, key in zip(rows, keys, strict=True) if key not in self.seen]
         self.seen.update(keys)
@@ -154,7 +155,7 @@ def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
     if text == "":
         return None
     if text != str(number + 1):
-        raise ReadFailed("incomplete", f"page {number} names {text!r} as the next page")
+        raise ReadFailed("incomplete", f"page {number} names {text!r} as the next page", MIXED_UP)
     return number + 1
 
 
@@ -179,7 +180,7 @@ def read_keyset(
     query: Params = (*params, ("pagination", "keyset"), *_size(PER_PAGE))
     while True:
         if query in asked:
-            raise ReadFailed("incomplete", f"GitLab's pages of {path} lead in a circle")
+            raise ReadFailed("incomplete", f"GitLab's pages of {path} lead in a circle", MIXED_UP)
         asked.add(query)
         size, answer = yield from _ask_keyset(token, path, query)
         rows = rows_of(answer)

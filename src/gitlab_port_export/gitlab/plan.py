@@ -22,11 +22,11 @@ class SyncPlan:
         for token in self.inventory.patterns:
             groups = _first_with(token, ((place.tokens, place.scope.path) for place in self.inventory.groups()))
             projects = _first_with(token, ((place.tokens, place.scope.path) for place in self.inventory.projects()))
-            yield f"{token}: reads {len(groups)} groups and {len(projects)} projects"
+            yield f"{token}: reads {_some(len(groups), 'group')} and {_some(len(projects), 'project')}"
             yield from (f"  group {path}" for path in groups)
             yield from (f"  project {path}" for path in projects)
         for kind, (reads, requests) in self.requests().items():
-            yield f"{kind}: {reads} reads, at least {requests} GitLab requests"
+            yield f"{kind}: {_some(reads, 'read')}, at least {_some(requests, 'GitLab request')}"
 
     def requests(self) -> dict[str, tuple[int, int]]:
         """Return (reads, fewest requests) per kind; a list that two kinds share is counted for the first."""
@@ -42,6 +42,10 @@ class SyncPlan:
 
 def _first_with(token: str, places: Iterator[tuple[tuple[str, ...], str]]) -> list[str]:
     return sorted(path for tokens, path in places if tokens[0] == token)
+
+
+def _some(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def needed_actives(mapping: Mapping) -> tuple[frozenset[Active], frozenset[Active]]:

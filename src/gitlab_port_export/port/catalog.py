@@ -64,9 +64,10 @@ class Catalog:
         executor: Executor,
         *,
         whole: bool,
+        absent: frozenset[str] = frozenset(),
     ) -> None:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
-        self._whole = whole
+        self._whole, self._absent = whole, absent
         self._loading: dict[str, Future[Ledger]] = {}
 
     def start(self, names: Iterable[str]) -> None:
@@ -107,7 +108,8 @@ class Catalog:
             # Relations that the mapping does not set are kept by merging, and what they point at must stay.
             names = ["$identifier", *(_bare(field) for field in fields), *blueprint.relations]
             include = list(dict.fromkeys(names))
-        for page in search(self._port, name, (), include):
+        # Of a blueprint that this run created, or would create, Port holds nothing.
+        for page in () if name in self._absent else search(self._port, name, (), include):
             ledger.hold(page)
         return ledger
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from gitlab_port_export import __version__
 from gitlab_port_export.errors import PortUnavailable, UsageError
-from gitlab_port_export.http import Answer, Unreachable
+from gitlab_port_export.http import Answer, Stopped, Unreachable
 from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.client import Port, PortRefused, segment
 from gitlab_port_export.port.ledger import Blueprint
@@ -17,6 +17,8 @@ from gitlab_port_export.port.ledger import Blueprint
 EXAMPLES_PER_KIND = 5
 # The parts of a blueprint that can name others, in the order in which Port can take them.
 LATER = (("relations", "ownership"), ("mirrorProperties", "calculationProperties", "aggregationProperties"))
+# A run repeats `running` this often; one that has not done so for the longer time has died.
+REFRESH_SECONDS, SILENT_SECONDS = 300.0, 3600.0
 State = Literal["running", "completed", "failed", "aborted"]
 SECRET_KEYS = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
 EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
@@ -24,13 +26,17 @@ EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
 
 @dataclass(frozen=True)
 class Integration:
-    """The integration as Port has it; `accessible` is false where the credentials may not touch it."""
+    """The integration as Port has it; `accessible` is false where the credentials may not touch it.
+
+    `running_since` is the instant at which another run last said that it is active, if one did.
+    """
 
     identifier: str
     kind: Dialect | None = None
     config: Mapping[str, Any] | None = None
     exists: bool = False
     accessible: bool = True
+    running_since: str | None = None
 
 
 def user_agent(kind: Dialect, identifier: str) -> str:
@@ -54,8 +60,25 @@ def fetch(port: Port, identifier: str) -> Integration:
     kind = str(data.get("installationAppType") or "").lower()
     return Integration(
         identifier, "gitlab-v2" if kind == "gitlab-v2" else "gitlab" if kind == "gitlab" else None,
-        data.get("config") or None, exists=True,
+        data.get("config") or None, exists=True, running_since=_running_since(data.get("resyncState") or {}),
     )  # fmt: skip
+
+
+def _running_since(state: Mapping[str, Any]) -> str | None:
+    moment = state.get("updatedAt") or state.get("lastResyncStart")
+    return str(moment) if moment and state.get("status") == "running" else None
+
+
+def is_active(integration: Integration, now: str | None) -> bool:
+    """Say whether another run is active: one that has been silent for an hour has died.
+
+    `now` is Port's own instant; every run repeats its state while it works.
+    """
+    if integration.running_since is None:
+        return False
+    since = datetime.fromisoformat(integration.running_since.replace("Z", "+00:00"))
+    until = datetime.fromisoformat(now.replace("Z", "+00:00")) if now else datetime.now(UTC)
+    return (until - since).total_seconds() < SILENT_SECONDS
 
 
 def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]) -> bool:
@@ -130,7 +153,7 @@ def send_examples(port: Port, identifier: str, examples: Mapping[str, Sequence[R
         payload = {"examples": [masked(row) for row in rows[:EXAMPLES_PER_KIND]]}
         try:
             port.call("POST", f"/integration/{segment(identifier)}/kinds/{segment(kind)}/examples", payload=payload)
-        except Unreachable:
+        except (Unreachable, Stopped, PortUnavailable):
             return
 
 

@@ -1,0 +1,195 @@
+"""The cover: which groups are read whole, so that every wanted row comes once and none is asked for twice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitlab_port_export.gitlab.cover import Covered, cover, project_path
+from gitlab_port_export.gitlab.inventory import Inventory, Listing
+from gitlab_port_export.model import Row
+from reading import group, inventory, listing, project
+
+ONE, TWO, THREE = "token 1", "token 2", "token 3"
+
+TREE = [group(1, "a"), group(2, "a/b"), group(3, "a/b/c"), group(4, "d")]
+PROJECTS = [project(11, "a/one"), project(12, "a/b/two"), project(13, "a/b/c/three"), project(14, "d/four")]
+
+
+def shown(covered: Sequence[Covered]) -> dict[str, tuple[str, ...]]:
+    """Each covered path with its tokens; "?" marks a group whose rows are filtered."""
+    return {entry.place.scope.path + ("?" if entry.allows else ""): entry.place.tokens for entry in covered}
+
+
+def test_topmost_groups_are_read_and_nothing_below() -> None:
+    assert shown(cover(inventory(listing(ONE, TREE, PROJECTS)), None)) == {"a": (ONE,), "d": (ONE,)}
+
+
+def test_a_group_that_lies_below_nothing_listed_is_a_top() -> None:
+    assert shown(cover(inventory(listing(ONE, TREE[1:], PROJECTS[1:])), None)) == {"a/b": (ONE,), "d": (ONE,)}
+
+
+def test_a_hidden_group_in_between_makes_no_second_top() -> None:
+    rows = [group(1, "a"), group(3, "a/b/c")], [project(12, "a/b/two"), project(13, "a/b/c/three")]
+    assert shown(cover(inventory(listing(ONE, *rows)), None)) == {"a": (ONE,)}
+
+
+def test_both_tokens_stand_by_where_both_hold_everything() -> None:
+    found = inventory(listing(ONE, TREE, PROJECTS), listing(TWO, TREE, PROJECTS))
+    assert shown(cover(found, None)) == {"a": (ONE, TWO), "d": (ONE, TWO)}
+
+
+def test_a_token_that_lacks_a_wanted_project_does_not_read_its_group() -> None:
+    found = inventory(listing(ONE, TREE, PROJECTS[1:]), listing(TWO, TREE, PROJECTS))
+    assert shown(cover(found, None)) == {"a": (TWO,), "d": (ONE, TWO)}
+
+
+def test_where_no_token_holds_everything_smaller_groups_and_projects_are_read() -> None:
+    found = inventory(listing(ONE, TREE, [PROJECTS[0], PROJECTS[2]]), listing(TWO, TREE, [PROJECTS[1], PROJECTS[3]]))
+    assert shown(cover(found, None)) == {"a/one": (ONE,), "a/b/two": (TWO,), "a/b/c": (ONE,), "d": (TWO,)}
+
+
+def test_personal_and_lone_projects_are_read_alone() -> None:
+    found = inventory(listing(ONE, TREE, [*PROJECTS, project(15, "ada/dotfiles"), project(16, "hidden/app")]))
+    assert shown(cover(found, None)) == {"a": (ONE,), "d": (ONE,), "ada/dotfiles": (ONE,), "hidden/app": (ONE,)}
+
+
+def test_an_empty_group_is_read_too() -> None:
+    # A listing of own projects alone may lack projects whose rows the token sees all the same.
+    assert shown(cover(inventory(listing(ONE, [group(1, "a")])), None)) == {"a": (ONE,)}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (("**",), {"a", "d"}),
+        (("a/**",), {"a"}),
+        (("a/*", "d*"), {"a", "d"}),
+        (("a/b/**",), {"a/b"}),
+        (("a/one",), {"a/one"}),
+        (("a/one", "d/**"), {"a/one", "d"}),
+        (("a/o*",), {"a?"}),
+        (("**/two",), {"a?", "d?"}),
+        (("a/b/c/*", "d/four"), {"a/b/c", "d/four"}),
+        (("a/b/[t]*",), {"a/b?"}),
+        (("a/b/?wo",), {"a/b?"}),
+        (("a",), set()),
+        (("nothing/**",), set()),
+    ],
+)
+def test_patterns_narrow_what_is_read(patterns: tuple[str, ...], expected: set[str]) -> None:
+    found = inventory(listing(ONE, TREE, PROJECTS), patterns={ONE: patterns})
+    assert set(shown(cover(found, None))) == expected
+
+
+def test_rows_of_a_group_read_for_a_pattern_are_filtered() -> None:
+    (entry,) = cover(inventory(listing(ONE, TREE, PROJECTS), patterns={ONE: ("a/o*",)}), None)
+    assert entry.allows is not None
+    assert [row["id"] for row in PROJECTS if entry.allows(row["path_with_namespace"])] == [11]
+
+
+def test_two_tokens_with_patterns_side_by_side() -> None:
+    found = inventory(
+        listing(ONE, TREE, PROJECTS), listing(TWO, TREE, PROJECTS), patterns={ONE: ("a/**",), TWO: ("d/**", "a/one")}
+    )
+    assert shown(cover(found, None)) == {"a": (ONE,), "d": (TWO,)}
+
+
+def active_inventory(active: bool, groups: list[Row], patterns: Sequence[str] = ("**",)) -> Inventory:
+    everything = Listing(ONE, {None: tuple(TREE), active: tuple(groups)}, {None: tuple(PROJECTS)})
+    return inventory(everything, patterns={ONE: patterns})
+
+
+def test_an_active_filter_reads_only_those_groups() -> None:
+    assert shown(cover(active_inventory(True, TREE[:3]), True)) == {"a": (ONE,)}
+    assert shown(cover(active_inventory(False, TREE[3:]), False)) == {"d": (ONE,)}
+    assert shown(cover(active_inventory(False, [TREE[1]]), False)) == {"a/b": (ONE,)}
+
+
+def test_an_active_filter_works_beside_a_pattern_that_does_not_match_the_group_itself() -> None:
+    assert shown(cover(active_inventory(True, TREE, ["a/**"]), True)) == {"a": (ONE,)}
+
+
+@pytest.mark.parametrize(
+    ("row", "active"),
+    [({}, True), ({"archived": True}, False), ({"marked_for_deletion_on": "2026-05-01"}, False)],
+)
+def test_lone_projects_follow_the_active_filter_by_their_own_row(row: dict[str, Any], active: bool) -> None:
+    lone = Listing(ONE, {None: (), True: (), False: ()}, {None: (project(15, "ada/dotfiles", **row),)})
+    found = inventory(lone, drop_pending=False)
+    assert shown(cover(found, active)) == {"ada/dotfiles": (ONE,)}
+    assert shown(cover(found, not active)) == {}
+    assert shown(cover(found, None)) == {"ada/dotfiles": (ONE,)}
+
+
+@pytest.mark.parametrize(
+    ("full", "mark", "iid", "path"),
+    [
+        ("grp/app12!21", "!", 21, "grp/app12"),
+        ("grp/app#21#21", "#", 21, "grp/app#21"),
+        ("grp/sub/app#1", "#", 1, "grp/sub/app"),
+        ("grp/app!2", "!", 21, "grp/app!2"),
+    ],
+)
+def test_the_project_of_a_row_is_in_its_reference(full: str, mark: str, iid: int, path: str) -> None:
+    assert project_path({"iid": iid, "references": {"full": full}}, mark) == path
+
+
+def test_a_row_without_reference_belongs_to_no_project() -> None:
+    assert project_path({"iid": 1}, "!") == ""
+    assert project_path({"iid": 1, "references": None}, "!") == ""
+
+
+# Any tree, any tokens
+
+NAME = st.sampled_from(["a", "b", "ab"])
+GROUPS = st.lists(st.lists(NAME, min_size=1, max_size=3).map("/".join), max_size=7, unique=True)
+HOMES = st.lists(
+    st.tuples(st.lists(NAME, min_size=1, max_size=4).map("/".join), st.sampled_from(["x", "y"])), max_size=8
+)
+PATTERN = st.sampled_from(["**", "*", "a/**", "a/*", "a/b/**", "a*", "**/x", "a/x", "b/a/y", "a/b/?", "*/x", "[ab]/**"])
+TOKENS = st.lists(st.lists(PATTERN, min_size=1, max_size=2).map(tuple), min_size=1, max_size=3)
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> Inventory:
+    """Some groups and projects; each token lists any of them and is for some paths."""
+    groups = [group(number, path) for number, path in enumerate(draw(GROUPS), 1)]
+    homes = dict.fromkeys(f"{home}/{name}" for home, name in draw(HOMES))
+    projects = [project(number, path) for number, path in enumerate(homes, 100)]
+    patterns = dict(zip((ONE, TWO, THREE), draw(TOKENS), strict=False))
+
+    def some(rows: list[Row]) -> list[Row]:
+        return draw(st.lists(st.sampled_from(rows), unique_by=lambda row: row["id"])) if rows else []
+
+    return inventory(*(listing(token, some(groups), some(projects)) for token in patterns), patterns=patterns)
+
+
+def is_below(path: str, above: str) -> bool:
+    return path.startswith(f"{above}/")
+
+
+@given(inventories())
+def test_every_wanted_project_is_covered_once_and_no_group_twice(found: Inventory) -> None:
+    covered = cover(found, None)
+    groups = [entry for entry in covered if entry.place.scope.is_group]
+    for wanted in found.projects():
+        path = wanted.scope.path
+        by_group = [e for e in groups if is_below(path, e.place.scope.path) and (e.allows is None or e.allows(path))]
+        alone = [entry for entry in covered if entry.place.scope == wanted.scope]
+        assert len(by_group) + len(alone) == 1, path
+        for entry in by_group:
+            assert all(wanted.scope.id in found.listed[token] for token in entry.place.tokens), "whoever reads sees it"
+    for entry in groups:
+        assert not any(is_below(entry.place.scope.path, other.place.scope.path) for other in groups)
+
+
+@given(inventories(), st.lists(NAME, min_size=1, max_size=3).map("/".join))
+def test_no_group_gives_rows_of_projects_that_no_pattern_wants(found: Inventory, name: str) -> None:
+    for entry in cover(found, None):
+        if entry.place.scope.is_group:
+            path = f"{entry.place.scope.path}/{name}"
+            for token in entry.place.tokens:
+                assert found.patterns[token].allows(path) or (entry.allows and not entry.allows(path))

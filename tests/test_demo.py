@@ -1,0 +1,78 @@
+"""The demo command: two syncs of a sample company, on this machine alone, with output that a pipe can take."""
+
+import os
+import re
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from harness import run_command
+
+# Notes the host of every connection that any of the demo's processes makes; Python runs this file at its start.
+WITNESS = """
+import pathlib, socket
+
+seen = pathlib.Path(__file__).with_name("hosts.txt")
+connect = socket.socket.connect
+
+def noted(self, address):
+    with seen.open("a") as file:
+        file.write(f"{address[0]}\\n")
+    return connect(self, address)
+
+socket.socket.connect = noted
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("demo")
+    (found / "sitecustomize.py").write_text(WITNESS)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> CompletedProcess[str]:
+    """The demo, run once for all tests, with settings around it that are none of its business."""
+    path = os.pathsep.join(filter(None, [str(folder), *map(os.path.abspath, _python_path())]))
+    (folder / ".env").write_text("OCEAN__PORT__BASE_URL=https://port.example.com\n")
+    env = {"PYTHONPATH": path, "OCEAN__PORT__CLIENT_ID": "of-somebody", "HTTP_PROXY": "http://127.0.0.1:1"}
+    return run_command(["demo"], env, folder)
+
+
+def _python_path() -> list[str]:
+    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+
+
+def test_both_syncs_succeed(ran: CompletedProcess[str]) -> None:
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.count("$ gitlab-port-export sync\n") == 2
+    assert len(re.findall("^exit 0: Port is in step with GitLab", ran.stdout, re.MULTILINE)) == 2
+
+
+def test_the_second_sync_writes_only_the_difference(ran: CompletedProcess[str]) -> None:
+    ends = [[int(n) for n in end] for end in re.findall(r"(\d+) created, (\d+) updated, (\d+) deleted", ran.stdout)]
+    first, second = ends
+    assert first[1:] == [0, 0]
+    assert second == [1, 1, 7]
+    assert f"Only the difference was written: {sum(second)} entities, after {first[0]} before." in ran.stdout
+    held = [int(number) for number in re.findall(r"^  \w+: (\d+)$", ran.stdout, re.MULTILINE)]
+    assert sum(held) == first[0] + second[0] - second[2]
+
+
+def test_the_settings_it_shows_are_the_names_to_use(ran: CompletedProcess[str]) -> None:
+    for name in ("OCEAN__PORT__BASE_URL", "OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING", "OCEAN__EVENT_LISTENER"):
+        assert f"\n  {name}=" in ran.stdout
+    assert "OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN" in ran.stdout
+
+
+def test_a_pipe_gets_plain_lines_in_order(ran: CompletedProcess[str]) -> None:
+    assert "\x1b" not in ran.stdout
+    steps = ["A small company's GitLab", "exit 0", "Meanwhile in GitLab", "exit 0", "The catalog now holds", "for real"]
+    assert re.search(".*?".join(steps), ran.stdout, re.DOTALL)
+
+
+def test_it_speaks_to_this_machine_alone(ran: CompletedProcess[str], folder: Path) -> None:
+    assert ran.returncode == 0
+    assert set((folder / "hosts.txt").read_text().split()) == {"127.0.0.1"}

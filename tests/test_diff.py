@@ -1,0 +1,276 @@
+"""Entities become the changes that Port needs, and a second run over the same entities needs none."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitlab_port_export.demo.port import Fault, refuse
+from gitlab_port_export.demo.port_store import Content
+from gitlab_port_export.diff import Differ
+from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
+from gitlab_port_export.port.ledger import Blueprint, Ledger
+from gitlab_port_export.port.writer import Rules
+from gitlab_port_export.transform import merge_shared
+from harness import blueprint, port_with
+from port_bed import FIELDS, Bed, a_bed, examples, of, thing, things, written
+
+EVERYTHING = (*FIELDS, "properties.flag", "properties.tags", "properties.extra", "relations.owner", "relations.groups")
+WIDE = things(
+    flag={"type": "boolean", "default": False}, tags={"type": "array", "default": ["a"]}, extra={"type": "object"}
+)
+WIDE["relations"] |= {
+    "owner": {"target": "person", "many": False, "required": False},
+    "groups": {"target": "person", "many": True, "required": False},
+}
+QUERY = {"combinator": "and", "rules": [{"property": "text", "operator": "=", "value": "needle"}]}
+
+
+@pytest.fixture
+def bed() -> Iterator[Bed]:
+    with a_bed(port_with(things())) as found:
+        yield found
+
+
+class TestChanges:
+    def test_what_port_lacks_is_created_and_what_it_holds_so_is_counted(self, bed: Bed) -> None:
+        bed.seed("thing", "same", properties={"text": "x"})
+        bed.seed("thing", "other", properties={"text": "x"}, by="somebody else")
+        events = bed.sync(thing("same", text="x"), thing("other", text="y"), thing("new", text="z"))
+        assert written(events) == [("create", "new"), ("update", "other")]
+        assert of(Unchanged, events) == [Unchanged("thing", 1)]
+        assert of(Update, [one.change for one in of(Written, events)])[0].fields == ("properties.text",)
+        assert not any(of(Written, bed.sync(thing("same", text="x"), thing("other", text="y"), thing("new", text="z"))))
+
+    def test_creates_pass_at_once_and_updates_when_all_rows_were_seen(self) -> None:
+        ledger = Ledger(Blueprint.of(things()), FIELDS)
+        ledger.hold([{"identifier": "a"}])
+        differ = Differ(lambda name: ledger, lambda entity: entity)
+        rows = iter([thing("a", text="x"), thing("b", text="x"), thing("c", text="x")])
+        changes = differ.run(rows)
+        assert next(changes) == Create(thing("b", text="x"))
+        assert next(rows) == thing("c", text="x")  # it was not asked for yet
+        assert next(changes) == Update(thing("a", text="x"), ("properties.text",))
+
+    def test_other_events_pass_as_they_came(self, bed: Bed) -> None:
+        problem = Problem("read", "why")
+        assert bed.sync(problem, thing("a", text="x"))[0] is problem
+
+    def test_unmapped_fields_stay_as_they_are(self, bed: Bed) -> None:
+        bed.fields = ("properties.text",)
+        bed.seed("thing", "a", title="A", icon="Git", team=["red"], properties={"size": 3}, relations={"parent": "a"})
+        bed.sync(thing("a", text="x"))
+        title, icon, team, properties, relations = bed.store.snapshot()["thing"]["a"]
+        assert (title, icon, team, properties, relations) == (
+            "A", "Git", ["red"], {"size": 3, "text": "x"}, {"parent": "a"},
+        )  # fmt: skip
+
+    def test_with_merging_off_whole_entities_are_compared(self, bed: Bed) -> None:
+        bed.rules, bed.fields = Rules(merge=False), ("properties.text",)
+        bed.seed("thing", "a", icon="Git", properties={"text": "x"})
+        assert written(bed.sync(thing("a", text="x"))) == [("update", "a")]
+        assert bed.store.snapshot()["thing"]["a"] == ("a", None, [], {"text": "x"}, {})
+        assert written(bed.sync(thing("a", text="x"))) == []
+
+    def test_a_blueprint_that_cannot_be_read_is_a_problem_of_the_resource(self, bed: Bed) -> None:
+        events = bed.sync(thing("a", blueprint="nowhere", at=3), thing("b", text="x"))
+        (problem,) = of(Problem, events)
+        assert (problem.stage, problem.blueprint, problem.resources) == ("diff", "nowhere", (3,))
+        assert written(events) == [("create", "b")]
+
+    @pytest.mark.parametrize("status", [403, 500])
+    def test_entities_that_port_does_not_show_are_not_written_blindly(self, bed: Bed, status: int) -> None:
+        bed.server.faults.append(Fault("POST .*/thing/entities/search", refuse(status)))
+        events = bed.sync(thing("a", text="x"))
+        assert [type(event) for event in events] == [Problem]
+        assert str(status) in events[0].why
+        assert bed.store.writes == 0
+
+
+class TestDuplicates:
+    @pytest.mark.parametrize("rows", list(itertools.permutations([(1, 5), (1, 7), (2, 1)])))
+    def test_the_lowest_scope_then_the_lowest_row_wins_in_any_order(self, bed: Bed, rows: Any) -> None:
+        entities = [thing("a", text=str(order), order=order) for order in rows]
+        first = bed.sync(*entities)
+        assert bed.store.snapshot()["thing"]["a"][3]["text"] == "(1, 5)"
+        assert len(of(Skipped, first)) == 2
+        assert {skipped.reason for skipped in of(Skipped, first)} == {"duplicate"}
+        for again in itertools.permutations(entities):
+            assert written(bed.sync(*again)) == []
+
+    def test_an_update_is_taken_back_when_a_better_row_is_as_port_has_it(self, bed: Bed) -> None:
+        bed.seed("thing", "a", properties={"text": "good"})
+        events = bed.sync(thing("a", text="bad", order=(2, 2)), thing("a", text="good", order=(1, 1)))
+        assert written(events) == []
+        assert of(Unchanged, events) == [Unchanged("thing", 1)]
+
+    def test_resources_of_one_blueprint_are_merged_later_fields_winning(self, bed: Bed) -> None:
+        def entities() -> Iterator[Any]:
+            yield thing("a", at=1, text="later", order=(9, 9))
+            yield thing("a", at=0, text="earlier", size=3)
+
+        bed.sync(*merge_shared(entities(), frozenset({"thing"})))
+        assert bed.store.snapshot()["thing"]["a"][3] == {"text": "later", "size": 3}
+        assert written(bed.sync(*merge_shared(entities(), frozenset({"thing"})))) == []
+
+
+class TestSearches:
+    def test_a_relation_found_by_search_is_asked_once_and_compared(self, bed: Bed) -> None:
+        bed.seed("thing", "target", properties={"text": "needle"}, by="somebody else")
+        rows = [thing(name, relations={"parent": QUERY}) for name in ("a", "b", "c")]
+        assert written(bed.sync(*rows)) == [("create", name) for name in ("a", "b", "c")]
+        assert bed.store.snapshot()["thing"]["a"][4] == {"parent": "target"}
+        bed.server.requests.clear()
+        assert written(bed.sync(*rows)) == []
+        asked = [r for r in bed.server.calls("/search$") if r.body["query"]["rules"]]
+        assert [r.body["query"]["rules"][0]["rules"] for r in asked] == [QUERY["rules"]]
+
+    def test_what_it_finds_now_counts(self, bed: Bed) -> None:
+        bed.seed("thing", "target", properties={"text": "needle"})
+        row = thing("a", relations={"friends": QUERY})
+        bed.sync(row)
+        bed.seed("thing", "second", properties={"text": "needle"})
+        assert written(bed.sync(row)) == [("update", "a")]
+        assert set(bed.store.snapshot()["thing"]["a"][4]["friends"]) == {"target", "second"}
+        assert written(bed.sync(row)) == []
+
+    def test_what_it_finds_is_a_relation_target_that_stays(self, bed: Bed) -> None:
+        bed.seed("thing", "target", properties={"text": "needle"})
+        events = bed.sync(thing("a", relations={"parent": QUERY}), delete=True)
+        assert written(events) == [("create", "a")]
+
+    def test_one_that_port_does_not_answer_is_written_each_run(self, bed: Bed) -> None:
+        bed.seed("thing", "target", properties={"text": "needle"})
+        row = thing("a", relations={"parent": QUERY})
+        bed.sync(row)
+
+        def of_the_search(request: Any) -> bool:
+            return bool(request.path.endswith("/search") and request.body["query"]["rules"])
+
+        for effect in (refuse(422), refuse(500)):
+            bed.server.faults[:] = [Fault(of_the_search, effect)]
+            events = bed.sync(row)
+            assert [one.change for one in of(Written, events)] == [Update(row)]
+            assert of(Unchanged, events) == []
+
+    def test_teams_found_by_search_are_written_each_run(self, bed: Bed) -> None:
+        bed.store.add_blueprint(blueprint("_team", text="string"))
+        bed.seed("_team", "red", properties={"text": "needle"})
+        row = thing("a", meta={"team": QUERY})
+        assert written(bed.sync(row)) == [("create", "a")]
+        assert bed.store.snapshot()["thing"]["a"][2] == ["red"]
+        (again,) = of(Written, bed.sync(row))
+        assert again.change == Update(row)  # no fields: it could not be compared
+
+    def test_an_entity_found_by_search_is_written_each_run_and_counts_as_produced(self, bed: Bed) -> None:
+        bed.seed("thing", "found", properties={"text": "needle"})
+        row = thing(QUERY, size=3)
+        for _ in range(2):
+            assert written(bed.sync(row)) == [("update", "found")]
+        assert bed.store.snapshot()["thing"]["found"][3] == {"text": "needle", "size": 3}
+
+
+
+
+# --- any entities, any Port: one run brings agreement, a second one writes nothing
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=3), part, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(["a", "b", "c/d", "é", "1", "A"])
+MANY = st.none() | st.lists(NAMES, max_size=4)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "title": st.none() | st.sampled_from(["", "a", "b"]) | st.text(),
+    "icon": st.none() | st.sampled_from(["Git", "GitLab"]),
+    "team": st.none() | st.sampled_from(["red", "blue"]) | st.lists(st.sampled_from(["red", "blue"]), max_size=3),
+    "properties.text": st.none() | st.sampled_from(["", "7", "[1]"]) | st.text(),
+    "properties.size": st.none()
+    | st.sampled_from([7, 7.0, 1, 1.0, -1, -2, 0])
+    | st.floats(allow_nan=False, allow_infinity=False),
+    "properties.flag": st.none() | st.booleans(),
+    "properties.tags": st.none() | st.sampled_from([["a"], []]) | st.lists(JSON, max_size=3),
+    "properties.extra": st.none() | st.dictionaries(st.text(max_size=3), JSON, max_size=3),
+    "relations.parent": st.none() | NAMES,
+    "relations.friends": MANY,
+    "relations.owner": st.none() | NAMES,
+    "relations.groups": MANY,
+}
+
+
+@st.composite
+def rows(draw: st.DrawFn, fields: tuple[str, ...], places: st.SearchStrategy[tuple[int, int]]) -> Entity:
+    body: dict[str, Any] = {}
+    for name in fields:
+        head, _, key = name.partition(".")
+        value = draw(VALUES[name])
+        if key:
+            body.setdefault(head, {})[key] = value
+        else:
+            body[head] = value
+    return Entity("thing", draw(NAMES), body, 0, draw(places))
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Any:
+    fields = tuple(draw(st.lists(st.sampled_from(EVERYTHING), unique=True)))
+    # Rows that share a place would leave the winner to the order of reading.
+    place = itertools.count()
+    places = st.tuples(st.integers(0, 2), st.builds(lambda: next(place)))
+    entities = draw(st.lists(rows(fields, places), max_size=8))
+    held = draw(st.lists(rows(EVERYTHING, places), max_size=4))
+    return fields, entities, held, draw(st.permutations(entities)), draw(st.booleans()), draw(st.booleans())
+
+
+@given(situations())
+@examples(40, 1500)
+def test_a_second_run_writes_nothing(situation: Any) -> None:
+    fields, entities, held, shuffled, merge, show_nulls = situation
+    store = port_with(blueprint("person"), WIDE, show_nulls=show_nulls)
+    for row in held:
+        team = row.body["team"]
+        teams = [team] if isinstance(team, str) else team
+        store.seed("thing", [{"identifier": row.identifier, **row.body, "team": teams}], "somebody else")
+    with a_bed(store, fields=fields, rules=Rules(merge=merge)) as bed:
+        first = bed.sync(*entities)
+        assert of(Failed | Problem, first) == []
+        winners = {
+            name: min((one for one in entities if one.identifier == name), key=lambda one: one.order)
+            for name in {one.identifier for one in entities}
+        }
+        for name, winner in winners.items():
+            assert_as_mapped(winner, store.snapshot()["thing"][name], merge=merge)
+        writes = store.writes
+        second = bed.sync(*shuffled)
+        assert of(Written | Failed | Problem, second) == []
+        assert store.writes == writes
+        assert sum(one.count for one in of(Unchanged, second)) == len(winners)
+
+
+def assert_as_mapped(entity: Entity, held: Content, *, merge: bool) -> None:
+    """Check what Port holds, field by field, against what the mapping gave; written down anew on purpose."""
+    title, icon, team, properties, relations = held
+    body = entity.body
+    if "title" in body:
+        assert title == (body["title"] or entity.identifier)
+    # No bulk write can take an icon away while merging: a null stays what a worse row or somebody else put there.
+    if body.get("icon") or ("icon" in body and not merge):
+        assert icon == body["icon"]
+    if "team" in body:
+        wanted = body["team"] or []
+        assert set(team) == set([wanted] if isinstance(wanted, str) else wanted)
+    defaults = {"size": 7, "flag": False, "tags": ["a"]}
+    for name, value in (body.get("properties") or {}).items():
+        if value is None:
+            assert properties.get(name) in (None, defaults.get(name))
+        else:
+            assert properties[name] == value
+    for name, value in (body.get("relations") or {}).items():
+        if isinstance(value, list) or value is None:
+            assert set(relations.get(name) or []) == set(value or [])
+        else:
+            assert relations[name] == value

@@ -1,0 +1,515 @@
+"""Every way to fail, for every kind and both ends of its list: what the run says, what it deletes, what it leaves."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from gitlab_port_export.demo.gitlab import Fault, faults
+from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Reply, Slow, Truncate, reply_json
+from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
+from faults import BRIEF, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
+from harness import blueprint, mapping_of, port_with, resource
+
+# What becomes of one list when it fails for one scope. "held": Port keeps what is gone in GitLab; "gone": it is
+# deleted. `tested` is the kind that the list is read for, `other` a kind that GitLab gives as usual.
+#
+# fault            | times  | exit | tested | other | the report says
+ONE_LIST = """
+401                | always | 1    | held   | gone  | GitLab takes the token elsewhere
+401                | once   | 0    | gone   | gone  |
+403                | always | 1    | held   | gone  | at least the role that may read this
+insufficient scope | always | 1    | held   | gone  | give the token the scope read_api
+404                | always | 1    | held   | gone  | it was deleted or moved
+429 text           | always | 1    | held   | gone  | GitLab's rate limit did not let go
+429 text           | once   | 0    | gone   | gone  |
+429 JSON           | always | 1    | held   | gone  | GitLab's rate limit did not let go
+429 JSON           | once   | 0    | gone   | gone  |
+500                | always | 1    | held   | gone  | GitLab was in trouble
+502                | once   | 0    | gone   | gone  |
+HTML               | always | 1    | held   | gone  | no login page or proxy answers in its place
+another shape      | always | 1    | held   | gone  | answered 200 with JSON of another shape
+drop               | always | 1    | held   | gone  | did not answer
+drop               | once   | 0    | gone   | gone  |
+truncate           | always | 1    | held   | gone  | did not answer
+truncate           | once   | 0    | gone   | gone  |
+slow               | always | 1    | held   | gone  | did not answer
+slow               | once   | 0    | gone   | gone  |
+token revoked      | always | 1    | held   | held  | make a new one with the scope read_api
+"""
+# The same for GET /groups and GET /projects, on which everything rests: with a second token that lists the same, and
+# with none ("alone"). Exit 3: nothing was compared with Port.
+#
+# fault            | times  | alone | two tokens | every kind | the report says
+INVENTORY = """
+401                | always | 3     | 1          | held       | GitLab takes the token elsewhere
+401                | once   | 0     | 0          | gone       |
+403                | always | 3     | 1          | held       | at least the role that may read this
+insufficient scope | always | 3     | 1          | held       | give the token the scope read_api
+404                | always | 3     | 1          | held       | it was deleted or moved
+429 text           | always | 3     | 1          | held       | GitLab's rate limit did not let go
+429 text           | once   | 0     | 0          | gone       |
+429 JSON           | always | 3     | 1          | held       | GitLab's rate limit did not let go
+429 JSON           | once   | 0     | 0          | gone       |
+500                | always | 3     | 1          | held       | GitLab was in trouble
+502                | once   | 0     | 0          | gone       |
+HTML               | always | 3     | 1          | held       | no login page or proxy answers in its place
+another shape      | always | 3     | 1          | held       | answered 200 with JSON of another shape
+drop               | always | 3     | 1          | held       | did not answer
+drop               | once   | 0     | 0          | gone       |
+truncate           | always | 3     | 1          | held       | did not answer
+truncate           | once   | 0     | 0          | gone       |
+slow               | always | 3     | 1          | held       | did not answer
+slow               | once   | 0     | 0          | gone       |
+too large a page   | always | 0     | 0          | gone       |
+token revoked      | always | 3     | 1          | held       | make a new one with the scope read_api
+"""
+# The same for GET /user, the first question of a run; a token may be forbidden to ask it and still read groups.
+#
+# fault            | times  | exit | every kind | the report says
+FIRST_CONTACT = """
+401                | always | 3    | held       | make a new one with the scope read_api
+401                | once   | 0    | gone       |
+403                | always | 0    | gone       |
+insufficient scope | always | 0    | gone       |
+404                | always | 3    | held       | it was deleted or moved
+429 text           | always | 3    | held       | GitLab's rate limit did not let go
+429 text           | once   | 0    | gone       |
+429 JSON           | always | 3    | held       | GitLab's rate limit did not let go
+429 JSON           | once   | 0    | gone       |
+500                | always | 3    | held       | GitLab was in trouble
+502                | once   | 0    | gone       |
+HTML               | always | 3    | held       | no login page or proxy answers in its place
+another shape      | always | 3    | held       | answered 200 with JSON of another shape
+drop               | always | 3    | held       | did not answer
+drop               | once   | 0    | gone       |
+truncate           | always | 3    | held       | did not answer
+truncate           | once   | 0    | gone       |
+token revoked      | always | 3    | held       | make a new one with the scope read_api
+"""
+ANSWERS: dict[str, Callable[[], Answer]] = {
+    "401": faults.unauthorized,
+    "403": faults.forbidden,
+    "insufficient scope": faults.insufficient_scope,
+    "404": faults.not_found,
+    "429 text": faults.throttled,
+    "429 JSON": faults.endpoint_throttled,
+    "500": faults.server_error,
+    "502": faults.bad_gateway,
+    "HTML": faults.login_page,
+    "another shape": faults.not_a_list,
+    "drop": Drop,
+    "truncate": Truncate,
+    "slow": lambda: Slow(SLOWER),
+    "too large a page": faults.server_error,
+}
+PAGES = ("first", "later")
+DIALECTS = ("gitlab-v2", "gitlab")
+MANY, FULL = 120, 100
+
+
+class Line(NamedTuple):
+    """One line of a table."""
+
+    fault: str
+    times: str
+    cells: tuple[str, ...]
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.fault} {self.times}".replace(" ", "-")
+
+
+def table(text: str) -> list[Line]:
+    """The lines of a table."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
+    return [Line(fault, times, tuple(cells), words) for fault, times, *cells, words in rows]
+
+
+# The world: two groups and a subgroup, a project in each, and one kind with more than a page of rows
+
+
+@dataclass(frozen=True)
+class Company:
+    """What the tests name of their world."""
+
+    world: World
+    alpha: Row
+    beta: Row
+    one: Row
+    two: Row
+    three: Row
+    people: list[Row]
+
+
+def company() -> Company:
+    """A small world that two tokens see alike."""
+    world = World(datetime.now(UTC).replace(microsecond=0))
+    reader = world.add_user("catalog-reader")
+    people = [world.add_user(f"user-{n:03}") for n in range(10)]
+    alpha, beta = world.add_group("alpha"), world.add_group("beta")
+    sub = world.add_group("sub", alpha)
+    for secret in ("token-of-alice", "token-of-bob"):
+        world.add_token(secret, reader)
+    for group in (alpha, beta):
+        world.add_member(group, reader, MAINTAINER)
+        world.add_member(group, people[0], DEVELOPER)
+    one, two, three = (world.add_project(g, p) for g, p in ((alpha, "one"), (sub, "two"), (beta, "three")))
+    for project in (one, two, three):
+        world.set_languages(project, Go=60.0, Shell=40.0)
+        world.add_label(project, "bug")
+        for title in ("A change", "Another change"):
+            world.add_merge_request(project, title, author=people[0])
+        for title in ("An issue", "Another issue"):
+            world.add_issue(project, title, author=people[0])
+        world.add_job(world.add_pipeline(project), "build")
+    return Company(world, alpha, beta, one, two, three, people)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One list under test: the kind it is read for, where it is found, and how its rows come to be and change.
+
+    `change` deletes one entity of the kind, changes one and adds one.
+    """
+
+    name: str
+    kind: str
+    path: Callable[[Company], str]
+    fill: Callable[[Company], None]
+    change: Callable[[Company], None]
+    fields: dict[str, Any]
+    later_path: Callable[[Company], str] | None = None
+    in_group: bool = True
+    dialects: tuple[str, ...] = ("gitlab-v2", "gitlab")
+    other: str = "issue"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def place(self, page: str) -> str:
+        """The scope whose list it is."""
+        if self.in_group:
+            return "alpha"
+        return "alpha/sub/two" if self.later_path and page == "later" else "alpha/one"
+
+
+def of_group(name: str) -> Callable[[Company], str]:
+    return lambda c: f"/groups/{c.alpha['id']}/{name}"
+
+
+def of_project(name: str, which: str = "one") -> Callable[[Company], str]:
+    return lambda c: f"/projects/{getattr(c, which)['id']}/{name}"
+
+
+def newcomers(c: Company, source: Row, count: int, name: str = "member") -> list[Row]:
+    """So many new people as members of a group or project."""
+    return [c.world.add_member(source, c.world.add_user(f"{name}-{n:03}"), DEVELOPER) for n in range(count)]
+
+
+def change_projects(c: Company) -> None:
+    c.world.delete_project(c.world.project("alpha/old"))
+    c.world.set_languages(c.one, Rust=100.0)
+    c.world.set_languages(c.world.add_project(c.beta, "new"), C=100.0)
+    c.world.add_label(c.two, "new")
+
+
+def change_groups(c: Company) -> None:
+    c.world.delete_group(c.world.group("alpha/old"))
+    c.world.add_group("new", c.beta)
+    newcomers(c, c.alpha, 1, "newcomer")
+
+
+def change_members(c: Company) -> None:
+    members = c.world.group_members[c.alpha["id"]]
+    c.world.remove_member(c.alpha, c.world.users[members[40]["id"]])
+    members[30] |= {"name": "Another Name"}
+    newcomers(c, c.alpha, 1, "newcomer")
+
+
+def change_rows(lists: str, name: str, new: Callable[[World, Row, str], Row]) -> Callable[[Company], None]:
+    """Delete, change and add a row of the first project's list."""
+
+    def change(c: Company) -> None:
+        rows = getattr(c.world, lists)[c.one["id"]]
+        del rows[40]
+        rows[30] |= {name: "something else"}
+        new(c.world, c.one, "new")
+        c.world.touch()
+
+    return change
+
+
+def change_jobs(c: Company) -> None:
+    jobs = c.world.jobs[c.one["id"]]
+    del jobs[40]
+    jobs[30] |= {"stage": "something else"}
+    c.world.add_job(c.world.pipelines[c.one["id"]][-1], "new", stage="test")
+
+
+def many_jobs(c: Company) -> None:
+    for start in range(0, MANY, 60):
+        pipeline = c.world.add_pipeline(c.one)
+        for n in range(start, start + 60):
+            c.world.add_job(pipeline, f"job {n}", stage="test")
+
+
+def titled(text: str) -> dict[str, Any]:
+    return {"properties": {"text": text}}
+
+
+def old_project(c: Company) -> None:
+    c.world.set_languages(c.world.add_project(c.alpha, "old"), Perl=100.0)
+
+
+MEMBERS = titled('.__members | map(.username) | join(" ")')
+SUBJECTS = (
+    Subject(
+        "project", "project", of_project("languages"), old_project, change_projects,
+        {"selector": {"includeLanguages": True}, **titled('.__languages | keys | join(" ")')},
+        later_path=of_project("languages", "two"), in_group=False,
+    ),
+    Subject(
+        "project-labels", "project", of_project("labels"),
+        lambda c: [old_project(c), *(c.world.add_label(c.one, f"label {n}") for n in range(MANY))] and None,
+        change_projects, {"selector": {"includeLabels": True}, **titled('.__labels | map(.name) | join(" ")')},
+        in_group=False, dialects=("gitlab-v2",),
+    ),
+    Subject(
+        "member", "member", of_group("members"), lambda c: newcomers(c, c.alpha, MANY) and None, change_members,
+        {"identifier": ".username", **titled(".name")},
+    ),
+    Subject(
+        "group-with-members", "group-with-members", of_group("members"),
+        lambda c: [newcomers(c, c.alpha, MANY), c.world.add_group("old", c.alpha)] and None, change_groups, MEMBERS,
+    ),
+    Subject(
+        "project-with-members", "project-with-members", of_project("members"),
+        lambda c: [newcomers(c, c.one, MANY), old_project(c)] and None,
+        lambda c: [change_projects(c), newcomers(c, c.one, 1, "newcomer")] and None, MEMBERS, in_group=False,
+    ),
+    Subject(
+        "merge-request", "merge-request", of_group("merge_requests"),
+        lambda c: [c.world.add_merge_request(c.one, f"Change {n}") for n in range(MANY)] and None,
+        change_rows("merge_requests", "title", World.add_merge_request), titled(".title"),
+    ),
+    Subject(
+        "issue", "issue", of_group("issues"),
+        lambda c: [c.world.add_issue(c.one, f"Issue {n}") for n in range(MANY)] and None,
+        change_rows("issues", "title", World.add_issue), titled(".title"), other="merge-request",
+    ),
+    Subject(
+        "pipeline", "pipeline", of_project("pipelines"),
+        lambda c: [c.world.add_pipeline(c.one) for n in range(MANY)] and None,
+        change_rows("pipelines", "ref", lambda world, project, _: world.add_pipeline(project)), titled(".ref"),
+        in_group=False,
+    ),
+    Subject("job", "job", of_project("jobs"), many_jobs, change_jobs, titled(".stage"), in_group=False),
+    Subject(
+        "job-pipelines", "job", of_project("pipelines"),
+        lambda c: [c.world.add_job(c.world.add_pipeline(c.one), f"job {n}") for n in range(MANY)] and None,
+        change_jobs, titled(".stage"), in_group=False, dialects=("gitlab-v2",),
+    ),
+)  # fmt: skip
+
+
+def many_places(c: Company) -> None:
+    """More than a page of groups and of projects."""
+    c.world.add_group("old", c.alpha)
+    for n in range(MANY):
+        c.world.add_group(f"group-{n:03}", c.beta)
+        c.world.add_project(c.beta, f"project-{n:03}")
+
+
+def change_places(c: Company) -> None:
+    c.world.delete_project(c.world.project("beta/project-050"))
+    c.world.add_project(c.beta, "new")
+    change_groups(c)
+
+
+GROUPS, PROJECTS, USER = (
+    Subject(
+        name, "group", lambda c, path=f"/{name}": path, many_places, change_places, titled(".path"), other="project"
+    )  # type: ignore[misc]  # mypy cannot type a lambda's default
+    for name in ("groups", "projects", "user")
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A stage on which GitLab has changed since Port was filled: `before` is in Port, `after` ought to be."""
+
+    subject: Subject
+    company: Company
+    stage: Stage
+    before: Snapshot
+    after: Snapshot
+    # From where a clean run was seen to bring Port in step; it would do the same again.
+    proved: list[Snapshot] = field(default_factory=list)
+
+    def requests_of(self, page: str) -> Callable[[Recorded], bool]:
+        """Pick the requests for the first page of the subject's list, or those for all that follow."""
+        subject, rule = self.subject, page_rule(page)
+        if subject.later_path is None:
+            wanted = subject.path(self.company)
+            return lambda request: request.path == wanted and rule(request)
+        lone = (subject.path if page == "first" else subject.later_path)(self.company)
+        return lambda request: request.path == lone
+
+    def run(self, line: Line, match: Callable[[Recorded], bool]) -> Outcome:
+        """Run once while GitLab fails as the line says, and see to it that it does."""
+        self.stage.reset()
+        if line.fault == "token revoked":
+            match = self.revoking(match)
+        if line.fault == "too large a page":
+            whole = match
+            match = lambda request: whole(request) and dict(request.query).get("per_page") == str(FULL)  # noqa: E731 - one rule more
+        answer = ANSWERS.get(line.fault, faults.revoked)()
+        if line.fault == "another shape" and (self.subject.later_path or self.subject is USER):
+            answer = reply_json(200, [])
+        self.stage.gitlab.faults.append(Fault(match, answer, times=1 if line.times == "once" else None))
+        outcome = self.stage.run(timeout=BRIEF if line.fault == "slow" else 20)
+        assert any(match(request) for request in self.stage.gitlab.requests)
+        return outcome
+
+    def revoking(self, match: Callable[[Recorded], bool]) -> Callable[[Recorded], bool]:
+        """Revoke the token that asks first; from then on GitLab itself refuses it."""
+
+        def revoke(request: Recorded) -> bool:
+            if match(request):
+                self.stage.world.tokens[request.token].revoked = True
+            return False
+
+        return revoke
+
+    def check(self, outcome: Outcome, tested: str, other: str) -> None:
+        """What must have become of both blueprints; and that one clean run brings Port in step."""
+        now = self.stage.port.store.snapshot()
+        assert strange(self.before, self.after, now) == []
+        for name, wanted in (("tested", tested), ("other", other)):
+            expected = gone(self.before, self.after, name) if wanted == "gone" else set()
+            assert gone(self.before, now, name) == expected, name
+            assert expected or wanted == "held"
+        if now == self.after or now in self.proved:
+            return
+        self.mend()
+        clean = self.stage.run()
+        assert clean.code == 0, clean.words
+        assert self.stage.port.store.snapshot() == self.after
+        self.proved.append(now)
+
+    def mend(self) -> None:
+        """End every fault; what Port holds stays."""
+        self.stage.gitlab.faults.clear()
+        self.stage.port.faults.clear()
+        for token in self.stage.world.tokens.values():
+            token.revoked = False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def evaluator() -> Iterator[None]:
+    with one_evaluator():
+        yield
+
+
+@pytest.fixture(scope="module")
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """The scene of one (subject, dialect, secrets)."""
+    subject, dialect, tokens = request.param
+    found = company()
+    subject.fill(found)
+    text = titled(".path" if subject.other == "project" else ".title")
+    mapping = mapping_of(resource(subject.kind, "tested", **subject.fields), resource(subject.other, "other", **text))
+    store = port_with(blueprint("tested", text="string"), blueprint("other", text="string"))
+    folder = tmp_path_factory.mktemp("scene")
+    with stage(found.world, store, folder, mapping, tokens=tokens, type=dialect) as on:
+        first = on.run()
+        assert first.code == 0, first.words
+        before = on.port.store.snapshot()
+        on.remember()
+        subject.change(found)
+        for rows in (found.world.merge_requests, found.world.issues):
+            del rows[found.three["id"]][0]
+        found.world.touch()
+        yield Scene(subject, found, on, before, on.fresh())
+
+
+def page_rule(page: str) -> Callable[[Recorded], bool]:
+    """Pick the requests for rows of the first page of a list, or those for all that follow."""
+
+    def picks(request: Recorded) -> bool:
+        query = dict(request.query)
+        follows = bool({"cursor", "id_after", "id_before"} & query.keys())
+        return (page == "later") is (follows or (request.page - 1) * int(query.get("per_page", FULL)) >= FULL)
+
+    return picks
+
+
+def scenes(subjects: Iterable[Subject], dialects: Iterable[str], tokens: Any = "token-of-alice") -> Any:
+    """Run a test in these scenes; one that makes all cells of a scene before the next."""
+    params = [
+        pytest.param((one, dialect, tokens), id=f"{dialect}-{one}")
+        for one in subjects
+        for dialect in dialects
+        if dialect in one.dialects
+    ]
+    return pytest.mark.parametrize("scene", params, indirect=True, scope="module")
+
+
+@pytest.mark.parametrize("line", table(ONE_LIST), ids=str)
+@pytest.mark.parametrize("page", PAGES)
+@scenes(SUBJECTS, DIALECTS)
+def test_one_list_fails(scene: Scene, page: str, line: Line) -> None:
+    code, tested, other = line.cells
+    match = scene.requests_of(page)
+    outcome = scene.run(line, match)
+    assert outcome.code == int(code), outcome.words
+    assert line.words in outcome.words
+    if outcome.code:
+        place = f"in {scene.subject.place(page)}, with token 1, kind {scene.subject.kind}: "
+        assert ("with token 1: " if line.fault == "token revoked" else place) in outcome.words
+    scene.check(outcome, tested, other)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@scenes([one for one in SUBJECTS if one.name != "project"], DIALECTS)  # languages are no pages
+def test_a_page_that_is_too_large_is_asked_for_in_parts(scene: Scene, page: str) -> None:
+    scene.check(scene.run(Line("too large a page", "always", (), ""), scene.requests_of(page)), "gone", "gone")
+
+
+@pytest.mark.parametrize("line", table(INVENTORY), ids=str)
+@pytest.mark.parametrize("page", PAGES)
+@scenes([GROUPS, PROJECTS], DIALECTS)
+def test_the_inventory_of_the_only_token_fails(scene: Scene, page: str, line: Line) -> None:
+    code, _, all_kinds = line.cells
+    outcome = scene.run(line, scene.requests_of(page))
+    assert outcome.code == int(code), outcome.words
+    assert line.words in outcome.words
+    assert not outcome.code or "token 1: " in outcome.words
+    assert not outcome.code or outcome.written() == 0
+    scene.check(outcome, all_kinds, all_kinds)
+
+
+@pytest.mark.parametrize("line", table(INVENTORY), ids=str)
+@pytest.mark.parametrize("page", PAGES)
+@scenes([GROUPS, PROJECTS], DIALECTS, tokens=("token-of-alice", "token-of-bob"))
+def test_the_inventory_of_one_of_two_tokens_fails(scene: Scene, page: str, line: Line) -> None:
+    _, code, all_kinds = line.cells
+    match = scene.requests_of(page)
+    outcome = scene.run(line, lambda request: request.token == "token-of-alice" and match(request))
+    assert outcome.code == int(code), outcome.words
+    assert line.words in outcome.words
+    assert not outcome.code or "with token 1, kind groups and projects: " in outcome.words
+    scene.check(outcome, all_kinds, all_kinds)
+
+
+@pytest.mark.parametrize("line", table(FIRST_CONTACT), ids=str)
+@scenes([USER], DIALECTS)
+def test_first_contact_fails(scene: Scene, line: Line) -> None:
+    code, all_kinds = line.cells
+    outcome = scene.run(line, scene.requests_of("first"))
+    assert outcome.code == int(code), outcome.words
+    assert line.words in outcome.words
+    scene.check(outcome, all_kinds, all_kinds)

@@ -1,0 +1,144 @@
+"""What `gitlab` (the token mapping's type) leaves in Port, against an independent model of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from harness import mapping_of, resource
+from hypothesis import given
+from parity import BY_CHANCE, ONE, TWO, check, company, mappings, tokens, whole, worlds
+
+from gitlab_port_export.demo.gitlab_store import GUEST, MAINTAINER, OWNER, World
+
+FILL = ("merge_requests", "issues", "pipelines")
+ANY_OWNER: dict[str, Any] = {"filterOwnedProjects": False}
+Tokens = Mapping[str, list[str]]
+Case = tuple[dict[str, Any], dict[str, Any]]
+
+
+def one(kind: str, root: Mapping[str, Any] | None = None, **selector: Any) -> Case:
+    """A case with one resource that keeps whole rows, for both tokens everywhere."""
+    return mapping_of(whole(kind, selector=selector), **(ANY_OWNER if root is None else root)), {}
+
+
+SELECTORS: dict[str, Case] = {
+    "owned projects": one("project", {}),
+    "owned projects, leniently": one("project", {"filterOwnedProjects": "yes"}),
+    "projects of anybody": one("project", {"filterOwnedProjects": False}),
+    "projects, not filtered": one("project", {"filterOwnedProjects": None}),
+    "public projects": one("project", {**ANY_OWNER, "projectVisibilityFilter": "public"}),
+    "owned internal projects": one("project", {"projectVisibilityFilter": "internal"}),
+    "projects, visibility does not matter": one("project", {**ANY_OWNER, "projectVisibilityFilter": None}),
+    "projects with labels": one("project", includeLabels=True),
+    "projects with labels, leniently": one("project", includeLabels="on"),
+    "projects without labels": one("project", includeLabels=False),
+    "groups": one("group"),
+    "groups with members": one("group-with-members"),
+    "groups with members and bots": one("group-with-members", includeBotMembers=True),
+    "groups with inherited members": one("group-with-members", includeInheritedMembers=True),
+    "groups with members as they are": one("group-with-members", includeVerboseMemberObject=True),
+    "projects with members": one("project-with-members"),
+    "projects with all members as they are": one(
+        "project-with-members", includeInheritedMembers=True, includeBotMembers="true", includeVerboseMemberObject=True
+    ),
+    "merge requests": one("merge-request"),
+    "issues": one("issue"),
+    "pipelines": one("pipeline"),
+    "jobs": one("job"),
+    "jobs of owned projects": one("job", {}),
+    "pipelines of public projects": one("pipeline", {**ANY_OWNER, "projectVisibilityFilter": "public"}),
+}
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_selectors(name: str) -> None:
+    mapping, options = SELECTORS[name]
+    check(company(FILL), mapping, type="gitlab", **options)
+
+
+TOKENS: dict[str, Tokens] = {
+    "both see everything": {ONE: ["**"], TWO: ["**"]},
+    "everything, in two ways": {ONE: ["**/*", "*"]},
+    "each its own": {ONE: ["acme/**", "acme"], TWO: ["beta/**", "beta"]},
+    "overlapping": {ONE: ["acme/**"], TWO: ["acme/app/**", "**/secret"]},
+    "overlapping, the other way": {TWO: ["acme/app/**", "**/secret"], ONE: ["acme/**"]},
+    "one project exactly": {ONE: ["acme/core"]},
+    "the shorter name of two": {ONE: ["acme/app1"], TWO: ["acme/app"]},
+    "a prefix": {ONE: ["acme/app*"]},
+    "a name anywhere": {ONE: ["**/core", "**/lib"], TWO: ["**/dotfiles"]},
+    "letters": {ONE: ["acme/[a-c]*", "acme/app?"]},
+    "nested roots": {ONE: ["acme/**", "acme/app/**", "acme/app/deep/api"]},
+    "only a subgroup": {ONE: ["beta/inner/**"]},
+    "a subgroup of the other's root": {ONE: ["beta/**"], TWO: ["beta/*"]},
+    "personal": {ONE: ["ada/*"], TWO: ["second/dotfiles"]},
+    "case counts": {ONE: ["acme/core", "acme/app"], TWO: ["**/secret"]},
+}
+KINDS = (("project", "group"), ("merge-request", "issue"), ("pipeline", "job"))
+
+
+def rows_of(*kinds: str) -> tuple[Any, ...]:
+    """Resources that keep the whole rows of several kinds in one blueprint."""
+    row = {"properties": {"object": "del(.permissions, .__project.permissions)"}}
+    return tuple(resource(kind, identifier=f'"{kind}-\\(.id)"', **row) for kind in kinds)
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["owned", "anybody's"])
+@pytest.mark.parametrize("kinds", KINDS, ids="+".join)
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens_and_patterns(name: str, kinds: tuple[str, ...], owned: bool) -> None:
+    mapping = mapping_of(*rows_of(*kinds), filterOwnedProjects=owned)
+    check(company(FILL), mapping, type="gitlab", tokens=TOKENS[name], empty=None)
+
+
+def test_a_maintainer_s_group_and_an_owner_s_subgroup() -> None:
+    """`filterOwnedProjects` hides projects, yet Ocean reads merge requests and issues by group."""
+    mapping = mapping_of(*rows_of("merge-request", "issue"))
+    check(company(FILL), mapping, type="gitlab", tokens={ONE: ["acme/**"], TWO: ["acme/**"]})
+
+
+def test_a_guest_above_and_an_owner_below() -> None:
+    world = World(company().now)
+    guest, owner = world.add_user("reader"), world.add_user("second")
+    world.add_token(ONE, guest)
+    world.add_token(TWO, owner)
+    top = world.add_group("top")
+    below = world.add_group("below", top)
+    world.add_member(top, guest, GUEST)
+    world.add_member(below, owner, OWNER)
+    for place, path in ((top, "one"), (below, "two")):
+        project = world.add_project(place, path)
+        world.add_merge_request(project, "Change")
+        world.add_issue(project, "Plain")
+        world.add_issue(project, "Secret", confidential=True, author=world.add_user(path))
+    check(world, mapping_of(*rows_of("merge-request", "issue"), **ANY_OWNER), type="gitlab")
+
+
+def test_enrichments_of_one_resource_do_not_show_in_another() -> None:
+    flags = {"flag": 'has("__members")', "known": 'has("__labels")'}
+    mapping = mapping_of(
+        resource("project-with-members", identifier='"p\\(.id)"', properties=flags),
+        resource("project", identifier='"l\\(.id)"', properties=flags, selector={"includeLabels": True}),
+        resource("project", properties=flags),
+        resource("pipeline", identifier='"b\\(.id)"', properties={"flag": '.__project | has("__languages")'}),
+        **ANY_OWNER,
+    )
+    check(company(FILL), mapping, type="gitlab")
+
+
+def test_an_administrator_sees_all() -> None:
+    world = company(FILL)
+    root = next(user for user in world.users.values() if user["username"] == "root")
+    world.add_token("token-of-root", root, admin=True)
+    check(world, mapping_of(*rows_of("group", "issue"), **ANY_OWNER), type="gitlab", tokens={"token-of-root": ["**"]})
+
+
+def test_the_token_with_the_highest_role_reads_a_shared_place() -> None:
+    world = company(FILL)
+    world.add_member(world.group("gamma"), world.users[2], MAINTAINER)
+    check(world, mapping_of(*rows_of("project", "issue", "merge-request"), **ANY_OWNER), type="gitlab")
+
+
+@BY_CHANCE
+@given(worlds(), mappings(v1=True), tokens())
+def test_any_world_and_mapping(world: World, mapping: dict[str, Any], tokens: dict[str, list[str]]) -> None:
+    check(world, mapping, type="gitlab", tokens=tokens, empty=None)
