@@ -226,7 +226,7 @@ BY_CHANCE = settings(
 LEVELS = (REPORTER, DEVELOPER, MAINTAINER, OWNER)
 AGES = (0.5, 7.5, 30.5, 120.5)
 PATTERNS = ("**", "**/*", "g*", "g0/**", "g0*/**", "**/p1", "*/p?", "first/*", "g1", "g0/p0")
-TEXTS = (".path", ".title // .name", ".path, .id", "empty", "(.name // .title) + 1", "'it is ' + .web_url", '"\\(.id): \\(.name)"')
+TEXTS = (".path", ".title // .name", ".path, .id", "empty", "(.name // .title) + 1", "'it:' + .web_url", '"\\(.id): \\(.name)"')
 NUMBERS = (".id", ".iid // 0", "keys | length", "[.. | strings] | length", ".id, 7", "def f: .id; f * 2", ".nothing")
 FLAGS = (".archived", 'has("x")', 'has("__languages")', ".archived | not", ".id % 2 == 0", ".state == 'opened'")
 OBJECTS = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Bed:
     server: PortServer
     port: Port
     executor: ThreadPoolExecutor
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     fields: Sequence[str] = FIELDS
     mapping: Mapping = field(default_factory=lambda: a_mapping("thing"))
     released: dict[str, int | None] = field(default_factory=dict)

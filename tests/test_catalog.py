@@ -178,5 +178,3 @@ class TestResolved:
         for query in (QUERY, other, QUERY, other):
             resolved(thing("a", relations={"friends": query}), catalog, answers)
         assert len(searches(bed)) == 2
-
-

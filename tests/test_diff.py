@@ -173,8 +173,6 @@ class TestSearches:
         assert bed.store.snapshot()["thing"]["found"][3] == {"text": "needle", "size": 3}
 
 
-
-
 # --- any entities, any Port: one run brings agreement, a second one writes nothing
 
 JSON = st.recursive(

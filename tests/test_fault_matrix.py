@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pytest
 
-from gitlab_port_export.demo.gitlab import Fault, faults
-from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Reply, Slow, Truncate, reply_json
-from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
 from faults import BRIEF, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
+from gitlab_port_export.demo.gitlab import Fault, faults
+from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Slow, Truncate, reply_json
+from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
 from harness import blueprint, mapping_of, port_with, resource
 
 # What becomes of one list when it fails for one scope. "held": Port keeps what is gone in GitLab; "gone": it is
@@ -178,8 +178,8 @@ class Subject:
     name: str
     kind: str
     path: Callable[[Company], str]
-    fill: Callable[[Company], None]
-    change: Callable[[Company], None]
+    fill: Callable[[Company], Any]
+    change: Callable[[Company], Any]
     fields: dict[str, Any]
     later_path: Callable[[Company], str] | None = None
     in_group: bool = True
@@ -256,6 +256,11 @@ def many_jobs(c: Company) -> None:
             c.world.add_job(pipeline, f"job {n}", stage="test")
 
 
+def steps(*found: Callable[[Company], Any]) -> Callable[[Company], Any]:
+    """Do one after the other."""
+    return lambda c: [step(c) for step in found]
+
+
 def titled(text: str) -> dict[str, Any]:
     return {"properties": {"text": text}}
 
@@ -273,43 +278,44 @@ SUBJECTS = (
     ),
     Subject(
         "project-labels", "project", of_project("labels"),
-        lambda c: [old_project(c), *(c.world.add_label(c.one, f"label {n}") for n in range(MANY))] and None,
+        steps(old_project, lambda c: [c.world.add_label(c.one, f"label {n}") for n in range(MANY)]),
         change_projects, {"selector": {"includeLabels": True}, **titled('.__labels | map(.name) | join(" ")')},
         in_group=False, dialects=("gitlab-v2",),
     ),
     Subject(
-        "member", "member", of_group("members"), lambda c: newcomers(c, c.alpha, MANY) and None, change_members,
+        "member", "member", of_group("members"), lambda c: newcomers(c, c.alpha, MANY), change_members,
         {"identifier": ".username", **titled(".name")},
     ),
     Subject(
         "group-with-members", "group-with-members", of_group("members"),
-        lambda c: [newcomers(c, c.alpha, MANY), c.world.add_group("old", c.alpha)] and None, change_groups, MEMBERS,
+        steps(lambda c: newcomers(c, c.alpha, MANY), lambda c: c.world.add_group("old", c.alpha)), change_groups,
+        MEMBERS,
     ),
     Subject(
         "project-with-members", "project-with-members", of_project("members"),
-        lambda c: [newcomers(c, c.one, MANY), old_project(c)] and None,
-        lambda c: [change_projects(c), newcomers(c, c.one, 1, "newcomer")] and None, MEMBERS, in_group=False,
+        steps(lambda c: newcomers(c, c.one, MANY), old_project),
+        steps(change_projects, lambda c: newcomers(c, c.one, 1, "newcomer")), MEMBERS, in_group=False,
     ),
     Subject(
         "merge-request", "merge-request", of_group("merge_requests"),
-        lambda c: [c.world.add_merge_request(c.one, f"Change {n}") for n in range(MANY)] and None,
+        lambda c: [c.world.add_merge_request(c.one, f"Change {n}") for n in range(MANY)],
         change_rows("merge_requests", "title", World.add_merge_request), titled(".title"),
     ),
     Subject(
         "issue", "issue", of_group("issues"),
-        lambda c: [c.world.add_issue(c.one, f"Issue {n}") for n in range(MANY)] and None,
+        lambda c: [c.world.add_issue(c.one, f"Issue {n}") for n in range(MANY)],
         change_rows("issues", "title", World.add_issue), titled(".title"), other="merge-request",
     ),
     Subject(
         "pipeline", "pipeline", of_project("pipelines"),
-        lambda c: [c.world.add_pipeline(c.one) for n in range(MANY)] and None,
+        lambda c: [c.world.add_pipeline(c.one) for n in range(MANY)],
         change_rows("pipelines", "ref", lambda world, project, _: world.add_pipeline(project)), titled(".ref"),
         in_group=False,
     ),
     Subject("job", "job", of_project("jobs"), many_jobs, change_jobs, titled(".stage"), in_group=False),
     Subject(
         "job-pipelines", "job", of_project("pipelines"),
-        lambda c: [c.world.add_job(c.world.add_pipeline(c.one), f"job {n}") for n in range(MANY)] and None,
+        lambda c: [c.world.add_job(c.world.add_pipeline(c.one), f"job {n}") for n in range(MANY)],
         change_jobs, titled(".stage"), in_group=False, dialects=("gitlab-v2",),
     ),
 )  # fmt: skip
@@ -361,15 +367,15 @@ class Scene:
     def run(self, line: Line, match: Callable[[Recorded], bool]) -> Outcome:
         """Run once while GitLab fails as the line says, and see to it that it does."""
         self.stage.reset()
+        fires = match
         if line.fault == "token revoked":
-            match = self.revoking(match)
+            fires = self.revoking(match)
         if line.fault == "too large a page":
-            whole = match
-            match = lambda request: whole(request) and dict(request.query).get("per_page") == str(FULL)  # noqa: E731 - one rule more
+            fires = lambda request: match(request) and dict(request.query).get("per_page") == str(FULL)  # noqa: E731 - one rule more
         answer = ANSWERS.get(line.fault, faults.revoked)()
         if line.fault == "another shape" and (self.subject.later_path or self.subject is USER):
             answer = reply_json(200, [])
-        self.stage.gitlab.faults.append(Fault(match, answer, times=1 if line.times == "once" else None))
+        self.stage.gitlab.faults.append(Fault(fires, answer, times=1 if line.times == "once" else None))
         outcome = self.stage.run(timeout=BRIEF if line.fault == "slow" else 20)
         assert any(match(request) for request in self.stage.gitlab.requests)
         return outcome

@@ -79,7 +79,11 @@ class TestCreate:
         for _ in range(2):
             assert create(bed.port, "mine", "gitlab", {"resources": []})
         held = bed.store.integrations["mine"]
-        assert (held["installationAppType"], held["version"], held["config"]) == ("gitlab", __version__, {"resources": []})
+        assert (held["installationAppType"], held["version"], held["config"]) == (
+            "gitlab",
+            __version__,
+            {"resources": []},
+        )
 
     @pytest.mark.parametrize("applied", [True, False])
     def test_a_lost_answer(self, bed: Bed, applied: bool) -> None:
@@ -274,7 +278,9 @@ class TestContract:
         query = {"combinator": '"and"', "rules": [{"property": '"url"', "operator": '"="', "value": ".web_url"}]}
         nulls = {"title": "null", "icon": "null", "team": "null", "properties": {"url": "null"}}
         mapping = mapping_of(
-            resource("project", "service", title=".name", icon='"Git"', team='["a", "b"]', properties={"url": ".web_url"}),
+            resource(
+                "project", "service", title=".name", icon='"Git"', team='["a", "b"]', properties={"url": ".web_url"}
+            ),
             resource("project", "copy", relations={"service": query, "services": query}),
             resource("project", "empty", **nulls, relations={"service": "null", "services": "null"}),
             resource("project", "service", identifier=query, properties={"size": "3"}),

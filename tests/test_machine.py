@@ -27,7 +27,11 @@ from port_bed import examples
 
 Key = tuple[str, str]
 OURS = ("port-ocean/gitlab-v2/", "/my-gitlab-v2-integration/exporter")
-OTHERS = ("a script", "port-ocean/gitlab-v2/1.0.0/another/exporter", "port-ocean/gitlab-v2/1.0.0/my-gitlab-v2-integration/gitops")
+OTHERS = (
+    "a script",
+    "port-ocean/gitlab-v2/1.0.0/another/exporter",
+    "port-ocean/gitlab-v2/1.0.0/my-gitlab-v2-integration/gitops",
+)
 
 SERVICE = '.references.full | split("!")[0] | split("#")[0]'
 # kind → (blueprint, identifier, relations, selector queries to choose from)
@@ -44,7 +48,12 @@ ABOUT = (None, ".web_url", ".created_at", "null")
 
 BROKEN_LISTS = {"group": r"^/groups$", "project": r"^/projects$", "merge-request": r"/merge_requests$",
                 "issue": r"/issues$", "member": r"/members"}  # fmt: skip
-BROKEN_ANSWERS = (gitlab_faults.forbidden(), gitlab_faults.server_error(), gitlab_faults.Drop(), gitlab_faults.not_a_list())
+BROKEN_ANSWERS = (
+    gitlab_faults.forbidden(),
+    gitlab_faults.server_error(),
+    gitlab_faults.Drop(),
+    gitlab_faults.not_a_list(),
+)
 PORT_FAULTS = (
     ("/bulk$", drop(applied=True), 2),
     ("/bulk$", refuse(500), 3),

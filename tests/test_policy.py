@@ -125,9 +125,9 @@ class TestProblems:
 
     def test_entities_found_by_search_prove_no_absence(self) -> None:
         mapping = a_mapping("service", "group")
-        assert reason(1, 100, mapping=mapping, searched=(0,)) == "problem"
+        assert reason(1, 100, mapping=mapping, searched=(0,)) == "search"
         assert reason(1, 100, mapping=mapping, searched=(1,)) is None
-        assert reason(1, 100, mapping=a_mapping(ROW), searched=(0,), blueprint="any") == "problem"
+        assert reason(1, 100, mapping=a_mapping(ROW), searched=(0,), blueprint="any") == "search"
 
 
 class TestRelease:

@@ -101,9 +101,7 @@ class TestRefresh:
         assert len(server.calls(LOGIN)) == 4
 
     @pytest.mark.parametrize(("times", "status"), [(1, 200), (3, 200), (4, 401)])
-    def test_three_times_a_request_and_no_more(
-        self, server: PortServer, port: Port, times: int, status: int
-    ) -> None:
+    def test_three_times_a_request_and_no_more(self, server: PortServer, port: Port, times: int, status: int) -> None:
         server.faults.append(Fault("GET /v1/blueprints$", refuse(401), times=times))
         server.requests.clear()
         assert port.call("GET", "/blueprints").status == status
@@ -153,7 +151,11 @@ class TestAnswers:
         assert len(str(raised.value)) < 600
 
     def test_an_error_that_passes_is_not_seen(self, server: PortServer, port: Port) -> None:
-        server.faults += [Fault("GET", refuse(503), times=1), Fault("GET", html(), times=1), Fault("GET", drop(), times=1)]
+        server.faults += [
+            Fault("GET", refuse(503), times=1),
+            Fault("GET", html(), times=1),
+            Fault("GET", drop(), times=1),
+        ]
         assert port.ask("GET", "/blueprints")["ok"]
         assert len(server.calls("GET")) == 4
 

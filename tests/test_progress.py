@@ -62,7 +62,7 @@ def beats(events: list[Event], ticks: int = 1) -> list[str]:
 
 
 def test_a_heartbeat_tells_pages_entities_and_writes_on_one_line():
-    events = [PAGE, PAGE, Unchanged("service", "u"), Written(Create(ENTITY)), Failed(Update(ENTITY), "no")]
+    events = [PAGE, PAGE, Unchanged("service"), Written(Create(ENTITY)), Failed(Update(ENTITY), "no")]
     assert beats(events) == ["… 15 s: 2 pages read, 3 entities mapped, 1 writes confirmed"]
 
 
@@ -104,7 +104,7 @@ def test_a_terminal_sees_three_live_lines():
     time = Ticks()
     console = make_console(stream, {"TERM": "xterm"})
     with Progress(console, clock=time.clock, wait=time.wait) as progress:
-        for event in (PAGE, Unchanged("service", "u"), Written(Create(ENTITY))):
+        for event in (PAGE, Unchanged("service"), Written(Create(ENTITY))):
             progress.update(event)
         for _ in range(8):
             time.tick()

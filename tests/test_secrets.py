@@ -185,24 +185,24 @@ FAILURES = {
     "a bug": (the_main_thread_has_a_bug, 70),
     "a bug in a worker": (a_worker_has_a_bug, 70),
     "a bug before anything is read": (preparing_has_a_bug, 70),
+    # Single quotes in an expression become double ones, so that it may compile no more.
     "a mapping that does not compile": (mapped(title='"ECHO" | nope'), 2),
-    "a mapping that fails": (mapped(identifier='error("ECHO")'), 1),
-    "a mapping with a wrong selector": (mapped(query='"ECHO"'), 1),
-    "a mapping of an unknown kind": (mapped(kind="ECHO"), 1),
+    "a mapping that fails": (mapped(identifier='error("ECHO")'), 1, 2),
+    "a mapping with a wrong selector": (mapped(query='"ECHO"'), 1, 2),
     "a mapping of an unknown blueprint": (mapped(blueprint_expression='"ECHO"'), 2),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_no_failure_shows_a_secret(failure: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    break_it, code = FAILURES[failure]
+    break_it, *codes = FAILURES[failure]
     environ = environ_of(bench)
     for number, (name, echo) in enumerate(ECHOES.items()):
         with monkeypatch.context() as patch:
             break_it(bench, echo, patch)
             shown = run_here(environ, bench.folder, patch, as_json=bool(number % 2), debug=True, mapping_file="m.yml")
         assert revealed(shown.all) == [], f"{name}:\n{shown.all}"
-        assert shown.code == code, shown.all
+        assert shown.code in codes, shown.all
         assert "::error" not in [line.lstrip()[:7] for line in shown.all.splitlines()]
         bench.gitlab.faults.clear()
         bench.port.faults.clear()
@@ -235,21 +235,29 @@ def test_data_that_holds_a_secret_reaches_port_unchanged(bench: Bench, monkeypat
             )
             assert (shown.code, revealed(shown.all)) == (0, []), shown.all
     held = bench.store.snapshot()
-    assert held["thing"][str(app["id"])]["properties"]["text"] == text
-    assert TOKEN in {entity["title"] for entity in held["request"].values()}
+    _, _, _, properties, _ = held["thing"][str(app["id"])]
+    assert properties == {"text": text}
+    assert TOKEN in {title for title, *_ in held["request"].values()}
+
+
+NAMES = {
+    "identifiers": resource("project", identifier=".path"),
+    "kinds": resource(PLAIN_TOKEN),
+    "blueprints": resource("project", blueprint_expression=f'"thing" | if true then "{PLAIN_TOKEN}" else . end'),
+}
 
 
 @pytest.mark.xfail(strict=True, reason="the report redacts reasons and hints, and not what things are called")
-def test_a_name_that_holds_a_secret_is_not_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_holds_a_secret_is_not_shown(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.world.add_project(bench.world.group("acme"), PLAIN_TOKEN)
-    bench.file("m.yml", json.dumps(mapping_of(resource("project", identifier=".path"))))
+    bench.store.add_blueprint(blueprint(PLAIN_TOKEN))
+    bench.file("m.yml", json.dumps(mapping_of(NAMES[name])))
     for as_json in (False, True):
         shown = run_here(
             environ_of(bench), bench.folder, monkeypatch, command="plan", as_json=as_json, mapping_file="m.yml"
         )
-        assert (shown.code, revealed(shown.all)) == (0, []), shown.all
-    run_here(environ_of(bench), bench.folder, monkeypatch, mapping_file="m.yml")
-    assert PLAIN_TOKEN in bench.held()["thing"]
+        assert revealed(shown.all) == [], shown.all
 
 
 # --- where secrets travel
@@ -318,9 +326,9 @@ def seen_by_jq(bench: Bench, monkeypatch: pytest.MonkeyPatch, **changes: str) ->
     assert shown.code == 0, shown.all
     held = bench.store.snapshot()
     assert revealed(f"{held} {bench.store.examples}") == []
-    (text,) = {entity["properties"]["text"] for entity in held["thing"].values()}
-    found: list[dict[str, str]] = json.loads(text)
-    return found
+    (text,) = {properties["text"] for _, _, _, properties, _ in held["thing"].values()}
+    # Python itself sets LC_CTYPE where no locale is given.
+    return [{name: value for name, value in one.items() if name != "LC_CTYPE"} for one in json.loads(text)]
 
 
 ACCESS = {"OCEAN__ALLOW_ENVIRONMENT_VARIABLES_JQ_ACCESS": "true"}

@@ -97,6 +97,9 @@ class Policy:
         """
         if why := self._unproven(blueprint):
             return Held(blueprint, tuple(gone), "problem", why, "solve the problem; the next run deletes what is gone")
+        if any(feeds(self.mapping, index, blueprint) for index in self.searched):
+            why = "its entities are found by a search, so what is gone cannot be told"
+            return Held(blueprint, tuple(gone), "search", why, "delete by hand what is gone")
         release = f"if they are really gone, run once with --allow-deletes {blueprint}={len(gone)}"
         if blueprint in self.released:
             most = self.released[blueprint]
@@ -127,8 +130,6 @@ class Policy:
                 return f"not everything was read ({problem.token or problem.stage}: {problem.why})"
             if any(feeds(self.mapping, index, blueprint) for index in problem.resources):
                 return f"not everything was read or mapped ({problem.kind or problem.stage}: {problem.why})"
-        if any(feeds(self.mapping, index, blueprint) for index in self.searched):
-            return "entities are found by a search, so what is absent cannot be told"
         return None
 
 

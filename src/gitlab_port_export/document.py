@@ -72,7 +72,7 @@ def read_object(data: object, origin: str) -> Document:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, as Ocean uses it, but dates stay text: a mapping has none, and jq knows none."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - the name and the kind of attribute are PyYAML's
+    yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

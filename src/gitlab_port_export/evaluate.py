@@ -43,6 +43,7 @@ class Evaluator:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
 
     def submit(self, program: str, text: bytes) -> "Future[bytes]":
         """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
@@ -65,6 +66,7 @@ class Evaluator:
     def close(self) -> None:
         """End the workers."""
         with self._lock:
+            self._closed = True
             for process in self._processes:
                 process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -97,8 +99,10 @@ class Evaluator:
     def _process(self) -> "subprocess.Popen[bytes]":
         process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
         if process is None:
-            process = self._local.process = self._start()
             with self._lock:
+                if self._closed:
+                    raise Killed  # work that was queued when the run ended
+                process = self._local.process = self._start()
                 self._processes.add(process)
         return process
 
@@ -109,6 +113,7 @@ class Evaluator:
         arguments = [
             sys.executable,
             "-I",
+            "-S",
             jq_worker.__file__,
             folder,
             str(os.getpid()),

@@ -380,7 +380,7 @@ class Http:
         if session is None:
             session = self._local.session = requests.Session()
             # Told not to follow a redirect, requests still reads its whole body and fails over a target that is no URL.
-            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # as meant
+            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005  # as meant
             # One session serves several tokens; a cookie set for one must not ride along with another.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
             adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)

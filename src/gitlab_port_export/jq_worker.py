@@ -20,6 +20,7 @@ ANSWER = struct.Struct(">BQ")
 
 def limit(parent: int, memory_bytes: int) -> None:
     """Die with the parent even when that is killed, ignore the terminal's signals, and bound memory."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a parent that blocks SIGALRM would hand that down
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -61,6 +62,8 @@ def serve(seconds: float) -> None:
 
 def fault(jq: Any, expression: str) -> str | None:
     """Return jq's words when the expression does not compile, else None."""
+    if "\0" in expression:
+        return "it holds a null character, and jq reads no further"
     try:
         jq.compile(expression)
     except ValueError as error:
@@ -69,6 +72,7 @@ def fault(jq: Any, expression: str) -> str | None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("LC_CTYPE", None)  # Python sets it at its start (PEP 538), and `env` would show it
     sys.path.append(sys.argv[1])
     limit(int(sys.argv[2]), int(sys.argv[3]))
     serve(float(sys.argv[4]))

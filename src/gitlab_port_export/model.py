@@ -358,7 +358,7 @@ class Held:
 
     blueprint: str
     identifiers: tuple[str, ...]
-    reason: Literal["problem", "limit", "empty", "dependents", "recent", "plan"]
+    reason: Literal["problem", "search", "limit", "empty", "dependents", "recent", "plan"]
     why: str
     hint: str = ""
 

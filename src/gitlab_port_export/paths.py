@@ -20,7 +20,7 @@ TOKEN = re.compile(
   | (?P<close>[)\]}])
   | (?P<other>\?//|//|[=!<>]=|[-+*/%<>?,:;])
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 TEXT = re.compile(r'(?:[^"\\]|\\[^(])*')
 PLAIN_TEXT = re.compile(r'([^"\\]*)"')

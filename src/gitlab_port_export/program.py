@@ -12,8 +12,10 @@ from gitlab_port_export.paths import needed_keys
 # end or before white space.
 QUOTES = re.compile(r"(^|\s)'(?![\s\"])|(?<![\s\"])'(\s|$)")
 LEGACY_PREFIXES = ("file://", "search://")
+# What ends a comment at an expression's end, also one that a backslash carries on to the next line.
+END = "\n\n"
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*')
-FORBIDDEN = re.compile(r"(?<![.\w$])(input|inputs|import|include|input_line_number)\b(?!\s*:)")
+FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_line_number)\b(?!\s*:)")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ def is_legacy(value: Expression | Query) -> bool:
     return isinstance(value, str) and value.startswith(LEGACY_PREFIXES)
 
 
+def is_mapped(name: str, value: Expression | Query) -> bool:
+    """Say whether a field is sent; an entity has no other identifier and blueprint, so their legacy form is null."""
+    return name in ("identifier", "blueprint") or not is_legacy(value)
+
+
+def is_path(expression: Expression) -> bool:
+    """Say whether the expression is a path such as `.author.name`, which is certainly jq."""
+    return PATH_ONLY.fullmatch(expression) is not None
+
+
 def forbidden_word(expression: Expression) -> str | None:
     """Return a word that cannot work here: there is one row and no further input, and no modules."""
     found = FORBIDDEN.search(STRINGS.sub('""', expression))
@@ -46,19 +58,19 @@ def build(resource: Resource, error_key: str, only: str | None = None) -> Progra
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
     `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`.
-    `only` keeps one field (or "selector"), to find the one that does not end.
+    `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
-    names = tuple(tuple(name for name, value in m.fields() if not is_legacy(value)) for m in resource.mappings)
+    names = tuple(tuple(name for name, value in m.fields() if is_mapped(name, value)) for m in resource.mappings)
     if only is not None:
         names = tuple(tuple(name for name in group if name == only) for group in names)
     mapped = ", ".join(
         "[" + ", ".join(_value(dict(m.fields())[name], error_key) for name in group) + "]"
         for m, group in zip(resource.mappings, names, strict=True)
     )
-    query = "true" if only not in (None, "selector") else rewrite_quotes(resource.selector.query)
+    query = "true" if only == "itemsToParse" else rewrite_quotes(resource.selector.query)
     if query.strip() == "true":
         return Program(f"[.[] | [{_items(resource)} | [[true], [{mapped}]]]]", names, error_key)
-    selected = f"(try [first({query}\n)] catch {_error(error_key)})"
+    selected = f"(try [first({query}{END})] catch {_error(error_key)})"
     row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
     return Program(f"[.[] | [{_items(resource)} | {row}]]", names, error_key)
 
@@ -88,18 +100,20 @@ def _error(key: str) -> str:
 
 # Expressions that give exactly one output for an object and cannot fail, and paths that give one or fail: most of a
 # mapping. Without `first` and `try` around them jq is twice as fast.
-SAFE = re.compile(r"""\s*(?:\.[A-Za-z_]\w*|"[^"\\]*"|true|false|null|\.[A-Za-z_]\w*\s*\|\s*tostring)\s*""")
-PATH_ONLY = re.compile(r"\s*(?:\.[A-Za-z_]\w*)+\s*")
+SAFE = re.compile(r"""\s*(?:\.[A-Za-z_]\w*|"[^"\\]*"|true|false|null|\.[A-Za-z_]\w*\s*\|\s*tostring)\s*""", re.ASCII)
+PATH_ONLY = re.compile(r"\s*(?:\.[A-Za-z_]\w*)+\s*", re.ASCII)
 
 
 def _value(value: Expression | Query, key: str) -> str:
+    if is_legacy(value):
+        return "null"
     if isinstance(value, str):
         text = rewrite_quotes(value)
         if SAFE.fullmatch(text):
             return f"({text})"
         if PATH_ONLY.fullmatch(text):
             return f"(try {text} catch {_error(key)})"
-        return f"(try first(({rewrite_quotes(value)}\n), null) catch {_error(key)})"
+        return f"(try first(({text}{END}), null) catch {_error(key)})"
     return _query(value, key)
 
 
@@ -118,30 +132,30 @@ def _items(resource: Resource) -> str:
     if port.items_to_parse is None:
         return "."
     expression = rewrite_quotes(port.items_to_parse)
-    path = top_level_path(port.items_to_parse) if port.items_to_parse_top_level_transform else None
-    kept = f"del({path})" if path else "."
-    name = json.dumps(port.items_to_parse_name)
+    path = top_level_path(expression) if port.items_to_parse_top_level_transform else None
+    kept = f"(del({path})? // .)" if path else "."
     return (
-        f". as $__row | (try first(({expression}\n), null) catch null)"
-        f' | if type == "array" then .[] else empty end | . as $__item | ($__row | {kept}) + {{{name}: $__item}}'
+        f"{kept} as $__row | (try first(({expression}{END}), null) catch null)"
+        f' | if type == "array" then .[] else empty end | $__row + {{{json.dumps(port.items_to_parse_name)}: .}}'
     )
 
 
-PATH = re.compile(r"^(\.[A-Za-z_]\w*|\.?\[\s*\"[^\"]*\"\s*\])+")
+# Names and literal places; a place that is computed has no part in a deletion.
+PLACE = r"\[\s*(?:\"[^\"\\]*\"|-?\d+|-?\d+:(?:-?\d+)?|:-?\d+)\s*\]"
+PATH = re.compile(rf"(?:\.[A-Za-z_]\w*|\.{PLACE})(?:\.[A-Za-z_]\w*|\.?{PLACE})*", re.ASCII)
 
 
 def top_level_path(expression: Expression) -> str | None:
     """Return the path that `itemsToParseTopLevelTransform` takes out of the row, or None where none is plain.
 
-    It is the leading dotted path of the first part of the pipe that has one. Ocean drops every row where there is
-    none; here the row stays whole.
+    As in Ocean it is the leading path of the first part of the pipe that has one; of an expression in parentheses
+    only the text in them counts, and `.`, `. as $x` and variables are passed over. Ocean drops every row where
+    there is no path; here the row stays whole.
     """
-    for part in expression.split("|"):
-        text = part.strip()
-        if text.startswith("("):
-            text = text[1:].partition(")")[0].strip()
-        if re.match(r"^\.\s+as\s|^\.$|^\$\w+$", text):
-            continue
-        if found := PATH.match(re.sub(r"^\$\w+\s*(?=\.)", "", text)):
+    text = expression.strip()
+    if text.startswith("("):
+        text = text[1:].partition(")")[0]
+    for part in (part.strip() for part in text.split("|")):
+        if not re.match(r"\.\s+as\s+\$", part) and (found := PATH.match(part)):
             return found[0]
     return None

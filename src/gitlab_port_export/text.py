@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
@@ -80,29 +79,31 @@ class Redactor:
 
 def _forms(secret: str) -> Iterator[str]:
     """Yield patterns for the secret in every spelling, and inside base64."""
-    yield from map(re.escape, _spellings(secret))
+    yield from map(_slashed, _spellings(secret))
     raw = secret.encode("utf-8", "surrogatepass")
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
         yield from (_in_base64(alphabet(bytes(before) + raw).decode(), before, len(raw)) for before in range(3))
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """Yield the secret as it is, and as URLs, JSON, Python and HTML write it."""
+    """Yield the secret as it is, and as URLs and HTML write it."""
     yield secret
     for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         yield quoted
         yield re.sub("%..", lambda found: found[0].lower(), quoted)
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
     yield html.escape(secret)
+
+
+def _slashed(text: str) -> str:
+    """Return a pattern for the text as it is and as JSON, jq and Python quote it, also one inside the other."""
+    return "".join({'"': r"\\*\"", "'": r"\\*'", "\\": r"\\+"}.get(char) or re.escape(char) for char in text)
 
 
 def _beginning(text: str) -> str | None:
     """Return a pattern for the text's longer half and what may follow of it, or None where it is too short."""
     half = max(MIN_PART, len(text) // 2 + 1)
     rest = "".join(map(re.escape, sorted(set(text[half:]))))
-    return f"{re.escape(text[:half])}[{rest}]*" if rest else None
+    return f"{_slashed(text[:half])}[{rest}\\\\]*" if rest else None
 
 
 def _in_base64(encoded: str, before: int, length: int) -> str:

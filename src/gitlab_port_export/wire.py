@@ -9,15 +9,19 @@ import orjson
 def decode(body: bytes | str) -> Any:
     """Return the parsed JSON. Raises ValueError.
 
-    orjson refuses lone surrogates, which the standard library takes.
+    orjson refuses lone surrogates, which the standard library takes; neither may take NaN, which is not JSON.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(body)
+            return json.loads(body, parse_constant=_refuse)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def encode(value: Any) -> bytes:

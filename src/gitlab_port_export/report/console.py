@@ -150,7 +150,9 @@ def _row(name: str, counts: Counts) -> Iterable[Text]:
 def _held(held: Held, shown: int | None) -> Iterator[Text]:
     number = _some(len(held.identifiers), "deletion")
     yield _line(f"{held.blueprint}: {number} held ({held.reason}): {held.why}", style="yellow")
-    yield from _capped([_line(f"- {identifier}", 4) for identifier in held.identifiers], shown)
+    # What a problem or a search holds may be all there is, and nobody decides on it one by one.
+    few = 3 if held.reason in ("problem", "search") else shown
+    yield from _capped([_line(f"- {identifier}", 4) for identifier in held.identifiers], few)
     yield from _hint(held.hint)
 
 

@@ -44,7 +44,7 @@ EXIT_MEANINGS: dict[int, str] = {
 
 # What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
 # changed in Port meanwhile is simply looked at again by the next run.
-_HELD_CODE = {"problem": 1, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0}
+_HELD_CODE = {"problem": 1, "search": 0, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0}
 _FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "limit": (5,), "never": ()}
 
 
