@@ -24,6 +24,7 @@ from gitlab_port_export.model import Create, Entity, Event, Mapping, Problem, Up
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.writer import Deleter, Rules, Writer
+from gitlab_port_export.sync import _noted
 from harness import NoWait, mapping_of, resource
 
 MINE = "mine"
@@ -114,8 +115,9 @@ class Bed:
         events: list[Event] = []
         writer = Writer(self.port, self.rules, self.executor, 8)
         for event in differ.run(entities):
-            events += writer.add(event) if writes and isinstance(event, Create | Update) else [event]
-        events += writer.finish(catalog.blueprints)
+            done = writer.add(event) if writes and isinstance(event, Create | Update) else [event]
+            events += _noted(done, catalog)
+        events += _noted(writer.finish(catalog.blueprints), catalog)
         problems = [event for event in events if isinstance(event, Problem)]
         policy = Policy(self.mapping, problems, frozenset(differ.searched), self.released)
         deleter = Deleter(self.port, cascade=self.mapping.cascades) if writes else None

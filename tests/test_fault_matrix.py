@@ -1,5 +1,6 @@
 """Every way to fail, for every kind and both ends of its list: what the run says, what it deletes, what it leaves."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -7,10 +8,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from faults import BRIEF, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
+from faults import BRIEF, NEVER, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Slow, Truncate, reply_json
-from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
+from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import Recorded as PortRecorded
+from gitlab_port_export.demo.port import drop, html, refuse, slow
+from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
+from gitlab_port_export.model import Written
+from gitlab_port_export.report.fold import target, total, writes
 from harness import blueprint, mapping_of, port_with, resource
 
 # What becomes of one list when it fails for one scope. "held": Port keeps what is gone in GitLab; "gone": it is
@@ -102,7 +108,7 @@ ANSWERS: dict[str, Callable[[], Answer]] = {
     "another shape": faults.not_a_list,
     "drop": Drop,
     "truncate": Truncate,
-    "slow": lambda: Slow(SLOWER),
+    "slow": lambda: Slow(NEVER),
     "too large a page": faults.server_error,
 }
 PAGES = ("first", "later")
@@ -154,7 +160,7 @@ def company() -> Company:
     for secret in ("token-of-alice", "token-of-bob"):
         world.add_token(secret, reader)
     for group in (alpha, beta):
-        world.add_member(group, reader, MAINTAINER)
+        world.add_member(group, reader, OWNER)
         world.add_member(group, people[0], DEVELOPER)
     one, two, three = (world.add_project(g, p) for g, p in ((alpha, "one"), (sub, "two"), (beta, "three")))
     for project in (one, two, three):
@@ -367,28 +373,25 @@ class Scene:
     def run(self, line: Line, match: Callable[[Recorded], bool]) -> Outcome:
         """Run once while GitLab fails as the line says, and see to it that it does."""
         self.stage.reset()
-        fires = match
-        if line.fault == "token revoked":
-            fires = self.revoking(match)
-        if line.fault == "too large a page":
-            fires = lambda request: match(request) and dict(request.query).get("per_page") == str(FULL)  # noqa: E731 - one rule more
+        asked: list[Recorded] = []
+
+        def fires(request: Recorded) -> bool:
+            if not (wanted := match(request)):
+                return False
+            asked.append(request)
+            if line.fault == "token revoked":
+                # From now on GitLab itself refuses it.
+                self.stage.world.tokens[request.token].revoked = True
+                return False
+            return wanted and not (line.fault == "too large a page" and dict(request.query)["per_page"] != str(FULL))
+
         answer = ANSWERS.get(line.fault, faults.revoked)()
         if line.fault == "another shape" and (self.subject.later_path or self.subject is USER):
             answer = reply_json(200, [])
         self.stage.gitlab.faults.append(Fault(fires, answer, times=1 if line.times == "once" else None))
         outcome = self.stage.run(timeout=BRIEF if line.fault == "slow" else 20)
-        assert any(match(request) for request in self.stage.gitlab.requests)
+        assert asked
         return outcome
-
-    def revoking(self, match: Callable[[Recorded], bool]) -> Callable[[Recorded], bool]:
-        """Revoke the token that asks first; from then on GitLab itself refuses it."""
-
-        def revoke(request: Recorded) -> bool:
-            if match(request):
-                self.stage.world.tokens[request.token].revoked = True
-            return False
-
-        return revoke
 
     def check(self, outcome: Outcome, tested: str, other: str) -> None:
         """What must have become of both blueprints; and that one clean run brings Port in step."""
@@ -398,13 +401,31 @@ class Scene:
             expected = gone(self.before, self.after, name) if wanted == "gone" else set()
             assert gone(self.before, now, name) == expected, name
             assert expected or wanted == "held"
-        if now == self.after or now in self.proved:
+        self.check_clean_run()
+
+    def check_clean_run(self) -> None:
+        """Without any fault, one run brings Port in step."""
+        start = self.stage.port.store.snapshot()
+        if start == self.after or start in self.proved:
             return
         self.mend()
         clean = self.stage.run()
         assert clean.code == 0, clean.words
         assert self.stage.port.store.snapshot() == self.after
-        self.proved.append(now)
+        self.proved.append(start)
+
+    def check_confirmed(self, outcome: Outcome) -> None:
+        """Every change that the run calls written is there, and the report counts no other."""
+        now = self.stage.port.store.snapshot()
+        seen: set[tuple[str, str]] = set()
+        for event in outcome.events:
+            if isinstance(event, Written):
+                name, identifier = target(event.change)
+                assert now[name].get(identifier) == self.after[name].get(identifier)
+                assert (name, identifier) not in seen
+                seen.add((name, identifier))
+        if outcome.report is not None:
+            assert writes(total(outcome.report.blueprints.values())) == len(seen)
 
     def mend(self) -> None:
         """End every fault; what Port holds stays."""
@@ -428,7 +449,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     subject.fill(found)
     text = titled(".path" if subject.other == "project" else ".title")
     mapping = mapping_of(resource(subject.kind, "tested", **subject.fields), resource(subject.other, "other", **text))
-    store = port_with(blueprint("tested", text="string"), blueprint("other", text="string"))
+    store = port_with(blueprint("other", text="string"), blueprint("tested", {"of": "other"}, text="string"))
     folder = tmp_path_factory.mktemp("scene")
     with stage(found.world, store, folder, mapping, tokens=tokens, type=dialect) as on:
         first = on.run()
@@ -519,3 +540,111 @@ def test_first_contact_fails(scene: Scene, line: Line) -> None:
     assert outcome.code == int(code), outcome.words
     assert line.words in outcome.words
     scene.check(outcome, all_kinds, all_kinds)
+
+
+# The side of Port
+
+
+def change_everything(c: Company) -> None:
+    """More than a batch of new rows, a changed one, and rows of both blueprints that are gone."""
+    for n in range(30):
+        c.world.add_merge_request(c.two, f"New {n}")
+    c.world.merge_requests[c.one["id"]][5] |= {"title": "something else"}
+    del c.world.merge_requests[c.one["id"]][10:12]
+    c.world.delete_project(c.world.project("alpha/old"))
+    c.world.add_project(c.beta, "new")
+
+
+RELATED = Subject(
+    "related", "merge-request", lambda c: "",
+    steps(old_project, lambda c: [c.world.add_merge_request(c.one, f"Change {n}") for n in range(20)]),
+    change_everything, titled(".title") | {"relations": {"of": '.references.full | split("!")[0]'}}, other="project",
+)  # fmt: skip
+# Exit codes. Every change that the report counts is in Port; a sign-in, the integration's mapping and the blueprints
+# are needed before anything (4), the resync state is only shown (0), the rest is a Problem (1). What halves or asks
+# again gets through what comes once.
+#
+# endpoint          401 403 404 413 422 429 500 502 HTML drop lost late slow
+PORT_ONCE = """
+sign-in             4   4   4   4   4   0   0   0   4    0    0    0    0
+integration         0   0   0   4   4   0   0   0   4    0    0    0    0
+blueprints          0   4   4   4   4   0   0   0   4    0    0    0    0
+state               0   0   0   0   0   0   0   0   0    0    0    0    0
+search              0   1   1   1   1   0   0   0   1    0    0    0    0
+upsert              0   1   1   0   0   0   0   0   1    0    0    0    0
+owned               0   1   1   1   1   0   0   0   1    0    0    0    0
+delete              0   1   0   0   0   0   0   0   1    0    0    0    0
+"""
+PORT_ALWAYS = """
+sign-in             4   4   4   4   4   4   4   4   4    4    4    4    0
+integration         0   0   0   4   4   4   4   4   4    4    4    4    4
+blueprints          4   4   4   4   4   4   4   4   4    4    4    4    4
+state               0   0   0   0   0   -   0   -   0    0    -    -    0
+search              1   1   1   1   1   1   1   1   1    1    1    1    1
+upsert              1   1   1   1   1   1   1   1   1    1    1    1    1
+owned               1   1   1   1   1   1   1   1   1    1    1    1    1
+delete              1   1   1   1   1   1   1   1   1    1    1    1    1
+"""
+ENDPOINTS = {
+    "sign-in": "POST /v1/auth/access_token$",
+    "integration": "GET /v1/integration/",
+    "blueprints": "GET /v1/blueprints$",
+    "state": "PATCH .*/resync-state$",
+    "search": "POST /v1/blueprints/tested/entities/search$",
+    "upsert": "POST /v1/blueprints/tested/entities/bulk$",
+    "owned": "POST .*/datasource-entities$",
+    "delete": "POST /v1/blueprints/tested/bulk/entities/delete$",
+}
+# "lost" and "late" are carried out before the connection ends or the 504 comes.
+EFFECTS = {
+    "401": refuse(401), "403": refuse(403), "404": refuse(404), "413": refuse(413), "422": refuse(422),
+    "429": refuse(429, headers=(("Retry-After", "2"),)), "500": refuse(500), "502": html(502), "HTML": html(200),
+    "drop": drop(), "lost": drop(applied=True), "late": refuse(504, applied=True), "slow": slow(SLOWER),
+}  # fmt: skip
+
+
+def port_cells() -> Iterator[Any]:
+    """(endpoint, effect, how often, exit code) of both tables; "-" is left out: it waits by the clock."""
+    for text, times in ((PORT_ONCE, 1), (PORT_ALWAYS, None)):
+        for line in text.strip().splitlines():
+            endpoint, *codes = line.split()
+            for effect, code in zip(EFFECTS, codes, strict=True):
+                if code != "-":
+                    name = f"{endpoint}-{effect}-{'once' if times else 'always'}"
+                    yield pytest.param(endpoint, effect, times, int(code), id=name)
+
+
+PORT_CELLS = list(port_cells())
+
+
+@pytest.mark.parametrize(("endpoint", "effect", "times", "code"), PORT_CELLS)
+@scenes([RELATED], ["gitlab-v2"])
+def test_port_fails(scene: Scene, endpoint: str, effect: str, times: int | None, code: int) -> None:
+    on = scene.stage
+    on.reset()
+    asked: list[str] = []
+
+    def picks(request: PortRecorded) -> bool:
+        wanted = re.search(ENDPOINTS[endpoint], f"{request.method} {request.path}") is not None
+        asked.extend([request.path] * wanted)
+        return wanted
+
+    on.port.faults.append(PortFault(picks, EFFECTS[effect], times=times))
+    outcome = on.run(timeout=BRIEF if effect == "slow" else 20)
+    # What is slow is carried out all the same, after the client has turned away.
+    on.wait_until(lambda: len(on.port.calls(ENDPOINTS[endpoint])) >= len(asked) > 0)
+    assert outcome.code == code, outcome.words
+    scene.check_confirmed(outcome)
+    if code == 0:
+        assert on.port.store.snapshot() == scene.after
+    scene.check_clean_run()
+
+
+def test_so_many_combinations() -> None:
+    """Run with -s to see the number."""
+    lists = sum(len(PAGES) * len(table(ONE_LIST)) * len(one.dialects) for one in SUBJECTS)
+    inventory = 2 * 2 * len(PAGES) * len(DIALECTS) * len(table(INVENTORY))
+    first = len(DIALECTS) * len(table(FIRST_CONTACT))
+    parts = len(PAGES) * sum(len(one.dialects) for one in SUBJECTS if one.name != "project")
+    print(f"\n{lists + inventory + first + parts} combinations on GitLab's side, {len(PORT_CELLS)} on Port's")
+    assert (lists, inventory, first, parts, len(PORT_CELLS)) == (720, 336, 36, 34, 204)

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +36,9 @@ SERVICE = '.references.full | split("!")[0] | split("#")[0]'
 # kind → (blueprint, identifier, relations, selector queries to choose from)
 KINDS: dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]] = {
     "group": ("group", ".full_path", {}, ("true",)),
-    "project": ("service", ".path_with_namespace", {"group": ".namespace.full_path"}, ("true", ".id % 2 == 1", "false")),
+    "project": (
+        "service", ".path_with_namespace", {"group": ".namespace.full_path"}, ("true", ".id % 2 == 1", "false"),
+    ),
     "merge-request": (
         "mr", ".id | tostring", {"service": SERVICE, "author": ".author.username"}, ("true", '.state == "opened"'),
     ),
@@ -91,7 +92,7 @@ class Exporter(RuleBasedStateMachine):
         self.world = World()
         self.numbers = iter(range(1_000_000))
         self.store = a_port()
-        self.queries = {kind: 0 for kind in KINDS}
+        self.queries = dict.fromkeys(KINDS, 0)
         self.dropped: set[str] = set()
         self.about = 0
         self.gitlab = self.stack.enter_context(gitlab_server(self.world))

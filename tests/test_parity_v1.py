@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from harness import mapping_of, resource
 from hypothesis import given
-from parity import BY_CHANCE, ONE, TWO, check, company, mappings, tokens, whole, worlds
+from parity import BY_CHANCE, ONE, TWO, check, company, guest_and_owner, mappings, tokens, whole, worlds
 
-from gitlab_port_export.demo.gitlab_store import GUEST, MAINTAINER, OWNER, World
+from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 
 FILL = ("merge_requests", "issues", "pipelines")
 ANY_OWNER: dict[str, Any] = {"filterOwnedProjects": False}
@@ -73,7 +73,6 @@ TOKENS: dict[str, Tokens] = {
     "personal": {ONE: ["ada/*"], TWO: ["second/dotfiles"]},
     "case counts": {ONE: ["acme/core", "acme/app"], TWO: ["**/secret"]},
 }
-KINDS = (("project", "group"), ("merge-request", "issue"), ("pipeline", "job"))
 
 
 def rows_of(*kinds: str) -> tuple[Any, ...]:
@@ -82,37 +81,42 @@ def rows_of(*kinds: str) -> tuple[Any, ...]:
     return tuple(resource(kind, identifier=f'"{kind}-\\(.id)"', **row) for kind in kinds)
 
 
-@pytest.mark.parametrize("owned", [True, False], ids=["owned", "anybody's"])
-@pytest.mark.parametrize("kinds", KINDS, ids="+".join)
+PROJECT_KINDS, GROUP_KINDS = ("project", "group", "pipeline", "job"), ("merge-request", "issue")
+
+
 @pytest.mark.parametrize("name", TOKENS)
-def test_tokens_and_patterns(name: str, kinds: tuple[str, ...], owned: bool) -> None:
-    mapping = mapping_of(*rows_of(*kinds), filterOwnedProjects=owned)
-    check(company(FILL), mapping, type="gitlab", tokens=TOKENS[name], empty=None)
+def test_tokens_and_patterns(name: str) -> None:
+    mapping = mapping_of(*rows_of(*PROJECT_KINDS, *GROUP_KINDS), **ANY_OWNER)
+    check(company(FILL), mapping, type="gitlab", tokens=TOKENS[name])
 
 
-def test_a_maintainer_s_group_and_an_owner_s_subgroup() -> None:
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens_and_patterns_of_owned_projects(name: str) -> None:
+    check(company(FILL), mapping_of(*rows_of(*PROJECT_KINDS)), type="gitlab", tokens=TOKENS[name], empty=None)
+
+
+UNOWNED = "projects that no token owns do not count as wanted, though Ocean reads merge requests and issues by group"
+LOST = {
+    *("both see everything", "overlapping", "overlapping, the other way", "one project exactly"),
+    *("the shorter name of two", "a name anywhere", "case counts"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=UNOWNED)] * (name in LOST)) for name in TOKENS],
+)
+def test_merge_requests_and_issues_do_not_ask_who_owns_the_project(name: str) -> None:
     """`filterOwnedProjects` hides projects, yet Ocean reads merge requests and issues by group."""
-    mapping = mapping_of(*rows_of("merge-request", "issue"))
-    check(company(FILL), mapping, type="gitlab", tokens={ONE: ["acme/**"], TWO: ["acme/**"]})
+    check(company(FILL), mapping_of(*rows_of(*GROUP_KINDS)), type="gitlab", tokens=TOKENS[name], empty=None)
 
 
+@pytest.mark.xfail(strict=True, reason="a group is read with the first token that lists it, which may see less of it")
 def test_a_guest_above_and_an_owner_below() -> None:
-    world = World(company().now)
-    guest, owner = world.add_user("reader"), world.add_user("second")
-    world.add_token(ONE, guest)
-    world.add_token(TWO, owner)
-    top = world.add_group("top")
-    below = world.add_group("below", top)
-    world.add_member(top, guest, GUEST)
-    world.add_member(below, owner, OWNER)
-    for place, path in ((top, "one"), (below, "two")):
-        project = world.add_project(place, path)
-        world.add_merge_request(project, "Change")
-        world.add_issue(project, "Plain")
-        world.add_issue(project, "Secret", confidential=True, author=world.add_user(path))
-    check(world, mapping_of(*rows_of("merge-request", "issue"), **ANY_OWNER), type="gitlab")
+    check(guest_and_owner(), mapping_of(*rows_of(*GROUP_KINDS), **ANY_OWNER), type="gitlab")
 
 
+@pytest.mark.xfail(strict=True, reason="languages that two kinds need are asked for twice")
 def test_enrichments_of_one_resource_do_not_show_in_another() -> None:
     flags = {"flag": 'has("__members")', "known": 'has("__labels")'}
     mapping = mapping_of(

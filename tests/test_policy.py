@@ -177,6 +177,11 @@ class TestMapping:
         assert shared_blueprints(mapping) == {"service"}
 
     def test_the_fields_it_sets_in_a_blueprint(self) -> None:
+        mappings: list[tuple[str, dict[str, Any]]] = [
+            ('"service"', {"title": ".name", "properties": {"url": ".web_url"}}),
+            ('"group"', {"icon": '"Git"'}),
+            (".kind", {"team": ".t", "properties": {"url": ".u"}, "relations": {"group": ".g"}}),
+        ]
         mapping = Mapping.model_validate(
             {
                 "resources": [
@@ -185,11 +190,7 @@ class TestMapping:
                         "selector": {"query": "true"},
                         "port": {"entity": {"mappings": {"identifier": ".id", "blueprint": name, **fields}}},
                     }
-                    for name, fields in [
-                        ('"service"', {"title": ".name", "properties": {"url": ".web_url"}}),
-                        ('"group"', {"icon": '"Git"'}),
-                        (".kind", {"team": ".t", "properties": {"url": ".u"}, "relations": {"group": ".g"}}),
-                    ]
+                    for name, fields in mappings
                 ]
             }
         )

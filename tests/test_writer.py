@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.demo.port import Fault, PortServer, Recorded, drop, html, port_server, refuse
+from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Delete, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.ledger import Blueprint, Relation
@@ -281,7 +281,7 @@ class TestOrderOfChanges:
             return False
 
         bed.server.faults.append(Fault(first, refuse(500)))
-        changes = [Create(thing("a", text="old")), Update(thing("a", text="new"))]
+        changes: list[Create | Update] = [Create(thing("a", text="old")), Update(thing("a", text="new"))]
         writer = Writer(bed.port, Rules(batch_length=1), bed.executor, 8)
         events = [event for change in changes for event in writer.add(change)]
         threading.Timer(0.05, open_gate.set).start()
@@ -303,8 +303,8 @@ class TestOrderOfChanges:
         bed.store.add_blueprint(blueprint("_user", text="string"))
         bed.store.change_blueprint("job", {"relations": {"user": {"target": "_user"}}}, partial=True)
         writer = Writer(bed.port, Rules(), bed.executor, 8)
-        for row in ({"relations": {"user": "nobody"}, "text": "old"}, {"text": "new"}):
-            list(writer.add(Update(thing("j", blueprint="job", **row))))
+        for relations, text in (({"user": "nobody"}, "old"), (None, "new")):
+            list(writer.add(Update(thing("j", blueprint="job", relations=relations, text=text))))
         events = list(writer.finish({}))
         assert written(events) == [("update", "j")]
         assert of(Failed, events) == []
@@ -321,22 +321,26 @@ class TestStopped:
 
     def test_what_was_confirmed_before_a_call_was_stopped_counts(self) -> None:
         clock = NoWait()
-        with port_server(port_with(things())) as server, signed_in(server, clock=clock) as port:
-            with ThreadPoolExecutor(1) as executor:
-                writer = Writer(port, Rules(batch_length=1), executor, 8)
+        found: list[Any] = []
 
-                def second(request: Recorded) -> bool:
-                    if "two" in json.dumps(request.body):
-                        clock.stop()
-                        return True
-                    return False
+        def second(request: Recorded) -> bool:
+            if "two" in json.dumps(request.body):
+                clock.stop()
+                return True
+            return False
 
-                server.faults.append(Fault(second, refuse(500)))
-                found = [event for text in ("one", "two") for event in writer.add(Create(thing(text, text=text)))]
-                with pytest.raises(Stopped):
-                    for event in writer.finish({}):
-                        found.append(event)  # noqa: PERF402 - what came before the exception counts
-                found += writer.abandon(10)
+        with (
+            port_server(port_with(things())) as server,
+            signed_in(server, clock=clock) as port,
+            ThreadPoolExecutor(1) as executor,
+        ):
+            server.faults.append(Fault(second, refuse(500)))
+            writer = Writer(port, Rules(batch_length=1), executor, 8)
+            for text in ("one", "two"):
+                found += writer.add(Create(thing(text, text=text)))
+            with pytest.raises(Stopped):
+                found.extend(writer.finish({}))  # keeps what came before the exception
+            found += writer.abandon(10)
         assert written(found) == [("create", "one")]
 
 

@@ -11,12 +11,26 @@ from typing import Any
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
-from gitlab_port_export.program import Program, build, forbidden_word, is_legacy, reachable, rewrite_quotes
+from gitlab_port_export.program import (
+    Program,
+    build,
+    forbidden_word,
+    is_legacy,
+    is_mapped,
+    is_path,
+    reachable,
+    rewrite_quotes,
+)
 from gitlab_port_export.wire import decode, encode
 
 BATCH_ROWS = 100
-# Port's rule for identifiers: letters of any script, digits and a few marks, never "." or "..".
-IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)(?:[^\W\d_]|[0-9@_.+:\\/=-]){1,1000}\Z")
+# jq needs several times the size of its input; a worker may have 1 GiB.
+BATCH_BYTES = 8 * 1024 * 1024
+# Port's rule for identifiers, but for the letters of other scripts: never "." or "..".
+IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9@_.+:\\/=-]{1,1000}\Z")
+LOST = "correct the expression; rows were left out"
+NULLED = "the property was set to null there"
+UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 Order = tuple[int, int]
 
 
@@ -32,45 +46,49 @@ class _Batch:
 class _Faults:
     """What went wrong with expressions, one entry a fault and not a row: count and first sample."""
 
-    found: dict[tuple[int, str, bool], tuple[str, int, str]] = field(default_factory=dict)
+    found: dict[tuple[int, int, str, str], tuple[str, int, str]] = field(default_factory=dict)
 
-    def add(self, resource: int, name: str, why: str, sample: str, *, warning: bool) -> None:
-        key = (resource, name, warning)
+    def add(self, resource: int, entity: int, name: str, why: str, sample: str, hint: str = LOST) -> None:
+        key = (resource, entity, name, hint)
         first, count, example = self.found.get(key, (why, 0, sample))
         self.found[key] = (first, count + 1, example)
 
     def problems(self, mapping: Mapping) -> Iterator[Problem]:
-        for (index, name, warning), (why, count, sample) in self.found.items():
+        for (index, entity, name, hint), (why, count, sample) in self.found.items():
             yield Problem(
                 "transform",
                 why,
-                "the property was set to null there" if warning else "correct the expression; rows were left out",
+                hint,
                 kind=mapping.resources[index].kind,
                 resources=(index,),
                 field=name,
-                line=mapping.line("resources", index, *field_path(name)),
-                warning=warning,
+                line=line_of(mapping, index, entity, name),
+                warning=hint == NULLED,
                 count=count,
                 sample=sample,
             )
 
 
-def field_path(name: str) -> tuple[str, ...]:
-    """Return where a field stands in its resource in the mapping file."""
-    if name in ("selector", "selector.query"):
-        return ("selector", "query")
-    if name == "itemsToParse":
-        return ("port", "itemsToParse")
-    head, _, rest = name.partition(".")
-    return ("port", "entity", "mappings", head, *((rest,) if rest else ()))
+def line_of(mapping: Mapping, index: int, entity: int, name: str) -> int | None:
+    """Return the line of a field of a resource's entity mapping, of its selector, or of its `itemsToParse`."""
+    match name:
+        case "selector.query":
+            return mapping.line("resources", index, "selector", "query")
+        case "itemsToParse":
+            return mapping.line("resources", index, "port", "itemsToParse")
+    return mapping.field_line(index, entity, name)
 
 
 def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
     """Return for each expression of a mapping why it cannot work, or None; quotes are rewritten as for a run."""
-    found = evaluator.compile_errors([rewrite_quotes(text) for text in expressions])
+    doubtful = [text for text in expressions if not is_path(text)]
+    found = evaluator.compile_errors([rewrite_quotes(text) for text in doubtful]) if doubtful else []
+    errors = dict(zip(doubtful, found, strict=True))
     return [
-        f"`{word}` has no meaning here: each row is evaluated alone" if (word := forbidden_word(text)) else error
-        for text, error in zip(expressions, found, strict=True)
+        f"`{word}` has no meaning here: each row is evaluated alone"
+        if (word := forbidden_word(text))
+        else errors.get(text)
+        for text in expressions
     ]
 
 
@@ -86,6 +104,7 @@ class Transformer:
         self._batches: dict[int, _Batch] = {}
         self._under_way: deque[tuple[int, _Batch, Future[bytes]]] = deque()
         self._given_up: set[int] = set()
+        self._enders: dict[int, str] = {}
         self._faults = _Faults()
 
     def run(self, events: Iterable[Event]) -> Iterator[Event | Entity]:
@@ -96,7 +115,7 @@ class Transformer:
                 self._take(event)
                 yield from self._collect(2 * self._evaluator.workers)
         for index in list(self._batches):
-            self._send(index)
+            self._send(index, self._batches.pop(index))
         yield from self._collect(0)
         yield from self._faults.problems(self._mapping)
 
@@ -108,12 +127,16 @@ class Transformer:
             batch.rows += page.rows
             batch.orders += [(page.scope.id, _number(row.get("id"))) for row in page.rows]
             if len(batch.rows) >= BATCH_ROWS:
-                self._send(index)
+                self._send(index, self._batches.pop(index))
 
-    def _send(self, index: int) -> None:
-        batch = self._batches.pop(index)
-        future = self._evaluator.submit(self._programs[index].text, self._input(index, batch.rows))
-        self._under_way.append((index, batch, future))
+    def _send(self, index: int, batch: _Batch) -> None:
+        text = self._input(index, batch.rows)
+        if len(text) > BATCH_BYTES and len(batch.rows) > 1:
+            middle = len(batch.rows) // 2
+            for part in (slice(middle), slice(middle, None)):
+                self._send(index, _Batch(batch.rows[part], batch.orders[part]))
+            return
+        self._under_way.append((index, batch, self._evaluator.submit(self._programs[index].text, text)))
 
     def _input(self, index: int, rows: list[Row]) -> bytes:
         """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse."""
@@ -131,8 +154,7 @@ class Transformer:
             try:
                 yield from self._decode(index, batch, self._results(index, batch, future))
             except Killed:
-                self._given_up.add(index)
-                yield self._runaway(index, batch)
+                yield self._give_up(index, batch)
 
     def _results(self, index: int, batch: _Batch, future: "Future[bytes]") -> list[Any]:
         """Return one result per row; a page that `halt` cut short is run again row by row."""
@@ -144,74 +166,102 @@ class Transformer:
             pass  # one row's error ended the program; the rows are tried one by one
         return [self._alone(index, row) for row in batch.rows]
 
-    def _alone(self, index: int, row: Row) -> Any:
+    def _alone(self, index: int, row: Row) -> list[Any]:
+        """Return the result of one row, or none when it ends its program: the row is lost, and the field named."""
+        why = "the expression ends the program (halt)"
         try:
-            text = self._evaluator.submit(self._programs[index].text, self._input(index, [row])).result()
+            if text := self._evaluator.submit(self._programs[index].text, self._input(index, [row])).result():
+                (items,) = decode(text)
+                return list(items)
         except JqError as error:
-            return [[{self._key: str(error)}, []]]
-        return decode(text)[0] if text else [[{self._key: "the expression ends the program (halt)"}, []]]
+            why = str(error) or why
+        if index not in self._enders:
+            self._enders[index] = self._culprit(index, [row])
+        name = self._enders[index]
+        self._faults.add(index, self._owner(index, name), name, why, _label(row))
+        return []
 
-    def _runaway(self, index: int, batch: _Batch) -> Problem:
-        """Return the Problem of a resource that is given up, naming the field that does not end on its first row."""
-        resource = self._mapping.resources[index]
-        names = ("selector", *dict.fromkeys(name for group in self._programs[index].fields for name in group))
-        culprit = next((name for name in names if self._never_ends(resource, name, batch.rows)), "")
+    def _give_up(self, index: int, batch: _Batch) -> Problem:
+        """Leave out the rest of a resource and return its Problem, naming the field that does not end."""
+        self._given_up.add(index)
+        self._batches.pop(index, None)
+        for other, _, future in self._under_way:
+            if other == index:
+                future.cancel()
+        culprit = self._culprit(index, batch.rows)
         return Problem(
             "transform",
             "an expression ran too long or wanted too much memory; the resource was given up",
             "bound the expression: `repeat`, `range`, `recurse` and `until` may never end",
-            kind=resource.kind,
+            kind=self._mapping.resources[index].kind,
             resources=(index,),
             field=culprit,
-            line=self._mapping.line("resources", index, *(field_path(culprit) if culprit else ())),
+            line=line_of(self._mapping, index, self._owner(index, culprit), culprit),
         )
 
-    def _never_ends(self, resource: Resource, name: str, rows: list[Row]) -> bool:
+    def _culprit(self, index: int, rows: list[Row]) -> str:
+        """Return the first field that gives no answer for the rows when it is evaluated alone, or ""."""
+        resource = self._mapping.resources[index]
+        names = dict.fromkeys(name for group in self._programs[index].fields for name in group)
+        items = () if resource.port.items_to_parse is None else ("itemsToParse",)
+        return next((n for n in (*items, "selector.query", *names) if not self._answers(resource, n, rows)), "")
+
+    def _answers(self, resource: Resource, name: str, rows: list[Row]) -> bool:
         program = build(resource, self._key, only=name).text
         try:
-            self._evaluator.submit(program, encode(rows[:1])).result()
-        except Killed:
-            return True
-        except JqError:
+            return bool(self._evaluator.submit(program, self._input(resource.index, rows)).result())
+        except (Killed, JqError):
             return False
-        return False
+
+    def _owner(self, index: int, name: str) -> int:
+        """Return the first entity mapping of a resource that has the field."""
+        groups = self._programs[index].fields
+        return next((number for number, names in enumerate(groups) if name in names), 0)
 
     def _decode(self, index: int, batch: _Batch, results: list[Any]) -> Iterator[Event | Entity]:
-        groups = self._programs[index].fields
         for row, order, items in zip(batch.rows, batch.orders, results, strict=True):
             for selected, mapped in items:
-                if selected != [True]:
+                # `==` will not do: 1 == True in Python.
+                if isinstance(selected, list) and selected and selected[0] is True:
+                    for number, values in enumerate(mapped):
+                        yield from self._entity(index, number, row, order, values)
+                else:
                     yield from self._unselected(index, row, selected)
-                    continue
-                for names, values in zip(groups, mapped, strict=True):
-                    yield from self._entity(index, row, order, names, values)
 
     def _unselected(self, index: int, row: Row, selected: Any) -> Iterator[Event]:
-        if selected == [False]:
+        if isinstance(selected, list) and selected and selected[0] is False:
             yield Skipped(index, "selector")
             return
-        why = self._error_of(selected) or f"the selector must give true or false; it gave {_short(selected)}"
-        self._faults.add(index, "selector.query", why, _label(row), warning=False)
+        why = self._error_of(selected)
+        if why is None:
+            given = _short(selected[0]) if selected else "nothing"
+            why = f"the selector must give true or false; it gave {given}"
+        self._faults.add(index, 0, "selector.query", why, _label(row))
 
-    def _entity(
-        self, index: int, row: Row, order: Order, names: tuple[str, ...], values: list[Any]
-    ) -> Iterator[Event | Entity]:
+    def _entity(self, index: int, number: int, row: Row, order: Order, values: list[Any]) -> Iterator[Event | Entity]:
+        names = self._programs[index].fields[number]
+        if len(values) != len(names):
+            # jq takes an error with the key `__jq` for its own way out of a loop.
+            self._faults.add(index, number, "", "an expression left its field with an error {__jq: …}", _label(row))
+            return
         for at, value in enumerate(values):
             if isinstance(value, dict) and (error := self._error_of(value)):
-                fatal = names[at] in ("identifier", "blueprint")
-                self._faults.add(index, names[at], error, _label(row), warning=not fatal)
+                fatal = at < 2  # identifier and blueprint
+                self._faults.add(index, number, names[at], error, _label(row), LOST if fatal else NULLED)
                 if fatal:
                     return
                 values[at] = None
-        identifier, blueprint = values[0], values[1]
+        identifier, blueprint, *rest = values
         if not identifier or not blueprint:
             yield Skipped(index, "identifier", _label(row))
-            return
-        if why := _unfit(identifier, blueprint):
-            self._faults.add(index, "identifier", why, _label(row), warning=False)
-            return
-        known = identifier if isinstance(identifier, dict) else _text(identifier)
-        yield Entity(blueprint, known, _body(names[2:], values[2:]), index, order)
+        elif not isinstance(blueprint, str):
+            wrong = f"the blueprint must be text; got {_short(blueprint)}"
+            self._faults.add(index, number, "blueprint", wrong, _label(row))
+        elif why := _unfit(identifier):
+            self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
+        else:
+            known = identifier if isinstance(identifier, dict) else _text(identifier)
+            yield Entity(blueprint, known, _body(names[2:], rest), index, order)
 
     def _error_of(self, value: Any) -> str | None:
         """Return the error that stands in a field's place, also deep in a search query."""
@@ -240,14 +290,14 @@ def _body(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     return body
 
 
-def _unfit(identifier: Any, blueprint: Any) -> str | None:
-    if not isinstance(blueprint, str):
-        return f"the blueprint must be text; got {_short(blueprint)}"
+def _unfit(identifier: Any) -> str | None:
     if isinstance(identifier, dict):
         return None if "rules" in identifier else "an identifier object must be a search query with rules"
     if isinstance(identifier, bool | list):
         return f"the identifier must be text; got {_short(identifier)}"
-    if not IDENTIFIER.match(_text(identifier)):
+    text = _text(identifier)
+    # Letters of all scripts will do.
+    if not IDENTIFIER.match(text) and not IDENTIFIER.match("".join("a" if sign.isalpha() else sign for sign in text)):
         return f"Port forbids the identifier {_short(identifier)}: letters, digits and @_.+:\\/=- only, at most 1000"
     return None
 
@@ -278,18 +328,21 @@ def _number(value: Any) -> int:
 def legacy_fields(mapping: Mapping) -> Iterator[Problem]:
     """Yield a warning for each `file://` or `search://` field: it is left as it is in Port."""
     for resource in mapping.resources:
-        for entity in resource.mappings:
+        for number, entity in enumerate(resource.mappings):
             for name, value in entity.fields():
-                if is_legacy(value):
-                    yield Problem(
-                        "mapping",
-                        f"{str(value).partition(':')[0]}:// is not read yet; the field is left as it is in Port",
-                        kind=resource.kind,
-                        resources=(resource.index,),
-                        field=name,
-                        line=mapping.line("resources", resource.index, *field_path(name)),
-                        warning=True,
-                    )
+                if not is_legacy(value):
+                    continue
+                warning = not is_mapped(name, value)
+                effect = "the field is left as it is in Port" if warning else "so the resource gives no entities"
+                yield Problem(
+                    "mapping",
+                    f"{str(value).partition(':')[0]}:// is not read yet; {effect}",
+                    kind=resource.kind,
+                    resources=(resource.index,),
+                    field=name,
+                    line=mapping.field_line(resource.index, number, name),
+                    warning=warning,
+                )
 
 
 def merge_shared(events: Iterable[Event | Entity], shared: frozenset[str]) -> Iterator[Event | Entity]:

@@ -1,0 +1,332 @@
+"""Limits: answers, mappings and lists without an end cost bounded memory and time, and are a fault of that one thing."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Bench
+from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
+from gitlab_port_export.demo.gitlab_faults import Recorded, Reply
+from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import port_server, refuse
+from gitlab_port_export.demo.serve import JsonHandler, serve
+from gitlab_port_export.demo.world import MAINTAINER, World
+from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
+from harness import blueprint, mapping_of, port_with, process_environ, resource, run_sync
+from here import run_here
+
+MIB = 1 << 20
+# Room for the interpreter and its threads, and far less than what the bombs unpack to.
+MEMORY = 2048 * MIB
+BOUNDED = """\
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, ({memory}, {memory}))
+runpy.run_module("gitlab_port_export", run_name="__main__")
+"""
+MAPPING = mapping_of(resource("project", title=".name"), resource("merge-request", "request", title=".title"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A small bench with a mapping in `m.yml`."""
+    world = World(datetime.now(UTC))
+    reader = world.add_user("reader", "Reader")
+    group = world.add_group("acme")
+    world.add_member(group, reader, MAINTAINER)
+    world.add_token("demo-token-one", reader)
+    project = world.add_project(group, "app", name="App")
+    world.add_merge_request(project, "First")
+    store = port_with(blueprint("thing", text="string"), blueprint("request"))
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        found = Bench(world, store, gitlab, port, tmp_path)
+        found.file("m.yml", json.dumps(MAPPING))
+        yield found
+
+
+def run_bounded(bench: Bench, *args: str, memory: int = MEMORY) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process that gets no more memory."""
+    command = [sys.executable, "-c", BOUNDED.format(memory=memory), *args]
+    environ = process_environ(bench.environ())
+    return bench.checked(
+        subprocess.run(
+            command, env=environ, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+    )
+
+
+# --- answers
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """4 GiB of white space in 4 MiB: a gzip file may have many members."""
+    return gzip.compress(b" " * (16 * MIB)) * 256
+
+
+def test_an_answer_that_unpacks_to_gigabytes_is_a_problem_of_that_read(bench: Bench, bomb: bytes) -> None:
+    bench.sync_an_hour_ago(MAPPING)
+    bench.world.rename_project(bench.world.project("acme/app"), name="Renamed")
+    bench.world.merge_requests.clear()
+    reply = Reply(200, bomb, (("Content-Encoding", "gzip"),))
+    bench.gitlab.faults.append(Fault("merge_requests", reply))
+    ran = run_bounded(bench, "sync", "--mapping", "m.yml")
+    assert ran.returncode == 1, ran.stderr
+    assert "an answer was larger than 64 MiB" in ran.stdout
+    held = bench.store.snapshot()
+    assert [title for title, *_ in held["thing"].values()] == ["Renamed"]
+    assert len(held["request"]) == 1
+    # Asking again would give the same.
+    assert bench.gitlab.count("merge_requests") == 1
+
+
+def test_an_answer_of_port_is_bounded_too(bench: Bench, bomb: bytes) -> None:
+    effect = refuse(200, {}, (("Content-Encoding", "gzip"),))
+    status, _, headers, content_type = effect.reply or (0, b"", (), "")
+    packed = type(effect)(reply=(status, bomb, headers, content_type))
+    bench.port.faults.append(PortFault("GET /v1/blueprints", packed))
+    ran = run_bounded(bench, "sync", "--mapping", "m.yml")
+    assert ran.returncode == 4, ran.stderr
+    assert "an answer was larger than 64 MiB" in ran.stderr
+
+
+def nested(depth: int, inner: str = "1") -> str:
+    return '{"a":' * depth + inner + "}" * depth
+
+
+def test_json_that_nests_without_an_end_is_a_problem_of_that_read(bench: Bench) -> None:
+    for body in ("[" * 1_000_000, "[" * 100_000 + "]" * 100_000, f"[{nested(100_000)}]"):
+        bench.gitlab.faults[:] = [Fault("merge_requests", Reply(200, body.encode()))]
+        report = run_sync(bench.gitlab, bench.port, MAPPING).report
+        assert report.exit_code == 1
+        assert [(problem.stage, problem.kind) for problem in report.problems] == [("read", "merge-request")]
+        assert report.kinds["project"].rows == 1
+
+
+@pytest.mark.parametrize(
+    "depth",
+    [
+        100,
+        pytest.param(400, marks=pytest.mark.xfail(strict=True, raises=RecursionError, reason="masking recurses")),
+        pytest.param(900, marks=pytest.mark.xfail(strict=True, raises=RecursionError, reason="masking recurses")),
+    ],
+)
+def test_a_row_that_nests_deeply_ends_no_run(depth: int, bench: Bench) -> None:
+    row = {**bench.world.project("acme/app"), "custom": "HERE"}
+    body = json.dumps([row]).replace('"HERE"', nested(depth))
+    bench.gitlab.faults.append(Fault("^/projects$", Reply(200, body.encode())))
+    mapping = mapping_of(resource("project", title=".custom | [.. | numbers] | tojson"))
+    report = run_sync(bench.gitlab, bench.port, mapping).report
+    assert report.exit_code in (0, 1)
+    assert report.kinds["project"].rows == 1
+
+
+def test_a_mapping_in_port_that_nests_deeply_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    integration = {"installationId": "my-gitlab-v2-integration", "installationAppType": "gitlab-v2"}
+    for depth in (200, 900, 100_000):
+        config = f'{{"resources": [{nested(depth)}]}}'
+        body = f'{{"ok": true, "integration": {json.dumps(integration)[:-1]}, "config": {config}}}}}'
+        effect = type(refuse(200))(reply=(200, body.encode(), (), "application/json"))
+        bench.port.faults[:] = [PortFault("GET /v1/integration", effect)]
+        shown = run_here(bench.environ(), bench.folder, monkeypatch)
+        assert shown.code in (2, 4), shown.err
+        assert bench.changing_calls() == []
+
+
+class Dripping(JsonHandler):
+    """Sends a whole, right answer, a byte at a time."""
+
+    def answer(self, method: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "22")
+        self.end_headers()
+        for byte in b"[" + b" " * 20 + b"]":
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            self.server.pause(0.1)
+
+
+@pytest.mark.xfail(strict=True, reason="the deadline is not looked at while a body arrives")
+def test_the_deadline_holds_for_a_body_that_drips() -> None:
+    """Each byte is in time, all of them are not: the server takes 2.2 s."""
+    with serve(Dripping, None) as server:
+        http = Http(server.url, user_agent="t", clock=Clock(deadline=0.5))
+        try:
+            with pytest.raises((Stopped, Unreachable)):
+                http.send("GET", "/x")
+        finally:
+            http.close()
+
+
+# --- mappings
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def refused(bench: Bench, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
+    shown = run_here(bench.environ(), bench.folder, monkeypatch, **options)
+    assert shown.code == 2, shown.all
+    assert bench.changing_calls() == []
+    return shown.err
+
+
+def test_aliases_cannot_make_a_mapping_endless(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    billion = "counted with all aliases expanded"
+    for text in (f"{BOMB}resources: *i\n", "a: &a\n  - *a\nresources: []\n", f"{BOMB}resources: [{{<<: *i}}]\n"):
+        bench.file("bomb.yml", text)
+        assert "bomb.yml" in refused(bench, monkeypatch, mapping_file="bomb.yml")
+    bench.file("bomb.yml", f"{BOMB}resources: []\n")
+    assert billion in refused(bench, monkeypatch, mapping_file="bomb.yml")
+    bench.file(".port/resources/port-app-config.yml", f"{BOMB}resources: []\n")
+    assert billion in refused(bench, monkeypatch)
+
+
+def test_a_mapping_has_a_size(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.file("big.yml", json.dumps(MAPPING) + " " * MIB)
+    bench.file("deep.yml", f"resources: {'[' * 100_000}")
+    bench.file("wide.yml", json.dumps({"resources": [], "x": [0] * 100_001}))
+    bench.file("number.yml", f"resources: {'9' * 500_000}")
+    for name, word in {"big": "1048576 bytes", "deep": "deeper", "wide": "100000 values", "number": "number"}.items():
+        assert word in refused(bench, monkeypatch, mapping_file=f"{name}.yml")
+
+
+@pytest.mark.xfail(strict=True, reason="only regular files have a size")
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without an end")
+def test_a_mapping_file_without_an_end(bench: Bench) -> None:
+    ran = run_bounded(bench, "sync", "--mapping", "/dev/zero", memory=1024 * MIB)
+    assert ran.returncode == 2, ran.stderr
+
+
+@pytest.mark.xfail(strict=True, reason="blueprints are read without limits, and written out in full for Port")
+def test_blueprints_are_bounded_as_the_mapping_is(bench: Bench) -> None:
+    bench.file(".port/resources/port-app-config.yml", json.dumps(MAPPING))
+    schema = "schema: {properties: {text: {type: string, enum: *i}}}"
+    blueprints = BOMB.replace("\n", "\n  ").rstrip()
+    bench.file(".port/resources/blueprints.json", f"- identifier: other\n  {blueprints}\n  {schema}\n")
+    ran = run_bounded(bench, memory=1024 * MIB)
+    assert ran.returncode == 2, ran.stderr
+
+
+# --- lists
+
+ENOUGH = 400
+
+
+class Endless:
+    """Names a next page for ever, or at least more often than anybody should ask."""
+
+    def __init__(self, bench: Bench, path: str, rows: Any, link: bool) -> None:
+        self.asked, self._rows, self._link, self._url = 0, rows, link, bench.gitlab.url
+        bench.gitlab.faults.append(Fault(self._match(path), faults.Drop()))
+        self._fault = bench.gitlab.faults[-1]
+
+    def _match(self, path: str) -> Any:
+        def match(request: Recorded) -> bool:
+            if not request.path.endswith(path):
+                return False
+            self.asked += 1
+            number = self.asked + 1
+            rows = self._rows(self.asked) if callable(self._rows) else self._rows
+            headers: list[tuple[str, str]] = []
+            if self.asked < ENOUGH:
+                following = f"{self._url}/api/v4{path}?id_after={number}&pagination=keyset"
+                headers = [("Link", f'<{following}>; rel="next"')] if self._link else [("X-Next-Page", str(number))]
+            self._fault.answer = Reply(200, json.dumps(rows).encode(), tuple(headers))
+            return True
+
+        return match
+
+
+@pytest.mark.parametrize(
+    ("path", "link", "empty"),
+    [
+        ("/merge_requests", False, False),
+        ("/projects", True, False),
+        pytest.param(
+            "/merge_requests", False, True, marks=pytest.mark.xfail(strict=True, reason="empty pages are not counted")
+        ),
+        pytest.param("/projects", True, True, marks=pytest.mark.xfail(strict=True, reason="empty pages are not counted")),
+    ],
+)
+def test_a_list_that_never_ends_is_incomplete(path: str, link: bool, empty: bool, bench: Bench) -> None:
+    project = bench.world.project("acme/app")
+    rows = {"/projects": [project], "/merge_requests": bench.world.merge_requests[project["id"]]}[path]
+    # One worker, as a fault is one for all requests.
+    endless = Endless(bench, path, [] if empty else rows, link)
+    report = run_sync(bench.gitlab, bench.port, MAPPING, workers=1).report
+    assert report.exit_code == 1
+    assert endless.asked < ENOUGH
+    assert [problem for problem in report.problems if not problem.warning]
+
+
+def test_a_list_of_ever_new_rows_ends_with_the_deadline(bench: Bench) -> None:
+    class Short(Clock):
+        """Time passes with what is asked."""
+
+        @property
+        def past_deadline(self) -> bool:
+            return endless.asked > 50
+
+    (row,) = bench.world.merge_requests[bench.world.project("acme/app")["id"]]
+    endless = Endless(bench, "/merge_requests", lambda number: [{**row, "id": 10_000 + number}], link=False)
+    report = run_sync(bench.gitlab, bench.port, MAPPING, clock=Short(), workers=1).report
+    assert report.exit_code == 1
+    assert "deadline" in " ".join(problem.why for problem in report.problems)
+    assert endless.asked < ENOUGH
+
+
+# --- processes
+
+
+def alive(pid: int) -> bool:
+    """Whether the process still runs; one that only waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("busy", [False, True])
+def test_no_worker_outlives_a_killed_run(busy: bool, bench: Bench) -> None:
+    reached = threading.Event()
+
+    def hold(request: Recorded) -> bool:
+        reached.set()
+        return True
+
+    expression = "[range(1e12)] | length" if busy else ".name"
+    bench.file("busy.yml", json.dumps(mapping_of(resource("project", title=expression), *MAPPING["resources"][1:])))
+    bench.gitlab.faults.append(Fault(lambda request: "merge_requests" in request.path and hold(request), faults.Slow(60)))
+    command = [sys.executable, "-m", "gitlab_port_export", "sync", "--mapping", "busy.yml"]
+    with subprocess.Popen(
+        command,
+        env=process_environ(bench.environ()),
+        cwd=bench.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            assert reached.wait(30)
+            lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+            workers = [int(child) for found in lists for child in found.read_text().split()]
+        finally:
+            process.send_signal(signal.SIGKILL)
+    assert workers
+    deadline = time.monotonic() + 20
+    while left := [pid for pid in workers if alive(pid)]:
+        assert time.monotonic() < deadline, f"still there: {left}"
+        os.sched_yield()
