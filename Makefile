@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format check wheel lock clean
+.PHONY: help demo test soak lint format check wheel lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -20,6 +20,9 @@ demo: $(RUNTIME) ## Sync a sample GitLab to a sample Port, both on this machine
 
 test: $(DEV) ## Run the tests (make test ARGS="-k name")
 	$(BIN)/pytest -n 2 $(ARGS)
+
+soak: $(DEV) ## Run every combination of faults and 200 random schedules (make soak SEED=1)
+	SOAK=200 SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest -n 2 tests/test_fault_matrix.py tests/test_soak.py $(ARGS)
 
 lint: $(DEV) ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from harness import environ_for, mapping_file, port_with
 
 Snapshot = dict[str, dict[str, Any]]
 AN_HOUR = 3600
-# Seconds that a client waits for an answer that is SLOWER, or comes after all is over. A busy machine has to do in BRIEF.
+# Seconds: how long a client waits, an answer that comes later than that, and one that comes after all is over.
 BRIEF, SLOWER, NEVER = 0.15, 1.0, 30.0
 
 
@@ -96,15 +96,14 @@ class Outcome:
 
 @dataclass
 class Stage:
-    """A GitLab and a Port that run, and one mapping; Port is put back to `rows` by `reset`."""
+    """A GitLab and a Port that run, and one mapping (None: Port's); Port is put back to `rows` by `reset`."""
 
     gitlab: GitLabServer
     port: PortServer
     folder: Path
-    mapping: Any
+    mapping: Any = None
     tokens: Any = None
     type: Any = "gitlab-v2"
-    options: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     integrations: dict[str, Any] = field(default_factory=dict)
 
@@ -116,8 +115,8 @@ class Stage:
         """Run once. What ends a run as the user is told to expect is an outcome too; any other exception escapes."""
         variables = {"OCEAN__SEND_RAW_DATA_EXAMPLES": "false", "OCEAN__CLIENT_TIMEOUT": str(timeout)}
         environ = environ_for(self.gitlab, self.port, self.tokens, self.type) | variables
-        file = mapping_file(self.mapping, self.folder)
-        settings = load_settings(environ, dotenv=None, **{"mapping_file": file, "workers": 4, **self.options})
+        file = None if self.mapping is None else mapping_file(self.mapping, self.folder)
+        settings = load_settings(environ, dotenv=None, mapping_file=file, workers=4)
         events: list[Event] = []
 
         def see(event: Event) -> None:
@@ -163,8 +162,8 @@ class Stage:
         store.clock = lambda: time.time() - AN_HOUR
         store.blueprints = copy.deepcopy(self.port.store.blueprints)
         store._shelves = {name: type(shelf)() for name, shelf in self.port.store._shelves.items()}
+        store.integrations = copy.deepcopy(self.integrations if filled else self.port.store.integrations)
         if filled:
-            store.integrations = copy.deepcopy(self.integrations)
             for name, rows in self.rows.items():
                 for row in rows:
                     store.seed(name, [row], row["$datasource"])
@@ -187,10 +186,10 @@ class Stage:
 
 
 @contextmanager
-def stage(world: World, store: PortStore, folder: Path, mapping: Any, **fields: Any) -> Iterator[Stage]:
+def stage(world: World, store: PortStore, folder: Path, **fields: Any) -> Iterator[Stage]:
     """A stage whose servers run until the block ends."""
     with gitlab_server(world, cached=True) as gitlab, port_server(store, record_bodies=False) as port:
-        yield Stage(gitlab, port, folder, mapping, **fields)
+        yield Stage(gitlab, port, folder, **fields)
 
 
 def words_of(report: Report) -> str:

@@ -44,6 +44,6 @@ def run_here(
         code = one.run(command, detailed=False, **options)
     except ExportError as error:
         code = one.fail(command, error)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # as the command line does
         code = one.bug(command, error)
     return Printed(code, out.getvalue(), err.getvalue())

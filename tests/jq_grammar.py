@@ -26,7 +26,21 @@ leaf = st.one_of(
     st.sampled_from(
         [
             *(".", "..", "..?", ".[]", ".[]?", "$x", "$y", "$ENV | type", "$__loc__", '.["\\u0061"]', '{"a": 1}', "{}"),
-            *("null", "true", "false", "1", "1.5", ".5", '"t"', '"é"', "'q'", "[]", "empty", "now | type", "env | type"),
+            *(
+                "null",
+                "true",
+                "false",
+                "1",
+                "1.5",
+                ".5",
+                '"t"',
+                '"é"',
+                "'q'",
+                "[]",
+                "empty",
+                "now | type",
+                "env | type",
+            ),
             *("keys", "to_entries", "length", "not", "type", "tostring", "tojson", "@json", "add", "first", "error"),
             *('has("a")', 'getpath(["a"])', "paths", "map_values(1)", "input_filename", "@text", "any"),
         ]
@@ -44,11 +58,13 @@ def _grown(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         text('@base64 "x\\(', part, ')"'),
     )
     value = st.one_of(path, text("(", part, ")"), part, text(path, " | ", path))
-    pair = st.one_of(key, key, text(key, ": ", value), st.sampled_from(["$x", "$__loc__"]), text("(", part, "): ", path))
+    pair = st.one_of(
+        key, key, text(key, ": ", value), st.sampled_from(["$x", "$__loc__"]), text("(", part, "): ", path)
+    )
     whole = st.lists(pair, max_size=3).map(lambda pairs: "{" + ", ".join(pairs) + "}")
     infix = st.sampled_from([" | ", "|", ", ", " // ", " + ", " == ", " and ", " or ", " = ", " |= ", " += ", " //= "])
     bound = st.sampled_from(["$x", "$y", "[$x]", "{a: $x}", "{$x}", "{a: $x} ?// [$x]"])
-    call = st.sampled_from(["", "map", "del", "first", "any", "path", "with_entries", "error", "select", "-", "isvalid"])
+    call = st.sampled_from(["", "map", "del", "first", "any", "path", "with_entries", "error", "select", "-"])
     return st.one_of(
         text(part, gap, "|", gap, part),
         text(part, infix, part),

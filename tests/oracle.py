@@ -133,7 +133,15 @@ class Eyes:
         return [g for g in self.listed_groups(active) if self.allows(g["full_path"])]
 
     def projects(self, active: bool | None = None) -> list[Row]:
-        return [p for p in self.listed_projects(active) if self.allows(p["path_with_namespace"])]
+        found = [p for p in self.listed_projects(active) if self.allows(p["path_with_namespace"])]
+        return [p | {"permissions": self.permissions(p)} for p in found]
+
+    def permissions(self, project: Row) -> Row:
+        """The user's own role in the project, and the role in its group."""
+        direct = self.access.direct_projects.get(project["id"])
+        inherited = self.access.groups.get(project["namespace"]["id"])
+        roles = {"project_access": direct, "group_access": inherited}
+        return {k: {"access_level": v, "notification_level": 3} if v else None for k, v in roles.items()}
 
     def below_groups(self, active: bool | None = None) -> list[Row]:
         """Projects whose merge requests and issues are wanted: below a listed group, or listed themselves."""
@@ -183,10 +191,23 @@ Found = Iterator[tuple[int, Row]]
 
 
 def rows_of(resource: Mapping[str, Any], eyes: Sequence[Eyes]) -> list[Row]:
-    """The rows that feed a resource, each (scope, row) once, in the order in which the first of equal keys wins."""
+    """The rows that feed a resource, each (scope, row) once, in the order in which the first of equal keys wins.
+
+    Of several tokens the one with the highest role gives a project's row, then the first.
+    """
     read = KINDS[resource["kind"]]
-    found = {(scope, row["id"]): row for eye in reversed(eyes) for scope, row in read(resource["selector"], eye)}
+    found: dict[tuple[int, int], Row] = {}
+    for eye in eyes:
+        for scope, row in read(resource["selector"], eye):
+            place = scope, row["id"]
+            if place not in found or _granted(row) > _granted(found[place]):
+                found[place] = row
     return [copy.deepcopy(found[place]) for place in sorted(found)]
+
+
+def _granted(row: Row) -> int:
+    roles = ((row.get("__project") or row).get("permissions") or {}).values()
+    return max((role["access_level"] for role in roles if role), default=0)
 
 
 def _projects(selector: Row, eye: Eyes) -> Found:

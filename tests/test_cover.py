@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.gitlab.cover import Covered, cover, project_path
@@ -171,6 +171,7 @@ def is_below(path: str, above: str) -> bool:
     return path.startswith(f"{above}/")
 
 
+@settings(max_examples=60, deadline=None)
 @given(inventories())
 def test_every_wanted_project_is_covered_once_and_no_group_twice(found: Inventory) -> None:
     covered = cover(found, None)
@@ -186,6 +187,7 @@ def test_every_wanted_project_is_covered_once_and_no_group_twice(found: Inventor
         assert not any(is_below(entry.place.scope.path, other.place.scope.path) for other in groups)
 
 
+@settings(max_examples=40, deadline=None)
 @given(inventories(), st.lists(NAME, min_size=1, max_size=3).map("/".join))
 def test_no_group_gives_rows_of_projects_that_no_pattern_wants(found: Inventory, name: str) -> None:
     for entry in cover(found, None):

@@ -237,6 +237,13 @@ class TestTargets:
         assert held(events) == {("pipeline", "problem"): ("source",)}
         assert bed.store.identifiers("thing") == {"new", "target"}
 
+    def test_of_what_is_needed_by_what_is_held(self, bed: Bed) -> None:
+        bed.seed("thing", "top", "loose")
+        bed.seed("thing", "middle", relations={"parent": "top"})
+        bed.seed("pipeline", "source", relations={"thing": "middle"})
+        run(bed, Problem("read", "403", resources=(1,)), thing("new", text="x"))
+        assert bed.store.identifiers("thing") == {"new", "middle", "top"}
+
     def test_along_a_chain_of_what_stays(self, bed: Bed) -> None:
         """Produced → not produced but needed → needed by that one."""
         bed.seed("thing", "top", "loose")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import requests
 import responses
-from hypothesis import given
+import urllib3
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from responses import matchers
 
@@ -188,6 +189,7 @@ def test_what_a_server_asks_to_wait(headers: dict[str, str], seconds: float | No
     assert retry_after(headers, NOW) == seconds
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["retry-after", "ratelimit-reset", "x-ratelimit-reset"]), st.text(max_size=60))
 def test_no_header_can_break_the_wait(name: str, text: str) -> None:
     asked = retry_after({name: text}, NOW)
@@ -541,6 +543,22 @@ def test_an_unknown_certificate_ends_it_at_once(certificate: Path) -> None:
             http.send("GET", "/x")
         http.close()
     assert http.requests == 1
+
+
+def test_a_handshake_that_breaks_off_is_only_trouble(http: Http) -> None:
+    broken = ssl.SSLEOFError(8, "EOF occurred in violation of protocol")
+    seen: list[str] = []
+
+    def refuse(session: Any, request: Any, **sent: Any) -> Any:
+        seen.append(request.url)
+        nested = urllib3.exceptions.MaxRetryError(None, request.url, urllib3.exceptions.SSLError(broken))  # type: ignore[arg-type]  # no pool
+        raise requests.exceptions.SSLError(nested)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests.adapters.HTTPAdapter, "send", refuse)
+        with pytest.raises(Unreachable, match="EOF occurred"):
+            http.send("GET", "/x")
+    assert len(seen) == MAX_ATTEMPTS
 
 
 def test_a_connection_dropped_under_tls_is_only_trouble(certificate: Path) -> None:

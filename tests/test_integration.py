@@ -204,10 +204,11 @@ class TestBlueprints:
         assert [call.path for call in bed.server.calls("PATCH .*/service")] == []
 
     def test_one_that_somebody_made_meanwhile_stays_untouched(self, bed: Bed) -> None:
-        bed.store.add_blueprint({"identifier": "service", "title": "Theirs", "schema": {"properties": {}}})
-        create_blueprints(bed.port, {}, default_blueprints())
-        assert bed.store.blueprints["service"]["title"] == "Theirs"
-        assert bed.server.calls("PATCH .*/service$") == []
+        theirs = {"identifier": "gitlabMergeRequest", "title": "Theirs", "schema": {"properties": {}}}
+        bed.store.add_blueprint(theirs)
+        assert "gitlabMergeRequest" not in create_blueprints(bed.port, {}, default_blueprints())
+        held = bed.store.blueprints["gitlabMergeRequest"]
+        assert (held["title"], held["relations"]) == ("Theirs", {})
 
     @pytest.mark.parametrize(
         ("change", "fault"),

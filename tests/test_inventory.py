@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.demo import gitlab_faults as faults
@@ -72,6 +72,7 @@ PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 PATTERNS = st.lists(st.sampled_from(["a", "b", "/", "*", "**", "?", "[ab]", "[!a]", "**/"]), max_size=6).map("".join)
 
 
+@settings(deadline=None)
 @given(PATTERNS, PATHS)
 def test_patterns_are_those_of_fnmatchcase(pattern: str, path: str) -> None:
     expected = fnmatch.fnmatchcase(path, pattern)
@@ -79,6 +80,7 @@ def test_patterns_are_those_of_fnmatchcase(pattern: str, path: str) -> None:
     assert Patterns((pattern,)).allows(path) == expected
 
 
+@settings(deadline=None)
 @given(PATTERNS, PATHS, PATHS)
 def test_what_patterns_promise_of_a_group_holds_below_it(pattern: str, parent: str, name: str) -> None:
     patterns = Patterns((pattern,))
@@ -255,6 +257,14 @@ def test_each_token_lists_groups_and_projects_once(world: World) -> None:
     assert cards.tokens == (TWO, ONE), "maintainer there, developer with the first token"
     assert len({place.scope.id for place in found.projects()}) == len(found.projects()) == 12
     assert found.problems == ()
+
+
+def test_the_order_of_configuration_counts_not_that_of_the_answers(world: World) -> None:
+    world.add_token("twin", world.tokens[SAMPLE_TOKENS[0]].user)
+    with gitlab_server(world) as server:
+        server.faults.append(Fault(lambda request: request.token == SAMPLE_TOKENS[0], faults.Slow(0.05)))
+        found = read(server, [SAMPLE_TOKENS[0], "twin"])
+    assert {place.tokens for place in (*found.groups(), *found.projects())} == {(ONE, TWO)}
 
 
 def test_active_filters_are_left_to_gitlab(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Limits: answers, mappings and lists without an end cost bounded memory and time, and are a fault of that one thing."""
+"""Limits: what has no end costs bounded memory and time, and is a fault of that one thing."""
 
 import gzip
 import json
@@ -22,6 +22,7 @@ from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import port_server, refuse
 from gitlab_port_export.demo.serve import JsonHandler, serve
 from gitlab_port_export.demo.world import MAINTAINER, World
+from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
 from harness import blueprint, mapping_of, port_with, process_environ, resource, run_sync
 from here import run_here
@@ -59,9 +60,7 @@ def run_bounded(bench: Bench, *args: str, memory: int = MEMORY) -> subprocess.Co
     command = [sys.executable, "-c", BOUNDED.format(memory=memory), *args]
     environ = process_environ(bench.environ())
     return bench.checked(
-        subprocess.run(
-            command, env=environ, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False
-        )
+        subprocess.run(command, env=environ, cwd=bench.folder, capture_output=True, text=True, timeout=60, check=False)
     )
 
 
@@ -116,9 +115,8 @@ def test_json_that_nests_without_an_end_is_a_problem_of_that_read(bench: Bench) 
 @pytest.mark.parametrize(
     "depth",
     [
-        100,
-        pytest.param(400, marks=pytest.mark.xfail(strict=True, raises=RecursionError, reason="masking recurses")),
-        pytest.param(900, marks=pytest.mark.xfail(strict=True, raises=RecursionError, reason="masking recurses")),
+        400,
+        pytest.param(1000, marks=pytest.mark.xfail(strict=True, raises=RecursionError, reason="it ends as a bug")),
     ],
 )
 def test_a_row_that_nests_deeply_ends_no_run(depth: int, bench: Bench) -> None:
@@ -196,10 +194,9 @@ def test_aliases_cannot_make_a_mapping_endless(bench: Bench, monkeypatch: pytest
 
 def test_a_mapping_has_a_size(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.file("big.yml", json.dumps(MAPPING) + " " * MIB)
-    bench.file("deep.yml", f"resources: {'[' * 100_000}")
-    bench.file("wide.yml", json.dumps({"resources": [], "x": [0] * 100_001}))
+    bench.file("deep.yml", f"resources: {'[' * 20_000}")
     bench.file("number.yml", f"resources: {'9' * 500_000}")
-    for name, word in {"big": "1048576 bytes", "deep": "deeper", "wide": "100000 values", "number": "number"}.items():
+    for name, word in {"big": "1048576 bytes", "deep": "deeper", "number": "number"}.items():
         assert word in refused(bench, monkeypatch, mapping_file=f"{name}.yml")
 
 
@@ -250,26 +247,25 @@ class Endless:
         return match
 
 
-@pytest.mark.parametrize(
-    ("path", "link", "empty"),
-    [
-        ("/merge_requests", False, False),
-        ("/projects", True, False),
-        pytest.param(
-            "/merge_requests", False, True, marks=pytest.mark.xfail(strict=True, reason="empty pages are not counted")
-        ),
-        pytest.param("/projects", True, True, marks=pytest.mark.xfail(strict=True, reason="empty pages are not counted")),
-    ],
-)
-def test_a_list_that_never_ends_is_incomplete(path: str, link: bool, empty: bool, bench: Bench) -> None:
-    project = bench.world.project("acme/app")
-    rows = {"/projects": [project], "/merge_requests": bench.world.merge_requests[project["id"]]}[path]
+UNCOUNTED = pytest.mark.xfail(strict=True, reason="empty pages are not counted")
+
+
+@pytest.mark.parametrize("empty", [False, pytest.param(True, marks=UNCOUNTED)])
+def test_a_list_that_never_ends_is_incomplete(empty: bool, bench: Bench) -> None:
+    rows = bench.world.merge_requests[bench.world.project("acme/app")["id"]]
     # One worker, as a fault is one for all requests.
-    endless = Endless(bench, path, [] if empty else rows, link)
+    endless = Endless(bench, "/merge_requests", [] if empty else rows, link=False)
     report = run_sync(bench.gitlab, bench.port, MAPPING, workers=1).report
-    assert report.exit_code == 1
+    assert [(problem.stage, problem.kind) for problem in report.problems] == [("read", "merge-request")]
     assert endless.asked < ENOUGH
-    assert [problem for problem in report.problems if not problem.warning]
+
+
+@pytest.mark.parametrize("empty", [False, pytest.param(True, marks=UNCOUNTED)])
+def test_an_inventory_that_never_ends_is_none(empty: bool, bench: Bench) -> None:
+    endless = Endless(bench, "/projects", [] if empty else [bench.world.project("acme/app")], link=True)
+    with pytest.raises(GitLabUnavailable, match="/projects"):
+        run_sync(bench.gitlab, bench.port, MAPPING, workers=1)
+    assert endless.asked < ENOUGH
 
 
 def test_a_list_of_ever_new_rows_ends_with_the_deadline(bench: Bench) -> None:
@@ -305,12 +301,13 @@ def test_no_worker_outlives_a_killed_run(busy: bool, bench: Bench) -> None:
     reached = threading.Event()
 
     def hold(request: Recorded) -> bool:
-        reached.set()
-        return True
+        if held := "merge_requests" in request.path:
+            reached.set()
+        return held
 
     expression = "[range(1e12)] | length" if busy else ".name"
     bench.file("busy.yml", json.dumps(mapping_of(resource("project", title=expression), *MAPPING["resources"][1:])))
-    bench.gitlab.faults.append(Fault(lambda request: "merge_requests" in request.path and hold(request), faults.Slow(60)))
+    bench.gitlab.faults.append(Fault(hold, faults.Slow(60)))
     command = [sys.executable, "-m", "gitlab_port_export", "sync", "--mapping", "busy.yml"]
     with subprocess.Popen(
         command,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.parallel import All, Job, Once, drive
@@ -360,6 +360,7 @@ def job_of(tree: Any) -> Job:
         yield "failed"
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(Tree, max_size=5), st.integers(1, 4))
 def test_every_shape_of_work_ends(trees: list[Any], workers: int) -> None:
     ended: list[int] = []

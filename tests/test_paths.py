@@ -5,7 +5,7 @@ from itertools import islice
 
 import jq
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 
 from gitlab_port_export.model import Row
 from gitlab_port_export.paths import needed_keys
@@ -33,7 +33,7 @@ from jq_grammar import expressions, rows
         ("select(.a == select(.b).c) | .d", None),
         ("{a, b: .c, d: .e | .f, g: 1}", "a c e b d g"),
         ('{"a", "b": .c}', "a b c"),
-        ("{if, and, as, empty: .a}", "if and as empty a"),
+        ("{if, and, null, empty: .a}", "if and null empty a"),
         ("{$ENV} | .a", ""),
         (".a # not .b\n// .c", "a c"),
         ("try .a catch null", "a"),
@@ -74,11 +74,12 @@ def test_a_key_is_taken_to_the_letter() -> None:
     assert needed_keys(['.["[x] "]', '.". y"']) == {"[x] ", ". y"}
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(expressions, rows)
 def test_rest_of_the_row_makes_no_difference(expression: str, row: Row) -> None:
     keys = needed_keys([expression])
-    assume(keys is not None)
+    if keys is None:
+        return
     try:
         program = jq.compile(f"1 as $x | 2 as $y | ({expression}\n\n)")
     except ValueError:

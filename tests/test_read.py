@@ -376,6 +376,13 @@ def test_a_project_that_its_group_still_lists_is_a_problem(server: GitLabServer,
     assert sync(server, "pipeline").scopes == [("pipeline", "platform/gateway")]
 
 
+def test_a_project_that_only_moved_away_is_a_problem(server: GitLabServer, world: World) -> None:
+    number = world.project("platform/gateway")["id"]
+    server.faults.append(Fault(f"^/projects/{number}/pipelines$", faults.not_found()))
+    server.faults.append(Fault("^/groups/platform/projects$", faults.reply_json(200, [])))
+    assert sync(server, "pipeline").scopes == [("pipeline", "platform/gateway")]
+
+
 @pytest.mark.parametrize("fault", [faults.forbidden, faults.not_found, faults.login_page, faults.server_error])
 def test_a_group_that_does_not_say_proves_nothing(server: GitLabServer, world: World, fault: Callable[[], Any]) -> None:
     fraud = world.project("payments/cards/fraud-rules")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -118,7 +119,7 @@ def test_verification_is_switched_off_for_one_side_and_loudly(
 # --- what is not trusted
 
 
-UNFIT = {
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown authority": ({}, "unable to get local issuer certificate"),
     "another name": ({"name": "gitlab.example.com"}, "127.0.0.1"),
     "a date in the past": ({"not_after": datetime.now(UTC) - timedelta(days=1)}, "expired"),

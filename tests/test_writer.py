@@ -299,6 +299,16 @@ class TestOrderOfChanges:
         sent = [[row["properties"]["text"] for row in c.body["entities"]] for c in bed.server.calls(BULK)]
         assert sent == [["one", "x"], ["two"], ["three"], ["four"]]
 
+    def test_a_third_change_does_not_pass_the_second(self, bed: Bed) -> None:
+        writer = Writer(bed.port, Rules(batch_length=2), bed.executor, 0)
+        events = []
+        for name, text in (("a", "one"), ("a", "two"), ("b", "x"), ("a", "three")):
+            events += writer.add(Update(thing(name, text=text)))
+        assert written(events) == [("update", "a"), ("update", "b")]  # the first is written, the second still waits
+        events += writer.finish({})
+        assert len(written(events)) == 4
+        assert bed.store.snapshot()["thing"]["a"][3]["text"] == "three"
+
     def test_a_row_that_was_written_later_is_not_written_over(self, bed: Bed) -> None:
         bed.store.add_blueprint(blueprint("_user", text="string"))
         bed.store.change_blueprint("job", {"relations": {"user": {"target": "_user"}}}, partial=True)

@@ -60,7 +60,7 @@ class _Driver:
         uses: Mapping[Hashable, int],
     ) -> None:
         self.perform, self.question, self.pool, self.ahead, self.uses = perform, question, pool, ahead, uses
-        self.ready: deque[tuple[_Node, Any, Exception | None]] = deque()
+        self.ready: deque[tuple[_Node, Any, BaseException | None]] = deque()
         self.asked: deque[tuple[_Node, Any]] = deque()
         self.answered: SimpleQueue[tuple[_Node, Future[Any]]] = SimpleQueue()
         self.in_flight = 0
@@ -104,11 +104,9 @@ class _Driver:
         node, future = self.answered.get()
         self.in_flight -= 1
         error = future.exception()
-        if error is not None and not isinstance(error, Exception):
-            raise error
         self.ready.append((node, None if error else future.result(), error))
 
-    def advance(self, node: _Node, answer: Any, error: Exception | None) -> Iterator[Any]:
+    def advance(self, node: _Node, answer: Any, error: BaseException | None) -> Iterator[Any]:
         if id(node) not in self.live:
             return
         while True:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitlab_port_export.model import Expression, Query, Resource
-from gitlab_port_export.paths import needed_keys
+from gitlab_port_export.paths import Path, needed_keys, plain_path
 
 # Ocean's rule for single quotes: `'` becomes `"` where it opens at the start or after white space, or closes at the
 # end or before white space.
@@ -20,11 +20,14 @@ FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_l
 
 @dataclass(frozen=True)
 class Program:
-    """A resource's jq text, and the names of the fields of each of its mappings, in the order of the output."""
+    """A resource's jq text, and for each of its mappings the fields' names and, where they are plain, their paths.
+
+    The text gives the values of the fields without a path, in order: following a path costs jq ten times as much.
+    """
 
     text: str
     fields: tuple[tuple[str, ...], ...]
-    error_key: str
+    paths: tuple[tuple[Path | None, ...], ...]
 
 
 def rewrite_quotes(expression: Expression) -> Expression:
@@ -42,11 +45,6 @@ def is_mapped(name: str, value: Expression | Query) -> bool:
     return name in ("identifier", "blueprint") or not is_legacy(value)
 
 
-def is_path(expression: Expression) -> bool:
-    """Say whether the expression is a path such as `.author.name`, which is certainly jq."""
-    return PATH_ONLY.fullmatch(expression) is not None
-
-
 def forbidden_word(expression: Expression) -> str | None:
     """Return a word that cannot work here: there is one row and no further input, and no modules."""
     found = FORBIDDEN.search(STRINGS.sub('""', expression))
@@ -57,22 +55,25 @@ def build(resource: Resource, error_key: str, only: str | None = None) -> Progra
     """Return the program that maps a JSON array of rows to an array with one result per row.
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
-    `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`.
+    `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. There are
+    no paths where rows are parsed into items: those exist in jq alone.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
     names = tuple(tuple(name for name, value in m.fields() if is_mapped(name, value)) for m in resource.mappings)
     if only is not None:
         names = tuple(tuple(name for name in group if name == only) for group in names)
+    values = [[dict(m.fields())[name] for name in group] for m, group in zip(resource.mappings, names, strict=True)]
+    paths = tuple(tuple(_path(resource, value) for value in group) for group in values)
     mapped = ", ".join(
-        "[" + ", ".join(_value(dict(m.fields())[name], error_key) for name in group) + "]"
-        for m, group in zip(resource.mappings, names, strict=True)
+        "[" + ", ".join(_value(value, error_key) for value in group if _path(resource, value) is None) + "]"
+        for group in values
     )
     query = "true" if only == "itemsToParse" else rewrite_quotes(resource.selector.query)
     if query.strip() == "true":
-        return Program(f"[.[] | [{_items(resource)} | [[true], [{mapped}]]]]", names, error_key)
+        return Program(f"[.[] | [{_items(resource)} | [[true], [{mapped}]]]]", names, paths)
     selected = f"(try [first({query}{END})] catch {_error(error_key)})"
     row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
-    return Program(f"[.[] | [{_items(resource)} | {row}]]", names, error_key)
+    return Program(f"[.[] | [{_items(resource)} | {row}]]", names, paths)
 
 
 def reachable(resource: Resource) -> frozenset[str] | None:
@@ -82,9 +83,14 @@ def reachable(resource: Resource) -> frozenset[str] | None:
     texts = [resource.selector.query]
     for entity in resource.mappings:
         for _, value in entity.fields():
-            if not is_legacy(value):
+            if not is_legacy(value) and _path(resource, value) is None:
                 texts += _leaves(value)
     return needed_keys(rewrite_quotes(text) for text in texts)
+
+
+def _path(resource: Resource, value: Expression | Query) -> Path | None:
+    is_row = resource.port.items_to_parse is None
+    return plain_path(value) if is_row and isinstance(value, str) else None
 
 
 def _leaves(value: Any) -> list[Expression]:
@@ -98,10 +104,9 @@ def _error(key: str) -> str:
     return f'{{{json.dumps(key)}: (if type == "string" then . else tojson end | .[:300])}}'
 
 
-# Expressions that give exactly one output for an object and cannot fail, and paths that give one or fail: most of a
-# mapping. Without `first` and `try` around them jq is twice as fast.
+# Expressions that give exactly one output for an object and cannot fail; without `first` and `try` around them jq is
+# twice as fast.
 SAFE = re.compile(r"""\s*(?:\.[A-Za-z_]\w*|"[^"\\]*"|true|false|null|\.[A-Za-z_]\w*\s*\|\s*tostring)\s*""", re.ASCII)
-PATH_ONLY = re.compile(r"\s*(?:\.[A-Za-z_]\w*)+\s*", re.ASCII)
 
 
 def _value(value: Expression | Query, key: str) -> str:
@@ -111,7 +116,7 @@ def _value(value: Expression | Query, key: str) -> str:
         text = rewrite_quotes(value)
         if SAFE.fullmatch(text):
             return f"({text})"
-        if PATH_ONLY.fullmatch(text):
+        if plain_path(text):
             return f"(try {text} catch {_error(key)})"
         return f"(try first(({text}{END}), null) catch {_error(key)})"
     return _query(value, key)

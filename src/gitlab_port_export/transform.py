@@ -11,13 +11,13 @@ from typing import Any
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
+from gitlab_port_export.paths import Path, follow, plain_path
 from gitlab_port_export.program import (
     Program,
     build,
     forbidden_word,
     is_legacy,
     is_mapped,
-    is_path,
     reachable,
     rewrite_quotes,
 )
@@ -81,7 +81,7 @@ def line_of(mapping: Mapping, index: int, entity: int, name: str) -> int | None:
 
 def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
     """Return for each expression of a mapping why it cannot work, or None; quotes are rewritten as for a run."""
-    doubtful = [text for text in expressions if not is_path(text)]
+    doubtful = [text for text in expressions if plain_path(text) is None]
     found = evaluator.compile_errors([rewrite_quotes(text) for text in doubtful]) if doubtful else []
     errors = dict(zip(doubtful, found, strict=True))
     return [
@@ -223,8 +223,8 @@ class Transformer:
             for selected, mapped in items:
                 # `==` will not do: 1 == True in Python.
                 if isinstance(selected, list) and selected and selected[0] is True:
-                    for number, values in enumerate(mapped):
-                        yield from self._entity(index, number, row, order, values)
+                    for number, computed in enumerate(mapped):
+                        yield from self._entity(index, number, row, order, computed)
                 else:
                     yield from self._unselected(index, row, selected)
 
@@ -238,12 +238,14 @@ class Transformer:
             why = f"the selector must give true or false; it gave {given}"
         self._faults.add(index, 0, "selector.query", why, _label(row))
 
-    def _entity(self, index: int, number: int, row: Row, order: Order, values: list[Any]) -> Iterator[Event | Entity]:
-        names = self._programs[index].fields[number]
-        if len(values) != len(names):
+    def _entity(self, index: int, number: int, row: Row, order: Order, computed: list[Any]) -> Iterator[Event | Entity]:
+        names, paths = self._programs[index].fields[number], self._programs[index].paths[number]
+        if len(computed) != paths.count(None):
             # jq takes an error with the key `__jq` for its own way out of a loop.
             self._faults.add(index, number, "", "an expression left its field with an error {__jq: …}", _label(row))
             return
+        found = iter(computed)
+        values = [next(found) if path is None else self._follow(row, path) for path in paths]
         for at, value in enumerate(values):
             if isinstance(value, dict) and (error := self._error_of(value)):
                 fatal = at < 2  # identifier and blueprint
@@ -262,6 +264,12 @@ class Transformer:
         else:
             known = identifier if isinstance(identifier, dict) else _text(identifier)
             yield Entity(blueprint, known, _body(names[2:], rest), index, order)
+
+    def _follow(self, row: Row, path: Path) -> Any:
+        try:
+            return follow(row, path)
+        except TypeError as error:
+            return {self._key: str(error)}
 
     def _error_of(self, value: Any) -> str | None:
         """Return the error that stands in a field's place, also deep in a search query."""

@@ -5,17 +5,21 @@ from typing import Any
 
 import orjson
 
+from gitlab_port_export.text import well_formed
+
 
 def decode(body: bytes | str) -> Any:
     """Return the parsed JSON. Raises ValueError.
 
-    orjson refuses lone surrogates, which the standard library takes; neither may take NaN, which is not JSON.
+    orjson refuses lone surrogates, which the standard library takes; they are no characters, and U+FFFD
+    stands in their place. NaN is not JSON.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(body, parse_constant=_refuse)
+            found = json.loads(body, parse_constant=_refuse)
+            return orjson.loads(well_formed(json.dumps(found, ensure_ascii=False)))
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 

@@ -1,0 +1,336 @@
+"""Tests of the programs that are built for jq, evaluated in this process."""
+
+import json
+import re
+from typing import Any
+
+import jq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitlab_port_export.model import EntityMapping, Resource
+from gitlab_port_export.paths import follow, plain_path
+from gitlab_port_export.program import build, forbidden_word, reachable, rewrite_quotes, top_level_path
+from jq_grammar import rows
+
+KEY = "__error"
+NO_INDEX = jq.compile("try .id.x catch .").input_value({"id": 1}).first()
+
+
+def resource(query: str = "true", items: str | None = None, *mappings: Any, **port: Any) -> Resource:
+    """A resource that maps `.id`, or these entity mappings."""
+    found = list(mappings) or [{"identifier": ".id", "blueprint": '"b"'}]
+    return Resource.model_validate(
+        {
+            "kind": "project",
+            "selector": {"query": query},
+            "port": {"entity": {"mappings": found}, **({"itemsToParse": items} if items else {}), **port},
+        }
+    )
+
+
+def run(made: Resource, rows: Any, only: str | None = None) -> Any:
+    return jq.compile(build(made, KEY, only).text).input_text(json.dumps(rows)).first()
+
+
+def value(expression: str, row: Any = None) -> Any:
+    """What one computed property gives for a row."""
+    made = resource(
+        "true", None, {"identifier": ".id", "blueprint": '"b"', "properties": {"p": expression, "q": "9+9"}}
+    )
+    (((_, (found,)),),) = run(made, [{"id": 1} if row is None else row])
+    assert found[2:] == [18], "the next field is as it was"
+    return found[1]
+
+
+# --- single quotes
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("'svc'", '"svc"'),
+        (".a == 'x'", '.a == "x"'),
+        (".a + '/' + .b", '.a + "/" + .b'),
+        ("map('x')", "map('x')"),
+        ("select(.t=='x')", "select(.t=='x')"),
+        ("[ 'a', 'b' ]", '[ "a\', "b" ]'),
+        ("{'k': 'v'}", "{'k': \"v'}"),
+        ("\"a 'q' b\"", '"a "q" b"'),
+        ("it's", "it's"),
+        ("''", '""'),
+        ("' a'", '" a"'),
+        ("'\"a\"'", "'\"a\"'"),
+        ("a\n'b'\n", 'a\n"b"\n'),
+        ("'", '"'),
+        ("'a", '"a'),
+        ("a'", 'a"'),
+    ],
+)
+def test_single_quotes(written: str, read: str) -> None:
+    assert rewrite_quotes(written) == read
+
+
+@given(st.text(st.sampled_from("'\"a \n|."), max_size=12))
+def test_single_quotes_are_read_as_ocean_reads_them(text: str) -> None:
+    def becomes_double(at: int) -> bool:
+        before, after = text[at - 1 : at] if at else "", text[at + 1 : at + 2]
+        opens = (not before or before.isspace()) and not (after.isspace() or after == '"')
+        closes = (not after or after.isspace()) and not (before.isspace() or before == '"')
+        return opens or closes
+
+    # A blank between two quotes belongs to the first of them.
+    taken: set[int] = set()
+    for found in re.finditer(r"""(^|\s)'(?!\s|")|(?<!\s|")'(\s|$)""", text):
+        taken.add(text.index("'", found.start()))
+    expected = "".join('"' if at in taken else sign for at, sign in enumerate(text))
+    assert rewrite_quotes(text) == expected
+    assert all(becomes_double(at) for at in taken)
+
+
+# --- words without a meaning
+
+
+@pytest.mark.parametrize(
+    "text", ["input", "[inputs]", 'import "a" as a; .', 'include "a"; .', "input_line_number", "module {}; ."]
+)
+def test_forbidden_words(text: str) -> None:
+    assert forbidden_word(text) in ("input", "inputs", "import", "include", "module", "input_line_number")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [".input", "$input", '"input"', ".a # input", "{input: 1}", "{inputs}", "input_filename", ".a.include", "my_input"],
+)
+def test_harmless_words(text: str) -> None:
+    assert forbidden_word(text) is None
+
+
+# --- one expression cannot hurt another
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("empty", None),
+        ("1, 2", 1),
+        ("false, 2", False),
+        ("null, 2", None),
+        ("1, error", 1),
+        (".a # comment", None),
+        ("7 # comment, 8)", 7),
+        ("7 # goes on \\", 7),
+        ("7 # does not \\\\", 7),
+        ("def f: 3; f", 3),
+        ("def first(f): 4; first(.)", 4),
+        (". as $__s | $__s.id", 1),
+        (". as $x | 1 as $x | $x", 1),
+        ("1 as $__row | $__row", 1),
+        ("label $out | 5, break $out", 5),
+        ("reduce (1, 2) as $x (0; . + $x)", 3),
+        ("limit(2; repeat(6))", 6),
+        ("'q' ", "q"),
+        ('error("no")', {KEY: "no"}),
+        ("error(null)", {KEY: "null"}),
+        ('error({"a": [1]})', {KEY: '{"a":[1]}'}),
+        (".id.x # no path", {KEY: NO_INDEX}),
+        ('try error("x") catch .', "x"),
+        ("$ENV.PATH | type", "string"),
+        ('"x" * 1000 | error', {KEY: "x" * 300}),
+    ],
+)
+def test_traps(expression: str, expected: Any) -> None:
+    assert value(expression) == expected
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [".a) | (.b", ".a), (.b", '.a" + "', "1]] | [[1", "def f: 1; 2) | (3", "f; def f: 1", "$__s", "$__row"],
+)
+def test_nothing_breaks_out(expression: str) -> None:
+    # Each expression is compiled alone before a run; these would fit between our own brackets.
+    with pytest.raises(ValueError, match="compile error"):
+        jq.compile(rewrite_quotes(expression))
+
+
+@pytest.mark.parametrize(
+    ("query", "selected"),
+    [
+        ("true", [True]),
+        (" true ", [True]),
+        (".ok", [True]),
+        (".ok | not", [False]),
+        ("'true'", ["true"]),
+        ("null", [None]),
+        ("1", [1]),
+        ("empty", []),
+        ("true, false", [True]),
+        ("true # yes \\", [True]),
+        (".id.x", {KEY: NO_INDEX}),
+    ],
+)
+def test_selector(query: str, selected: Any) -> None:
+    (((found, values),),) = run(resource(query), [{"id": 1, "ok": True}])
+    assert found == selected
+    # Nothing is evaluated for a row that is not wanted.
+    assert values == ([["b"]] if isinstance(found, list) and found and found[0] is True else [])
+
+
+def test_search_query_is_rebuilt_with_its_leaves_evaluated() -> None:
+    query = {
+        "combinator": '"and"',
+        "rules": [
+            {"property": "'$title'", "operator": '"="', "value": ".id # comment"},
+            {"combinator": '"or"', "rules": [{"property": '"a"', "operator": '"="', "value": ".id.x"}]},
+        ],
+    }
+    made = resource("true", None, {"identifier": query, "blueprint": '"b"'})
+    (((_, ((found, _),)),),) = run(made, [{"id": 5}])
+    inner = {"property": "a", "operator": "=", "value": {KEY: NO_INDEX}}
+    assert found == {
+        "combinator": "and",
+        "rules": [{"property": "$title", "operator": "=", "value": 5}, {"combinator": "or", "rules": [inner]}],
+    }
+
+
+# --- items
+
+
+@pytest.mark.parametrize(
+    ("expression", "path"),
+    [
+        (".a.b", ".a.b"),
+        (".a[]", ".a"),
+        (". as $r | .x[0].y", ".x[0].y"),
+        (". | .a", ".a"),
+        ("(.a) | map(.b)", ".a"),
+        ("( .a | .b ) // []", ".a"),
+        (".a // [] | map(.b)", ".a"),
+        (". as $r | $r.x | .y", ".y"),
+        ('.a["b c"].d', '.a["b c"].d'),
+        ('.["a"][-1][1:].c', '.["a"][-1][1:].c'),
+        (".a[.b].c", ".a"),
+        (".a[.b[0]]", ".a"),
+        ("$ENV | .a", ".a"),
+        ("[.a[] | select(.b)]", None),
+        ("to_entries", None),
+        ("if .a then .b else .c end", None),
+        ('."x"', None),
+        (".", None),
+        ('["a"]', None),
+        ("(.a", ".a"),
+    ],
+)
+def test_top_level_path(expression: str, path: str | None) -> None:
+    assert top_level_path(expression) == path
+
+
+def items(expression: str, row: Any, **port: Any) -> list[Any]:
+    """The rows that one row is parsed into."""
+    made = resource("true", expression, {"identifier": "1+1", "blueprint": '"b"', "properties": {"row": "."}}, **port)
+    (found,) = run(made, [row])
+    return [values[2] for _, (values,) in found]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        (".a.b", [{"id": 1, "a": {}, "item": 1}, {"id": 1, "a": {}, "item": 2}]),
+        (". as $r | .a.b", [{"id": 1, "a": {}, "item": 1}, {"id": 1, "a": {}, "item": 2}]),
+        ("[.a.b[]]", [{"id": 1, "a": {"b": [1, 2]}, "item": 1}, {"id": 1, "a": {"b": [1, 2]}, "item": 2}]),
+        (".a.b # all \\", [{"id": 1, "a": {}, "item": 1}, {"id": 1, "a": {}, "item": 2}]),
+        (".a.b, .id", [{"id": 1, "a": {}, "item": 1}, {"id": 1, "a": {}, "item": 2}]),
+        (".a.c", []),
+        (".a", []),
+        (".id.x", []),
+        ("empty", []),
+        ("[]", []),
+        # The path cannot be taken out of this row, which stays whole.
+        (".id.x? // [3]", [{"id": 1, "a": {"b": [1, 2]}, "item": 3}]),
+    ],
+)
+def test_items(expression: str, expected: list[Any]) -> None:
+    assert items(expression, {"id": 1, "a": {"b": [1, 2]}}) == expected
+
+
+def test_items_options() -> None:
+    row = {"id": 1, "a": ["x"], "the \\(one)": 0}
+    assert items(".a", row, itemsToParseTopLevelTransform=False) == [{**row, "item": "x"}]
+    assert items(".a", row, itemsToParseName="the \\(one)") == [{"id": 1, "the \\(one)": "x"}]
+    assert items(".a", row, itemsToParseName="id") == [{"id": "x", "the \\(one)": 0}]
+
+
+def test_items_come_before_the_selector() -> None:
+    found = run(
+        resource(".item > 1", ".a", {"identifier": ".item", "blueprint": '"b"'}), [{"a": [1, 2]}, {"a": []}, {}]
+    )
+    assert found == [[[[False], []], [[True], [[2, "b"]]]], [], []]
+
+
+# --- what stays out of jq
+
+
+@pytest.mark.parametrize(
+    ("expression", "path"),
+    [
+        (".a", ("a",)),
+        (" .a.b_1\n", ("a", "b_1")),
+        (".a?", None),
+        (".é", None),
+        (".a[0]", None),
+        (". a", None),
+        (".a .b", None),
+        (".", None),
+        (".a # x", None),
+        (".1", None),
+    ],
+)
+def test_plain_path(expression: str, path: tuple[str, ...] | None) -> None:
+    assert plain_path(expression) == path
+
+
+@settings(max_examples=50)
+@given(rows, st.lists(st.sampled_from(["a", "b", "key"]), min_size=1, max_size=3))
+def test_paths_are_followed_as_in_jq(row: Any, path: list[str]) -> None:
+    expression = "".join(f".{name}" for name in path)
+    (expected,) = jq.compile(f"[try {{found: {expression}}} catch .[:19]]").input_value(row).first()
+    try:
+        found: Any = {"found": follow(row, tuple(path))}
+    except TypeError as error:
+        found = str(error)[:19]  # up to the kind; versions of jq differ in the rest
+    assert json.dumps(found) == json.dumps(expected)
+
+
+def test_only_what_is_computed_goes_to_jq() -> None:
+    mapping = {"identifier": ".id", "blueprint": '"b"', "title": ".x.y", "properties": {"p": ".z | length"}}
+    made = resource(".ok == 1", None, mapping)
+    program = build(made, KEY)
+    assert program.fields == (("identifier", "blueprint", "title", "properties.p"),)
+    assert program.paths == ((("id",), None, ("x", "y"), None),)
+    assert ".x.y" not in program.text
+    assert reachable(made) == {"ok", "z"}
+    assert run(made, [{"ok": 1, "z": "abc"}]) == [[[[True], [["b", 3]]]]]
+
+
+def test_items_exist_in_jq_alone() -> None:
+    made = resource("true", ".a", {"identifier": ".item", "blueprint": '"b"'})
+    assert build(made, KEY).paths == ((None, None),)
+    assert reachable(made) is None
+
+
+def test_one_field_alone() -> None:
+    mapping = {"identifier": "1+1", "blueprint": '"b"', "title": "2+2"}
+    made = resource(".ok", ".a", mapping)
+    rows = [{"a": [0], "ok": True}]
+    assert run(made, rows, only="title") == [[[[True], [[4]]]]]
+    assert run(made, rows, only="selector.query") == [[[[True], [[]]]]]
+    assert run(made, [{"a": [0], "ok": 5}], only="itemsToParse") == [[[[True], [[]]]]]
+
+
+def test_legacy_forms_are_not_sent_but_an_identifier_must_be() -> None:
+    mapping = {"identifier": "file://a", "blueprint": '"b"', "title": "search://b", "properties": {"p": "file://c"}}
+    made = resource("true", None, mapping)
+    assert build(made, KEY).fields == (("identifier", "blueprint"),)
+    assert run(made, [{}]) == [[[[True], [[None, "b"]]]]]
+    assert EntityMapping.model_validate(mapping).title == "search://b"

@@ -1,0 +1,698 @@
+"""Tests of pages becoming entities, with real workers: whatever one row or expression does, the others are mapped."""
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import jq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gitlab_port_export import transform
+from gitlab_port_export.evaluate import Evaluator
+from gitlab_port_export.mapping import load_mapping
+from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Row, Scope, Selector, Skipped
+from gitlab_port_export.program import rewrite_quotes
+from gitlab_port_export.transform import Transformer, compile_errors, legacy_fields, merge_shared
+from jq_grammar import rows as any_row
+
+KEY = "__error"
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Iterator[Evaluator]:
+    found = Evaluator({"STAGE": "test"}, workers=2)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def impatient() -> Iterator[Evaluator]:
+    """Workers that give up soon."""
+    found = Evaluator({}, workers=2, seconds=0.7, memory_bytes=300 << 20)
+    yield found
+    found.close()
+
+
+def resource(*mappings: Any, query: str = "true", **port: Any) -> Any:
+    found = [{"identifier": ".id", "blueprint": '"b"', **mapping} for mapping in mappings or ({},)]
+    entity = {"mappings": found[0] if len(found) == 1 else found}
+    return {"kind": "project", "selector": {"query": query}, "port": {**port, "entity": entity}}
+
+
+def mapping_of(*resources: Any) -> Mapping:
+    text = json.dumps({"resources": resources}, indent=1, ensure_ascii=False)
+    return load_mapping(text, "map.yml", {"project": Selector})[0]
+
+
+def page(rows: Sequence[Row], *resources: int, scope: int = 1) -> Page:
+    return Page("project", resources or (0,), Scope(scope, "acme"), list(rows))
+
+
+def transformed(evaluator: Evaluator, mapping: Mapping | Any, *pages: Page | Sequence[Row]) -> list[Event | Entity]:
+    """What comes of the pages, without the pages."""
+    if not isinstance(mapping, Mapping):
+        mapping = mapping_of(mapping)
+    events = [found if isinstance(found, Page) else page(found) for found in pages]
+    found = list(Transformer(mapping, evaluator, KEY).run(events))
+    assert [event for event in found if isinstance(event, Page)] == events
+    return [event for event in found if not isinstance(event, Page)]
+
+
+def entities(events: Iterable[Any]) -> list[Entity]:
+    return [event for event in events if isinstance(event, Entity)]
+
+
+def problems(events: Iterable[Any]) -> list[Problem]:
+    return [event for event in events if isinstance(event, Problem)]
+
+
+def skipped(events: Iterable[Any]) -> list[tuple[str, str]]:
+    return [(event.reason, event.sample) for event in events if isinstance(event, Skipped)]
+
+
+def identifiers(events: Iterable[Any]) -> list[Any]:
+    return [entity.identifier for entity in entities(events)]
+
+
+# --- the plain case
+
+
+def test_entity_has_the_fields_of_the_mapping_and_no_others(evaluator: Evaluator) -> None:
+    mapping = {
+        "title": ".name",
+        "team": "[.team]",
+        "properties": {"url": ".web.url", "a.b": ".name | length", "none": ".nothing"},
+        "relations": {"to": ".id + 1 | tostring"},
+    }
+    (found,) = transformed(evaluator, resource(mapping), [{"id": 7, "name": "é", "web": {"url": "u"}, "team": "t"}])
+    body = {
+        "title": "é",
+        "team": ["t"],
+        "properties": {"url": "u", "a.b": 1, "none": None},
+        "relations": {"to": "8"},
+    }
+    assert found == Entity("b", "7", body, 0, (1, 7))
+
+
+def test_rows_without_any_field_to_compute(evaluator: Evaluator) -> None:
+    found = transformed(evaluator, resource({"blueprint": ".b"}), [{"id": "x", "b": "y"}, {"id": "z"}], [])
+    assert found == [Entity("y", "x", {}, 0, (1, 0)), Skipped(0, "identifier", "z")]
+
+
+def test_several_mappings_of_a_row(evaluator: Evaluator) -> None:
+    made = resource({"title": ".id"}, {"blueprint": '"c"', "identifier": ".other"}, {"blueprint": "null"})
+    found = transformed(evaluator, made, [{"id": "x", "other": "y"}])
+    assert [(entity.blueprint, entity.identifier, entity.body) for entity in entities(found)] == [
+        ("b", "x", {"title": "x"}),
+        ("c", "y", {}),
+    ]
+    assert skipped(found) == [("identifier", "x")]
+
+
+def test_pages_of_several_resources_and_of_an_unknown_kind(evaluator: Evaluator) -> None:
+    mapping = mapping_of(resource(), {**resource(), "kind": "teapot"}, resource({"blueprint": '"c"'}))
+    found = list(Transformer(mapping, evaluator, KEY).run([page([{"id": "x"}], 0, 2), page([{"id": "y"}], 2)]))
+    assert sorted(entity.key for entity in entities(found)) == [("b", "x"), ("c", "x"), ("c", "y")]
+
+
+def test_problems_and_others_pass(evaluator: Evaluator) -> None:
+    problem = Problem("read", "no")
+    assert list(Transformer(mapping_of(resource()), evaluator, KEY).run([problem])) == [problem]
+
+
+def test_small_pages_are_sent_together(monkeypatch: pytest.MonkeyPatch, evaluator: Evaluator) -> None:
+    sent: list[int] = []
+    submit = evaluator.submit
+
+    def counted(program: str, text: bytes) -> Any:
+        sent.append(len(json.loads(text)))
+        return submit(program, text)
+
+    monkeypatch.setattr(evaluator, "submit", counted)
+    found = transformed(evaluator, resource(), *([{"id": f"{n}-{m}"} for m in range(30)] for n in range(9)))
+    assert len(entities(found)) == 270
+    assert sent == [120, 120, 30]
+
+
+def test_large_rows_are_sent_in_parts(monkeypatch: pytest.MonkeyPatch, evaluator: Evaluator) -> None:
+    sent: list[int] = []
+    submit = evaluator.submit
+
+    def measured(program: str, text: bytes) -> Any:
+        sent.append(len(text))
+        return submit(program, text)
+
+    monkeypatch.setattr(evaluator, "submit", measured)
+    monkeypatch.setattr(transform, "BATCH_BYTES", 100_000)
+    rows = [{"id": str(n), "text": "x" * 10_000} for n in range(20)] + [{"id": "big", "text": "x" * 100_000}]
+    found = transformed(evaluator, resource({"properties": {"size": ".text | length"}}), rows)
+    assert identifiers(found) == [row["id"] for row in rows]
+    assert entities(found)[-1].body == {"properties": {"size": 100_000}}
+    assert max(sent[:-1]) <= 100_000
+    assert len(sent) >= 3
+
+
+# --- parity with evaluating everything alone, as Ocean does
+
+FIELDS = [
+    ".a",
+    ".a.b",
+    ".b.a.c",
+    ".b[0]",
+    ".c // .a",
+    "empty",
+    ".a, .b",
+    ".[]",
+    "keys",
+    'keys | join("-")',
+    "error",
+    'error({"x": 1})',
+    ".a # comment",
+    ".a + .b # \\",
+    "def f: .b; f",
+    ". as {a: $x} | $x",
+    ". as $__s | $__s.a",
+    "'x'",
+    '"\\(.a)/\\(.["x y"])"',
+    "{a, b: .c}",
+    "[.a, .b]",
+    "if .a then .b end",
+    "select(.a) | .b",
+    "try error(.a) catch .",
+    "to_entries | map(.key) | sort",
+    "del(.a)",
+    "reduce .b[]? as $x (0; . + 1)",
+    "env.STAGE",
+    "$ENV | keys",
+    ".a as $a | .b | [., $a]",
+    "false",
+    "0",
+    "1.0",
+    '@base64 "\\(.a)"',
+    "tojson | length",
+    "limit(1; repeat(.a))",
+    "null, 1",
+    "..|strings",
+]
+IDENTIFIERS = [
+    ".id",
+    ".id | tostring",
+    ".a",
+    ".b",
+    "1.5",
+    "'k'",
+    "empty",
+    ".a | tojson",
+    ".a.b",
+    '"i" + .id',
+    "[]",
+    ".",
+]
+SELECTORS = ["true", ".a", ".a == 1", 'has("b")', "empty", "'true'", ".b | not", ".a.b.c", "true, false", "1", "null"]
+BLUEPRINTS = ['"b"', "'b'", ".a", ".kind", "null"]
+entity_mappings = st.fixed_dictionaries(
+    {"identifier": st.sampled_from(IDENTIFIERS), "blueprint": st.sampled_from(BLUEPRINTS)},
+    optional={
+        "title": st.sampled_from(FIELDS),
+        "team": st.sampled_from(FIELDS),
+        "properties": st.dictionaries(st.sampled_from(["p", "q", "r"]), st.sampled_from(FIELDS), max_size=3),
+        "relations": st.dictionaries(st.sampled_from(["p", "s"]), st.sampled_from(FIELDS), max_size=2),
+    },
+)
+resources = st.builds(
+    lambda mappings, query, port: resource(*mappings, query=query, **port),
+    st.lists(entity_mappings, min_size=1, max_size=2),
+    st.sampled_from(["true", *SELECTORS]),
+    st.sampled_from([{}, {}, {"itemsToParse": ".b"}, {"itemsToParse": ". as $r | .b // [1]", "itemsToParseName": "a"}]),
+)
+identified = st.builds(
+    lambda row, id, kind: {**row, "id": id, "kind": kind},
+    any_row,
+    st.sampled_from(["x", "y/z", 5, 1.0, 0, "", None, "no good", [1], True, "..", "é²", "é"]),
+    st.sampled_from(["b", "c", None, 3]),
+)
+
+
+class Gone(Exception):
+    """An expression failed: what it would have given is lost."""
+
+
+@cache
+def program(expression: str) -> Any:
+    """Gives the first output, or nothing, in a list; for an error, its message."""
+    text = f"({rewrite_quotes(expression)}\n\n)"
+    return jq.compile(f'{{"STAGE": "test"}} as $ENV | def env: $ENV; try [first({text})] catch tojson')
+
+
+def first(expression: str, row: Any) -> Any:
+    """The first output of an expression alone, None where it gives nothing. Raises Gone."""
+    found = program(expression).input_value(row).first()
+    if isinstance(found, str):
+        raise Gone
+    return found[0] if found else None
+
+
+def items_of(port: Any, row: Row) -> list[Row]:
+    if "itemsToParse" not in port:
+        return [row]
+    try:
+        items = first(port["itemsToParse"], row)
+    except Gone:
+        return []
+    rest = {key: row[key] for key in row if key != "b"}
+    return [rest | {port.get("itemsToParseName", "item"): item} for item in items] if isinstance(items, list) else []
+
+
+def as_text(identifier: Any) -> str:
+    return identifier if isinstance(identifier, str) else str(identifier).removesuffix(".0")
+
+
+def allowed(identifier: str) -> bool:
+    marks = "0123456789@_.+:\\/=-"
+    return identifier not in (".", "..") and all(c in marks or unicodedata.category(c)[0] == "L" for c in identifier)
+
+
+class Model:
+    """Maps rows one by one and field by field; slow, plain, and in no hurry."""
+
+    def __init__(self, made: Any, rows: Sequence[Row]) -> None:
+        self.entities: list[tuple[str, str, Any]] = []
+        self.skipped: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        for row in rows:
+            for item in items_of(made["port"], row):
+                self.row(made, item)
+
+    def row(self, made: Any, row: Row) -> None:
+        selected = self.value("selector.query", made["selector"]["query"], row, nothing="not a boolean")
+        if selected is not True:
+            self.skipped["selector"] += selected is False
+            self.lost["selector.query"] += not isinstance(selected, bool) and selected is not LOST
+            return
+        entity = made["port"]["entity"]["mappings"]
+        for one in entity if isinstance(entity, list) else [entity]:
+            self.entity(one, row)
+
+    def entity(self, mapping: Any, row: Row) -> None:
+        identifier = self.value("identifier", mapping["identifier"], row)
+        if identifier is LOST:
+            return
+        blueprint = self.value("blueprint", mapping["blueprint"], row)
+        if blueprint is LOST:
+            return
+        body = {name: self.field(name, mapping[name], row) for name in ("title", "team") if name in mapping}
+        for head in ("properties", "relations"):
+            if mapping.get(head):
+                body[head] = {name: self.field(f"{head}.{name}", mapping[head][name], row) for name in mapping[head]}
+        if not identifier or not blueprint:
+            self.skipped["identifier"] += 1
+        elif not isinstance(blueprint, str):
+            self.lost["blueprint"] += 1
+        elif isinstance(identifier, bool | list | dict) or not allowed(text := as_text(identifier)):
+            self.lost["identifier"] += 1
+        else:
+            self.entities.append((blueprint, text, body))
+
+    def field(self, name: str, expression: str, row: Row) -> Any:
+        value = self.value(name, expression, row)
+        return None if value is LOST else value
+
+    def value(self, name: str, expression: str, row: Row, nothing: Any = None) -> Any:
+        try:
+            found = first(expression, row)
+        except Gone:
+            self.lost[name] += 1
+            return LOST
+        return nothing if found is None else found
+
+
+LOST = object()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(resources, st.lists(identified, max_size=4))
+def test_a_page_equals_its_rows_and_fields_one_by_one(evaluator: Evaluator, made: Any, rows: list[Row]) -> None:
+    found = transformed(evaluator, made, rows)
+    expected = Model(made, rows)
+    assert [(entity.blueprint, entity.identifier, entity.body) for entity in entities(found)] == expected.entities
+    assert Counter(reason for reason, _ in skipped(found)) == +expected.skipped
+    lost: Counter[str] = Counter()
+    for problem in problems(found):
+        lost[problem.field] += problem.count
+    assert lost == +expected.lost
+
+
+# --- selector, identifier and blueprint decide over a row
+
+
+def test_selector_that_is_no_boolean_is_one_problem(evaluator: Evaluator) -> None:
+    rows = [{"id": str(n), "on": on, "web_url": f"u{n}"} for n, on in enumerate([True, False, "true", None, 1, 0, "x"])]
+    found = transformed(evaluator, resource(query=".on"), rows)
+    assert identifiers(found) == ["0"]
+    assert skipped(found) == [("selector", "")]
+    (problem,) = problems(found)
+    assert (problem.field, problem.count, problem.sample, problem.warning) == ("selector.query", 5, "u2", False)
+    assert problem.why == 'the selector must give true or false; it gave "true"'
+    assert problem.line == 6
+    assert problem.resources == (0,)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("empty", "the selector must give true or false; it gave nothing"),
+        ("'true'", 'the selector must give true or false; it gave "true"'),
+        (".id | error", "x"),
+        ('error({"a": 1})', '{"a":1}'),
+    ],
+)
+def test_selector_without_an_answer(evaluator: Evaluator, query: str, why: str) -> None:
+    (problem,) = transformed(evaluator, resource(query=query), [{"id": "x"}])
+    assert isinstance(problem, Problem)
+    assert (problem.why, problem.warning) == (why, False)
+
+
+@pytest.mark.parametrize("nothing", [None, "", False, 0, 0.0, [], {}])
+@pytest.mark.parametrize("field", ["identifier", "blueprint"])
+@pytest.mark.parametrize("expression", [".it", ".it # jq"])
+def test_nothing_for_a_key_skips_the_row(evaluator: Evaluator, nothing: Any, field: str, expression: str) -> None:
+    found = transformed(evaluator, resource({field: expression}), [{"id": "x", "name": "n", "it": nothing}])
+    assert found == [Skipped(0, "identifier", "n")]
+
+
+@pytest.mark.parametrize("suffix", ["", " # jq"])
+@pytest.mark.parametrize(
+    ("given", "identifier"),
+    [(5, "5"), (1.0, "1"), (1.5, "1.5"), (-3, "-3"), (2**53, str(2**53)), (2**62, str(2**62)), ("é/ß+日", "é/ß+日")],
+)
+def test_identifiers_become_text(evaluator: Evaluator, given: Any, identifier: str, suffix: str) -> None:
+    assert identifiers(transformed(evaluator, resource({"identifier": f".it{suffix}"}), [{"it": given}])) == [
+        identifier
+    ]
+
+
+@pytest.mark.parametrize("bad", ["a b", ".", "..", "a,b", "#", "a\n", "½", "²", "💡", "x" * 1001, "%"])
+def test_identifiers_that_port_forbids_are_one_problem(evaluator: Evaluator, bad: str) -> None:
+    found = transformed(evaluator, resource(), [{"id": "fine"}, {"id": bad, "name": "n"}, {"id": bad}])
+    assert identifiers(found) == ["fine"]
+    (problem,) = problems(found)
+    assert (problem.field, problem.count, problem.sample, problem.warning) == ("identifier", 2, "n", False)
+    assert problem.why.startswith("Port forbids the identifier ")
+
+
+def test_length_of_identifiers(evaluator: Evaluator) -> None:
+    assert identifiers(transformed(evaluator, resource(), [{"id": "x" * 1000}, {"id": "..."}])) == ["x" * 1000, "..."]
+
+
+@pytest.mark.parametrize("shape", [True, ["x"], {"a": 1}])
+def test_identifier_of_another_shape(evaluator: Evaluator, shape: Any) -> None:
+    (problem,) = transformed(evaluator, resource(), [{"id": shape}])
+    assert isinstance(problem, Problem)
+    assert "identifier" in problem.why
+
+
+def test_blueprint_of_another_shape(evaluator: Evaluator) -> None:
+    (problem,) = transformed(evaluator, resource({"blueprint": ".b"}), [{"id": "x", "b": 5}])
+    assert isinstance(problem, Problem)
+    assert (problem.field, problem.why) == ("blueprint", "the blueprint must be text; got 5")
+
+
+# --- faults of expressions
+
+
+def test_error_in_a_field_is_null_and_one_warning(evaluator: Evaluator) -> None:
+    made = resource({"properties": {"good": ".id", "path": ".text.x", "jq": ".text | keys"}})
+    rows = [{"id": str(n), "text": "t", "web_url": f"u{n}"} for n in range(250)]
+    found = transformed(evaluator, made, rows[:3], rows[3:130], rows[130:])
+    assert len(entities(found)) == 250
+    assert entities(found)[7].body == {"properties": {"good": "7", "path": None, "jq": None}}
+    path, computed = problems(found)
+    assert (path.field, path.count, path.sample, path.warning, path.line) == ("properties.path", 250, "u0", True, 15)
+    assert (computed.field, computed.count, computed.why) == ("properties.jq", 250, 'string ("t") has no keys')
+
+
+@pytest.mark.parametrize("field", ["identifier", "blueprint"])
+@pytest.mark.parametrize("expression", [".text.x", ".text | keys"])
+def test_error_in_a_key_loses_the_row(evaluator: Evaluator, field: str, expression: str) -> None:
+    rows = [{"id": "a", "text": "t"}, {"id": "b", "text": "t"}]
+    (problem,) = transformed(evaluator, resource({field: expression}), rows)
+    assert isinstance(problem, Problem)
+    assert (problem.field, problem.count, problem.sample, problem.warning) == (field, 2, "a", False)
+
+
+def test_lines_and_counts_of_each_mapping(evaluator: Evaluator) -> None:
+    made = resource({"title": ".id.x"}, {"title": ".id.x", "identifier": "'y'"})
+    first, second = problems(transformed(evaluator, made, [{"id": "x"}]))
+    assert (first.line, second.line) == (14, 19)
+    assert first.count == second.count == 1
+
+
+@pytest.mark.parametrize("error", ['{"__jq": 0}', '{"__jq": 1}', '{"__jq": null}', "{}", "null", "[1]", "1"])
+def test_any_error_object_costs_no_other_row(evaluator: Evaluator, error: str) -> None:
+    made = resource({"title": f'if .id == "bad" then error({error}) else .id end', "properties": {"p": ".id"}})
+    found = transformed(evaluator, made, [{"id": "x"}, {"id": "bad"}, {"id": "y"}])
+    assert [e.body["title"] for e in entities(found) if e.identifier != "bad"] == ["x", "y"]
+    assert [problem.count for problem in problems(found)] == [1]
+
+
+@pytest.mark.parametrize("ending", ["halt", "halt_error", '"bye" | halt_error(1)'])
+@pytest.mark.parametrize("field", ["selector.query", "identifier", "title", "itemsToParse"])
+def test_halt_loses_one_row_and_is_named(evaluator: Evaluator, ending: str, field: str) -> None:
+    expression = f'if .id == "bad" then {ending} else $value end'
+    made = resource(
+        {"identifier": expression.replace("$value", ".id")} if field == "identifier" else {},
+        query=expression.replace("$value", "true") if field == "selector.query" else "true",
+    )
+    if field == "title":
+        made["port"]["entity"]["mappings"]["title"] = expression.replace("$value", "1")
+    if field == "itemsToParse":
+        made["port"]["itemsToParse"] = expression.replace("$value", "[1]")
+    found = transformed(evaluator, made, [{"id": "x"}, {"id": "bad"}, {"id": "y"}, {"id": "bad"}])
+    assert identifiers(found) == ["x", "y"]
+    (problem,) = problems(found)
+    assert (problem.field, problem.count, problem.sample, problem.warning) == (field, 2, "bad", False)
+    assert "halt" in problem.why
+    lines = json.dumps({"resources": [made]}, indent=1).splitlines()
+    assert lines[(problem.line or 0) - 1].strip().startswith(f'"{field.rpartition(".")[2]}"')
+
+
+def test_environment_of_expressions(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN", "glpat-secret")
+    found = transformed(evaluator, resource({"properties": {"a": "env", "b": "$ENV"}}), [{"id": "x"}])
+    assert entities(found)[0].body == {"properties": {"a": {"STAGE": "test"}, "b": {"STAGE": "test"}}}
+
+
+# --- runaways
+
+
+@pytest.mark.parametrize("expression", ["last(repeat(1))", '"x" * (.id | length * 3e8) | length'])
+@pytest.mark.parametrize("field", ["selector.query", "title", "itemsToParse"])
+def test_runaway_gives_up_its_resource_alone(impatient: Evaluator, expression: str, field: str) -> None:
+    # Only one row of a page, and not the first, makes it run away.
+    guarded = f'if .id == "bad" then {expression} else $value end'
+    runaway = resource(
+        {"title": guarded.replace("$value", "1")} if field == "title" else {},
+        query=guarded.replace("$value", "true") if field == "selector.query" else "true",
+        **({"itemsToParse": guarded.replace("$value", "[1]")} if field == "itemsToParse" else {}),
+    )
+    mapping = mapping_of(runaway, resource({"blueprint": '"c"', "title": ".id | length"}))
+    rows = [{"id": f"a{n}"} for n in range(100)]
+    pages = [page(rows, 0, 1), page([*rows, {"id": "bad"}], 0, 1), page(rows, 0, 1), page(rows[:5], 0, 1)]
+    found = transformed(impatient, mapping, *pages)
+    assert Counter(entity.blueprint for entity in entities(found)) == {"b": 100, "c": 306}
+    (problem,) = problems(found)
+    assert (problem.field, problem.resources, problem.warning) == (field, (0,), False)
+    lines = json.dumps({"resources": [runaway]}, indent=1).splitlines()
+    assert lines[(problem.line or 0) - 1].strip().startswith(f'"{field.rpartition(".")[2]}"')
+
+
+def test_nothing_more_is_asked_of_a_resource_that_was_given_up(
+    impatient: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    submit = impatient.submit
+
+    def counted(program: str, text: bytes) -> Any:
+        asked.append(len(json.loads(text)))
+        return submit(program, text)
+
+    monkeypatch.setattr(impatient, "submit", counted)
+    made = resource({"title": "last(repeat(1))"})
+
+    def pages() -> Iterator[Page]:
+        yield from (page([{"id": str(n)} for n in range(100)]) for _ in range(6))
+        yield page([{"id": "waits"}])
+
+    assert len(problems(transformed(impatient, made, *pages()))) == 1
+    # Five pages until the first was waited for, and the search for the field on that page.
+    assert asked == [100] * len(asked)
+    assert len(asked) <= 5 + 4
+
+
+# --- searches
+
+
+def test_search_identifier_relation_and_team(evaluator: Evaluator) -> None:
+    def query(value: str) -> Any:
+        return {"combinator": '"and"', "rules": [{"property": '"$title"', "operator": '"="', "value": value}]}
+
+    made = resource({"identifier": query(".id"), "team": query(".team.name"), "relations": {"to": query(".id.x")}})
+    found = transformed(evaluator, made, [{"id": "x", "team": {"name": "t"}}])
+    (entity,) = entities(found)
+    assert entity.is_search
+    assert entity.identifier == {"combinator": "and", "rules": [{"property": "$title", "operator": "=", "value": "x"}]}
+    assert entity.body["team"]["rules"][0]["value"] == "t"
+    assert entity.body["relations"] == {"to": None}
+    assert [(problem.field, problem.warning) for problem in problems(found)] == [("relations.to", True)]
+    lost = transformed(evaluator, resource({"identifier": query(".id.x")}), [{"id": "x"}])
+    assert [(problem.field, problem.warning) for problem in problems(lost)] == [("identifier", False)]
+    assert entities(lost) == []
+
+
+def test_error_deep_in_a_search_is_found(evaluator: Evaluator) -> None:
+    rule = {"property": '"a"', "operator": '"="', "value": ".id | keys"}
+    inner = {"combinator": '"or"', "rules": [rule]}
+    query = {"combinator": '"and"', "rules": [{"property": '"a"', "operator": '"="', "value": "1"}, inner]}
+    found = transformed(evaluator, resource({"identifier": query}), [{"id": "x"}])
+    assert [(problem.field, problem.why) for problem in problems(found)] == [("identifier", 'string ("x") has no keys')]
+
+
+# --- items
+
+
+def test_items_become_entities(evaluator: Evaluator) -> None:
+    made = resource({"identifier": ".item.n", "title": ".id"}, query=".item.n != 2", itemsToParse=".list")
+    rows = [
+        {"id": "x", "list": [{"n": 1}, {"n": 2}, {"n": 3}]},
+        {"id": "y", "list": []},
+        {"id": "z"},
+        {"id": 1, "list": 5},
+    ]
+    found = transformed(evaluator, made, rows)
+    assert [(entity.identifier, entity.body["title"]) for entity in entities(found)] == [("1", "x"), ("3", "x")]
+    assert skipped(found) == [("selector", "")]
+    assert problems(found) == []
+
+
+# --- before a run
+
+
+def test_compile_errors_of_a_mapping(evaluator: Evaluator) -> None:
+    texts = [
+        ".a",
+        "'x'",
+        ".a.b # c",
+        "[inputs]",
+        ".a)",
+        'import "a" as $a; .',
+        "module {}; .",
+        ".é",
+        ".a\0",
+        ".a | input",
+    ]
+    found = compile_errors(texts, evaluator)
+    assert found[:3] == [None] * 3
+    assert "`inputs` has no meaning here" in str(found[3])
+    assert "syntax error" in str(found[4])
+    assert ["has no meaning" in str(error) for error in found[5:]] == [True, True, False, False, True]
+    assert all(found[5:])
+
+
+def test_plain_paths_need_no_worker() -> None:
+    evaluator = Evaluator({})
+    evaluator.close()
+    assert compile_errors([".a", " .a.b "], evaluator) == [None, None]
+
+
+def test_legacy_fields() -> None:
+    made = resource({"title": "file://a", "properties": {"p": "search://scope=blobs&&query=x", "q": ".a"}})
+    found = list(legacy_fields(mapping_of(made)))
+    assert [(problem.field, problem.warning) for problem in found] == [("title", True), ("properties.p", True)]
+    assert [problem.line for problem in found] == [13, 15]
+
+
+def test_legacy_identifier_gives_no_entities(evaluator: Evaluator) -> None:
+    made = resource({"identifier": "file://id", "title": ".id"})
+    (problem,) = legacy_fields(mapping_of(made))
+    assert (problem.field, problem.warning, problem.resources) == ("identifier", False, (0,))
+    assert transformed(evaluator, made, [{"id": "x"}]) == [Skipped(0, "identifier", "x")]
+
+
+# --- merging
+
+
+def entity(identifier: str, resource: int, order: tuple[int, int], **body: Any) -> Entity:
+    return Entity("b", identifier, body, resource, order)
+
+
+def merged(*events: Event | Entity) -> list[Event | Entity]:
+    return list(merge_shared(events, frozenset({"b"})))
+
+
+def test_later_resources_win_field_by_field() -> None:
+    first = entity("x", 0, (1, 1), title="a", properties={"p": 1, "q": 1}, relations={"r": "1"})
+    second = entity("x", 2, (5, 5), title=None, properties={"q": 2, "s": None}, icon="i")
+    body = {"title": None, "icon": "i", "properties": {"p": 1, "q": 2, "s": None}, "relations": {"r": "1"}}
+    for events in ((first, second), (second, first)):
+        (found,) = merged(*events)
+        assert isinstance(found, Entity)
+        assert (found.body, found.resource) == (body, 0)
+
+
+def test_lowest_row_of_a_resource_wins() -> None:
+    rows = [entity("x", 0, order, title=f"{order}") for order in [(2, 1), (1, 9), (1, 2), (3, 0)]]
+    for events in (rows, rows[::-1]):
+        *lost, found = merged(*events)
+        assert lost == [Skipped(0, "duplicate", "x")] * 3
+        assert isinstance(found, Entity)
+        assert found.body == {"title": "(1, 2)"}
+
+
+def test_of_one_row_the_last_item_wins() -> None:
+    skip, found = merged(entity("x", 0, (1, 1), title="a"), entity("x", 0, (1, 1), title="b"))
+    assert (skip, found) == (Skipped(0, "duplicate", "x"), entity("x", 0, (1, 1), title="b"))
+
+
+def test_what_is_not_shared_passes_at_once() -> None:
+    other, search = Entity("c", "x", {}, 0), Entity("b", {"rules": []}, {}, 0)
+    mine = entity("x", 0, (1, 1))
+    problem = Problem("read", "no")
+    assert merged(mine, other, search, problem) == [other, search, problem, mine]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_order_of_pages_does_not_matter(evaluator: Evaluator, data: st.DataObject) -> None:
+    mapping = mapping_of(
+        resource({"identifier": ".key", "title": ".id | tostring", "properties": {"a": ".scope"}}),
+        resource({"identifier": ".key", "properties": {"b": ".id"}}, query=".id != 2"),
+    )
+    pages = [
+        page([{"id": id, "key": key, "scope": scope} for id, key in rows], *found, scope=scope)
+        for scope, (rows, found) in enumerate(
+            data.draw(
+                st.lists(
+                    st.tuples(
+                        st.lists(
+                            st.tuples(st.integers(1, 9), st.sampled_from("xyz")),
+                            max_size=4,
+                            unique_by=lambda row: row[0],
+                        ),
+                        st.sampled_from([(0,), (1,), (0, 1)]),
+                    ),
+                    max_size=5,
+                )
+            )
+        )
+    ]
+    outcomes = []
+    for ordered in (pages, data.draw(st.permutations(pages))):
+        events = list(merge_shared(transformed(evaluator, mapping, *ordered), frozenset({"b"})))
+        kept = sorted((repr(found.identifier), repr(sorted(found.body.items()))) for found in entities(events))
+        outcomes.append((kept, Counter(skipped(events))))
+    assert outcomes[0] == outcomes[1]
