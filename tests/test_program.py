@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gitlab_port_export.model import EntityMapping, Resource
 from gitlab_port_export.paths import follow, plain_path
 from gitlab_port_export.program import build, forbidden_word, reachable, rewrite_quotes, top_level_path
-from jq_grammar import rows
+from jq_grammar import values
 
 KEY = "__error"
 NO_INDEX = jq.compile("try .id.x catch .").input_value({"id": 1}).first()
@@ -278,6 +278,7 @@ def test_items_come_before_the_selector() -> None:
         (" .a.b_1\n", ("a", "b_1")),
         (".a?", None),
         (".é", None),
+        (".aé", None),
         (".a[0]", None),
         (". a", None),
         (".a .b", None),
@@ -291,7 +292,9 @@ def test_plain_path(expression: str, path: tuple[str, ...] | None) -> None:
 
 
 @settings(max_examples=50)
-@given(rows, st.lists(st.sampled_from(["a", "b", "key"]), min_size=1, max_size=3))
+@given(
+    st.dictionaries(st.sampled_from("ab"), values), st.lists(st.sampled_from(["a", "b", "key"]), min_size=1, max_size=3)
+)
 def test_paths_are_followed_as_in_jq(row: Any, path: list[str]) -> None:
     expression = "".join(f".{name}" for name in path)
     (expected,) = jq.compile(f"[try {{found: {expression}}} catch .[:19]]").input_value(row).first()

@@ -40,8 +40,8 @@ LISTS = (
 )
 ANSWERS = (
     faults.unauthorized, faults.forbidden, faults.insufficient_scope, faults.not_found, faults.throttled,
-    faults.endpoint_throttled, faults.server_error, faults.bad_gateway, faults.login_page, faults.not_a_list,
-    Drop, Truncate, lambda: Slow(SLOWER),
+    faults.endpoint_throttled, faults.server_error, faults.bad_gateway, faults.login_page,
+    lambda: faults.reply_json(200, "maintenance"), Drop, Truncate, lambda: Slow(SLOWER),
 )  # fmt: skip
 CALLS = (
     "access_token$",

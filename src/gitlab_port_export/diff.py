@@ -148,10 +148,12 @@ def fields_of(mapping: Mapping, blueprint: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def shared_blueprints(mapping: Mapping) -> frozenset[str]:
-    """Return the constant blueprints that more than one resource (or mapping) feeds."""
-    names = [name for found in mapped_blueprints(mapping).values() for name in found if name is not None]
-    return frozenset(name for name in names if names.count(name) > 1)
+def shared_blueprints(mapping: Mapping) -> frozenset[str] | None:
+    """Return the blueprints that more than one resource (or mapping) may feed; None where a computed one may be any."""
+    names = [name for found in mapped_blueprints(mapping).values() for name in found]
+    if None in names and len(names) > 1:
+        return None
+    return frozenset(name for name in names if name is not None and names.count(name) > 1)
 
 
 def constant_blueprints(mapping: Mapping) -> tuple[str, ...]:

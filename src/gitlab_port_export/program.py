@@ -160,7 +160,5 @@ def top_level_path(expression: Expression) -> str | None:
     text = expression.strip()
     if text.startswith("("):
         text = text[1:].partition(")")[0]
-    for part in (part.strip() for part in text.split("|")):
-        if not re.match(r"\.\s+as\s+\$", part) and (found := PATH.match(part)):
-            return found[0]
-    return None
+    paths = (PATH.match(part.strip()) for part in text.split("|"))
+    return next((path[0] for path in paths if path), None)

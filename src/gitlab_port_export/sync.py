@@ -196,7 +196,9 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
     differ = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers))
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
-    changes = differ.run(merge_shared(entities, shared_blueprints(run.mapping)))
+    changes = differ.run(
+        merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
+    )
     yield from _apply(run, changes, catalog, executor) if run.writes else changes
     policy = Policy(run.mapping, seen.problems, frozenset(differ.searched), run.settings.allow_deletes)
     deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None

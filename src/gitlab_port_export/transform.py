@@ -125,7 +125,8 @@ class Transformer:
                 continue
             batch = self._batches.setdefault(index, _Batch())
             batch.rows += page.rows
-            batch.orders += [(page.scope.id, _number(row.get("id"))) for row in page.rows]
+            # A merge request comes with its group or its project, as the plan has it; its project is always the same.
+            batch.orders += [(row.get("project_id") or page.scope.id, _number(row.get("id"))) for row in page.rows]
             if len(batch.rows) >= BATCH_ROWS:
                 self._send(index, self._batches.pop(index))
 
@@ -292,10 +293,21 @@ def _body(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     for name, value in zip(names, values, strict=True):
         head, _, rest = name.partition(".")
         if rest:
-            body.setdefault(head, {})[rest] = value
+            body.setdefault(head, {})[rest] = _targets(value) if head == "relations" else value
         else:
-            body[name] = value
+            body[name] = _text(value) if head == "title" and _is_number(value) else value
     return body
+
+
+def _targets(value: Any) -> Any:
+    """Return a relation's value with numbers as text: Port's identifiers are text."""
+    if isinstance(value, list):
+        return [_targets(one) for one in value]
+    return _text(value) if _is_number(value) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _unfit(identifier: Any) -> str | None:
@@ -353,15 +365,18 @@ def legacy_fields(mapping: Mapping) -> Iterator[Problem]:
                 )
 
 
-def merge_shared(events: Iterable[Event | Entity], shared: frozenset[str]) -> Iterator[Event | Entity]:
-    """Merge entities of blueprints that several resources feed, in mapping order, later fields winning.
+def merge_shared(
+    events: Iterable[Event | Entity], shared: frozenset[str] | None, *, by_field: bool = True
+) -> Iterator[Event | Entity]:
+    """Merge entities of blueprints that several resources feed (None: any), in mapping order, later fields winning.
 
     They wait until everything was read; all others pass at once. Of rows of one resource with the same key the one
-    from the lowest scope, then the lowest row id, wins.
+    from the lowest scope, then the lowest row id, wins. Without `by_field` the last resource's entity replaces the
+    others whole, as Port does without merging.
     """
     waiting: dict[tuple[str, str], dict[int, Entity]] = {}
     for event in events:
-        if not isinstance(event, Entity) or event.blueprint not in shared or event.is_search:
+        if not isinstance(event, Entity) or event.is_search or (shared is not None and event.blueprint not in shared):
             yield event
             continue
         found = waiting.setdefault(event.key, {})
@@ -371,7 +386,7 @@ def merge_shared(events: Iterable[Event | Entity], shared: frozenset[str]) -> It
         if other is None or event.order <= other.order:
             found[event.resource] = event
     for found in waiting.values():
-        ordered = [found[index] for index in sorted(found)]
+        ordered = [found[index] for index in sorted(found)][0 if by_field else -1 :]
         body: dict[str, Any] = {}
         for entity in ordered:
             for name, value in entity.body.items():

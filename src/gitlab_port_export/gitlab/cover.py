@@ -1,11 +1,13 @@
 """Which groups to read as a whole and which projects alone, so that every wanted row comes once; pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.inventory import Active, Inventory, Patterns, Place
 from gitlab_port_export.model import Row
 
+# From this role on a member sees private merge requests and confidential issues.
+REPORTER = 20
 # Says whether a row's project is wanted; None when all rows of the group are.
 Allows = Callable[[str], bool] | None
 
@@ -25,6 +27,7 @@ class _Tree:
     inventory: Inventory
     children: Mapping[str, list[Place]]
     direct: Mapping[str, list[Place]]
+    best: Mapping[int, int]
 
     def below(self, group: Place) -> Iterator[Place]:
         """Yield the wanted projects of a group and of all groups below it."""
@@ -40,6 +43,8 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     namespaces, or a role in the project alone) are read one by one. Ocean reads every visible group and so sees
     each row once per ancestor, and never sees personal projects.
     """
+    if inventory.restricted:
+        return _by_token(inventory, active)
     groups = inventory.all_groups(active)
     known = {place.scope.path for place in groups}
     listed = {place.scope.path for place in inventory.all_groups()}
@@ -53,7 +58,7 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
             direct.setdefault(owner, []).append(project)
         elif not _above(project, listed) and _is_active(project.row, active):
             alone.append(project)
-    tree = _Tree(inventory, children, direct)
+    tree = _Tree(inventory, children, direct, _best_levels(inventory))
     found = [entry for root in children.get("", ()) for entry in _visit(tree, root)]
     return (*found, *(Covered(place) for place in alone))
 
@@ -74,7 +79,7 @@ def _is_active(row: Row, active: Active) -> bool:
 
 def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
     wanted = {project.scope.id for project in tree.below(group)}
-    able = [token for token in group.tokens if _holds(tree.inventory, token, group, wanted)]
+    able = [token for token in group.tokens if _holds(tree, token, group, wanted)]
     whole = tuple(token for token in able if tree.inventory.patterns[token].allow_all_below(group.scope.path))
     if whole:
         yield Covered(Place(group.row, group.scope, whole))
@@ -90,16 +95,80 @@ def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
         yield Covered(project)
 
 
-def _holds(inventory: Inventory, token: str, group: Place, wanted: set[int]) -> bool:
-    """Say whether a token lists all wanted projects below a group and its patterns can match there at all."""
-    return wanted <= inventory.listed[token] and inventory.patterns[token].may_allow_below(group.scope.path)
+def _holds(tree: _Tree, token: str, group: Place, wanted: set[int]) -> bool:
+    """Say whether a token lists all wanted projects below a group and its patterns can match there at all.
+
+    A guest of a project is not shown its private merge requests and confidential issues, and no marker says so; where
+    another token has a higher role, a guest does not hold the project.
+    """
+    levels = tree.inventory.listed[token]
+    return all(
+        levels.get(project, -1) >= min(REPORTER, tree.best[project]) for project in wanted
+    ) and tree.inventory.patterns[token].may_allow_below(group.scope.path)
+
+
+def _best_levels(inventory: Inventory) -> dict[int, int]:
+    best: dict[int, int] = {}
+    for levels in inventory.listed.values():
+        for project, level in levels.items():
+            best[project] = max(level, best.get(project, 0))
+    return best
+
+
+def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
+    """Cover what each token sees through its own topmost groups: its project listing is too short to go by.
+
+    Ocean's `gitlab` lists owned projects only, but reads merge requests and issues of all projects of the groups.
+    """
+    found: list[Covered] = []
+    for token, patterns in inventory.patterns.items():
+        own = [group for group in inventory.all_groups(active) if token in group.tokens]
+        known = {group.scope.path for group in own}
+        for group in own:
+            if not _above(group, known) and patterns.may_allow_below(group.scope.path):
+                whole = patterns.allow_all_below(group.scope.path)
+                place = Place(group.row, replace(group.scope, token=token), (token,))
+                found.append(Covered(place, None if whole else patterns.allows))
+    kept = [
+        entry
+        for at, entry in enumerate(found)
+        if not any(
+            _contains(inventory, other, entry) and (before < at or not _contains(inventory, entry, other))
+            for before, other in enumerate(found)
+            if other is not entry
+        )
+    ]
+    alone = [
+        Covered(project)
+        for project in inventory.projects()
+        if _is_active(project.row, active) and not any(_covers(entry, project.scope.path) for entry in kept)
+    ]
+    return (*kept, *alone)
+
+
+def _covers(entry: Covered, path: str) -> bool:
+    below = path.startswith(f"{entry.place.scope.path}/")
+    return below and (entry.allows is None or entry.allows(path))
+
+
+def _contains(inventory: Inventory, wide: Covered, narrow: Covered) -> bool:
+    """Say whether one group read gives all that another would: above it, unfiltered, and with no lower role."""
+    inside = f"{narrow.place.scope.path}/".startswith(f"{wide.place.scope.path}/")
+    if not inside or wide.allows is not None:
+        return False
+    levels, others = (inventory.listed[entry.place.scope.token] for entry in (wide, narrow))
+    return all(
+        levels.get(project.scope.id, 0) >= min(REPORTER, others.get(project.scope.id, 0))
+        for project in inventory.projects()
+        if project.scope.path.startswith(f"{narrow.place.scope.path}/")
+    )
 
 
 def _reaches(patterns: Patterns, group: str) -> bool:
     """Say whether a wildcard can match right below the group, so that no smaller group holds all that it means.
 
     Then the group is read and its rows are filtered: the token's project listing may lack projects whose merge
-    requests and issues it sees all the same (`filterOwnedProjects`).
+    requests and issues it sees all the same (`visibility.minAccessLevel`).
     """
     for text in patterns.texts:
         literal = text.partition("*")[0].partition("?")[0].partition("[")[0]

@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -83,11 +83,13 @@ class Inventory:
     groups_by: Mapping[Active, tuple[Place, ...]]
     projects_by: Mapping[Active, tuple[Place, ...]]
     patterns: Mapping[str, Patterns]
-    # The projects that each token lists, after its patterns: who can read a whole group at once.
-    listed: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    # The projects that each token lists, after its patterns, with its role there: who can read a whole group at once.
+    listed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     # Every listed group, whatever the patterns: `grp/**` does not match the group `grp`, which holds what it means.
     all_groups_by: Mapping[Active, tuple[Place, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    # The project listing leaves out what the tokens see all the same (`filterOwnedProjects`).
+    restricted: bool = False
 
     def groups(self, active: Active = None) -> tuple[Place, ...]:
         """Groups that the patterns allow, in order of id."""
@@ -148,7 +150,9 @@ def read_inventory(
         raise unavailable(failures, gitlab.http.base_url)
     order = {alias: place for place, alias in enumerate(patterns)}
     listings.sort(key=lambda entry: order[entry.token])
-    return merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
+    found = merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
+    owned_or_visible = mapping.filter_owned_projects or mapping.project_visibility_filter is not None
+    return replace(found, restricted=dialect == "gitlab" and bool(owned_or_visible))
 
 
 def _first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> None:
@@ -216,9 +220,11 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
         every("projects"),
         patterns,
         {
-            entry.token: frozenset(
-                row["id"] for row in entry.projects.get(None, ()) if patterns[entry.token].allows(path_of(row))
-            )
+            entry.token: {
+                row["id"]: access_of(row)
+                for row in entry.projects.get(None, ())
+                if patterns[entry.token].allows(path_of(row))
+            }
             for entry in known
         },
         every("groups", filtered=False),
@@ -266,7 +272,8 @@ def _unmatched(listings: list[Listing], patterns: Mapping[str, Patterns]) -> Ite
                 yield Problem(
                     "inventory",
                     f"the pattern {text!r} matches no group or project that the token lists",
-                    "correct the pattern in TOKEN_MAPPING, or give the token's user a role there",
+                    "correct or remove the pattern in TOKEN_MAPPING, or give the token's user a role there; "
+                    "with filterOwnedProjects (the default of `gitlab`) only owned projects are listed",
                     token=entry.token,
                     holds_all=True,
                 )

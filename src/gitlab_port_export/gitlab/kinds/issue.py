@@ -1,14 +1,14 @@
 """Kind `issue`: issues (also incidents, test cases and tasks), read per topmost group."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.cover import Covered, cover
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off
-from gitlab_port_export.gitlab.kinds.merge_request import list_read
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, Wanted, by, each_once, feature_off
+from gitlab_port_export.gitlab.kinds.merge_request import wanted_list
 from gitlab_port_export.model import Resource, Selector
 
 
@@ -25,13 +25,17 @@ class IssueSelector(Selector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per topmost group (or lone project) and wish."""
-    for (active, non_archived, wish), indexes in by(resources, lambda selector: _wish(selector, context)).items():
+    yield from each_once(_wanted(by(resources, lambda selector: _wish(selector, context)), context))
+
+
+def _wanted(wants: Mapping[tuple[bool | None, bool, Params], tuple[int, ...]], context: Context) -> Iterator[Wanted]:
+    for (active, non_archived, wish), indexes in wants.items():
         for covered in cover(context.inventory, active):
             if covered.place.scope.is_group:
                 params: Params = (*wish, ("non_archived", str(non_archived).lower()))
-                yield list_read("issue", "issues", "#", covered, indexes, params)
+                yield wanted_list("issue", "issues", "#", covered, indexes, params)
             elif not _nothing_there(covered, non_archived=non_archived):
-                yield list_read("issue", "issues", "#", covered, indexes, wish)
+                yield wanted_list("issue", "issues", "#", covered, indexes, wish)
 
 
 def _wish(selector: Any, context: Context) -> tuple[bool | None, bool, Params]:

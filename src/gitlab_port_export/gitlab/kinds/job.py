@@ -1,15 +1,26 @@
 """Kind `job`: the jobs of the wanted pipelines, from each project's job list instead of pipeline by pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off, page_of, place_read
+from gitlab_port_export.gitlab.kinds.kind import (
+    Context,
+    Kind,
+    Read,
+    Wanted,
+    by,
+    each_once,
+    feature_off,
+    page_of,
+    place_read,
+)
 from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, pipeline_params, pipelines_path
 from gitlab_port_export.gitlab.lists import list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
@@ -33,16 +44,30 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
 
     Ocean's `gitlab` takes every job of a project; `gitlab-v2` the latest jobs of each wanted pipeline.
     """
-    for (active, query), indexes in by(resources, _wish).items():
+    yield from each_once(_wanted(by(resources, _wish), context))
+
+
+def _wanted(
+    wants: Mapping[tuple[bool | None, PipelineQuery | None], tuple[int, ...]], context: Context
+) -> Iterator[Wanted]:
+    for (active, query), indexes in wants.items():
         params = pipeline_params(query, context)
         for place in context.inventory.projects(active):
             if feature_off(place.row, "builds"):
                 continue
             if context.dialect == "gitlab":
-                yield place_read("job", place, indexes, _all_jobs(indexes))
+                yield place.scope.id, partial(_all_of, place), indexes
             else:
-                key = list_key(place.scope.token, pipelines_path(place.scope), params)
-                yield place_read("job", place, indexes, _latest_jobs(place, indexes, params), requests=2, shares=(key,))
+                yield (place.scope.id, params), partial(_latest_of, place, params), indexes
+
+
+def _all_of(place: Place, resources: tuple[int, ...]) -> Read:
+    return place_read("job", place, resources, _all_jobs(resources))
+
+
+def _latest_of(place: Place, params: Params, resources: tuple[int, ...]) -> Read:
+    key = list_key(place.scope.token, pipelines_path(place.scope), params)
+    return place_read("job", place, resources, _latest_jobs(place, resources, params), requests=2, shares=(key,))
 
 
 def _wish(selector: Any) -> tuple[bool | None, PipelineQuery | None]:

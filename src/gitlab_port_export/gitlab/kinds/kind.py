@@ -63,6 +63,19 @@ def by(resources: Iterable[Resource], key: Callable[[Any], Any]) -> Mapping[Any,
     return found
 
 
+# A read that may be wanted several times: what tells it apart, how to make it, and the resources that want it.
+Wanted = tuple[Hashable, Callable[[tuple[int, ...]], Read], tuple[int, ...]]
+
+
+def each_once(wanted: Iterable[Wanted]) -> Iterator[Read]:
+    """Yield each different read once, for all resources that want it."""
+    found: dict[Hashable, tuple[Callable[[tuple[int, ...]], Read], set[int]]] = {}
+    for key, make, indexes in wanted:
+        found.setdefault(key, (make, set()))[1].update(indexes)
+    for make, resources in found.values():
+        yield make(tuple(sorted(resources)))
+
+
 def place_read(kind: str, place: Place, resources: tuple[int, ...], start: Callable[[Scope], Job], **more: Any) -> Read:
     """Return the read of one group or project with all the tokens that may do it."""
     return Read(kind, place.scope, place.tokens, resources, start, **more)

@@ -46,9 +46,9 @@ def member_reads(
     active: Callable[[Any], Active],
     places: Callable[[Active], tuple[Place, ...]],
     start: Start,
-    requests: int = 1,
+    also: Callable[[Scope], str] | None = None,
 ) -> Iterator[Read]:
-    """Yield one read per place; kinds that need the same member list share it."""
+    """Yield one read per place; kinds that need the same lists share them. `also` is the path of a further one."""
 
     def wish(selector: Any) -> Wish:
         return Wish(
@@ -60,9 +60,10 @@ def member_reads(
 
     for wanted, indexes in by(resources, wish).items():
         for place in places(wanted.active):
-            key = list_key(place.scope.token, members_path(place.scope, inherited=wanted.inherited), ())
+            paths = [members_path(place.scope, inherited=wanted.inherited), *((also(place.scope),) if also else ())]
+            shares = tuple(list_key(place.scope.token, path, ()) for path in paths)
             job = partial(start, place, indexes, wanted)
-            yield place_read(kind, place, indexes, job, requests=requests, shares=(key,))
+            yield place_read(kind, place, indexes, job, requests=len(paths), shares=shares)
 
 
 def is_bot(row: Row) -> bool:

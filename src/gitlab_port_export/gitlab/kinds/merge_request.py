@@ -1,13 +1,13 @@
 """Kind `merge-request`: merge requests by state, read per topmost group."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.cover import Covered, cover, project_path
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, Wanted, each_once, feature_off, place_read
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -36,6 +36,12 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for state, days in dict.fromkeys(_windows(selector, context)):
             key = (selector.include_only_active_groups, state, days)
             wants[key] = (*wants.get(key, ()), resource.index)
+    yield from each_once(_wanted(wants, context))
+
+
+def _wanted(
+    wants: Mapping[tuple[bool | None, str, float | None], tuple[int, ...]], context: Context
+) -> Iterator[Wanted]:
     for (active, state, days), indexes in wants.items():
         params: Params = (("scope", "all"), ("state", state), ("order_by", "created_at"), ("sort", "asc"))
         if days is not None:
@@ -43,9 +49,9 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for covered in cover(context.inventory, active):
             if covered.place.scope.is_group:
                 whole: Params = (*params, ("non_archived", "true"))
-                yield list_read("merge-request", "merge_requests", "!", covered, indexes, whole)
+                yield wanted_list("merge-request", "merge_requests", "!", covered, indexes, whole)
             elif not _nothing_there(covered.place.row):
-                yield list_read("merge-request", "merge_requests", "!", covered, indexes, params)
+                yield wanted_list("merge-request", "merge_requests", "!", covered, indexes, params)
 
 
 def _windows(selector: Any, context: Context) -> Iterator[tuple[str, float | None]]:
@@ -61,6 +67,14 @@ def _windows(selector: Any, context: Context) -> Iterator[tuple[str, float | Non
 def _nothing_there(row: Row) -> bool:
     """Ocean's lists leave out archived projects, as GitLab does for groups by default; so a lone one is left out."""
     return bool(row.get("archived")) or feature_off(row, "merge_requests")
+
+
+def wanted_list(
+    kind: str, endpoint: str, mark: str, covered: Covered, resources: tuple[int, ...], params: Params
+) -> Wanted:
+    """Return the read of a list as wanted by these resources; the same list of the same place is the same read."""
+    key = (covered.place.scope.is_group, covered.place.scope.id, covered.place.tokens, params)
+    return key, lambda every: list_read(kind, endpoint, mark, covered, every, params), resources
 
 
 def list_read(

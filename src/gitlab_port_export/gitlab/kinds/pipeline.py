@@ -1,6 +1,7 @@
 """Kind `pipeline`: the pipelines of each project, with the project in `__project`."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +13,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Kind,
     Read,
     by,
+    each_once,
     feature_off,
     place_read,
     query_params,
@@ -67,10 +69,12 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for resource in context.resources
         if resource.kind == "job" and context.dialect == "gitlab-v2"
     }
-    for (active, params), indexes in by(resources, lambda selector: _wish(selector, context)).items():
-        for place in context.inventory.projects(active):
-            if not feature_off(place.row, "builds"):
-                yield _read(place, indexes, params, context.dialect, shared=params in shared)
+    yield from each_once(
+        ((place.scope.id, params), partial(_read, place, params, context.dialect, params in shared), indexes)
+        for (active, params), indexes in by(resources, lambda selector: _wish(selector, context)).items()
+        for place in context.inventory.projects(active)
+        if not feature_off(place.row, "builds")
+    )
 
 
 def _wish(selector: Any, context: Context) -> tuple[bool | None, Params]:
@@ -90,7 +94,7 @@ def pipelines_path(scope: Scope) -> str:
     return f"/projects/{scope.id}/pipelines"
 
 
-def _read(place: Place, resources: tuple[int, ...], params: Params, dialect: Dialect, *, shared: bool) -> Read:
+def _read(place: Place, params: Params, dialect: Dialect, shared: bool, resources: tuple[int, ...]) -> Read:
     """Return the read of one project's pipelines; jobs of the same pipelines share the list."""
     project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
 

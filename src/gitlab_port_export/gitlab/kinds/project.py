@@ -11,7 +11,7 @@ from gitlab_port_export.gitlab.kinds.group import BATCH, listed_rows
 from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off, place_read
 from gitlab_port_export.gitlab.lists import list_key, whole_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.parallel import Job, Once
 
 
 class ProjectSelector(Selector):
@@ -60,7 +60,8 @@ def enriched(place: Place, resources: tuple[int, ...], *, languages: bool, label
             row["__labels"] = yield from whole_list(scope.token, labels_path(scope))
         yield Page("project", resources, scope, [row])
 
-    shares = (list_key(place.scope.token, labels_path(place.scope), ()),) if labels else ()
+    paths = [path(place.scope) for path, asked in ((languages_path, languages), (labels_path, labels)) if asked]
+    shares = tuple(list_key(place.scope.token, path, ()) for path in paths)
     return place_read("project", place, resources, start, requests=languages + labels, shares=shares)
 
 
@@ -68,9 +69,18 @@ def languages_of(scope: Scope, row: Row) -> Generator[Any, Any, dict[str, float]
     """Return a project's languages; a project without a repository has none, so nothing is asked."""
     if row.get("empty_repo") or feature_off(row, "repository"):
         return {}
-    answer = yield Get(scope.token, f"/projects/{scope.id}/languages", gives="object")
-    found: dict[str, float] = answer.data
+
+    def start() -> Job:
+        answer = yield Get(scope.token, languages_path(scope), gives="object")
+        return answer.data
+
+    found: dict[str, float] = yield Once(list_key(scope.token, languages_path(scope), ()), start)
     return found
+
+
+def languages_path(scope: Scope) -> str:
+    """Return the path of a project's languages."""
+    return f"/projects/{scope.id}/languages"
 
 
 def labels_path(scope: Scope) -> str:

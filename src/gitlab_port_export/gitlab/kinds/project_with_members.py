@@ -7,7 +7,7 @@ from pydantic import Field
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of, shaped
-from gitlab_port_export.gitlab.kinds.project import languages_of
+from gitlab_port_export.gitlab.kinds.project import languages_of, languages_path
 from gitlab_port_export.model import Page, Resource, Scope
 from gitlab_port_export.parallel import Job
 
@@ -30,7 +30,8 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         yield Page("project-with-members", indexes, scope, [row])
 
     places = context.inventory.projects
-    yield from member_reads("project-with-members", resources, _active, places, start, requests=1 + languages)
+    also = languages_path if languages else None
+    yield from member_reads("project-with-members", resources, _active, places, start, also)
 
 
 def _active(selector: ProjectWithMembersSelector) -> bool | None:
