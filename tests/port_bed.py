@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from gitlab_port_export.deletion import deletions
 from gitlab_port_export.demo.port import PortServer, Recorded, port_server
@@ -34,10 +34,14 @@ FIELDS = ("title", "icon", "team", "properties.text", "properties.size", "relati
 OPENAPI = Path(__file__).parents[2] / "shared/reference/port-openapi.json"
 
 
-def examples(few: int, many: int) -> settings:
-    """Settings of a property test: the same few examples each time, or with HYPOTHESIS_PROFILE=thorough many new."""
+def examples(few: int, many: int, *, slow: bool = False) -> settings:
+    """Settings of a property test: the same few examples each time, or with HYPOTHESIS_PROFILE=thorough many new.
+
+    A slow test shows the first failure as it is: looking for a simpler one would take longer than CI may.
+    """
     thorough = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-    return settings(max_examples=many if thorough else few, derandomize=not thorough, deadline=None)
+    phases = [phase for phase in Phase if phase is not Phase.shrink or thorough or not slow]
+    return settings(max_examples=many if thorough else few, derandomize=not thorough, deadline=None, phases=phases)
 
 
 def things(**more: Any) -> dict[str, Any]:

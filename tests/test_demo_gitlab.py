@@ -173,9 +173,7 @@ def test_jobs_of_a_project_come_by_cursor_uncounted_and_with_retried_ones() -> N
             rest = reader.get(answer.links["next"]["url"])
             offset = reader.get(url, per_page=4)
             own = reader.rows(f"/projects/{project['id']}/pipelines/{pipelines[0]['id']}/jobs")
-            every = reader.rows(
-                f"/projects/{project['id']}/pipelines/{pipelines[0]['id']}/jobs", include_retried=True
-            )
+            every = reader.rows(f"/projects/{project['id']}/pipelines/{pipelines[0]['id']}/jobs", include_retried=True)
             failed = reader.rows(url, **{"scope[]": ["failed", "canceled"]})
             wrong = reader.get(url, **{"scope[]": ["nonsense"]})
     assert [row["id"] for row in answer.json() + rest.json()] == [6, 5, 4, 3, 2, 1]
@@ -223,9 +221,7 @@ def test_levels_are_inherited_and_the_highest_wins(one: Reader, two: Reader) -> 
     assert "payments/ledger" in one.paths("/projects", min_access_level=DEVELOPER)
     assert one.rows("/projects", owned=True) == []
     assert two.paths("/projects", min_access_level=MAINTAINER) == two.paths("/projects", membership=True)
-    assert one.get("/groups", min_access_level=31).json() == {
-        "error": "min_access_level does not have a valid value"
-    }
+    assert one.get("/groups", min_access_level=31).json() == {"error": "min_access_level does not have a valid value"}
 
 
 def test_an_administrator_sees_all_but_has_no_level() -> None:
@@ -293,9 +289,7 @@ def test_shared_projects_are_listed_with_the_group_that_got_them() -> None:
 # Lists
 
 
-def test_group_lists_cover_subgroups_and_leave_archived_projects_out(
-    one: Reader, sample: GitLabServer
-) -> None:
+def test_group_lists_cover_subgroups_and_leave_archived_projects_out(one: Reader, sample: GitLabServer) -> None:
     platform = sample.world.group("platform")["id"]
     merge_requests = one.rows(f"/groups/{platform}/merge_requests")
     issues = one.rows(f"/groups/{platform}/issues")
@@ -304,9 +298,7 @@ def test_group_lists_cover_subgroups_and_leave_archived_projects_out(
     assert {row["state"] for row in merge_requests} == {"opened", "merged", "closed", "locked"}
     assert len({row["project_id"] for row in merge_requests}) == 3
     assert {row["project_id"] for row in merge_requests + issues} <= below - {archived}
-    assert archived in {
-        row["project_id"] for row in one.rows(f"/groups/{platform}/issues", non_archived=False)
-    }
+    assert archived in {row["project_id"] for row in one.rows(f"/groups/{platform}/issues", non_archived=False)}
     assert one.rows(f"/projects/{archived}/merge_requests") != []
 
 
@@ -315,8 +307,7 @@ def test_windows_take_every_spelling_of_a_time(one: Reader, sample: GitLabServer
     gateway = sample.world.project("platform/gateway")["id"]
     after = shape.format(NOW - timedelta(days=30))
     titles = {
-        row["title"]
-        for row in one.rows(f"/projects/{gateway}/merge_requests", updated_after=after, state="merged")
+        row["title"] for row in one.rows(f"/projects/{gateway}/merge_requests", updated_after=after, state="merged")
     }
     assert titles == {"Drop TLS 1.1"}
 
@@ -331,8 +322,7 @@ def test_filters_of_merge_requests_and_issues(one: Reader) -> None:
     assert len(one.rows("/groups/platform/issues", labels="team::platform", state="opened")) == 1
     assert len(one.rows("/groups/platform/merge_requests", labels="team::platform,needs review")) == 1
     times = [
-        row["created_at"]
-        for row in one.rows("/groups/platform/merge_requests", order_by="created_at", sort="asc")
+        row["created_at"] for row in one.rows("/groups/platform/merge_requests", order_by="created_at", sort="asc")
     ]
     assert times == sorted(times)
     wrong = one.get("/groups/platform/merge_requests", state="opend")
@@ -408,9 +398,7 @@ def test_paths_name_groups_and_projects_and_old_ones_redirect(one: Reader, sampl
 
 def test_files_of_a_repository(one: Reader, sample: GitLabServer) -> None:
     gateway = sample.world.project("platform/gateway")["id"]
-    assert (
-        one.get(f"/projects/{gateway}/repository/files/port.yml", ref="HEAD").json()["encoding"] == "base64"
-    )
+    assert one.get(f"/projects/{gateway}/repository/files/port.yml", ref="HEAD").json()["encoding"] == "base64"
     raw = one.get(f"/projects/{gateway}/repository/files/port.yml/raw", ref="main")
     assert raw.text.startswith("identifier: gateway")
     missing = one.get(f"/projects/{gateway}/repository/files/a%2Fb.txt", ref="main")

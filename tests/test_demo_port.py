@@ -85,9 +85,7 @@ class Api:
         return self("POST", f"blueprints/{blueprint}/entities/bulk", {"entities": rows}, **params)
 
     def put(self, blueprint: str, identifier: Any, **fields: Any) -> requests.Response:
-        return self(
-            "POST", f"blueprints/{blueprint}/entities", {"identifier": identifier, **fields}, **UPSERT
-        )
+        return self("POST", f"blueprints/{blueprint}/entities", {"identifier": identifier, **fields}, **UPSERT)
 
     def search(self, blueprint: str, **body: Any) -> Any:
         return self("POST", f"blueprints/{blueprint}/entities/search", body).json()
@@ -173,9 +171,7 @@ class TestIdentifiers:
         path = f"blueprints/group/entities/{quote(name, safe='')}"
         assert api("GET", path).json()["entity"]["identifier"] == name
 
-    @pytest.mark.parametrize(
-        "name", ["", ".", "..", "a b", "a,b", "a#b", "a\n", "²", "🦊", "x" * 1001, 5, None]
-    )
+    @pytest.mark.parametrize("name", ["", ".", "..", "a b", "a,b", "a#b", "a\n", "²", "🦊", "x" * 1001, 5, None])
     def test_refused_for_the_whole_call(self, port: PortServer, api: Api, name: Any) -> None:
         answer = api.bulk("group", {"identifier": "fine"}, {"identifier": name}, **UPSERT)
         assert error(answer) == (422, "invalid_request")
@@ -185,9 +181,7 @@ class TestIdentifiers:
         api.put("group", "a/b")
         assert api("GET", "blueprints/group/entities/a%2Fb").json()["entity"]["identifier"] == "a/b"
         assert error(api("GET", "blueprints/group/entities/a/b")) == (404, "not_found")
-        assert api("DELETE", "blueprints/group/entities/a%2Fb", delete_dependents="false").json() == {
-            "ok": True
-        }
+        assert api("DELETE", "blueprints/group/entities/a%2Fb", delete_dependents="false").json() == {"ok": True}
         assert port.store.identifiers("group") == set()
 
 
@@ -229,9 +223,7 @@ class TestProperties:
             ("language", "x" * 11),
         ],
     )
-    def test_wrong_values_refuse_their_row_alone(
-        self, port: PortServer, api: Api, name: str, value: Any
-    ) -> None:
+    def test_wrong_values_refuse_their_row_alone(self, port: PortServer, api: Api, name: str, value: Any) -> None:
         answer = api.bulk(
             "service", {"identifier": "bad", "properties": {name: value}}, {"identifier": "good"}, **UPSERT
         )
@@ -326,9 +318,7 @@ class TestMerge:
 
     def test_validation_only_writes_nothing(self, port: PortServer, api: Api) -> None:
         params = {**UPSERT, "validation_only": "true"}
-        answer = api.bulk(
-            "service", {"identifier": "s"}, {"identifier": "t", "properties": {"no": 1}}, **params
-        )
+        answer = api.bulk("service", {"identifier": "s"}, {"identifier": "t", "properties": {"no": 1}}, **params)
         assert answer.status_code == 207
         assert port.store.identifiers("service") == set()
         assert port.store.writes == 0
@@ -429,10 +419,7 @@ class TestRelations:
     def test_an_identifier_query_updates_the_one_it_finds(self, port: PortServer, api: Api) -> None:
         for name in ("a", "b", "c"):
             api.put("service", name, properties={"language": "Go" if name == "a" else "C"})
-        rows = [
-            {"identifier": query(("language", "=", language)), "title": "found"}
-            for language in ("Go", "C", "Ada")
-        ]
+        rows = [{"identifier": query(("language", "=", language)), "title": "found"} for language in ("Go", "C", "Ada")]
         answer = api.bulk("service", *rows, **UPSERT).json()
         assert answer["entities"] == [{"created": False, "identifier": "a", "index": 0}]
         assert [(e["identifier"], e["index"], e["statusCode"]) for e in answer["errors"]] == [
@@ -512,9 +499,7 @@ class TestDelete:
         for name in ("j", "k"):
             api.put("job", name, properties={"status": "ok"}, relations={"service": "s"})
 
-    def delete(
-        self, api: Api, blueprint: str, names: list[str], dependents: str = "false"
-    ) -> requests.Response:
+    def delete(self, api: Api, blueprint: str, names: list[str], dependents: str = "false") -> requests.Response:
         path = f"blueprints/{blueprint}/bulk/entities/delete"
         return api("POST", path, {"entities": names}, delete_dependents=dependents)
 
@@ -614,9 +599,7 @@ class TestPages:
     def test_include_shows_only_what_is_named(self, api: Api) -> None:
         api.put("group", "g")
         api.put("service", "s", properties={"language": "Go"}, relations={"group": "g"})
-        (row,) = api.search("service", include=["$identifier", "language", "url", "group", "friends"])[
-            "entities"
-        ]
+        (row,) = api.search("service", include=["$identifier", "language", "url", "group", "friends"])["entities"]
         assert row == {
             "identifier": "s",
             "properties": {"language": "Go", "url": None},
@@ -660,9 +643,7 @@ class TestSearch:
             properties={"language": "Go", "stars": 5, "tags": ["x", "y"], "born": "2026-01-01T00:00:00Z"},
             relations={"group": "g"},
         )
-        api.put(
-            "service", "b", title="Beta", properties={"stars": 9, "open": True}, relations={"friends": ["a"]}
-        )
+        api.put("service", "b", title="Beta", properties={"stars": 9, "open": True}, relations={"friends": ["a"]})
         port.store.seed("service", [{"identifier": "c", "properties": {"stars": 1}}], "somebody else")
 
     @pytest.mark.parametrize(
@@ -975,9 +956,9 @@ def _open_entities(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     opened = {name: _open_entities(part) for name, part in schema.items()}
-    if {"identifier", "relations", "properties"} <= opened.get(
-        "properties", {}
-    ).keys() and "schema" not in opened["properties"]:
+    if {"identifier", "relations", "properties"} <= opened.get("properties", {}).keys() and "schema" not in opened[
+        "properties"
+    ]:
         opened.pop("additionalProperties", None)
     return opened
 

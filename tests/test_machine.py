@@ -354,10 +354,11 @@ class Kept:
         """Stay: the next run uses them."""
 
 
+@pytest.mark.timeout(3600)  # only HYPOTHESIS_PROFILE=thorough comes near
 def test_any_history(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Kept()
     monkeypatch.setattr(prepare, "Evaluator", lambda environ: kept)
     try:
-        run_state_machine_as_test(Exporter, settings=settings(examples(8, 300), stateful_step_count=12))
+        run_state_machine_as_test(Exporter, settings=settings(examples(8, 300, slow=True), stateful_step_count=12))
     finally:
         kept.evaluator.close()

@@ -227,9 +227,9 @@ def test_query_is_an_expression(text: str, value: str) -> None:
 
 
 def test_numbers_and_booleans_become_text_in_expressions() -> None:
-    entity = only(
-        resource(entity="properties: {a: 5, b: 1.5, c: yes, on: .x}\n          relations: {r: 7}")
-    ).mappings[0]
+    entity = only(resource(entity="properties: {a: 5, b: 1.5, c: yes, on: .x}\n          relations: {r: 7}")).mappings[
+        0
+    ]
     assert entity.properties == {"a": "5", "b": "1.5", "c": "true", "on": ".x"}
     assert entity.relations == {"r": "7"}
 
@@ -716,9 +716,7 @@ def survives(read: Callable[[], tuple[Mapping, tuple[Problem, ...]]]) -> None:
     except UsageError as refused:
         shown = "\n".join(refused.faults)
     else:
-        shown = "\n".join(
-            (*check_expressions(mapping, lambda _: "no"), *(problem.why for problem in problems), "-")
-        )
+        shown = "\n".join((*check_expressions(mapping, lambda _: "no"), *(problem.why for problem in problems), "-"))
     assert shown
     assert shown.encode()
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
@@ -945,11 +943,7 @@ def test_what_the_defaults_map_is_what_the_blueprints_take(dialect: Dialect) -> 
                 seen.add(f"{fields['blueprint']}.{key}")
     # The readme is left to those who map it: it costs a request for each project.
     unmapped = {"service.readme"}
-    every = {
-        f"{name}.{key}"
-        for name, b in BLUEPRINTS.items()
-        for key in (*b["schema"]["properties"], *b["relations"])
-    }
+    every = {f"{name}.{key}" for name, b in BLUEPRINTS.items() for key in (*b["schema"]["properties"], *b["relations"])}
     assert seen == every - unmapped
 
 

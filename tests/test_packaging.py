@@ -108,10 +108,7 @@ def test_the_image_installs_nothing_without_a_hash() -> None:
 def test_the_build_context_holds_what_the_image_copies_and_no_more() -> None:
     context = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = {
-        source.split("/")[0]
-        for copy in docker("COPY")
-        if not copy.startswith("--from")
-        for source in copy.split()[:-1]
+        source.split("/")[0] for copy in docker("COPY") if not copy.startswith("--from") for source in copy.split()[:-1]
     }
     assert "*" in context
     assert {line.removeprefix("!") for line in context if line.startswith("!")} == copied

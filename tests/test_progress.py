@@ -114,9 +114,7 @@ def test_a_terminal_sees_three_live_lines():
     assert "1 writes confirmed" in text
 
 
-@pytest.mark.parametrize(
-    "environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "dumb", "FORCE_COLOR": "1"}]
-)
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "dumb", "FORCE_COLOR": "1"}])
 def test_a_terminal_without_colour_gets_heartbeats_and_no_escape_sequence(environ: dict[str, str]):
     stream = Terminal()
     time = Ticks()

@@ -94,9 +94,7 @@ def shown(report: Report, environ: dict[str, str] | None = None, stream: io.Stri
     ],
 )
 @pytest.mark.parametrize("command", ["sync", "plan"])
-def test_the_exit_code_follows_from_problems_and_held_deletions(
-    problems, reasons, failed, fail_on, expected, command
-):
+def test_the_exit_code_follows_from_problems_and_held_deletions(problems, reasons, failed, fail_on, expected, command):
     found = [held(reason) for reason in reasons]
     assert exit_code(problems, found, 3, failed, command=command, detailed=False, fail_on=fail_on) == expected
 
@@ -435,9 +433,7 @@ def test_untrusted_text_cannot_reach_the_terminal_as_it_is(field, stream):
         ({"TERM": "dumb"}, False, False),
     ],
 )
-def test_colour_is_decided_by_no_color_then_force_color_then_the_terminal(
-    environ, terminal, coloured, monkeypatch
-):
+def test_colour_is_decided_by_no_color_then_force_color_then_the_terminal(environ, terminal, coloured, monkeypatch):
     for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():

@@ -99,6 +99,27 @@ def test_entity_has_the_fields_of_the_mapping_and_no_others(evaluator: Evaluator
     assert found == Entity("b", "7", body, 0, (1, 7))
 
 
+@pytest.mark.parametrize("suffix", ["", " # jq"])
+def test_numbers_are_text_where_port_wants_text(evaluator: Evaluator, suffix: str) -> None:
+    mapping = {
+        "title": f".n{suffix}",
+        "properties": {"n": f".n{suffix}"},
+        "relations": {"one": f".n{suffix}", "many": f".many{suffix}", "none": f".none{suffix}"},
+    }
+    (found,) = entities(transformed(evaluator, resource(mapping), [{"id": "x", "n": 5.0, "many": [1, "a", None]}]))
+    assert found.body == {
+        "title": "5",
+        "properties": {"n": 5},
+        "relations": {"one": "5", "many": ["1", "a", None], "none": None},
+    }
+
+
+def test_place_of_a_row(evaluator: Evaluator) -> None:
+    rows = [{"id": 7}, {"id": 8, "project_id": 3}, {"id": "text", "project_id": "text"}]
+    found = transformed(evaluator, resource({"identifier": "'x'"}), page(rows, scope=2))
+    assert [entity.order for entity in entities(found)] == [(2, 7), (3, 8), (2, 0)]
+
+
 def test_rows_without_any_field_to_compute(evaluator: Evaluator) -> None:
     found = transformed(evaluator, resource({"blueprint": ".b"}), [{"id": "x", "b": "y"}, {"id": "z"}], [])
     assert found == [Entity("y", "x", {}, 0, (1, 0)), Skipped(0, "identifier", "z")]
@@ -268,6 +289,12 @@ def items_of(port: Any, row: Row) -> list[Row]:
     return [rest | {port.get("itemsToParseName", "item"): item} for item in items] if isinstance(items, list) else []
 
 
+def number_as_text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [number_as_text(one) for one in value]
+    return as_text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def as_text(identifier: Any) -> str:
     return identifier if isinstance(identifier, str) else str(identifier).removesuffix(".0")
 
@@ -320,7 +347,9 @@ class Model:
 
     def field(self, name: str, expression: str, row: Row) -> Any:
         value = self.value(name, expression, row)
-        return None if value is LOST else value
+        if value is LOST:
+            return None
+        return number_as_text(value) if name == "title" or name.startswith("relations.") else value
 
     def value(self, name: str, expression: str, row: Row, nothing: Any = None) -> Any:
         try:
@@ -661,6 +690,18 @@ def test_lowest_row_of_a_resource_wins() -> None:
 def test_of_one_row_the_last_item_wins() -> None:
     skip, found = merged(entity("x", 0, (1, 1), title="a"), entity("x", 0, (1, 1), title="b"))
     assert (skip, found) == (Skipped(0, "duplicate", "x"), entity("x", 0, (1, 1), title="b"))
+
+
+def test_last_resource_replaces_the_others_where_port_does_not_merge() -> None:
+    first, second = entity("x", 0, (1, 1), title="a", properties={"p": 1}), entity("x", 1, (1, 1), properties={"q": 2})
+    assert list(merge_shared([second, first], frozenset({"b"}), by_field=False)) == [second]
+
+
+def test_any_blueprint_may_be_shared() -> None:
+    first, second = entity("x", 0, (1, 1), title="a"), entity("x", 1, (1, 1), icon="i")
+    search = Entity("c", {"rules": []}, {}, 0)
+    found = list(merge_shared([first, search, second], None))
+    assert found == [search, entity("x", 0, (1, 1), title="a", icon="i")]
 
 
 def test_what_is_not_shared_passes_at_once() -> None:

@@ -126,7 +126,9 @@ class Transformer:
             batch = self._batches.setdefault(index, _Batch())
             batch.rows += page.rows
             # A merge request comes with its group or its project, as the plan has it; its project is always the same.
-            batch.orders += [(row.get("project_id") or page.scope.id, _number(row.get("id"))) for row in page.rows]
+            batch.orders += [
+                (_number(row.get("project_id")) or page.scope.id, _number(row.get("id"))) for row in page.rows
+            ]
             if len(batch.rows) >= BATCH_ROWS:
                 self._send(index, self._batches.pop(index))
 
