@@ -18,9 +18,12 @@ def main() -> None:
     projects = sys.argv[1] if len(sys.argv) > 1 else "100"
     server = subprocess.Popen(
         [sys.executable, str(HERE / "servers.py"), projects, *sys.argv[2:]],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert server.stdin and server.stdout
+    assert server.stdin
+    assert server.stdout
     urls = json.loads(server.stdout.readline())
     try:
         for name in ("first", "second", "third"):
@@ -52,7 +55,11 @@ def measure(urls: dict[str, str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json"],
-            cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=sys.stderr, text=True,
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=sys.stderr,
+            text=True,
         )
         peak = [0]
         watcher = threading.Thread(target=watch, args=(process.pid, peak), daemon=True)

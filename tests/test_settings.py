@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -71,6 +72,7 @@ def test_minimum_gives_the_defaults() -> None:
         "deadline": None,
         "allow_deletes": {},
         "fail_on": "problems",
+        "on_overlap": "run",
         "mapping_file": None,
         "warnings": (),
         "ignored": (),
@@ -503,7 +505,7 @@ def test_open_http_is_a_warning() -> None:
 def test_certificates(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("requests", "curl", "ssl", "ci")}
     for file in files.values():
-        file.write_text("pem")
+        trustme.CA().cert_pem.write_to_path(file)
     own = {"CI_SERVER_URL": "https://gitlab.example.com", f"{CONFIG}GITLAB_HOST": "gitlab.example.com"}
     environ = {**MINIMAL, **own, "CI_SERVER_TLS_CA_FILE": str(files["ci"])}
     found = load(environ)

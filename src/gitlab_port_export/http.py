@@ -17,6 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from urllib3.exceptions import HTTPError
 
 from gitlab_port_export.wire import decode, encode
 
@@ -354,7 +355,9 @@ class Http:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = _read_bounded(response)
+                if response.status_code == 407:
+                    raise Unreachable("the proxy asks for another user name and password (407)")
+                content = _read_bounded(response, self.clock)
                 shown = url.partition("?")[0]
                 logger.debug(
                     "%s %s %d %d bytes %.3f s",
@@ -363,13 +366,14 @@ class Http:
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 data = _parse(content) if _is_json(lower) else None
                 return Answer(response.status_code, lower, content, shown, data)
-        except requests.exceptions.InvalidURL as error:
-            raise Unreachable(f"not a URL: {error}") from None
-        except (requests.exceptions.RequestException, OSError) as error:
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+            # Our own addresses were checked; and requests' words quote the proxy's, which may hold a password.
+            raise Unreachable("the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used") from None
+        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
             reason = _innermost(error)
             if isinstance(reason, ssl.SSLCertVerificationError):
                 raise Unreachable(
-                    f"the TLS certificate of {self.origin} could not be verified: {_shown(reason)}"
+                    f"the TLS certificate of {self.origin} could not be verified: {_shown(reason)}{_advice(reason)}"
                 ) from None
             proxy = isinstance(error, requests.exceptions.ProxyError)
             what = "the proxy refused" if proxy else f"{self.origin} did not answer"
@@ -405,11 +409,15 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-def _read_bounded(response: requests.Response) -> bytes:
-    """Read the decompressed body up to MAX_BODY_BYTES; a body cut short raises in urllib3."""
+def _read_bounded(response: requests.Response, clock: Clock) -> bytes:
+    """Read the decompressed body up to MAX_BODY_BYTES; a body cut short raises in urllib3.
+
+    It is read as it arrives: each byte may come in time and all of them never.
+    """
     parts: list[bytes] = []
     size = 0
-    for part in response.iter_content(256 * 1024):
+    while part := response.raw.read1(256 * 1024, decode_content=True):
+        clock.check()
         size += len(part)
         if size > MAX_BODY_BYTES:
             raise Unreachable(f"an answer was larger than {MAX_BODY_BYTES // 1024 // 1024} MiB")
@@ -419,8 +427,15 @@ def _read_bounded(response: requests.Response) -> bytes:
 
 def _innermost(error: BaseException) -> BaseException:
     """Return the error at the bottom of requests' and urllib3's nested ones."""
-    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    named = getattr(error, "reason", None) or getattr(error, "original_error", None)
+    inner = named or (error.args[0] if error.args else None)
     return _innermost(inner) if isinstance(inner, BaseException) else error
+
+
+def _advice(reason: ssl.SSLCertVerificationError) -> str:
+    # OpenSSL's codes for a certificate that nobody known has signed.
+    unknown = reason.verify_code in (18, 19, 20, 21)
+    return "; name the file of the authority that signed it in REQUESTS_CA_BUNDLE" if unknown else ""
 
 
 def _shown(reason: BaseException) -> str:

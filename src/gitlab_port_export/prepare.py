@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gitlab_port_export.document import read_yaml
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
@@ -29,6 +28,7 @@ from gitlab_port_export.port.defaults import default_blueprints, default_mapping
 from gitlab_port_export.port.integration import Integration
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.settings import Settings
+from gitlab_port_export.text import Redactor
 from gitlab_port_export.transform import compile_errors, legacy_fields
 
 MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
@@ -63,6 +63,7 @@ class Run:
     blueprints: Dict[str, Blueprint]
     port_time: str | None
     writes: bool
+    redactor: Redactor
 
     @property
     def overlaps(self) -> bool:
@@ -81,12 +82,16 @@ class Run:
         self.gitlab.http.close()
 
 
-def prepare(settings: Settings, clock: Clock, *, writes: bool) -> Run:
-    """Sign in to Port, choose and check the mapping. Raises UsageError and PortUnavailable; writes nothing."""
+def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redactor | None = None) -> Run:
+    """Sign in to Port, choose and check the mapping. Raises UsageError and PortUnavailable; writes nothing.
+
+    `redactor` learns secrets that are read again during the run.
+    """
+    redactor = redactor or Redactor(settings.secrets())
     identifier = (
         settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
     )
-    port = _port(settings, clock, identifier)
+    port = _port(settings, clock, identifier, redactor)
     evaluator = Evaluator(jq_environ(settings))
     try:
         port_time = integrations.instant_of(port.sign_in(first_contact=True))
@@ -102,18 +107,18 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool) -> Run:
         port.http.close()
         raise
     return Run(
-        settings, clock, port, _gitlab(settings, clock, kind, identifier), evaluator, integration, kind, chosen,
-        blueprints, port_time, writes,
+        settings, clock, port, _gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
+        kind, chosen, blueprints, port_time, writes, redactor,
     )  # fmt: skip
 
 
 def jq_environ(settings: Settings) -> dict[str, str]:
     """Return the variables that jq may see: those the user listed, and never one that holds a secret."""
-    hidden = set(settings.secrets())
-    return {name: value for name in settings.jq_env if (value := os.environ.get(name)) and value not in hidden}
+    redact = Redactor(settings.secrets()).redact
+    return {name: value for name in settings.jq_env if (value := os.environ.get(name)) and redact(value) == value}
 
 
-def _port(settings: Settings, clock: Clock, identifier: str) -> Port:
+def _port(settings: Settings, clock: Clock, identifier: str, redactor: Redactor) -> Port:
     http = Http(
         settings.port_base_url,
         user_agent=integrations.user_agent(settings.integration_type or settings.default_type, identifier),
@@ -122,12 +127,14 @@ def _port(settings: Settings, clock: Clock, identifier: str) -> Port:
         clock=clock,
         workers=settings.workers,
     )
-    client = secret_reader(settings.port_client_id.get_secret_value(), settings.port_client_id_file)
-    secret = secret_reader(settings.port_client_secret.get_secret_value(), settings.port_client_secret_file)
+    client = secret_reader(settings.port_client_id.get_secret_value(), settings.port_client_id_file, redactor.learn)
+    secret = secret_reader(
+        settings.port_client_secret.get_secret_value(), settings.port_client_secret_file, redactor.learn
+    )
     return Port(http, lambda: (client(), secret()))
 
 
-def _gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str) -> GitLab:
+def _gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str, redactor: Redactor) -> GitLab:
     http = Http(
         settings.gitlab_url,
         user_agent=integrations.user_agent(kind, identifier),
@@ -137,7 +144,7 @@ def _gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str) ->
         workers=settings.workers,
     )
     tokens = {
-        token.alias: Token(token.alias, secret_reader(token.secret.get_secret_value(), token.file))
+        token.alias: Token(token.alias, secret_reader(token.secret.get_secret_value(), token.file, redactor.learn))
         for token in settings.tokens
     }
     return GitLab(http, tokens)
@@ -209,9 +216,11 @@ def _inaccessible(integration: Integration) -> Problem:
 
 def _text(file: Path) -> str:
     try:
-        if file.stat().st_size > MAX_MAPPING_BYTES:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_MAPPING_BYTES + 1)
+        if len(content) > MAX_MAPPING_BYTES:
             raise UsageError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
-        return file.read_text(encoding="utf-8")
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise UsageError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
@@ -220,7 +229,7 @@ def _text(file: Path) -> str:
 
 
 def _as_config(text: str) -> Dict[str, Any]:
-    config: Dict[str, Any] = yaml.safe_load(text)
+    config: Dict[str, Any] = read_yaml(text, "").data
     return config
 
 
@@ -228,10 +237,7 @@ def _own_blueprints(folder: Path) -> Sequence[Dict[str, Any]]:
     file = folder / "blueprints.json"
     if not file.is_file():
         return ()
-    try:
-        found: Any = yaml.safe_load(_text(file))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file}: not JSON: {error}") from None
+    found = read_yaml(_text(file), str(file)).data
     if not isinstance(found, list) or not all(isinstance(one, dict) and "identifier" in one for one in found):
         raise UsageError(f"{file}: must be a list of blueprints")
     return found

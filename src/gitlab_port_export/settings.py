@@ -2,12 +2,14 @@
 
 import os
 import re
+import ssl
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
 
@@ -17,6 +19,7 @@ from .errors import UsageError
 from .model import Dialect, Problem
 
 GITLAB_COM = "https://gitlab.com"
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 # --- one value each: text in, value out; a ValueError says why not and never repeats the text ---
 
@@ -166,7 +169,8 @@ _Model = TypeVar("_Model", bound=Layered)
 
 
 def _line(name: str, why: str, given: Mapping[str, Given]) -> str:
-    variable, expected = VARIABLES.get(name, (name, "a file of CA certificates"))
+    other = "http://host:port" if name.upper() in _PROXIES else "a file of CA certificates"
+    variable, expected = VARIABLES.get(name, (name, other))
     return f"{given[name].shown if name in given else variable}: {why}; expected {expected}"
 
 
@@ -219,6 +223,22 @@ def _ca_bundle(gitlab_url: str, environ: Mapping[str, str]) -> tuple[str, str]:
     return next(((name, path) for name in names if (path := environ.get(name, "").strip())), ("", ""))
 
 
+def _has_certificates(path: str) -> bool:
+    try:
+        return bool(ssl.create_default_context(cafile=path))
+    except (OSError, ValueError):
+        return False
+
+
+def _is_address(text: str) -> bool:
+    """Whether a proxy's address, with or without scheme and login, names a host; an empty one names no proxy."""
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        return not text.strip() or bool(parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
+
+
 def _joint_faults(parts: _Parts, given: ChainMap[str, Given], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (field, why) for what is wrong only beside something else."""
     if not given.keys() & {"token", "token_mapping"}:
@@ -235,6 +255,11 @@ def _joint_faults(parts: _Parts, given: ChainMap[str, Given], environ: Mapping[s
     bundle, path = _ca_bundle("", environ)
     if path and not os.path.exists(path):
         yield bundle, "names a file that does not exist"
+    elif os.path.isfile(path) and not _has_certificates(path):
+        yield bundle, "names a file without certificates"
+    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
+        if not _is_address(environ.get(name, "")):
+            yield name, "is not the address of a proxy; write odd characters of a password as %XX"
 
 
 def _warnings(settings: Settings, parts: _Parts) -> Iterator[str]:

@@ -52,7 +52,7 @@ class Shell:
         self._log(settings)
         clock = Clock(settings.deadline)
         with _signals():
-            prepared = prepare(settings, clock, writes=command == "sync")
+            prepared = prepare(settings, clock, writes=command == "sync", redactor=self._redactor)
             try:
                 with Progress(self._err) as progress:
                     report = execute(prepared, command, progress.update, detailed=detailed)

@@ -25,7 +25,6 @@ from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
 from gitlab_port_export.report.fold import Tally
-from gitlab_port_export.text import Redactor
 from gitlab_port_export.transform import Transformer, merge_shared
 
 logger = logging.getLogger(__name__)
@@ -58,8 +57,7 @@ def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detai
     Raises GitLabUnavailable and PortUnavailable when nothing could be done; Interrupted ends in a report too.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    redactor = Redactor(run.settings.secrets())
-    tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), redactor.redact)
+    tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
     seen = Seen()
     code: int | None = None
     state = _State(run, started)

@@ -64,17 +64,29 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        usable = {secret for secret in secrets if len(secret) >= MIN_SECRET}
-        whole = {form for secret in usable for form in _forms(secret)}
-        parts = {part for secret in usable for text in _spellings(secret) if (part := _beginning(text))}
-        # Longest first: where one secret begins another, the longer one must go as a whole.
-        patterns = [found for forms in (whole, parts) for found in sorted(forms, key=len, reverse=True)]
-        self._known = re.compile("|".join(patterns)) if patterns else None
+        self._secrets = frozenset(secrets)
+        self._known = _pattern(self._secrets)
+
+    def learn(self, secret: str) -> None:
+        """Hide this secret too from now on."""
+        if secret not in self._secrets:
+            self._secrets |= {secret}
+            self._known = _pattern(self._secrets)
 
     def redact(self, text: str) -> str:
         """Return `text` with each secret replaced by `[secret]`."""
         known = self._known.sub(PLACEHOLDER, text) if self._known else text
         return _SHAPES.sub(PLACEHOLDER, known)
+
+
+def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """Return what finds each secret in every form, or None when there is none to find."""
+    usable = {secret for secret in secrets if len(secret) >= MIN_SECRET}
+    whole = {form for secret in usable for form in _forms(secret)}
+    parts = {part for secret in usable for text in _spellings(secret) if (part := _beginning(text))}
+    # Longest first: where one secret begins another, the longer one must go as a whole.
+    patterns = [found for forms in (whole, parts) for found in sorted(forms, key=len, reverse=True)]
+    return re.compile("|".join(patterns)) if patterns else None
 
 
 def _forms(secret: str) -> Iterator[str]:

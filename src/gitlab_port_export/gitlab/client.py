@@ -136,16 +136,22 @@ class GitLab:
         return dict(self._dead)
 
 
-def secret_reader(secret: str, file: Path | None) -> Callable[[], str]:
-    """Return a function that gives a token's text: from its file each time, so that a rotated secret is picked up."""
+def secret_reader(secret: str, file: Path | None, learn: Callable[[str], None] | None = None) -> Callable[[], str]:
+    """Return a function that gives a token's text: from its file each time, so that a rotated secret is picked up.
+
+    `learn` is told each text, so that it is not shown.
+    """
     if file is None:
         return lambda: secret
 
     def read() -> str:
         try:
-            return file.read_text(encoding="utf-8").strip() or secret
+            found = file.read_text(encoding="utf-8").strip() or secret
         except (OSError, UnicodeDecodeError):
             return secret
+        if learn:
+            learn(found)
+        return found
 
     return read
 

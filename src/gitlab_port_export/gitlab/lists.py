@@ -16,6 +16,8 @@ SMALL_PAGE = 20
 TOO_MUCH = (408, 500, 504)
 STRIPES = 8
 REREADS = 2
+# GitLab may filter a page to nothing after it was cut; so many in a row have no end.
+BLANK_PAGES = 100
 MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitLab's answers"
 
 # What becomes of new rows of a page: something for the consumer (a Page), or None.
@@ -31,9 +33,13 @@ class _List:
     pages: set[int] = field(default_factory=set)
     totals: dict[int, int] = field(default_factory=dict)
     nexts: dict[int, int | None] = field(default_factory=dict)
+    blanks: int = 0
 
     def fresh(self, rows: list[Row]) -> list[Row]:
         """Return the rows not seen before; a page that came before raises: the list would never end."""
+        self.blanks = 0 if rows else self.blanks + 1
+        if self.blanks > BLANK_PAGES:
+            raise ReadFailed("incomplete", f"GitLab gave {BLANK_PAGES} empty pages of {self.path} in a row", MIXED_UP)
         keys = [key_of(row) for row in rows]
         if rows:
             mark = hash(tuple(keys))

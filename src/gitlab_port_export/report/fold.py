@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, astuple, dataclass, field, replace
+from typing import Any, Literal
 
 from gitlab_port_export.model import (
     Counts,
@@ -229,7 +229,7 @@ class Tally:
             changes=tuple(sorted([*self._deletes, *self._upserts][:MAX_CHANGES], key=target)),
             gitlab_requests=gitlab_requests,
             port_requests=port_requests,
-            plan=tuple(plan),
+            plan=tuple(map(self._redact, plan)),
         )
 
     def _change(self, change: Write) -> None:
@@ -237,15 +237,19 @@ class Tally:
         self._entities[target(change)[0], name] += 1
         kept = self._deletes if isinstance(change, Delete) else self._upserts
         if len(kept) < MAX_CHANGES:
-            kept.append(change)
+            kept.append(self._shown(change))
+
+    def _shown(self, change: Write) -> Write:
+        if isinstance(change, Delete):
+            return replace(change, identifier=self._redact(change.identifier))
+        if change.entity.is_search:
+            return change
+        return replace(change, entity=replace(change.entity, identifier=self._redact(str(change.entity.identifier))))
 
     def _problem(self, problem: Problem) -> None:
-        problem = replace(
-            problem,
-            why=self._redact(problem.why),
-            hint=self._redact(problem.hint),
-            sample=self._redact(problem.sample),
-        )
+        texts = asdict(problem).items()
+        safe: dict[str, Any] = {name: self._redact(text) for name, text in texts if isinstance(text, str)}
+        problem = replace(problem, **safe)
         key = replace(problem, scope="", entity="", sample="", count=1)
         self._problems.setdefault(key, _Group(problem)).add(problem)
 
@@ -258,7 +262,7 @@ class Tally:
     def _hold(self, held: Held) -> None:
         self._entities[held.blueprint, "held"] += len(held.identifiers)
         key = replace(held, identifiers=(), why=self._redact(held.why), hint=self._redact(held.hint))
-        self._held.setdefault(key, []).extend(held.identifiers)
+        self._held.setdefault(key, []).extend(map(self._redact, held.identifiers))
 
     def _kind(self, resource: int) -> str:
         return self._kinds[resource] if 0 <= resource < len(self._kinds) else ""

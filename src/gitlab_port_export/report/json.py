@@ -32,7 +32,8 @@ def render(report: Report) -> str:
     }
     # A lone surrogate in a name would pass through as an escape that strict parsers refuse.
     sound = json.loads(well_formed(json.dumps(document, ensure_ascii=False)))
-    return json.dumps(sound, indent=2) + "\n"
+    # Azure Pipelines obeys ##vso[…] and ##[…] anywhere in a line, also inside of JSON.
+    return json.dumps(sound, indent=2).replace("##", "#\\u0023") + "\n"
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
