@@ -17,11 +17,11 @@ from gitlab_port_export.demo.world import World
 from gitlab_port_export.errors import ExportError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.http import Clock
-from gitlab_port_export.model import Event, Held, Report, Written
+from gitlab_port_export.model import Event, Report, Written
 from gitlab_port_export.report.fold import where
 from gitlab_port_export.settings import load_settings
 from gitlab_port_export.sync import execute
-from harness import environ_for, mapping_file, port_with
+from harness import environ_for, mapping_file
 
 Snapshot = dict[str, dict[str, Any]]
 AN_HOUR = 3600
@@ -88,10 +88,6 @@ class Outcome:
     def written(self) -> int:
         """How many changes Port confirmed."""
         return sum(isinstance(event, Written) for event in self.events)
-
-    def held(self) -> set[tuple[str, str]]:
-        """(blueprint, reason) of what was held."""
-        return {(event.blueprint, event.reason) for event in self.events if isinstance(event, Held)}
 
 
 @dataclass
@@ -213,18 +209,3 @@ def strange(before: Snapshot, after: Snapshot, now: Snapshot) -> list[str]:
             if content not in (before[name].get(identifier), after[name].get(identifier)):
                 found.append(f"{name} {identifier} is {content}")
     return found
-
-
-__all__ = [
-    "BRIEF",
-    "NEVER",
-    "SLOWER",
-    "Leap",
-    "Outcome",
-    "Stage",
-    "gone",
-    "one_evaluator",
-    "port_with",
-    "stage",
-    "strange",
-]

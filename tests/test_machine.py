@@ -99,8 +99,8 @@ class Exporter(RuleBasedStateMachine):
         self.port = self.stack.enter_context(port_server(self.store))
         self.known: tuple[Any, PortStore, set[Key]] | None = None
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(number=st.integers(0, 2))
+    def begin(self, number: int) -> None:
         owner = self.world.add_user("owner")
         self.top = self.world.add_group("top")
         self.sub = self.world.add_group("sub", self.top)
@@ -110,7 +110,10 @@ class Exporter(RuleBasedStateMachine):
             project = self.world.add_project(self.sub if name == "two" else self.top, name)
             self.world.add_merge_request(project, "first", author=owner)
             self.world.add_issue(project, "first")
+        for agent in OTHERS:
+            self.store.seed("issue", [{"identifier": f"x{next(self.numbers)}"}], agent)
         self.sync()
+        self.change_selector("project", number)
 
     def teardown(self) -> None:
         try:
@@ -180,7 +183,7 @@ class Exporter(RuleBasedStateMachine):
         self.dropped ^= {kind}
         self.known = None
 
-    @rule(kind=st.sampled_from(sorted(KINDS)), number=st.integers(0, 2))
+    @rule(kind=st.sampled_from(["project", "merge-request", "issue"]), number=st.integers(0, 2))
     def change_selector(self, kind: str, number: int) -> None:
         self.queries[kind] = number % len(KINDS[kind][3])
         self.known = None

@@ -60,6 +60,10 @@ class Port:
                 f"Port at {self.http.base_url} answered {answer.status} with something that is not its API's JSON",
                 hint="check OCEAN__PORT__BASE_URL; a login page or proxy may answer in Port's place",
             )
+        if answer.status == 429 or answer.status >= 500:
+            return PortUnavailable(
+                f"Port at {self.http.base_url} is in trouble: {PortRefused(answer)}", hint="run again later"
+            )
         host = self.http.base_url.partition("://")[2]
         other = REGIONS.get(host) or next((eu for eu, us in REGIONS.items() if us == host), "")
         region = (

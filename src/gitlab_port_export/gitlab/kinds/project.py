@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gitlab_port_export.gitlab.client import Get
+from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.group import BATCH, listed_rows
 from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off, place_read
@@ -72,6 +72,8 @@ def languages_of(scope: Scope, row: Row) -> Generator[Any, Any, dict[str, float]
 
     def start() -> Job:
         answer = yield Get(scope.token, languages_path(scope), gives="object")
+        if not all(isinstance(share, int | float) for share in answer.data.values()):
+            raise ReadFailed("shape", "answered 200 with something else than languages and their shares", status=200)
         return answer.data
 
     found: dict[str, float] = yield Once(list_key(scope.token, languages_path(scope), ()), start)
