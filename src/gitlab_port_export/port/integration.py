@@ -76,9 +76,12 @@ def is_active(integration: Integration, now: str | None) -> bool:
     """
     if integration.running_since is None:
         return False
-    since = datetime.fromisoformat(integration.running_since.replace("Z", "+00:00"))
-    until = datetime.fromisoformat(now.replace("Z", "+00:00")) if now else datetime.now(UTC)
-    return (until - since).total_seconds() < SILENT_SECONDS
+    try:
+        since = datetime.fromisoformat(integration.running_since.replace("Z", "+00:00"))
+        until = datetime.fromisoformat(now.replace("Z", "+00:00")) if now else datetime.now(UTC)
+        return (until - since).total_seconds() < SILENT_SECONDS
+    except (ValueError, TypeError):  # no instant, or one without a zone: nothing can be told from it
+        return False
 
 
 def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]) -> bool:

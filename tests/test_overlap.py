@@ -1,0 +1,70 @@
+"""Two runs on one integration: the later one says so, and the user chooses whether it runs."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import sample_world
+from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.integration import Integration, is_active
+from harness import Ran, run_sync
+
+IDENTIFIER = "my-gitlab-v2-integration"
+STATE = f"/integration/{IDENTIFIER}/resync-state"
+
+
+def after_a_state(status: str, minutes: float, **settings: Any) -> tuple[Ran, PortStore, list[Any]]:
+    """A sync that finds the state of another run, last told so many minutes ago."""
+    store = PortStore.default()
+    told = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    state = {"status": status, "lastResyncStart": told, "updatedAt": told}
+    store.add_integration({"installationId": IDENTIFIER, "installationAppType": "gitlab-v2", "config": {}})
+    store.integrations[IDENTIFIER]["resyncState"] = state
+    with port_server(store) as port:
+        ran = run_sync(sample_world(datetime.now(UTC)), port, **settings)
+        return ran, store, [r.body["status"] for r in port.requests if r.method == "PATCH" and r.path.endswith(STATE)]
+
+
+def said(ran: Ran) -> list[str]:
+    return [problem.why for problem in ran.report.problems if "another run" in problem.why]
+
+
+def test_the_later_run_says_that_another_is_active_and_runs_beside_it() -> None:
+    ran, store, states = after_a_state("running", 3)
+    assert ran.report.exit_code == 0
+    assert len(said(ran)) == 1
+    assert IDENTIFIER in said(ran)[0]
+    assert store.identifiers("service")
+    assert states == ["running", "completed"]
+
+
+def test_it_does_nothing_where_the_user_said_skip() -> None:
+    ran, store, states = after_a_state("running", 3, OCEAN__EXPORT__ON_OVERLAP="skip")
+    assert ran.report.exit_code == 0
+    assert "did nothing" in said(ran)[0]
+    assert store.writes == 0
+    assert ran.gitlab.requests == []
+    assert states == []  # the state is the other run's
+
+
+@pytest.mark.parametrize(("status", "minutes"), [("running", 61), ("completed", 1), ("aborted", 1), ("failed", 1)])
+def test_a_run_that_ended_or_died_is_not_active(status: str, minutes: float) -> None:
+    ran, store, _ = after_a_state(status, minutes, on_overlap="skip")
+    assert said(ran) == []
+    assert store.identifiers("service")
+
+
+def test_a_long_run_repeats_that_it_is_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(integrations, "REFRESH_SECONDS", 0.0)
+    _, _, states = after_a_state("completed", 1)
+    assert states[0] == "running"
+    assert states.count("running") > 3
+    assert states[-1] == "completed"
+
+
+@pytest.mark.parametrize("since", ["soon", "", "2026-01-02T03:04:05"])
+def test_what_is_no_instant_tells_nothing(since: str) -> None:
+    assert not is_active(Integration("mine", running_since=since), "2026-01-02T03:05:00Z")
