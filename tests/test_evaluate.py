@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,31 @@ def test_close_does_not_wait_for_what_never_ends() -> None:
         time.sleep(0.01)
     evaluator.close()
     assert all(future.cancelled() or isinstance(future.exception(), Killed) for future in futures)
+
+
+def test_nothing_starts_after_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator = Evaluator({}, workers=1, seconds=2)
+    futures = [evaluator.submit(ENDLESS, b"null") for _ in range(3)]
+    started: list[Any] = []
+    start, shutdown = evaluator._start, evaluator._pool.shutdown
+
+    def counted() -> Any:
+        started.append(start())
+        return started[-1]
+
+    def late(**options: bool) -> None:
+        """The workers were killed, and what waited behind them is taken up before it can be cancelled."""
+        while not futures[2].running() and not futures[2].done():
+            time.sleep(0.01)
+        shutdown(**options)
+
+    monkeypatch.setattr(evaluator, "_start", counted)
+    monkeypatch.setattr(evaluator._pool, "shutdown", late)
+    while not evaluator._processes:
+        time.sleep(0.01)
+    evaluator.close()
+    assert len(started) <= 1
+    assert all(isinstance(future.exception(), Killed) for future in futures)
 
 
 def test_close_twice_and_without_workers() -> None:

@@ -864,7 +864,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "merge-request": [
         MERGE_REQUEST,
         MERGE_REQUEST | {"state": "opened", "merged_at": None, "reviewers": []},
-        MERGE_REQUEST | {"state": "locked", "merged_at": "2024-03-02T13:00:00.250+01:30"},
+        # An instance in another time zone writes all its instants in that zone.
+        MERGE_REQUEST
+        | {
+            "state": "locked",
+            "created_at": "2024-03-01T11:30:00.250+01:30",
+            "merged_at": "2024-03-02T13:00:00.250+01:30",
+        },
         {k: v for k, v in MERGE_REQUEST.items() if k != "reviewers"} | {"author": None},
     ],
     "issue": [

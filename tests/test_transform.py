@@ -349,7 +349,8 @@ class Model:
         value = self.value(name, expression, row)
         if value is LOST:
             return None
-        return number_as_text(value) if name == "title" or name.startswith("relations.") else value
+        one_text = name == "title" and not isinstance(value, list)
+        return number_as_text(value) if one_text or name.startswith("relations.") else value
 
     def value(self, name: str, expression: str, row: Row, nothing: Any = None) -> Any:
         try:
