@@ -156,7 +156,12 @@ def url(get: Get) -> str:
 
 def script(answers: Mapping[str, Reply]) -> Callable[[Get], Reply]:
     """Answer by the whole question, by its path, or else with an empty list."""
-    return lambda get: answers.get(url(get), answers.get(get.path, page([])))
+
+    def answer(get: Get) -> Reply:
+        empty: Any = {} if get.gives == "object" else []
+        return answers.get(url(get), answers.get(get.path, page(empty)))
+
+    return answer
 
 
 def offset(rows: Sequence[Row], *, counted: bool = True, style: str = "x-next-page") -> Callable[[Get], Answer]:
