@@ -175,7 +175,7 @@ class TestMapping:
         mapping = a_mapping("service", "group", "service", ROW)
         assert constant_blueprints(mapping) == ("service", "group")
         assert shared_blueprints(mapping) is None  # a computed blueprint may be any of them
-        assert shared_blueprints(a_mapping("service", "group", "service")) == {"service"}
+        assert shared_blueprints(a_mapping("service", "group", "service")) == frozenset({"service"})
 
     def test_the_fields_it_sets_in_a_blueprint(self) -> None:
         mappings: list[tuple[str, dict[str, Any]]] = [

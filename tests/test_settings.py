@@ -694,3 +694,8 @@ def test_any_environment_loads_or_says_why_without_a_value(environ: dict[str, st
     said = outcome(environ)
     assert said
     assert MARK not in said.lower()
+
+
+@pytest.mark.parametrize("name", ["git+lab", "a/b", "a\\b", "@team", "service.v2"])
+def test_every_blueprint_that_a_report_can_name_can_be_released(name: str) -> None:
+    assert parse_allow_deletes(f"{name}=3,other") == {name: 3, "other": None}

@@ -301,7 +301,7 @@ class TestOrderOfChanges:
 
     def test_a_third_change_does_not_pass_the_second(self, bed: Bed) -> None:
         writer = Writer(bed.port, Rules(batch_length=2), bed.executor, 0)
-        events = []
+        events: list[Any] = []
         for name, text in (("a", "one"), ("a", "two"), ("b", "x"), ("a", "three")):
             events += writer.add(Update(thing(name, text=text)))
         assert written(events) == [("update", "a"), ("update", "b")]  # the first is written, the second still waits

@@ -39,7 +39,8 @@ def parse_allow_deletes(text: str) -> dict[str, int | None]:
     """Return {blueprint: limit, or None for no limit} of `service,gitlabGroup=20`; else ValueError."""
     allowed: dict[str, int | None] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
-        found = re.fullmatch(r"([\w@:.-]+)(?:=([0-9]{1,9}))?", item)
+        # Port allows more marks in a blueprint's name than a word has, but no comma, blank or "=".
+        found = re.fullmatch(r"([^,=\s]+)(?:=([0-9]{1,9}))?", item)
         if not found:
             raise ValueError("is not a list of BLUEPRINT or BLUEPRINT=NUMBER")
         if found[1] in allowed:
