@@ -123,7 +123,8 @@ class Bed:
             events += _noted(done, catalog)
         events += _noted(writer.finish(catalog.blueprints), catalog)
         problems = [event for event in events if isinstance(event, Problem)]
-        policy = Policy(self.mapping, problems, frozenset(differ.searched), self.released)
+        searched = frozenset(one.resource for one in entities if isinstance(one, Entity) and one.is_search)
+        policy = Policy(self.mapping, problems, searched, self.released, frozenset(differ.unresolved))
         deleter = Deleter(self.port, cascade=self.mapping.cascades) if writes else None
         before_deleting()
         if delete:

@@ -109,19 +109,13 @@ class TestOwned:
         bed.seed("thing", *(f"e{n}" for n in range(5001)))
         bed.seed("person", "old", by=f"port-ocean/gitlab/0.1.9/{MINE}/exporter")
         bed.seed("person", "theirs", by="port-ocean/gitlab/0.1.9/other/exporter")
-        found = list(a_catalog(bed).owned(MINE, None))
+        found = list(a_catalog(bed).owned(MINE))
         assert len(found) == 5002
         assert ("person", "old") in found
         asked = [call.body for call in bed.server.calls("datasource-entities")]
         assert {body["datasource_prefix"] for body in asked} == {"port-ocean/gitlab/", "port-ocean/gitlab-v2/"}
         assert {body["datasource_suffix"] for body in asked} == {f"/{MINE}/exporter"}
         assert len(asked) == 3
-
-    def test_before_an_instant(self, bed: Bed) -> None:
-        bed.seed("thing", "early")
-        instant = bed.store.now()
-        bed.seed("thing", "late")
-        assert list(a_catalog(bed).owned(MINE, instant)) == [("thing", "early")]
 
     def test_fresh_rows_with_relations_and_times_a_hundred_a_call(self, bed: Bed) -> None:
         names = [f"e{n}" for n in range(250)]

@@ -9,10 +9,12 @@ from gitlab_port_export.diff import (
     constant_blueprints,
     feeds,
     fields_of,
+    searched_resources,
     shared_blueprints,
 )
 from gitlab_port_export.model import Held, Mapping, Problem
 from gitlab_port_export.settings import parse_allow_deletes
+from harness import mapping_of, resource
 from port_bed import a_mapping
 
 ROW = '(.x // "service")'  # a blueprint that the row decides
@@ -26,11 +28,20 @@ def hold(
     mapping: Mapping | None = None,
     problems: tuple[Problem, ...] = (),
     searched: tuple[int, ...] = (),
+    unresolved: tuple[str, ...] = (),
+    refused: tuple[str, ...] = (),
     released: dict[str, int | None] | None = None,
     blueprint: str = "service",
 ) -> Held | None:
     """Ask the policy about so many entities that are gone."""
-    policy = Policy(mapping or a_mapping("service"), problems, frozenset(searched), released or {})
+    policy = Policy(
+        mapping or a_mapping("service"),
+        problems,
+        frozenset(searched),
+        released or {},
+        frozenset(unresolved),
+        frozenset(refused),
+    )
     return policy.hold(blueprint, [f"e{n}" for n in range(gone)], owned, produced)
 
 
@@ -128,6 +139,20 @@ class TestProblems:
         assert reason(1, 100, mapping=mapping, searched=(0,)) == "search"
         assert reason(1, 100, mapping=mapping, searched=(1,)) is None
         assert reason(1, 100, mapping=a_mapping(ROW), searched=(0,), blueprint="any") == "search"
+
+    @pytest.mark.parametrize("released", [{}, {"service": None}])
+    def test_what_may_still_be_needed_stays(self, released: dict[str, int | None]) -> None:
+        assert reason(1, 100, refused=("service",), released=released) == "problem"
+        assert reason(1, 100, unresolved=("service",), released=released) == "search"
+        assert reason(1, 100, refused=("group",), unresolved=("person",)) is None
+
+    def test_resources_with_a_search_identifier(self) -> None:
+        query = {"combinator": '"and"', "rules": [{"property": '"x"', "operator": '"="', "value": ".id"}]}
+        mapping = Mapping.model_validate(
+            mapping_of(resource("project", "service"), resource("project", "group", identifier=query))
+        )
+        numbered = tuple(one.model_copy(update={"index": index}) for index, one in enumerate(mapping.resources))
+        assert searched_resources(mapping.model_copy(update={"resources": numbered})) == {1}
 
 
 class TestRelease:

@@ -743,3 +743,17 @@ def test_order_of_pages_does_not_matter(evaluator: Evaluator, data: st.DataObjec
         kept = sorted((repr(found.identifier), repr(sorted(found.body.items()))) for found in entities(events))
         outcomes.append((kept, Counter(skipped(events))))
     assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("query", ["true", ".id > 0"])
+def test_items_that_fail_are_a_problem_and_what_is_no_list_is_not(evaluator: Evaluator, query: str) -> None:
+    """Rows that vanish in an error are not gone: their entities must not be deleted for it."""
+    made = resource({"identifier": '"\\(.id)-\\(.item)"'}, query=query, itemsToParse=".list | map(. + 1)")
+    rows = [{"id": 1, "list": [1, 2]}, {"id": 2, "list": ["x"], "web_url": "u2"}, {"id": 3, "list": 5}]
+    found = transformed(evaluator, made, rows)
+    assert identifiers(found) == ["1-2", "1-3"]
+    (problem,) = problems(found)
+    assert (problem.field, problem.count, problem.sample, problem.warning) == ("itemsToParse", 2, "u2", False)
+    assert problem.resources == (0,)
+    quiet = resource({"identifier": ".item"}, query=query, itemsToParse=".list")
+    assert transformed(evaluator, quiet, [{"id": 3, "list": 5}, {"id": 4}, {"id": 5, "list": []}]) == []

@@ -37,7 +37,7 @@ def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gon
     owned: Counter[str] = Counter()
     gone: dict[str, list[str]] = {}
     needed: dict[str, list[str]] = {}
-    for blueprint, identifier in catalog.owned(integration, None):
+    for blueprint, identifier in catalog.owned(integration):
         owned[blueprint] += 1
         if blueprint in ledgers and ledgers[blueprint].produced(identifier):
             continue

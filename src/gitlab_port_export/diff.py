@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gitlab_port_export.mapping import mapped_blueprints
 from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Update
@@ -27,7 +28,8 @@ class Differ:
     comparable: Callable[[Entity], Entity | None]
     updates: dict[tuple[str, str], Update] = field(default_factory=dict)
     targets: set[int] = field(default_factory=set)
-    searched: set[int] = field(default_factory=set)
+    # Blueprints that entities relate to by a search whose result is not known.
+    unresolved: set[str] = field(default_factory=set)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
 
     def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
@@ -57,8 +59,9 @@ class Differ:
         self.ledgers[entity.blueprint] = ledger
         known = self.comparable(entity)
         self.targets.update(relation_targets(ledger.blueprint, (known or entity).body))
+        if known is None:
+            self.unresolved.update(_search_targets(ledger, entity))
         if entity.is_search:
-            self.searched.add(entity.resource)
             yield Update(entity)
             return
         verdict = ledger.meet(known or entity)
@@ -80,14 +83,28 @@ class Differ:
                 self.updates.pop(entity.key, None)
 
 
+def _search_targets(ledger: Ledger, entity: Entity) -> Iterator[str]:
+    relations = ledger.blueprint.relations
+    for name, value in (entity.body.get("relations") or {}).items():
+        if isinstance(value, dict) and name in relations:
+            yield relations[name].target
+
+
 @dataclass(frozen=True)
 class Policy:
-    """What decides about deletions: the mapping, everything that went wrong, and what the user released."""
+    """What decides about deletions: the mapping, everything that went wrong, and what the user released.
+
+    `searched` are the resources whose entities Port finds by a search. `unresolved` and `refused` are blueprints that
+    may be needed by relations which are not known: found by a search that gave no result, or in an update that Port
+    refused, so that it still holds the old ones.
+    """
 
     mapping: Mapping
     problems: Sequence[Problem]
     searched: frozenset[int]
     released: Dict[str, int | None]
+    unresolved: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
 
     def hold(self, blueprint: str, gone: Sequence[str], owned: int, produced: bool) -> Held | None:
         """Return why the deletions of one blueprint are held, or None when they may be made.
@@ -95,11 +112,9 @@ class Policy:
         `gone` are our entities that were not produced, `owned` counts all that are ours, `produced` says whether
         any entity of the blueprint was.
         """
-        if why := self._unproven(blueprint):
-            return Held(blueprint, tuple(gone), "problem", why, "solve the problem; the next run deletes what is gone")
-        if any(feeds(self.mapping, index, blueprint) for index in self.searched):
-            why = "its entities are found by a search, so what is gone cannot be told"
-            return Held(blueprint, tuple(gone), "search", why, "delete by hand what is gone")
+        if unsure := self._unsure(blueprint):
+            reason, why, hint = unsure
+            return Held(blueprint, tuple(gone), reason, why, hint)
         release = f"if they are really gone, run once with --allow-deletes {blueprint}={len(gone)}"
         if blueprint in self.released:
             most = self.released[blueprint]
@@ -121,6 +136,20 @@ class Policy:
         # 29 of 100 are within 0.29, although 100 * 0.29 is a little less than 29.
         return math.floor(owned * (LIMIT if threshold is None else threshold) + 1e-9)
 
+    def _unsure(self, blueprint: str) -> tuple[Literal["problem", "search"], str, str] | None:
+        """Return why nothing can be said of what is absent, whatever the user releases: reason, words and hint."""
+        solve = "solve the problem; the next run deletes what is gone"
+        if why := self._unproven(blueprint):
+            return "problem", why, solve
+        if blueprint in self.refused:
+            return "problem", "Port refused an update of what may still relate to it", solve
+        if blueprint in self.unresolved:
+            return "search", "what relates to it by a search is not known", "the next run looks at it again"
+        if any(feeds(self.mapping, index, blueprint) for index in self.searched):
+            why = "its entities are found by a search, so what is gone cannot be told"
+            return "search", why, "delete by hand what is gone"
+        return None
+
     def _unproven(self, blueprint: str) -> str | None:
         """Return the first reason why an absence is not proved: something that feeds the blueprint was not read."""
         for problem in self.problems:
@@ -136,6 +165,15 @@ class Policy:
 def feeds(mapping: Mapping, resource: int, blueprint: str) -> bool:
     """Say whether a resource may produce entities of a blueprint; a computed blueprint may be any."""
     return any(name is None or name == blueprint for name in mapped_blueprints(mapping)[resource])
+
+
+def searched_resources(mapping: Mapping) -> frozenset[int]:
+    """Return the resources with a search identifier: what they produced only Port can tell."""
+    return frozenset(
+        resource.index
+        for resource in mapping.resources
+        if any(isinstance(entity.identifier, dict) for entity in resource.mappings)
+    )
 
 
 def fields_of(mapping: Mapping, blueprint: str) -> tuple[str, ...]:

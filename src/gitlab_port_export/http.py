@@ -27,6 +27,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_REDIRECTS = 5
 MAX_ATTEMPTS = 6
 LONGEST_WAIT = 120.0
+CONNECT_TIMEOUT = 10.0
 # Connect and read seconds of the first question to a host: two attempts end within 15 s.
 FIRST_TIMEOUT = (3.0, 4.0)
 FIRST_WAIT = 1.0
@@ -249,8 +250,6 @@ class Http:
         params: Iterable[tuple[str, str]] = (),
         payload: Any = None,
         auth: AuthBase | None = None,
-        attempts: int | None = None,
-        connect_timeout: float = 10.0,
         first_contact: bool = False,
     ) -> Answer:
         """Return the answer to one request after the retries that the host's trouble deserves.
@@ -261,8 +260,8 @@ class Http:
         """
         body = None if payload is None else encode(payload)
         url = f"{self.base_url}{path}"
-        timeout = FIRST_TIMEOUT if first_contact else (connect_timeout, self._timeout)
-        tries = 2 if first_contact else attempts or self._patience
+        timeout = FIRST_TIMEOUT if first_contact else (CONNECT_TIMEOUT, self._timeout)
+        tries = 2 if first_contact else self._patience
         longest = FIRST_WAIT if first_contact else LONGEST_WAIT
 
         def attempt() -> Answer:

@@ -53,7 +53,6 @@ class Run:
     """Everything that a run needs."""
 
     settings: Settings
-    clock: Clock
     port: Port
     gitlab: GitLab
     evaluator: Evaluator
@@ -107,7 +106,7 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         port.http.close()
         raise
     return Run(
-        settings, clock, port, _gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
+        settings, port, _gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
         kind, chosen, blueprints, port_time, writes, redactor,
     )  # fmt: skip
 

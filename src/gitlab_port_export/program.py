@@ -55,8 +55,9 @@ def build(resource: Resource, error_key: str, only: str | None = None) -> Progra
     """Return the program that maps a JSON array of rows to an array with one result per row.
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
-    `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. There are
-    no paths where rows are parsed into items: those exist in jq alone.
+    `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. Where
+    `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`. There are no paths
+    where rows are parsed into items: those exist in jq alone.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
     names = tuple(tuple(name for name, value in m.fields() if is_mapped(name, value)) for m in resource.mappings)
@@ -69,11 +70,11 @@ def build(resource: Resource, error_key: str, only: str | None = None) -> Progra
         for group in values
     )
     query = "true" if only == "itemsToParse" else rewrite_quotes(resource.selector.query)
-    if query.strip() == "true":
-        return Program(f"[.[] | [{_items(resource)} | [[true], [{mapped}]]]]", names, paths)
-    selected = f"(try [first({query}{END})] catch {_error(error_key)})"
-    row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
-    return Program(f"[.[] | [{_items(resource)} | {row}]]", names, paths)
+    row = f"[[true], [{mapped}]]"
+    if query.strip() != "true":
+        selected = f"(try [first({query}{END})] catch {_error(error_key)})"
+        row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
+    return Program(f"[.[] | [{_each_item(resource, row, error_key)}]]", names, paths)
 
 
 def reachable(resource: Resource) -> frozenset[str] | None:
@@ -131,17 +132,22 @@ def _query(value: Any, key: str) -> str:
     return _value(value, key) if isinstance(value, str) else json.dumps(value)
 
 
-def _items(resource: Resource) -> str:
-    """Return the jq that turns a row into its parsed items, or into itself where nothing is to be parsed."""
+def _each_item(resource: Resource, row: str, key: str) -> str:
+    """Return the jq that gives the result of a row, or one per parsed item where something is to be parsed.
+
+    What is no list gives no items, as in Ocean. What fails is told: rows that vanish in an error are not gone.
+    """
     port = resource.port
     if port.items_to_parse is None:
-        return "."
+        return row
     expression = rewrite_quotes(port.items_to_parse)
     path = top_level_path(expression) if port.items_to_parse_top_level_transform else None
     kept = f"(del({path})? // .)" if path else "."
+    error, item = json.dumps(key), json.dumps(port.items_to_parse_name)
     return (
-        f"{kept} as $__row | (try first(({expression}{END}), null) catch null)"
-        f' | if type == "array" then .[] else empty end | $__row + {{{json.dumps(port.items_to_parse_name)}: .}}'
+        f"{kept} as $__row | (try first(({expression}{END}), null) catch {_error(key)})"
+        f' | if type == "array" then .[] | $__row + {{{item}: .}} | {row}'
+        f' elif type == "object" and has({error}) then [., [], "itemsToParse"] else empty end'
     )
 
 

@@ -11,14 +11,21 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gitlab_port_export.deletion import deletions
-from gitlab_port_export.diff import Differ, Policy, constant_blueprints, fields_of, shared_blueprints
+from gitlab_port_export.diff import (
+    Differ,
+    Policy,
+    constant_blueprints,
+    fields_of,
+    searched_resources,
+    shared_blueprints,
+)
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.http import Clock, Stopped
-from gitlab_port_export.model import Create, Entity, Event, Page, Problem, Report, Row, Update, Written
+from gitlab_port_export.model import Create, Entity, Event, Failed, Page, Problem, Report, Row, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog, resolved
 from gitlab_port_export.port.ledger import Blueprint
@@ -36,25 +43,36 @@ Command = Literal["sync", "plan"]
 
 @dataclass
 class Seen:
-    """What the stages leave behind for the last one: problems, raw examples and the plan that was carried out."""
+    """What the stages leave behind for the last one: problems, raw examples and the plan that was carried out.
+
+    `refused` are the blueprints of updates that Port refused; `wrote` says whether it confirmed any write.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     examples: dict[str, list[Row]] = field(default_factory=dict)
     plan: SyncPlan | None = None
+    refused: set[str] = field(default_factory=set)
+    wrote: bool = False
 
     def note(self, event: Event) -> None:
-        """Remember a problem, or a few rows of a page."""
-        if isinstance(event, Problem):
-            self.problems.append(event)
-        elif isinstance(event, Page):
-            rows = self.examples.setdefault(event.kind, [])
-            rows += event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
+        """Remember a problem, a few rows of a page, and how writing goes."""
+        match event:
+            case Problem():
+                self.problems.append(event)
+            case Page():
+                rows = self.examples.setdefault(event.kind, [])
+                rows += event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
+            case Failed(change=Update(entity=entity)):
+                self.refused.add(entity.blueprint)
+            case Written():
+                self.wrote = True
 
 
 def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detailed: bool = False) -> Report:
     """Carry out a prepared run and return its report; `watch` sees every event as it happens.
 
-    Raises GitLabUnavailable and PortUnavailable when nothing could be done; Interrupted ends in a report too.
+    Raises GitLabUnavailable and PortUnavailable when nothing could be done; Interrupted, and Port failing after it
+    took some writes, end in a report too.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
@@ -70,9 +88,11 @@ def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detai
                 state.refresh()
     except Interrupted as stopped:
         code = stopped.exit_code
-    except ExportError:
-        state.end("failed")
-        raise
+    except ExportError as error:
+        if not seen.wrote:
+            state.end("failed")
+            raise
+        tally.add(Problem("write", "; ".join(error.faults), error.hint, holds_all=True))
     report = tally.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
@@ -198,7 +218,15 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
         merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
     )
     yield from _apply(run, changes, catalog, executor) if run.writes else changes
-    policy = Policy(run.mapping, seen.problems, frozenset(differ.searched), run.settings.allow_deletes)
+    needed = {relation.target for name in seen.refused for relation in blueprints[name].relations.values()}
+    policy = Policy(
+        run.mapping,
+        seen.problems,
+        searched_resources(run.mapping),
+        run.settings.allow_deletes,
+        frozenset(differ.unresolved),
+        frozenset(needed),
+    )
     deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
     yield from deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter)
 
@@ -237,7 +265,7 @@ def _apply(run: Run, events: Iterable[Event], catalog: Catalog, executor: Thread
                     yield from _noted(writer.add(changes[entity.key]), catalog)
                 yield from _noted(writer.flush(), catalog)
         yield from _noted(writer.finish(catalog.blueprints), catalog)
-    except (Stopped, Interrupted):
+    except (Stopped, ExportError):
         yield from _noted(writer.abandon(GRACE_SECONDS), catalog)
         raise
 

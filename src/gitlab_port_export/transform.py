@@ -223,15 +223,15 @@ class Transformer:
 
     def _decode(self, index: int, batch: _Batch, results: list[Any]) -> Iterator[Event | Entity]:
         for row, order, items in zip(batch.rows, batch.orders, results, strict=True):
-            for selected, mapped in items:
+            for selected, mapped, *where in items:
                 # `==` will not do: 1 == True in Python.
                 if isinstance(selected, list) and selected and selected[0] is True:
                     for number, computed in enumerate(mapped):
                         yield from self._entity(index, number, row, order, computed)
                 else:
-                    yield from self._unselected(index, row, selected)
+                    yield from self._unselected(index, row, selected, *where)
 
-    def _unselected(self, index: int, row: Row, selected: Any) -> Iterator[Event]:
+    def _unselected(self, index: int, row: Row, selected: Any, field: str = "selector.query") -> Iterator[Event]:
         if isinstance(selected, list) and selected and selected[0] is False:
             yield Skipped(index, "selector")
             return
@@ -239,7 +239,7 @@ class Transformer:
         if why is None:
             given = _short(selected[0]) if selected else "nothing"
             why = f"the selector must give true or false; it gave {given}"
-        self._faults.add(index, 0, "selector.query", why, _label(row))
+        self._faults.add(index, 0, field, why, _label(row))
 
     def _entity(self, index: int, number: int, row: Row, order: Order, computed: list[Any]) -> Iterator[Event | Entity]:
         names, paths = self._programs[index].fields[number], self._programs[index].paths[number]

@@ -113,8 +113,8 @@ class Catalog:
             ledger.hold(page)
         return ledger
 
-    def owned(self, integration: str, before: str | None) -> Iterator[tuple[str, str]]:
-        """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote before the instant.
+    def owned(self, integration: str) -> Iterator[tuple[str, str]]:
+        """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote.
 
         Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends.
         """
@@ -124,8 +124,6 @@ class Catalog:
                 "datasource_suffix": f"/{integration}/exporter",
                 "limit": OWNED_PAGE,
             }
-            if before is not None:
-                payload["before"] = before
             for page in _pages(self._port, "/blueprints/entities/datasource-entities", payload):
                 yield from ((row["blueprint"], row["identifier"]) for row in page)
 

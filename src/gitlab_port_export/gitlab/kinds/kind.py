@@ -86,13 +86,13 @@ def page_of(kind: str, resources: tuple[int, ...], scope: Scope) -> Callable[[li
     return lambda rows: Page(kind, resources, scope, rows)
 
 
-def query_params(query: BaseModel | None, **renamed: str) -> Params:
+def query_params(query: BaseModel | None) -> Params:
     """Return the fields that the user set in a selector's query block, as GitLab query parameters."""
     if query is None:
         return ()
     found = query.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     known = {name: found[name] for name in type(query).model_fields if name in found}
-    return tuple((renamed.get(name, name), _text(value)) for name, value in known.items())
+    return tuple((name, _text(value)) for name, value in known.items())
 
 
 def _text(value: Any) -> str:

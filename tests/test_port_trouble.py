@@ -1,0 +1,76 @@
+"""Port in trouble in the middle of a run: what it still needs stays, and the report tells what was written."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.port import Fault, PortServer, Recorded, port_server, refuse
+from gitlab_port_export.demo.world import sample_world
+from harness import Ran, blueprint, mapping_of, port_with, resource, run_sync
+
+TOKEN = "token-of-the-team"
+
+
+def company() -> tuple[World, Any, Any]:
+    """Two projects, and an issue of the first whose relation names its milestone's project by the title."""
+    world = World(datetime.now(UTC))
+    user = world.add_user("ada")
+    world.add_token(TOKEN, user)
+    group = world.add_group("acme")
+    world.add_member(group, user, 50)
+    first, second = world.add_project(group, "first"), world.add_project(group, "second")
+    world.add_issue(first, "first")
+    return world, first, second
+
+
+def mapping() -> dict[str, Any]:
+    return mapping_of(
+        resource("project", "service", identifier=".path"),
+        resource("issue", "issue", relations={"about": ".title"}),
+    )
+
+
+def synced(gitlab: GitLabServer, port: PortServer, **settings: Any) -> Ran:
+    return run_sync(gitlab, port, mapping(), tokens=[TOKEN], **settings)
+
+
+def test_what_a_refused_update_still_relates_to_is_not_deleted() -> None:
+    world, first, second = company()
+    store = port_with(blueprint("service"), blueprint("issue", {"about": "service"}))
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        assert synced(gitlab, port).report.exit_code == 0
+        # The issue moves to the second project's name, and the first project is deleted; Port refuses the move.
+        moved = {"title": "second", "project_id": second["id"]}
+        world.issues[second["id"]] = [row | moved for row in world.issues.pop(first["id"])]
+        world.delete_project(first)
+        world.touch()
+        port.faults.append(Fault(r"POST .*/blueprints/issue/entities/bulk", refuse(422)))
+        ran = synced(gitlab, port)
+        assert ran.report.exit_code == 1
+        assert port.store.identifiers("service") == {"first", "second"}
+        assert [held.blueprint for held in ran.report.held] == ["service"]
+        assert port.store.snapshot()["issue"].popitem()[1][4] == {"about": "first"}
+        port.faults.clear()
+        assert synced(gitlab, port).report.exit_code == 0
+        assert port.store.identifiers("service") == {"second"}
+
+
+def test_a_sign_in_refused_after_some_writes_ends_in_a_report() -> None:
+    store = port_with(blueprint("service"))
+    with gitlab_server(sample_world(datetime.now(UTC))) as gitlab, port_server(store) as port:
+        seen: list[Recorded] = []
+
+        def after_the_first_call(call: Recorded) -> bool:
+            if call.path.endswith("/entities/bulk"):
+                seen.append(call)
+                if len(seen) == 2:
+                    store.revoke_tokens()
+            return call.path.endswith("access_token") and bool(seen)
+
+        port.faults.append(Fault(after_the_first_call, refuse(401, {"ok": False, "error": "invalid_credentials"})))
+        rows = resource("project", "service", identifier=".path_with_namespace")
+        ran = run_sync(gitlab, port, mapping_of(rows), OCEAN__UPSERT_ENTITIES_BATCH_MAX_LENGTH="2", workers=1)
+        assert ran.report.exit_code == 1
+        assert 0 < ran.report.blueprints["service"].created == len(store.identifiers("service")) < 12
+        assert any("refused the credentials" in problem.why for problem in ran.report.problems)
