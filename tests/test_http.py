@@ -592,3 +592,13 @@ def test_a_connection_dropped_under_tls_is_only_trouble(certificate: Path) -> No
 )
 def test_origins(url: str, origin: str) -> None:
     assert origin_of(url) == origin
+
+
+def test_the_last_refusal_slows_nobody(http: Http, web: responses.RequestsMock) -> None:
+    """Giving up is followed by no attempt, so there is nothing to wait for."""
+    web.get(URL, status=429, headers={"Retry-After": "100"})
+    assert http.send("GET", "/x").status == 429
+    before = slept(http)
+    http.pace.wait()
+    assert slept(http) == before
+    assert len(web.calls) == MAX_ATTEMPTS

@@ -66,7 +66,34 @@ def deletions(
     Right before deleting, Port is asked again: what changed there after `instant` (ISO, Port's clock) stays.
     """
     try:
-        yield from _deletions(catalog, policy, integration, targets, instant, deleter)
+        allowed: list[Gone] = []
+        staying: list[tuple[str, Sequence[str]]] = []
+        for entry in find_gone(catalog, integration, targets):
+            staying.append((entry.blueprint, entry.needed))
+            if not entry.identifiers:
+                continue
+            held = policy.hold(entry.blueprint, entry.identifiers, entry.owned, entry.produced)
+            if held is not None:
+                staying.append((entry.blueprint, entry.identifiers))
+                yield held
+            else:
+                allowed.append(entry)
+        if not allowed:
+            return
+        keep = targets | _targets_of(catalog, staying, {entry.blueprint for entry in allowed})
+        doomed: list[Entity] = []
+        for entry in allowed:
+            recent: list[str] = []
+            for entity, changed in _fresh(catalog, entry.blueprint, entry.identifiers):
+                if _is_before(changed, instant or ""):
+                    doomed.append(entity)
+                else:
+                    recent.append(str(entity.identifier))
+                    keep.update(_related(catalog, entity))
+            if recent:
+                why = "changed in Port after this run began"
+                yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
+        yield from _delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
     except (PortRefused, Unreachable) as failure:
         yield Problem(
             "delete",
@@ -74,44 +101,6 @@ def deletions(
             "run again; give the credentials the right to read entities",
             holds_all=True,
         )
-
-
-def _deletions(
-    catalog: Catalog,
-    policy: Policy,
-    integration: str,
-    targets: set[int],
-    instant: str | None,
-    deleter: Deleter | None,
-) -> Iterator[Event]:
-    allowed: list[Gone] = []
-    staying: list[tuple[str, Sequence[str]]] = []
-    for entry in find_gone(catalog, integration, targets):
-        staying.append((entry.blueprint, entry.needed))
-        if not entry.identifiers:
-            continue
-        held = policy.hold(entry.blueprint, entry.identifiers, entry.owned, entry.produced)
-        if held is not None:
-            staying.append((entry.blueprint, entry.identifiers))
-            yield held
-        else:
-            allowed.append(entry)
-    if not allowed:
-        return
-    keep = targets | _targets_of(catalog, staying, {entry.blueprint for entry in allowed})
-    doomed: list[Entity] = []
-    for entry in allowed:
-        recent: list[str] = []
-        for entity, changed in _fresh(catalog, entry.blueprint, entry.identifiers):
-            if _is_before(changed, instant or ""):
-                doomed.append(entity)
-            else:
-                recent.append(str(entity.identifier))
-                keep.update(_related(catalog, entity))
-        if recent:
-            why = "changed in Port after this run began"
-            yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
-    yield from _delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
 
 
 def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], among: set[str]) -> set[int]:

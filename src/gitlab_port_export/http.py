@@ -271,6 +271,7 @@ class Http:
         retrying = Retrying(
             stop=lambda state: state.attempt_number >= tries,
             wait=lambda state: self._wait(state, longest),
+            before_sleep=self._brake,
             sleep=self.clock.sleep,
             retry=retry_if_exception_type(_Again),
             reraise=True,
@@ -284,8 +285,7 @@ class Http:
 
     def _wait(self, state: RetryCallState, longest: float) -> float:
         """Obey the server's word, but never come back sooner than an exponential backoff with some jitter."""
-        failure = state.outcome.exception() if state.outcome else None
-        answer = failure.answer if isinstance(failure, _Again) else None
+        answer = _last_answer(state)
         throttled = answer is not None and answer.status == 429
         # Every answer tells when the rate limit starts anew; that is a time to wait for only where it was the reason.
         obeyed = answer is not None and (throttled or "retry-after" in answer.headers)
@@ -294,11 +294,15 @@ class Http:
         if throttled and asked is None:
             # GitLab's application limiter answers 429 without Retry-After; its windows are a minute long.
             backoff = max(backoff, 5.0 * state.attempt_number)
-        seconds = min(max(asked or 0.0, backoff), LONGEST_WAIT if throttled else longest)
-        if throttled:
+        return min(max(asked or 0.0, backoff), LONGEST_WAIT if throttled else longest)
+
+    def _brake(self, state: RetryCallState) -> None:
+        """Before a wait: a rate limit is meant for all workers of the host."""
+        answer, seconds = _last_answer(state), state.upcoming_sleep
+        if answer is not None and answer.status == 429:
             self.pace.hold(seconds)
-        logger.info("waiting %.1f s before attempt %d: %s", seconds, state.attempt_number + 1, failure)
-        return seconds
+        reason = state.outcome.exception() if state.outcome else ""
+        logger.info("waiting %.1f s before attempt %d: %s", seconds, state.attempt_number + 1, reason)
 
     def _attempt(
         self,
@@ -392,6 +396,11 @@ class Http:
             with self._lock:
                 self._sessions.append(session)
         return session
+
+
+def _last_answer(state: RetryCallState) -> Answer | None:
+    failure = state.outcome.exception() if state.outcome else None
+    return failure.answer if isinstance(failure, _Again) else None
 
 
 def _joined(base: str, location: str) -> str:
