@@ -243,7 +243,6 @@ def items(expression: str, row: Any, **port: Any) -> list[Any]:
         (".a.b, .id", [{"id": 1, "a": {}, "item": 1}, {"id": 1, "a": {}, "item": 2}]),
         (".a.c", []),
         (".a", []),
-        (".id.x", []),
         ("empty", []),
         ("[]", []),
         # The path cannot be taken out of this row, which stays whole.
@@ -252,6 +251,13 @@ def items(expression: str, row: Any, **port: Any) -> list[Any]:
 )
 def test_items(expression: str, expected: list[Any]) -> None:
     assert items(expression, {"id": 1, "a": {"b": [1, 2]}}) == expected
+
+
+def test_items_that_fail_are_told() -> None:
+    made = resource("true", ".id.x", {"identifier": "1+1", "blueprint": '"b"'})
+    ((told,),) = run(made, [{"id": 1}])
+    assert told[1:] == [[], "itemsToParse"]
+    assert "Cannot index number" in told[0][KEY]
 
 
 def test_items_options() -> None:
