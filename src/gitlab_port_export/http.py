@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -221,11 +220,14 @@ class Http:
         self.requests = 0
         self.workers = workers
         self._patience = patience
-        self._verify, self._timeout = verify, timeout
+        self._timeout = timeout
+        # The proxy and the certificates that the environment names for this host.
+        self._route = requests.Session().merge_environment_settings(self.base_url, {}, True, verify, None)
+        del self._route["stream"]
         self._user_agent = user_agent
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._sessions: list[requests.Session] = []
+        self._adapters: list[HTTPAdapter] = []
 
     def set_user_agent(self, text: str) -> None:
         """Say who we are from now on; Port stores the User-Agent as the owner of what we write."""
@@ -238,9 +240,9 @@ class Http:
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
+            for adapter in self._adapters:
+                adapter.close()
+            self._adapters.clear()
 
     def send(
         self,
@@ -346,17 +348,12 @@ class Http:
             self.requests += 1
         started = time.perf_counter()
         try:
-            with self._session().request(
-                method,
-                url,
-                params=params,
-                data=body,
-                headers=headers,
-                auth=auth,
-                timeout=(self.clock.within(timeout[0]), self.clock.within(timeout[1])),
-                verify=self._verify,
-                allow_redirects=False,
+            request = requests.Request(method, url, headers, params=params, data=body, auth=auth).prepare()
+            with self._adapter().send(
+                request,
                 stream=True,
+                timeout=(self.clock.within(timeout[0]), self.clock.within(timeout[1])),
+                **self._route,
             ) as response:
                 if response.status_code == 407:
                     raise Unreachable("the proxy asks for another user name and password (407)")
@@ -366,7 +363,7 @@ class Http:
                     "%s %s %d %d bytes %.3f s",
                     method, response.url, response.status_code, len(content), time.perf_counter() - started,
                 )  # fmt: skip
-                lower = {name.lower(): value for name, value in response.headers.items()}
+                lower = dict(response.headers.lower_items())
                 data = _parse(content) if _is_json(lower) else None
                 return Answer(response.status_code, lower, content, shown, data)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
@@ -382,20 +379,17 @@ class Http:
             what = "the proxy refused" if proxy else f"{self.origin} did not answer"
             raise _Again(None, f"{what}: {_shown(reason)}") from None
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            # Told not to follow a redirect, requests still reads its whole body and fails over a target that is no URL.
-            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005  # as meant
-            # One session serves several tokens; a cookie set for one must not ride along with another.
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
+    def _adapter(self) -> HTTPAdapter:
+        """Return this thread's connections. An adapter keeps no cookies, follows nothing and reads no ~/.netrc.
+
+        A session would find all that, the proxy and the certificates anew for each request, at twice the cost.
+        """
+        adapter: HTTPAdapter | None = getattr(self._local, "adapter", None)
+        if adapter is None:
+            adapter = self._local.adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
             with self._lock:
-                self._sessions.append(session)
-        return session
+                self._adapters.append(adapter)
+        return adapter
 
 
 def _last_answer(state: RetryCallState) -> Answer | None:

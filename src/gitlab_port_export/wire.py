@@ -1,11 +1,15 @@
 """JSON text in and out: fast where orjson can, and the standard library where it cannot."""
 
 import json
+import re
 from typing import Any
 
 import orjson
 
 from gitlab_port_export.text import well_formed
+
+# What may be a float in JSON text: orjson writes each with a fraction or an exponent.
+FLOAT = re.compile(rb"\d[.e]")
 
 
 def decode(body: bytes | str) -> Any:
@@ -29,3 +33,22 @@ def encode(value: Any) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one JSON text of a value: keys in order, and 1.0 written as 1, the same number to Port."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(_plain(value), option=orjson.OPT_SORT_KEYS) if FLOAT.search(text) else text
+    except TypeError:  # whole numbers beyond 64 bits
+        return json.dumps(_plain(value), sort_keys=True).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value

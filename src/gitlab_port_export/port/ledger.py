@@ -1,6 +1,5 @@
 """What Port holds of one blueprint beside what this run produced, in a few bytes an entity."""
 
-import json
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from gitlab_port_export.model import Entity
+from gitlab_port_export.wire import canonical
 
 # Codes of a field's value; every other value has a hash above these.
 NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
@@ -75,11 +75,7 @@ class Ledger:
         self._codes = array("I")
         self._status = bytearray()
         self._resource, self._scope, self._row = array("h"), array("q"), array("q")
-        self._defaults = {
-            f"properties.{name}": _code(schema["default"])
-            for name, schema in blueprint.properties.items()
-            if schema.get("default") is not None
-        }
+        self._places = tuple(_place(blueprint, name) for name in self.fields)
         self._unmapped = [name for name in blueprint.relations if f"relations.{name}" not in self.fields]
         self._links: dict[int, list[int]] = {}
 
@@ -105,23 +101,29 @@ class Ledger:
 
         A field that a partial body does not have is not set; elsewhere it is null.
         """
-        properties, relations = body.get("properties") or {}, body.get("relations") or {}
+        sections = {
+            "": body,
+            "properties": body.get("properties") or {},
+            "relations": body.get("relations") or {},
+        }
         found = []
-        for name in self.fields:
-            head, _, key = name.partition(".")
-            source = {"properties": properties, "relations": relations}.get(head, body)
-            value = source.get(key or head)
-            # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
-            absent = (key or head) not in source or (head == "icon" and value is None)
-            if absent and partial:
-                found.append(NOT_SET)
-            elif head in ("relations", "team"):
+        # This runs for every entity on both sides, so it is flat.
+        for section, key, is_set, default in self._places:
+            source = sections[section]
+            value = source.get(key)
+            if value is None:
+                # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
+                if partial and (key not in source or (key == "icon" and not section)):
+                    found.append(NOT_SET)
+                else:
+                    found.append(_code(identifier) if key == "title" and not section else NULL)
+            elif is_set:
                 found.append(_set_code(value))
-            elif head == "title":
-                found.append(_code(identifier if value in (None, "") else value))
+            elif value == "" and key == "title" and not section:
+                found.append(_code(identifier))
             else:
-                code = _code(value)
-                found.append(DEFAULT if code == self._defaults.get(name) else code)
+                code = FIRST_HASH + (hash(value) & 0x7FFFFFFF) if type(value) is str else _code(value)
+                found.append(DEFAULT if code == default else code)
         return found
 
     def meet(self, entity: Entity) -> Verdict:
@@ -208,6 +210,14 @@ def target_key(blueprint: str, identifier: str) -> int:
     return hash((blueprint, identifier))
 
 
+def _place(blueprint: Blueprint, name: str) -> tuple[str, str, bool, int | None]:
+    """Return where a field's value stands, whether it is a set to Port, and the code of its default."""
+    head, _, key = name.partition(".")
+    default = blueprint.properties.get(key, {}).get("default") if head == "properties" else None
+    section, key = (head, key) if key else ("", head)
+    return section, key, head in ("relations", "team"), None if default is None else _code(default)
+
+
 def _code(value: Any) -> int:
     if value is None:
         return NULL
@@ -215,28 +225,16 @@ def _code(value: Any) -> int:
         return FIRST_HASH + (hash(value) & 0x7FFFFFFF)
     if isinstance(value, bool):
         return FIRST_HASH + value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
     # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart. As a tuple it is not
     # taken for a text that reads the same.
-    return FIRST_HASH + (hash((json.dumps(_plain(value), sort_keys=True),)) & 0x7FFFFFFF)
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON with whole numbers as integers everywhere: 1.0 and 1 are the same number to Port."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return value
+    return FIRST_HASH + (hash((canonical(value),)) & 0x7FFFFFFF)
 
 
 def _set_code(value: Any) -> int:
     """Return the code of a relation or team, a set to Port; nothing and an empty list are the same."""
-    if value is None or value == []:
+    if value == []:
         return NULL
     if isinstance(value, dict):
         return _code(value)
-    return _code(sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)])
+    names = sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)]
+    return FIRST_HASH + (hash(tuple(names)) & 0x7FFFFFFF)
