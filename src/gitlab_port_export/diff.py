@@ -45,7 +45,7 @@ class Differ:
                 yield Unchanged(name, ledger.unchanged)
 
     def _meet(self, entity: Entity) -> Iterator[Event]:
-        ledger = self.ledger(entity.blueprint)
+        ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
         if isinstance(ledger, str):
             yield Problem(
                 "diff",

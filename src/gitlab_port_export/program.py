@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gitlab_port_export.model import Expression, Query, Resource
@@ -18,6 +19,10 @@ STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*')
 FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_line_number)\b(?!\s*:)")
 
 
+# (title, icon or team, "") or (properties or relations, name).
+Place = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Program:
     """A resource's jq text, and for each of its mappings the fields' names and, where they are plain, their paths.
@@ -28,6 +33,16 @@ class Program:
     text: str
     fields: tuple[tuple[str, ...], ...]
     paths: tuple[tuple[Path | None, ...], ...]
+
+    @cached_property
+    def places(self) -> tuple[tuple[Place, ...], ...]:
+        """Where the values of the fields after identifier and blueprint stand in an entity's body."""
+        return tuple(tuple(_place(name) for name in names[2:]) for names in self.fields)
+
+
+def _place(name: str) -> Place:
+    head, _, rest = name.partition(".")
+    return head, rest
 
 
 def rewrite_quotes(expression: Expression) -> Expression:

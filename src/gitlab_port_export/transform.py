@@ -13,6 +13,7 @@ from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
 from gitlab_port_export.paths import Path, follow, plain_path
 from gitlab_port_export.program import (
+    Place,
     Program,
     build,
     forbidden_word,
@@ -146,7 +147,7 @@ class Transformer:
         keys = self._keys[index]
         if keys is None:
             return encode(rows)
-        return encode([{key: value for key, value in row.items() if key in keys} for row in rows])
+        return encode([{key: row[key] for key in keys if key in row} for row in rows])
 
     def _collect(self, leave: int) -> Iterator[Event | Entity]:
         """Take the results in the order they were asked for, until no more than `leave` are under way."""
@@ -242,15 +243,19 @@ class Transformer:
         self._faults.add(index, 0, field, why, _label(row))
 
     def _entity(self, index: int, number: int, row: Row, order: Order, computed: list[Any]) -> Iterator[Event | Entity]:
-        names, paths = self._programs[index].fields[number], self._programs[index].paths[number]
+        program = self._programs[index]
+        names, paths = program.fields[number], program.paths[number]
         if len(computed) != paths.count(None):
             # jq takes an error with the key `__jq` for its own way out of a loop.
             self._faults.add(index, number, "", "an expression left its field with an error {__jq: …}", _label(row))
             return
         found = iter(computed)
-        values = [next(found) if path is None else self._follow(row, path) for path in paths]
+        values = [
+            next(found) if path is None else row.get(path[0]) if len(path) == 1 else self._follow(row, path)
+            for path in paths
+        ]
         for at, value in enumerate(values):
-            if isinstance(value, dict) and (error := self._error_of(value)):
+            if type(value) is dict and (error := self._error_of(value)):
                 fatal = at < 2  # identifier and blueprint
                 self._faults.add(index, number, names[at], error, _label(row), LOST if fatal else NULLED)
                 if fatal:
@@ -265,8 +270,8 @@ class Transformer:
         elif why := _unfit(identifier):
             self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
         else:
-            known = identifier if isinstance(identifier, dict) else _text(identifier)
-            yield Entity(blueprint, known, _body(names[2:], rest), index, order)
+            known = identifier if isinstance(identifier, dict | str) else _text(identifier)
+            yield Entity(blueprint, known, _body(program.places[number], rest), index, order)
 
     def _follow(self, row: Row, path: Path) -> Any:
         try:
@@ -289,20 +294,24 @@ def _rules(value: dict[str, Any]) -> list[Any]:
     return rules if isinstance(rules, list) else []
 
 
-def _body(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+def _body(places: Sequence[Place], values: Sequence[Any]) -> dict[str, Any]:
     """Return the entity's body: only the fields that the mapping sets, properties and relations nested."""
     body: dict[str, Any] = {}
-    for name, value in zip(names, values, strict=True):
-        head, _, rest = name.partition(".")
-        if rest:
-            body.setdefault(head, {})[rest] = _targets(value) if head == "relations" else value
-        else:
-            body[name] = _text(value) if head == "title" and _is_number(value) else value
+    for (head, name), value in zip(places, values, strict=True):
+        if not name:
+            body[head] = _text(value) if head == "title" and _is_number(value) else value
+            continue
+        section = body.get(head)
+        if section is None:
+            section = body[head] = {}
+        section[name] = _targets(value) if head == "relations" else value
     return body
 
 
 def _targets(value: Any) -> Any:
     """Return a relation's value with numbers as text: Port's identifiers are text."""
+    if type(value) is str:
+        return value
     if isinstance(value, list):
         return [_targets(one) for one in value]
     return _text(value) if _is_number(value) else value
@@ -313,6 +322,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _unfit(identifier: Any) -> str | None:
+    if type(identifier) is str and IDENTIFIER.match(identifier):
+        return None
     if isinstance(identifier, dict):
         return None if "rules" in identifier else "an identifier object must be a search query with rules"
     if isinstance(identifier, bool | list):
@@ -378,7 +389,7 @@ def merge_shared(
     """
     waiting: dict[tuple[str, str], dict[int, Entity]] = {}
     for event in events:
-        if not isinstance(event, Entity) or event.is_search or (shared is not None and event.blueprint not in shared):
+        if not isinstance(event, Entity) or (shared is not None and event.blueprint not in shared) or event.is_search:
             yield event
             continue
         found = waiting.setdefault(event.key, {})

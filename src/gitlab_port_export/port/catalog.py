@@ -156,10 +156,10 @@ def resolved(entity: Entity, catalog: Catalog, known: dict[str, list[str] | None
 
     Each different query is asked once a run.
     """
-    relations = entity.body.get("relations") or {}
-    queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
     if isinstance(entity.body.get("team"), dict):
         return None
+    relations = entity.body.get("relations") or {}
+    queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
     if not queries:
         return entity
     blueprint = catalog.blueprints.get(entity.blueprint)

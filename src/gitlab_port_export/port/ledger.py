@@ -156,7 +156,9 @@ class Ledger:
 
     def _differing(self, slot: int, codes: list[int]) -> tuple[str, ...]:
         start = slot * len(self.fields)
-        held = self._codes[start : start + len(codes)]
+        held = self._codes[start : start + len(codes)].tolist()
+        if held == codes:
+            return ()
         # Port fills a null with the property's default on create, so that is no difference.
         return tuple(
             name
