@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab_call import Call
 from gitlab_port_export.demo.gitlab_faults import Drop, Fault, Query, Recorded, Reply, Slow, Truncate
-from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, RefusedError, cut, parse_params
-from gitlab_port_export.demo.gitlab_routes import Raw, Result, Route, find_route
+from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
+from gitlab_port_export.demo.gitlab_routes import Result, Route, find_route
 from gitlab_port_export.demo.gitlab_store import Access, Token, World
 from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
 
@@ -171,7 +171,7 @@ def _page(call: Call, route: Route, path: str, cache: Cache) -> Answered:
 
 def _rendered(result: Result, params: Params, url: str) -> Answered:
     if isinstance(result, Raw):
-        return Answered(200, result.body, result.headers, content_type="text/plain")
+        return Answered(200, result.body, result.headers, content_type=result.content_type)
     if not isinstance(result, Listing):
         return _packed(Answered(200, _encoded(result), []))
     rows, headers = cut(result, params, url)

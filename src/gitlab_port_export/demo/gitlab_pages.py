@@ -37,9 +37,9 @@ def _same(row: Row) -> Row:
 class Listing:
     """A whole list in its order, and how it may be paged.
 
-    `keyset` is what keyset pages go by: "id" for id_after and id_before with rows ordered by id, or "cursor"
-    with rows ordered by descending id. `limited` names
-    the type in the refusal of offsets that are too deep. `present` makes the row to send.
+    `keyset` is what keyset pages go by: "id" for id_after and id_before with rows ordered by id, "cursor" with rows
+    ordered by descending id, or "page_token" for what comes from a repository, in any order. `limited` names the
+    type in the refusal of offsets that are too deep. `present` makes the row to send.
     """
 
     rows: Sequence[Row]
@@ -49,12 +49,23 @@ class Listing:
     present: Callable[[Row], Row] = field(default=_same)
 
 
+@dataclass(frozen=True)
+class Raw:
+    """An answer that is no list and brings its own headers."""
+
+    body: bytes
+    headers: HeaderList
+    content_type: str = "text/plain"
+
+
 def cut(listing: Listing, params: Params, url: str) -> tuple[list[Row], HeaderList]:
     """The rows of the page that was asked for, and its headers; `url` is the list's own address."""
     per_page = min(_positive(params, "per_page", 20), MAX_PER_PAGE)
     if listing.keyset == "id":
         listing = replace(listing, rows=_between(listing.rows, params))
-    if listing.keyset and params.get("pagination") == "keyset":
+    if listing.keyset == "page_token" and params.get("pagination") == "keyset":
+        rows, headers = _tokens(listing, params, url, per_page)
+    elif listing.keyset and params.get("pagination") == "keyset":
         rows, headers = _keyset(listing, params, url, per_page)
     else:
         rows, headers = _offset(listing, params, url, per_page)
@@ -82,6 +93,9 @@ def _offset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
     pages = max(1, -(-total // per_page))
     counted = listing.counted and total <= COUNT_LIMIT
     following = page + 1 if page * per_page < total else None
+    if listing.keyset == "page_token" and page == 1:
+        # Gitaly gives the first page and does not say whether it was the last one.
+        following, pages = 2, total // per_page + 1
     previous = page - 1 if page > 1 else None
     named = [("prev", previous), ("next", following), ("first", 1), ("last", pages if counted else None)]
     links = [
@@ -117,6 +131,20 @@ def _keyset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
     else:
         step = {"cursor": _cursor(last)}
     return page, [("Link", _link(url, params | {"per_page": str(per_page)} | step, "next"))]
+
+
+def _tokens(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
+    """Cut a list from a repository: the token is the path or name of the last row, and a full page names a next one."""
+    names = [str(row.get("path") or row["name"]) for row in listing.rows]
+    token = params.get("page_token")
+    if token and token not in names:
+        raise RefusedError(404, {"message": "404 Page token Not Found"})
+    start = names.index(str(token)) + 1 if token else 0
+    page = listing.rows[start : start + per_page]
+    if len(page) < per_page:
+        return page, []
+    step: Params = {"per_page": str(per_page), "page_token": names[start + per_page - 1]}
+    return page, [("Link", _link(url, params | step, "next"))]
 
 
 def _between(rows: Sequence[Row], params: Params) -> Sequence[Row]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from gitlab_port_export.demo import gitlab_repository as repository
 from gitlab_port_export.demo import gitlab_rows as shapes
 from gitlab_port_export.demo.gitlab_call import (
     Call,
@@ -31,18 +30,9 @@ from gitlab_port_export.demo.gitlab_call import (
     wanted_group,
     wanted_project,
 )
-from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, RefusedError
-from gitlab_port_export.demo.gitlab_rows import Row, sha, stamp
+from gitlab_port_export.demo.gitlab_pages import Listing, Raw, RefusedError
+from gitlab_port_export.demo.gitlab_rows import Row, stamp
 from gitlab_port_export.demo.gitlab_store import OWNER
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An answer that is not JSON."""
-
-    body: bytes
-    headers: HeaderList
-
 
 Result = Listing | Row | Raw
 ACCESS_LEVELS = ("5", "10", "15", "20", "25", "30", "40", "50")
@@ -507,52 +497,7 @@ def _job_scope(call: Call) -> Iterator[Keep]:
         yield lambda row: row["status"] in scopes
 
 
-# Files, and lists that are sent as they are stored
-
-
-def _file(call: Call) -> Row:
-    project, path, content = _found_file(call)
-    return {
-        "file_name": path.rsplit("/", 1)[-1],
-        "file_path": path,
-        "size": len(content),
-        "encoding": "base64",
-        "content": base64.b64encode(content).decode(),
-        "content_sha256": hashlib.sha256(content).hexdigest(),
-        "ref": call.text("ref"),
-        "blob_id": sha("blob", content),
-        "commit_id": sha("commit", project["id"]),
-        "last_commit_id": sha("commit", project["id"]),
-        "execute_filemode": False,
-    }
-
-
-def _raw_file(call: Call) -> Raw:
-    _, path, content = _found_file(call)
-    headers = [
-        ("X-Gitlab-File-Path", path),
-        ("X-Gitlab-Size", str(len(content))),
-        ("X-Gitlab-Content-Sha256", hashlib.sha256(content).hexdigest()),
-        ("X-Gitlab-Blob-Id", sha("blob", content)),
-        ("X-Gitlab-Ref", call.text("ref") or "HEAD"),
-    ]
-    return Raw(content, headers)
-
-
-def _found_file(call: Call) -> tuple[Row, str, bytes]:
-    project = wanted_project(call)
-    forbid_unless(feature(call, project, "repository"))
-    path, ref = call.ids["path"], call.text("ref")
-    if not ref and not call.url.endswith("/raw"):
-        raise RefusedError(400, {"error": "ref is missing, ref is empty"})
-    branches = {row["name"] for row in call.world.branches.get(project["id"], ())}
-    known = {"", "HEAD", project["default_branch"], sha("commit", project["id"])} | branches
-    if project["empty_repo"] or ref not in known:
-        raise RefusedError(404, {"message": "404 Commit Not Found"})
-    text = call.world.files.get(project["id"], {}).get(path)
-    if text is None:
-        raise RefusedError(404, {"message": "404 File Not Found"})
-    return project, path, text.encode()
+# Lists that are sent as they are stored
 
 
 def _stored(name: str) -> Callable[[Call], Result]:
@@ -587,8 +532,11 @@ ROUTES = (
     Route("/projects/:id/pipelines/:number", "pipelines", _one_pipeline),
     Route("/projects/:id/pipelines/:number/jobs", "jobs", _pipeline_jobs),
     Route("/projects/:id/jobs", "jobs", _project_jobs),
-    Route("/projects/:id/repository/files/:path", "files", _file),
-    Route("/projects/:id/repository/files/:path/raw", "files", _raw_file),
+    Route("/projects/:id/search", "search", repository.project_search),
+    Route("/groups/:id/search", "search", repository.group_search),
+    Route("/projects/:id/repository/tree", "tree", repository.tree),
+    Route("/projects/:id/repository/files/:path", "files", repository.file),
+    Route("/projects/:id/repository/files/:path/raw", "files", repository.raw_file),
     Route("/projects/:id/repository/branches", "branches", _stored("branches")),
     Route("/projects/:id/repository/tags", "tags", _stored("tags")),
     Route("/projects/:id/releases", "releases", _stored("releases")),

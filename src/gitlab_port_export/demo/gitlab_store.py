@@ -14,6 +14,8 @@ from gitlab_port_export.demo.gitlab_rows import Row, stamp
 GUEST, PLANNER, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 15, 20, 30, 40, 50
 When = datetime | str | None
 Lists = defaultdict[int, list[Row]]
+# By project and branch ("" is the default one): content by path.
+Files = defaultdict[int, defaultdict[str, dict[str, bytes]]]
 
 
 @dataclass
@@ -80,7 +82,12 @@ class World:
     deployments: Lists = field(default_factory=_lists)
     milestones: Lists = field(default_factory=_lists)
     languages: dict[int, dict[str, float]] = field(default_factory=dict)
-    files: defaultdict[int, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    files: Files = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
+    # Whether groups can be searched for file contents, how many results a search gives at most, and the projects
+    # that the search index has not seen yet.
+    advanced_search: bool = True
+    search_cap: int = 10_000
+    unindexed: set[int] = field(default_factory=set)
     pipeline_details: dict[int, Row] = field(default_factory=dict)
     retried_jobs: set[int] = field(default_factory=set)
     moved: dict[str, int] = field(default_factory=dict)
@@ -367,10 +374,16 @@ class World:
         self.touch()
         self.languages[project["id"]] = shares
 
-    def set_file(self, project: Row, path: str, text: str) -> None:
-        """Write a file to the default branch."""
+    def set_file(self, project: Row, path: str, content: str | bytes, branch: str = "") -> None:
+        """Write a file to a branch, by default the default one."""
         self.touch()
-        self.files[project["id"]][path] = text
+        data = content.encode() if isinstance(content, str) else content
+        self.files[project["id"]]["" if branch == project["default_branch"] else branch][path] = data
+
+    def remove_file(self, project: Row, path: str, branch: str = "") -> None:
+        """Remove a file from a branch; KeyError when it is not there."""
+        self.touch()
+        del self.files[project["id"]]["" if branch == project["default_branch"] else branch][path]
 
     def _somebody(self) -> Row:
         return next(iter(self.users.values()), None) or self.add_user("root", "Administrator")

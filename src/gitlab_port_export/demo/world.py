@@ -120,6 +120,10 @@ def _platform(world: World, people: _People) -> None:
     world.add_label(gateway, "needs review")
     world.set_file(gateway, "README.md", "# Gateway\n\nThe front door.\n")
     world.set_file(gateway, "port.yml", "identifier: gateway\ntitle: Gateway\n")
+    world.set_file(gateway, ".gitlab-ci.yml", "build:\n  script: make\n---\nspec:\n  inputs: {}\n")
+    world.set_file(gateway, "package.json", '{"name": "gateway", "version": "2.4.1", "private": true}\n')
+    world.set_file(gateway, "deploy/base/service.yaml", "kind: Service\nmetadata: {name: gateway}\n")
+    world.set_file(gateway, "deploy/overlays/eu/values.yaml", "replicas: 3\nnotes: file://README.md\n")
     world.add_member(gateway, people.chen, DEVELOPER)
     _add_bot(world, gateway, "deploy bot")
     world.add_merge_request(
@@ -174,6 +178,7 @@ def _payments(world: World, people: _People) -> None:
     ledger = world.add_project(group, "ledger", name="Ledger")
     world.set_languages(ledger, Kotlin=81.0, SQL=19.0)
     world.set_file(ledger, "README.md", "# Ledger\n")
+    world.set_file(ledger, ".gitlab-ci.yml", "test:\n  script: ./gradlew test\n")
     world.add_merge_request(ledger, "Round half to even", "merged", people.chen, created_at=world.ago(days=5))
     world.add_issue(ledger, "Balance off by a cent", author=people.zoe, labels=["pci"])
     _ci(world, ledger, people.chen, "success", "failed")
@@ -209,6 +214,7 @@ def _research(world: World, people: _People) -> None:
 
     papers = world.add_project(group, "paper-tools", name="Paper Tools", visibility="public", topics=["latex"])
     world.set_languages(papers, TeX=92.0, Python=8.0)
+    world.set_file(papers, "README.md", "# Paper tools\n\nUmlaute: ä ö ü\n")
     world.add_merge_request(papers, "引用格式", author=people.chen)
     world.add_issue(papers, "Umlaute in BibTeX", author=people.bjorn, issue_type="task")
     _ci(world, papers, people.noor, "success", "success")
