@@ -281,12 +281,16 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one kind as GitLab gave them, the scope they came from and the resources they feed."""
+    """Rows of one kind as GitLab gave them, the scope they came from and the resources they feed.
+
+    `weight` is about how many bytes the rows hold where that may be many.
+    """
 
     kind: str
     resources: tuple[int, ...]
     scope: Scope
     rows: list[Row]
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

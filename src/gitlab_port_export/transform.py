@@ -41,6 +41,7 @@ class _Batch:
 
     rows: list[Row] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    weight: int = 0
 
 
 @dataclass
@@ -130,7 +131,8 @@ class Transformer:
             batch.orders += [
                 (_number(row.get("project_id")) or page.scope.id, _number(row.get("id"))) for row in page.rows
             ]
-            if len(batch.rows) >= BATCH_ROWS:
+            batch.weight += page.weight
+            if len(batch.rows) >= BATCH_ROWS or batch.weight >= BATCH_BYTES:
                 self._send(index, self._batches.pop(index))
 
     def _send(self, index: int, batch: _Batch) -> None:
@@ -351,6 +353,8 @@ def _label(row: Row) -> str:
     for name in ("web_url", "path_with_namespace", "full_path", "username", "name", "id"):
         if row.get(name):
             return str(row[name])
+    if isinstance(inner := row.get("file") or row.get("folder"), dict):
+        return f"{(row.get('repo') or {}).get('path_with_namespace', '')}: {inner.get('path', '')}"
     return ""
 
 

@@ -29,6 +29,7 @@ class _List:
     """What is known of one list while its pages arrive in any order."""
 
     path: str
+    key: Callable[[Row], Hashable]
     seen: set[Hashable] = field(default_factory=set)
     pages: set[int] = field(default_factory=set)
     totals: dict[int, int] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class _List:
         self.blanks = 0 if rows else self.blanks + 1
         if self.blanks > BLANK_PAGES:
             raise ReadFailed("incomplete", f"GitLab gave {BLANK_PAGES} empty pages of {self.path} in a row", MIXED_UP)
-        keys = [key_of(row) for row in rows]
+        keys = [self.key(row) for row in rows]
         if rows:
             mark = hash(tuple(keys))
             if mark in self.pages:
@@ -76,7 +77,7 @@ def read_list(token: str, path: str, params: Params, shape: Shape, *, counted: b
     names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
     filters after paging. Raises ReadFailed.
     """
-    state = _List(path)
+    state = _List(path, key_of)
     for _ in range(1 + REREADS):
         state.pages.clear()
         state.totals.clear()
@@ -175,13 +176,19 @@ def _same_origin(answer: Answer, url: str) -> None:
 
 
 def read_keyset(
-    token: str, path: str, params: Params, shape: Shape, *, until: Callable[[list[Row]], bool] | None = None
+    token: str,
+    path: str,
+    params: Params,
+    shape: Shape,
+    *,
+    until: Callable[[list[Row]], bool] | None = None,
+    key: Callable[[Row], Hashable] = key_of,
 ) -> Job:
     """Read a keyset-paged list, following rel="next" until there is none, or until `until(rows)` is true.
 
     A full page without a Link is asked for its successor by number: it may be the last one, or a proxy strips Link.
     """
-    state = _List(path)
+    state = _List(path, key)
     asked: set[Params] = set()
     query: Params = (*params, ("pagination", "keyset"), *_size(PER_PAGE))
     while True:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from gitlab_port_export.gitlab.kinds import (
+    file,
+    folder,
     group,
     group_with_members,
     issue,
@@ -27,5 +29,7 @@ KINDS: Mapping[str, Kind] = {
         issue.KIND,
         pipeline.KIND,
         job.KIND,
+        file.KIND,
+        folder.KIND,
     )
 }

@@ -1,0 +1,57 @@
+"""What is added to rows on the way out: texts of files, and whether a search finds something."""
+
+from collections.abc import Generator
+from typing import Any
+
+from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.gitlab.content import Unreadable, text_of
+from gitlab_port_export.gitlab.trees import read_file
+from gitlab_port_export.model import Problem, Row, Scope
+from gitlab_port_export.parallel import All, Job
+
+# Files that are read side by side for one project; so many at most are in memory at once.
+AT_ONCE = 8
+
+
+def attempt(job: Generator[Any, Any, Any]) -> Job:
+    """Return what the job returns, or the ReadFailed that ended it."""
+    try:
+        return (yield from job)
+    except ReadFailed as failure:
+        return failure
+
+
+def side_by_side(jobs: list[Generator[Any, Any, Any]]) -> Generator[Any, Any, list[Any]]:
+    """Return the results of all jobs; when some failed, raise the first failure after all have ended."""
+    results: list[Any] = []
+    for start in range(0, len(jobs), AT_ONCE):
+        results += yield All(tuple(attempt(job) for job in jobs[start : start + AT_ONCE]))
+    for result in results:
+        if isinstance(result, ReadFailed):
+            raise result
+    return results
+
+
+def included(scope: Scope, ref: str, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
+    """Return the text of each path by the path as it is written; null where there is no file. Raises ReadFailed."""
+    texts = yield from side_by_side([file_text(scope, path.lstrip("/"), ref) for path in paths])
+    return dict(zip(paths, texts, strict=True))
+
+
+def file_text(scope: Scope, path: str, ref: str) -> Job:
+    """Return the text of a file, None where there is none or it is no text of at most 1 MiB. Raises ReadFailed."""
+    if not path or ".." in path.split("/"):
+        return None
+    file = yield from read_file(scope, path, ref)
+    if file is None:
+        return None
+    try:
+        return text_of(file)
+    except Unreadable as reason:
+        yield unreadable(scope, path, str(reason))
+        return None
+
+
+def unreadable(scope: Scope, path: str, why: str, kind: str = "", resources: tuple[int, ...] = ()) -> Problem:
+    """Return the warning that a file is left out or comes without its content."""
+    return Problem("read", f"{path} {why}", scope=scope.path, kind=kind, resources=resources, warning=True)

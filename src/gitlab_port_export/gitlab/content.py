@@ -1,0 +1,242 @@
+"""What is in a file: text out of GitLab's base64, JSON and YAML as Ocean parses them, within limits; pure."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import yaml
+
+from gitlab_port_export.model import Dialect, Row
+from gitlab_port_export.wire import decode
+
+MAX_BYTES = 1024 * 1024
+MAX_NODES = 100_000
+MAX_DEPTH = 100
+MAX_NUMBER = 1000  # characters; Python refuses to read numbers that are longer than a few thousand
+YAML_ENDINGS = (".yaml", ".yml")
+REFERENCE = "file://"
+# libyaml is ten times as fast; PyYAML has it wherever there is a wheel.
+Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+TAGS = "tag:yaml.org,2002:"
+
+
+class Unreadable(Exception):
+    """A file whose content cannot be given; the text says why."""
+
+
+class _NotPlain(Exception):
+    """YAML that is not plain values: bad syntax, a tag that nobody knows, or more than the limits allow."""
+
+
+def text_of(file: Row) -> str:
+    """Return the text of a file as the API gives it. Raises Unreadable: too large, or no text."""
+    content = str(file["content"])
+    # Four characters of base64 are three bytes.
+    if len(content) > MAX_BYTES * 4 // 3 + 8:
+        raise Unreadable("is larger than 1 MiB")
+    try:
+        raw = base64.b64decode(content) if file.get("encoding", "base64") == "base64" else content.encode()
+        text = raw.decode()
+    except (binascii.Error, UnicodeError):
+        raise Unreadable("is no UTF-8 text") from None
+    if len(raw) > MAX_BYTES:
+        raise Unreadable("is larger than 1 MiB")
+    return text
+
+
+def parsed(text: str, path: str, dialect: Dialect) -> Any:
+    """Return what the file at this path holds: JSON and YAML as values, everything else as its text.
+
+    What cannot be parsed is text too. gitlab-v2 takes every file for JSON first, and YAML for a list of its documents
+    with those that are lists spread out; gitlab gives the document itself where there is only one.
+    """
+    is_yaml = path.endswith(YAML_ENDINGS)
+    if not is_yaml and not path.endswith(".json"):
+        return text
+    if dialect == "gitlab":
+        return _documents_of_stream(text) if is_yaml else _json(text)
+    if not text.strip():
+        return text
+    found = _json(text)
+    return _documents_of_parts(text) if found is text else found
+
+
+def _json(text: str) -> Any:
+    try:
+        return decode(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _documents_of_stream(text: str) -> Any:
+    try:
+        documents = list(_documents(text))
+    except _NotPlain:
+        return text
+    return text if not documents else documents[0] if len(documents) == 1 else documents
+
+
+def _documents_of_parts(text: str) -> Any:
+    found: list[Any] = []
+    try:
+        for part in text.split("\n---\n"):
+            if part.strip():
+                documents = list(_documents(part))
+                if len(documents) > 1:
+                    return text
+                document = documents[0] if documents else None
+                found += document if isinstance(document, list) else [document]
+    except _NotPlain:
+        return text
+    return found
+
+
+def _documents(text: str) -> Iterator[Any]:
+    """Yield the documents of a YAML stream as JSON values. Raises _NotPlain."""
+    loader = None
+    try:
+        _bound(text)
+        loader = Loader(text)
+        budget = _Budget()
+        while loader.check_node():
+            yield _value(loader, loader.get_node(), budget, 0)
+    # PyYAML passes escapes such as "\U00110000" on to chr() as they are.
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        raise _NotPlain from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _bound(text: str) -> None:
+    """Raise _NotPlain for a text with too many or too deep values; libyaml's composer would overflow the stack."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=Loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or count > 2 * MAX_NODES:
+            raise _NotPlain
+
+
+@dataclass
+class _Budget:
+    """How many values may still be expanded: aliases can make a short text endless."""
+
+    left: int = MAX_NODES
+
+    def spend(self, depth: int) -> None:
+        self.left -= 1
+        if self.left < 0 or depth > MAX_DEPTH:
+            raise _NotPlain
+
+
+def _value(loader: Any, node: yaml.Node, budget: _Budget, depth: int) -> Any:
+    budget.spend(depth)
+    match node:
+        case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
+            return {
+                _key(loader, key): _value(loader, value, budget, depth + 1)
+                for key, value in _pairs(node, budget, depth)
+            }
+        case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
+            return [_value(loader, item, budget, depth + 1) for item in node.value]
+        case yaml.ScalarNode():
+            return _scalar(loader, node)
+    raise _NotPlain
+
+
+def _pairs(node: yaml.MappingNode, budget: _Budget, depth: int) -> list[tuple[yaml.Node, yaml.Node]]:
+    """Return a mapping's keys and values, later ones winning: what `<<` merges in comes first."""
+    merged: list[tuple[yaml.Node, yaml.Node]] = []
+    own: list[tuple[yaml.Node, yaml.Node]] = []
+    for key, value in node.value:
+        budget.spend(depth)
+        if key.tag != f"{TAGS}merge":
+            own.append((key, value))
+            continue
+        sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        for source in reversed(sources):
+            if not isinstance(source, yaml.MappingNode):
+                raise _NotPlain
+            merged += _pairs(source, budget, depth + 1)
+    return merged + own
+
+
+def _key(loader: Any, node: yaml.Node) -> str:
+    """Return a key as JSON has it: YAML 1.1 reads `on:` as true, which becomes "true"."""
+    if not isinstance(node, yaml.ScalarNode):
+        raise _NotPlain
+    match _scalar(loader, node):
+        case None:
+            return "null"
+        case bool() as flag:
+            return str(flag).lower()
+        case other:
+            return str(other)
+
+
+def _scalar(loader: Any, node: yaml.ScalarNode) -> Any:
+    match node.tag.removeprefix(TAGS):
+        case "null":
+            return None
+        case "bool" if node.value.lower() in loader.bool_values:
+            return loader.bool_values[node.value.lower()]
+        case "int" | "float" as kind if len(node.value) <= MAX_NUMBER:
+            return loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
+        case "timestamp":
+            return _moment(loader, node)
+        # A bare `=` has a tag of its own that nobody uses.
+        case "str" | "value" | "merge":
+            return node.value
+    raise _NotPlain
+
+
+def _moment(loader: Any, node: yaml.ScalarNode) -> str:
+    """Return a date as ISO text; what only looks like one (2024-13-45) stays as it is written."""
+    try:
+        moment: date = loader.construct_yaml_timestamp(node)
+    except (ValueError, OverflowError):
+        return str(node.value)
+    return moment.isoformat()
+
+
+def references(value: Any) -> Iterator[str]:
+    """Yield the paths that values `file://path` of objects name, anywhere in parsed content; lists are looked into."""
+    match value:
+        case dict():
+            for item in value.values():
+                if isinstance(item, str):
+                    if path := reference(item):
+                        yield path
+                else:
+                    yield from references(item)
+        case list():
+            for item in value:
+                if not isinstance(item, str):
+                    yield from references(item)
+
+
+def reference(text: str) -> str:
+    """Return the path that a text refers to, or "" where it is no reference."""
+    if not text.startswith(REFERENCE) or text.startswith(f"{REFERENCE}/"):
+        return ""
+    return text.removeprefix(REFERENCE)
+
+
+def resolved(value: Any, texts: dict[str, str | None]) -> Any:
+    """Return parsed content with each reference replaced by the text it names, null where there is none."""
+    match value:
+        case dict():
+            return {
+                key: texts[path]
+                if isinstance(item, str) and (path := reference(item))
+                else item
+                if isinstance(item, str)
+                else resolved(item, texts)
+                for key, item in value.items()
+            }
+        case list():
+            return [item if isinstance(item, str) else resolved(item, texts) for item in value]
+    return value

@@ -1,0 +1,134 @@
+"""Kind `file`: files that a pattern means, with their content (JSON and YAML parsed) and their project."""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from gitlab_port_export.gitlab.additions import AT_ONCE, attempt, file_text, included, side_by_side, unreadable
+from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.gitlab.content import Unreadable, parsed, references, resolved, text_of
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, tree_reads
+from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file, walked
+from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope
+from gitlab_port_export.parallel import All, Job
+
+# By path: the variants of its row, each with the resources that want it.
+Found = dict[str, dict[Variant, set[int]]]
+
+
+def reads(_: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project, for all resources."""
+
+    def start(place: Place, tree: Tree, scope: Scope) -> Job:
+        found = yield from _found(tree, scope)
+        more = yield from _included(tree, scope, found)
+        yield from _contents(place, tree, scope, found, more, context.dialect)
+
+    yield from tree_reads("file", context, start)
+
+
+def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
+    """Return the wanted paths; a plain one may not be there, unless a walk has told."""
+    found: Found = {}
+    wishes = tree.of("file")
+    walks = fewest(tree.wants)
+    for walk in walks:
+        asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
+        if not asking:
+            continue
+        for entry in (yield from walked(scope, tree.ref, walk, tree.wants)):
+            for wish in asking:
+                if wish.want.takes(entry):
+                    found.setdefault(str(entry["path"]), {}).setdefault(wish.variant, set()).add(wish.resource)
+    for wish in wishes:
+        if is_plain_file(wish.want) and not any(walk.holds(wish.want.walk) for walk in walks):
+            assert wish.want.glob is not None  # noqa: S101  # a plain file has one; this is for mypy
+            found.setdefault(wish.want.glob.text, {}).setdefault(wish.variant, set()).add(wish.resource)
+    return found
+
+
+def _included(tree: Tree, scope: Scope, found: Found) -> Generator[Any, Any, dict[tuple[str, ...], Row]]:
+    """Return `__includedFiles` for each list of paths that a selector has, when there is a row to add it to."""
+    if not found:
+        return {}
+    lists = dict.fromkeys(variant.included_files for variants in found.values() for variant in variants)
+    more: dict[tuple[str, ...], Row] = {}
+    for paths in lists:
+        more[paths] = yield from included(scope, tree.ref, paths)
+    return more
+
+
+def _contents(
+    place: Place, tree: Tree, scope: Scope, found: Found, more: dict[tuple[str, ...], Row], dialect: Dialect
+) -> Job:
+    """Read the files, a few side by side, and yield their rows; a file that fails costs no other one its row."""
+    failures: list[ReadFailed] = []
+    paths = sorted(found)
+    for start in range(0, len(paths), AT_ONCE):
+        batch = paths[start : start + AT_ONCE]
+        jobs = tuple(attempt(_rows(place, tree, scope, path, found[path], dialect)) for path in batch)
+        pages: dict[tuple[int, ...], list[Row]] = {}
+        for result in (yield All(jobs)):
+            if isinstance(result, ReadFailed):
+                failures.append(result)
+                continue
+            for variant, resources, row in result:
+                added = {"__includedFiles": more[variant.included_files]} if variant.included_files else {}
+                pages.setdefault(resources, []).append({**row, **added})
+        for indexes, rows in pages.items():
+            yield Page("file", indexes, scope, rows, weight=sum(_weight(row) for row in rows))
+    if failures:
+        raise failures[0]
+
+
+def _rows(
+    place: Place, tree: Tree, scope: Scope, path: str, variants: dict[Variant, set[int]], dialect: Dialect
+) -> Job:
+    """Return (variant, resources, row) for each variant of one file; nothing where there is no such file."""
+    file: Row | None = yield from read_file(scope, path, tree.ref)
+    rows: list[tuple[Variant, tuple[int, ...], Row]] = []
+    if file is None:
+        return rows
+    everybody = tuple(sorted({index for resources in variants.values() for index in resources}))
+    try:
+        text = text_of(file)
+    except Unreadable as reason:
+        left_out = dialect == "gitlab"
+        effect = "is left out" if left_out else "comes without its content"
+        yield unreadable(scope, path, f"{reason} and {effect}", "file", everybody)
+        if left_out:
+            return rows
+        text = None
+    for variant, resources in variants.items():
+        content: Any = text
+        if text is not None and not variant.skip_parsing:
+            content = parsed(text, path, dialect)
+            if dialect == "gitlab-v2" and content is not text:
+                content = yield from _with_references(scope, tree.ref, content)
+        shown = {**file, "content": content}
+        if dialect == "gitlab-v2":
+            shown |= {"project_id": str(scope.id), "path": path}
+        rows.append((variant, tuple(sorted(resources)), {"file": shown, "repo": place.row}))
+    return rows
+
+
+def _with_references(scope: Scope, ref: str, content: Any) -> Job:
+    paths = list(dict.fromkeys(references(content)))
+    if not paths:
+        return content
+    texts = yield from side_by_side([file_text(scope, path, ref) for path in paths])
+    return resolved(content, dict(zip(paths, texts, strict=True)))
+
+
+def _weight(row: Row) -> int:
+    size = row["file"].get("size")
+    return size if isinstance(size, int) else 0
+
+
+KIND = Kind(
+    "file",
+    FileSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_groups,
+)

@@ -1,0 +1,247 @@
+"""What `file` and `folder` share: what their selectors want of which repositories, so that each is walked once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from gitlab_port_export.gitlab.client import Get, ReadFailed
+from gitlab_port_export.gitlab.globs import file_globs
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.gitlab.trees import Want, fewest, nothing_there, walk_key, wanted_files, wanted_folders
+from gitlab_port_export.model import Resource, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+# What Ocean's `gitlab-v2` takes where a folder's repository names no branch.
+USUAL_BRANCH = "main"
+IncludedFiles = Annotated[
+    tuple[str, ...],
+    Field(default=(), description="paths from the repository's root; their texts are added in `__includedFiles`"),
+]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="allow", alias_generator=to_camel, coerce_numbers_to_str=True, populate_by_name=False
+    )
+
+
+class FilesBlock(_Block):
+    """Which files."""
+
+    path: str = Field(description="a path or a pattern; a name alone is looked for in every folder (gitlab-v2)")
+    repos: tuple[str, ...] = Field(default=(), description="only these projects; gitlab: by name, gitlab-v2: by path")
+    skip_parsing: bool = Field(default=False, description="leave JSON and YAML as text")
+    search_strategy: Literal["groupSearch", "projectSearch", "repositoryTree"] = Field(
+        default="groupSearch",
+        description="files are found by reading trees all the same; groupSearch skips archived projects",
+    )
+
+
+class FileSelector(Selector):
+    """Which files of which projects."""
+
+    files: FilesBlock
+    included_files: IncludedFiles
+    include_only_active_groups: bool | None = Field(
+        default=None, description="true: only active projects; false: only archived ones or ones pending deletion"
+    )
+
+
+class RepoBranch(_Block):
+    """A project, and the branch to read there."""
+
+    name: str
+    branch: str | None = None
+
+
+def _named(value: Any) -> Any:
+    """Ocean's `gitlab` writes names, `gitlab-v2` objects."""
+    return {"name": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+class FolderBlock(_Block):
+    """Which folders."""
+
+    path: str = Field(description="the folder whose children are wanted; gitlab-v2 takes wildcards, and then what fits")
+    repos: tuple[Annotated[RepoBranch, BeforeValidator(_named, json_schema_input_type=str | RepoBranch)], ...] = Field(
+        default=(), description="only these projects; gitlab: names, gitlab-v2: objects of name (path) and branch"
+    )
+    branch: str | None = Field(default=None, description="gitlab only; by default each project's default branch")
+
+
+class FolderSelector(Selector):
+    """Which folders of which projects."""
+
+    folders: tuple[FolderBlock, ...]
+    included_files: IncludedFiles
+    include_only_active_projects: bool | None = Field(default=None, description="as for the kind `project`")
+
+
+class Variant(NamedTuple):
+    """How rows differ for what was found: resources with equal variants share their rows."""
+
+    skip_parsing: bool = False
+    included_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one resource wants of one ref."""
+
+    kind: str
+    resource: int
+    want: Want
+    variant: Variant
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A ref of a project and everything that is wanted of it; `place` is None for a project that is only named."""
+
+    name: str
+    ref: str
+    place: Place | None
+    wishes: tuple[Wish, ...]
+
+    @property
+    def wants(self) -> tuple[Want, ...]:
+        """What anybody wants of the tree, each once."""
+        return tuple(dict.fromkeys(wish.want for wish in self.wishes))
+
+    def of(self, kind: str) -> tuple[Wish, ...]:
+        """Return the wishes of one kind."""
+        return tuple(wish for wish in self.wishes if wish.kind == kind)
+
+
+def trees(context: Context) -> Iterator[Tree]:
+    """Yield each ref of each project of which a `file` or `folder` resource wants something; "" is the default one."""
+    found: dict[tuple[str, str], tuple[Place | None, list[Wish]]] = {}
+    for resource in context.resources:
+        wanted = {"file": _files, "folder": _folders}.get(resource.kind)
+        if wanted is None or not resource.known:
+            continue
+        for name, place, ref, wish in wanted(resource, context):
+            found.setdefault((name, ref), (place, []))[1].append(wish)
+    for (name, ref), (place, wishes) in found.items():
+        yield Tree(name, ref, place, tuple(dict.fromkeys(wishes)))
+
+
+_Wanted = Iterator[tuple[str, Place | None, str, Wish]]
+
+
+def _files(resource: Resource, context: Context) -> _Wanted:
+    selector: Any = resource.selector
+    block: FilesBlock = selector.files
+    variant = Variant(block.skip_parsing and context.dialect == "gitlab-v2", selector.included_files)
+    wants = [wanted_files(pattern) for pattern in file_globs(block.path, context.dialect)]
+    places = _chosen(context, selector.include_only_active_groups, block.repos)
+    for name, place in places:
+        # GitLab's search in groups leaves archived projects out.
+        hidden = block.search_strategy == "groupSearch" and not block.repos and context.dialect == "gitlab-v2"
+        if hidden and place is not None and place.row.get("archived"):
+            continue
+        for want in wants:
+            yield name, place, _ref(place, None), Wish("file", resource.index, want, variant)
+
+
+def _folders(resource: Resource, context: Context) -> _Wanted:
+    selector: Any = resource.selector
+    old = context.dialect == "gitlab"
+    for block in selector.folders:
+        want = wanted_folders(block.path, wildcards=not old)
+        branches = {repo.name: repo.branch or block.branch or (None if old else USUAL_BRANCH) for repo in block.repos}
+        if old and not branches:
+            continue
+        for name, place in _chosen(context, selector.include_only_active_projects, tuple(branches)):
+            branch = next((branches[key] for key in _names(name, place, context) if key in branches), None)
+            wish = Wish("folder", resource.index, want, Variant(included_files=selector.included_files))
+            yield name, place, _ref(place, branch), wish
+
+
+def _ref(place: Place | None, branch: str | None) -> str:
+    return branch or str((place.row.get("default_branch") if place else "") or "")
+
+
+def _names(name: str, place: Place | None, context: Context) -> tuple[str, ...]:
+    """Return what a selector may call a project."""
+    if place is None:
+        return (name,)
+    if context.dialect == "gitlab":
+        return (str(place.row.get("name")),)
+    return (place.scope.path, str(place.scope.id))
+
+
+def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> Iterator[tuple[str, Place | None]]:
+    """Yield the wanted projects by their path; those that gitlab-v2 names and no token lists come without a place."""
+    if not repos:
+        yield from ((place.scope.path, place) for place in context.inventory.projects(active))
+        return
+    if context.dialect == "gitlab":
+        for place in context.inventory.projects(active):
+            if place.row.get("name") in repos:
+                yield place.scope.path, place
+        return
+    listed = {name: place for place in context.inventory.projects(active) for name in _names("", place, context)}
+    for name in dict.fromkeys(repo.strip("/") for repo in repos):
+        found = listed.get(name)
+        yield (found.scope.path if found else name), found
+
+
+# Reads what one kind wants of a tree, with the token of the scope: (place, tree, scope) → job.
+Start = Callable[[Place, Tree, Scope], Job]
+
+
+def tree_reads(kind: str, context: Context, start: Start) -> Iterator[Read]:
+    """Yield one read per tree that this kind wants something of; walks are shared with the other kind."""
+    for tree in trees(context):
+        wishes = tree.of(kind)
+        if not wishes or (tree.place and nothing_there(tree.place.row)):
+            continue
+        resources = tuple(sorted({wish.resource for wish in wishes}))
+        if tree.place is None:
+            yield _named_read(kind, context, tree, resources, start)
+            continue
+        walks = fewest(tree.wants)
+        keys = tuple(walk_key(tree.place.scope, tree.ref, walk) for walk in needed(wishes, walks))
+        yield Read(
+            kind,
+            tree.place.scope,
+            tree.place.tokens,
+            resources,
+            _begin(start, tree, tree.place),
+            requests=max(1, len(keys)),
+            shares=keys,
+        )
+
+
+def _begin(start: Start, tree: Tree, place: Place) -> Callable[[Scope], Job]:
+    return lambda scope: start(place, tree, scope)
+
+
+def needed(wishes: tuple[Wish, ...], walks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the walks that these wishes look into."""
+    return tuple(walk for walk in walks if any(walk.holds(wish.want.walk) for wish in wishes))
+
+
+def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, ...], start: Start) -> Read:
+    """Return the read of a project that only its name tells: it is asked for with every token that is for it."""
+    patterns = context.inventory.patterns
+    tokens = tuple(token for token in patterns if tree.name.isdecimal() or patterns[token].allows(tree.name))
+
+    def find(scope: Scope) -> Job:
+        if not tokens:
+            raise ReadFailed("missing", f"no token is for the project {tree.name}", "correct `repos`")
+        answer = yield Get(scope.token, f"/projects/{quote(tree.name, safe='')}", gives="object")
+        row = answer.data
+        found = Scope(int(row["id"]), str(row["path_with_namespace"]), token=scope.token)
+        if nothing_there(row):
+            return
+        place = Place(row, found, (scope.token,))
+        yield from start(place, replace(tree, ref=tree.ref or str(row["default_branch"]), wishes=tree.of(kind)), found)
+
+    return Read(kind, Scope(0, tree.name), tokens or tuple(patterns)[:1], resources, find, requests=2)

@@ -1,0 +1,168 @@
+"""What a repository holds: trees walked once for everybody, and files; only what GitLab proves is absent."""
+
+from collections.abc import Generator, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
+from gitlab_port_export.gitlab.globs import Glob
+from gitlab_port_export.gitlab.kinds.kind import feature_off
+from gitlab_port_export.gitlab.lists import list_key, read_keyset
+from gitlab_port_export.model import Row, Scope
+from gitlab_port_export.parallel import Job, Once
+
+NO_FILE = "404 File Not Found"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The entries of one folder of a repository ("" is the root), or with `deep` of all folders below it too."""
+
+    folder: str
+    deep: bool
+
+    def holds(self, other: "Walk") -> bool:
+        """Whether this walk meets everything that the other one meets."""
+        inside = not self.folder or f"{other.folder}/".startswith(f"{self.folder}/")
+        return self == other or (self.deep and inside)
+
+
+@dataclass(frozen=True)
+class Want:
+    """Files or folders that somebody wants: those that a pattern means, or without one the children of a folder."""
+
+    type: Literal["blob", "tree"]
+    walk: Walk
+    glob: Glob | None = None
+
+    def takes(self, row: Row) -> bool:
+        """Whether this entry of a tree is wanted."""
+        if row.get("type") != self.type:
+            return False
+        path = str(row.get("path"))
+        return self.glob.matches(path) if self.glob else path.rpartition("/")[0] == self.walk.folder
+
+
+def wanted_files(pattern: Glob) -> Want:
+    """Return what a pattern for files wants."""
+    return Want("blob", Walk(pattern.folder, deep=not pattern.is_plain), pattern)
+
+
+def wanted_folders(path: str, *, wildcards: bool) -> Want:
+    """Return what a folder selector's path wants: the folders it means, or the children of the one folder it names."""
+    pattern = Glob(path)
+    if wildcards and not pattern.is_plain:
+        return Want("tree", Walk(pattern.folder, deep=True), pattern)
+    return Want("tree", Walk(path.removeprefix("./").strip("/"), deep=False))
+
+
+def fewest(wants: Iterable[Want]) -> tuple[Walk, ...]:
+    """Return the walks that meet everything wanted, none of them held by another.
+
+    A plain file is asked for directly, which costs no more than a walk and needs its content anyway.
+    """
+    walks = dict.fromkeys(want.walk for want in wants if not is_plain_file(want))
+    return tuple(walk for walk in walks if not any(other != walk and other.holds(walk) for other in walks))
+
+
+def is_plain_file(want: Want) -> bool:
+    """Say whether one file is wanted whose path is known."""
+    return want.type == "blob" and want.glob is not None and want.glob.is_plain
+
+
+def nothing_there(project: Row) -> bool:
+    """Say whether a project's row tells that there is no repository to read."""
+    return bool(project.get("empty_repo")) or not project.get("default_branch") or feature_off(project, "repository")
+
+
+def walk_key(scope: Scope, ref: str, walk: Walk) -> Hashable:
+    """Return the key under which a walk is shared."""
+    return list_key(scope.token, tree_path(scope), _params(ref, walk))
+
+
+def tree_path(scope: Scope) -> str:
+    """Return the path of a project's tree."""
+    return f"/projects/{scope.id}/repository/tree"
+
+
+def _params(ref: str, walk: Walk) -> Params:
+    folder: Params = (("path", walk.folder),) if walk.folder else ()
+    return (("ref", ref), *folder, *((("recursive", "true"),) if walk.deep else ()))
+
+
+def walked(scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...]) -> Generator[Any, Any, list[Row]]:
+    """Return the wanted entries of a walk, each path once; all that ask share one reading, so they give equal `wants`.
+
+    Pages follow each other by the path of the last entry, so a commit in between moves nothing out of sight. A
+    folder that is not there has no entries; a ref that is not there is a failure, as everything else. Raises
+    ReadFailed.
+    """
+
+    def start() -> Job:
+        found: list[Row] = []
+
+        def keep(rows: list[Row]) -> None:
+            found.extend(row for row in rows if any(want.takes(row) for want in wants))
+
+        try:
+            yield from read_keyset(scope.token, tree_path(scope), _params(ref, walk), keep, key=_path_of)
+        except ReadFailed as failure:
+            if not walk.folder or not (yield from _is_absence(scope, ref, failure)):
+                raise
+            return []
+        return found
+
+    rows: list[Row] = yield Once(walk_key(scope, ref, walk), start)
+    return rows
+
+
+def _path_of(row: Row) -> Hashable:
+    # The id of an entry is that of its content, which equal files share.
+    path = row.get("path")
+    if not isinstance(path, str):
+        raise ReadFailed("shape", "answered 200 with entries of a tree that have no path", status=200)
+    return path
+
+
+def read_file(scope: Scope, path: str, ref: str) -> Generator[Any, Any, Row | None]:
+    """Return a file as the API gives it, or None where GitLab proves that there is none. Raises ReadFailed."""
+    where = f"/projects/{scope.id}/repository/files/{quote(path, safe='')}"
+    try:
+        answer = yield Get(scope.token, where, (("ref", ref),), gives="object")
+    except ReadFailed as failure:
+        if NO_FILE in failure.why or (yield from _is_absence(scope, ref, failure)):
+            return None
+        raise ReadFailed(failure.reason, f"{path}: {failure.why}", failure.hint, failure.status) from None
+    if not isinstance(answer.data.get("content"), str):
+        raise ReadFailed("shape", f"{path}: answered 200 with a file that has no content", status=200)
+    found: Row = answer.data
+    return found
+
+
+def _is_absence(scope: Scope, ref: str, failure: ReadFailed) -> Generator[Any, Any, bool]:
+    """Say whether a 404 means the path alone: GitLab's own words, and the root of the same ref can be listed.
+
+    A 404 without words comes from a proxy: some refuse paths with an encoded slash.
+    """
+    if failure.reason != "missing" or failure.why == "404":
+        return False
+    try:
+        yield Get(scope.token, tree_path(scope), (("ref", ref), ("per_page", "1")))
+    except ReadFailed:
+        return False
+    return True
+
+
+def has_ref(scope: Scope, ref: str) -> Generator[Any, Any, bool]:
+    """Say whether a ref exists; False only when GitLab lists the repository's default branch and does not find this.
+
+    Raises ReadFailed where it cannot be told.
+    """
+    try:
+        yield Get(scope.token, tree_path(scope), (("ref", ref), ("per_page", "1")))
+    except ReadFailed as failure:
+        if not (yield from _is_absence(scope, "HEAD", failure)):
+            raise
+        return False
+    return True
