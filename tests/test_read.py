@@ -471,7 +471,7 @@ def test_a_consumer_that_leaves_early_leaves_nothing_running(server: GitLabServe
     with client(server, SAMPLE_TOKENS[:1]) as gitlab:
         found = inventory_of(gitlab, {ONE: ("**",)})
         pages = read(make_plan(context(found, {"kind": "pipeline"})), gitlab, 2)
-        assert isinstance(next(pages), Page)
+        assert any(isinstance(event, Page) for event in pages)
         pages.close()  # type: ignore[attr-defined]  # a generator, typed as what callers need
 
 

@@ -489,7 +489,8 @@ def test_json_holds_what_the_table_holds():
         "failed": 0,
     }
     assert document["blueprints"]["service"]["held"] == 2
-    assert document["kinds"]["project"] == {"pages": 1, "rows": 2, "skipped": 1}
+    read = {"pages": 1, "rows": 2, "skipped": 1, "requests": 0, "reads": 0, "failed": 0}
+    assert document["kinds"]["project"] == read
     assert document["held"] == [
         {
             "blueprint": "service",
@@ -497,6 +498,8 @@ def test_json_holds_what_the_table_holds():
             "reason": "limit",
             "why": "why it was held",
             "hint": "--allow-deletes service",
+            "more": 0,
+            "count": 2,
         }
     ]
     assert document["problems"][1] == {

@@ -74,6 +74,10 @@ def test_minimum_gives_the_defaults() -> None:
         "fail_on": "problems",
         "on_overlap": "run",
         "mapping_file": None,
+        "report_markdown": None,
+        "report_junit": None,
+        "report_json": None,
+        "report_metrics": None,
         "warnings": (),
         "ignored": (),
     }

@@ -54,6 +54,14 @@ class OnOverlap(StrEnum):
 OverlapOption = Annotated[
     OnOverlap | None, typer.Option("--on-overlap", help="While another run is active: run beside it, or skip. [run]")
 ]
+MarkdownOption = Annotated[
+    Path | None, typer.Option("--report-markdown", help="Write the report as markdown: a job summary, a comment.")
+]
+JunitOption = Annotated[
+    Path | None, typer.Option("--report-junit", help="Write the report as JUnit XML, which CI systems show as tests.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--report-json", help="Write the report as JSON.")]
+MetricsOption = Annotated[Path | None, typer.Option("--report-metrics", help="Write the counts as OpenMetrics text.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
 
 
@@ -76,13 +84,17 @@ def default(
 
 
 @app.command()
-def sync(
+def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gives by name
     mapping: MappingOption = None,
     output: OutputOption = Output.table,
     workers: WorkersOption = None,
     deadline: DeadlineOption = None,
     allow_deletes: AllowOption = None,
     fail_on: FailOption = None,
+    report_markdown: MarkdownOption = None,
+    report_junit: JunitOption = None,
+    report_json: JsonOption = None,
+    report_metrics: MetricsOption = None,
     on_overlap: OverlapOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -97,19 +109,27 @@ def sync(
             deadline=deadline,
             allow_deletes=allow_deletes,
             fail_on=fail_on,
+            report_markdown=report_markdown,
+            report_junit=report_junit,
+            report_json=report_json,
+            report_metrics=report_metrics,
             on_overlap=on_overlap,
         )
     )
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gives by name
     mapping: MappingOption = None,
     output: OutputOption = Output.table,
     workers: WorkersOption = None,
     deadline: DeadlineOption = None,
     allow_deletes: AllowOption = None,
     fail_on: FailOption = None,
+    report_markdown: MarkdownOption = None,
+    report_junit: JunitOption = None,
+    report_json: JsonOption = None,
+    report_metrics: MetricsOption = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
     ] = False,
@@ -127,6 +147,10 @@ def plan(
             deadline=deadline,
             allow_deletes=allow_deletes,
             fail_on=fail_on,
+            report_markdown=report_markdown,
+            report_junit=report_junit,
+            report_json=report_json,
+            report_metrics=report_metrics,
         )
     )
 

@@ -36,6 +36,10 @@ allow_deletes   OCEAN__EXPORT__ALLOW_DELETES               blueprints, for examp
 fail_on         OCEAN__EXPORT__FAIL_ON                     problems, limit or never
 on_overlap      OCEAN__EXPORT__ON_OVERLAP                  run or skip
 mapping_file    OCEAN__EXPORT__MAPPING                     a file, for example port-app-config.yml
+report_markdown OCEAN__EXPORT__REPORT_MARKDOWN             a file in a folder that exists, for example report.md
+report_junit    OCEAN__EXPORT__REPORT_JUNIT                a file in a folder that exists, for example report.xml
+report_json     OCEAN__EXPORT__REPORT_JSON                 a file in a folder that exists, for example report.json
+report_metrics  OCEAN__EXPORT__REPORT_METRICS              a file in a folder that exists, for example metrics.txt
 token           OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN   a group access token with read_api, like glpat-…
 token_mapping   OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING  JSON, for example {"glpat-…": ["my-group/**"]}
 host            OCEAN__INTEGRATION__CONFIG__GITLAB_HOST    an address, for example https://gitlab.example.com

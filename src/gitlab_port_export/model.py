@@ -22,7 +22,9 @@ from pydantic_core import core_schema
 
 Dialect = Literal["gitlab", "gitlab-v2"]
 Row = dict[str, Any]
-Stage = Literal["settings", "mapping", "inventory", "read", "transform", "diff", "write", "delete", "integration"]
+Stage = Literal[
+    "settings", "mapping", "inventory", "read", "transform", "diff", "write", "delete", "integration", "report"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,13 +360,22 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Deletions that were not made: `reason` is what held them, `hint` how to release them."""
+    """Deletions that were not made: `reason` is what held them, `hint` how to release them.
+
+    A report that keeps only some of the identifiers counts the others in `more`.
+    """
 
     blueprint: str
     identifiers: tuple[str, ...]
     reason: Literal["problem", "search", "limit", "empty", "dependents", "recent", "plan"]
     why: str
     hint: str = ""
+    more: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many deletions are held."""
+        return len(self.identifiers) + self.more
 
 
 Change = Create | Update | Unchanged | Delete
@@ -385,7 +396,28 @@ class Failed:
     why: str
 
 
-Event = Page | Problem | Skipped | Unchanged | Written | Failed | Held | Create | Update | Delete
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A read of one kind from one scope (its full path, empty for all of GitLab) begins; `number` tells it apart."""
+
+    number: int
+    kind: str
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The read with that number came to its end; `failure` says why it is not complete."""
+
+    number: int
+    kind: str
+    scope: str = ""
+    rows: int = 0
+    requests: int = 0
+    failure: str = ""
+
+
+Event = Page | Problem | Skipped | Unchanged | Written | Failed | Held | Create | Update | Delete | Began | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,11 +434,35 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class KindCounts:
-    """What was read of one kind."""
+    """What was read of one kind; `failed` are the reads among `reads` that ended with a Problem."""
 
     pages: int = 0
     rows: int = 0
     skipped: int = 0
+    requests: int = 0
+    reads: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One read: a kind from one group or project (empty for all of GitLab); `failure` says why it is not complete."""
+
+    kind: str
+    scope: str
+    rows: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When something was under way, in seconds since the run began: "inventory", a kind, "write" or "delete"."""
+
+    name: str
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -414,6 +470,7 @@ class Report:
     """The fold of everything that happened in a run; every renderer reads this and nothing else.
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
+    Counts are exact; of `changes`, `places` and held identifiers only a bounded sample is kept, which holds no values.
     """
 
     command: str
@@ -430,3 +487,5 @@ class Report:
     gitlab_requests: int = 0
     port_requests: int = 0
     plan: tuple[str, ...] = ()
+    timeline: tuple[Span, ...] = ()
+    places: tuple[Place, ...] = ()

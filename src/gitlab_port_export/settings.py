@@ -19,6 +19,7 @@ from .errors import UsageError
 from .model import Dialect, Problem
 
 GITLAB_COM = "https://gitlab.com"
+_REPORT = "report_"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 # --- one value each: text in, value out; a ValueError says why not and never repeats the text ---
@@ -136,6 +137,10 @@ class Settings(Layered):
     fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
     on_overlap: Annotated[Literal["run", "skip"], _from_text(str.lower)] = "run"
     mapping_file: Path | None = None
+    report_markdown: Path | None = None
+    report_junit: Path | None = None
+    report_json: Path | None = None
+    report_metrics: Path | None = None
     warnings: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -278,6 +283,26 @@ def _warnings(settings: Settings, parts: _Parts) -> Iterator[str]:
         yield f"{jq_names} names {', '.join(leaked)}: who edits the mapping can copy that secret into Port"
 
 
+def report_files(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> dict[str, Path]:
+    """Return the report files by form ("markdown", "json", …), also where other settings are faulty.
+
+    Raises UsageError when `.env` cannot be read.
+    """
+    given = _given(environ, named.read_dotenv(dotenv), options)
+    return {
+        name.removeprefix(_REPORT): Path(given[name].text)
+        for name in Settings.model_fields
+        if name.startswith(_REPORT) and name in given and not given[name].fault
+    }
+
+
+def _given(
+    environ: Mapping[str, str], from_file: Mapping[str, str], options: Mapping[str, object]
+) -> ChainMap[str, Given]:
+    variables = named.read_environ(environ), named.read_environ(from_file, " in .env")
+    return ChainMap(named.read_options(options), *variables)
+
+
 def load_settings(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> Settings:
     """Return the settings; options (by field name, None is not given) win over `environ`, that over `dotenv`.
 
@@ -285,8 +310,7 @@ def load_settings(environ: Mapping[str, str], dotenv: Path | None = Path(".env")
     """
     from_file = named.read_dotenv(dotenv)
     everything = {**from_file, **environ}
-    variables = named.read_environ(environ), named.read_environ(from_file, " in .env")
-    given = ChainMap(named.read_options(options), *variables)
+    given = _given(environ, from_file, options)
     faults = {name: f"{one.shown}: {one.fault}" for name, one in given.items() if one.fault}
     # The second time without the faulty ones, so that what depends on several is checked as well.
     parts = _checked(_Parts, given, faults) or _checked(_Parts, given, faults) or _Parts()

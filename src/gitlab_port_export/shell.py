@@ -7,8 +7,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
@@ -18,11 +19,12 @@ from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Problem, Report, Stage
 from gitlab_port_export.prepare import prepare
 from gitlab_port_export.report import console as as_table
+from gitlab_port_export.report import files
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command
 from gitlab_port_export.report.progress import Progress
-from gitlab_port_export.settings import Settings, load_settings
+from gitlab_port_export.settings import Settings, load_settings, report_files
 from gitlab_port_export.sync import execute
 from gitlab_port_export.text import Redactor, clean
 
@@ -44,12 +46,15 @@ class Shell:
         self._out, self._err = make_console(out, environ), make_console(err, environ)
         self._stream, self._environ, self._json, self._debug = out, environ, as_json, debug
         self._redactor = Redactor(())
+        self._files: dict[str, Path] = {}
 
     def run(self, command: Command, *, detailed: bool, **options: Any) -> int:
-        """Carry out one run and print its report. Raises ExportError."""
+        """Carry out one run, write and print its report. Raises ExportError."""
+        self._files = report_files(self._environ, **options)
         settings = load_settings(self._environ, **options)
         self._redactor = Redactor(settings.secrets())
         self._log(settings)
+        files.check(self._files)
         clock = Clock(settings.deadline)
         with _signals():
             prepared = prepare(settings, clock, writes=command == "sync", redactor=self._redactor)
@@ -58,6 +63,7 @@ class Shell:
                     report = execute(prepared, command, progress.update, detailed=detailed)
             finally:
                 prepared.close()
+        report = files.publish(report, self._files, settings.fail_on)
         self._show(report)
         return report.exit_code
 
@@ -69,9 +75,8 @@ class Shell:
             self._say(f"error: {fault}", "red")
         if hint:
             self._say(f"→ {hint}")
+        self._publish(command, error.exit_code, faults, hint)
         self._say(f"exit {error.exit_code}: {EXIT_MEANINGS.get(error.exit_code, 'ended early')}", "bold")
-        if self._json:
-            self._print_json(command, error.exit_code, faults, hint)
         return error.exit_code
 
     def bug(self, command: Command, error: Exception) -> int:
@@ -82,9 +87,10 @@ class Shell:
         what = self._redactor.redact(f"{type(error).__name__}: {error}")
         self._say(f"error: a bug in the exporter: {what}", "red")
         self._say("→ run again with --debug and report the traceback")
+        # It may be a bug of a report's, which would only come again.
+        with suppress(Exception):
+            self._publish(command, BUG, [what], "")
         self._say(f"exit {BUG}: {EXIT_MEANINGS[BUG]}", "bold")
-        if self._json:
-            self._print_json(command, BUG, [what], "")
         return BUG
 
     def _show(self, report: Report) -> None:
@@ -93,11 +99,16 @@ class Shell:
         else:
             as_table.render(report, self._out)
 
-    def _print_json(self, command: Command, code: int, faults: list[str], hint: str) -> None:
+    def _publish(self, command: Command, code: int, faults: list[str], hint: str) -> None:
+        """Write a report that holds no more than what ended the run, to every file that can be written."""
         stage: Stage = "settings" if code == 2 else "inventory" if code == 3 else "integration"
         problems = tuple(Problem(stage, fault, hint) for fault in faults)
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._stream.write(as_json.render(Report(command, code, started, 0.0, problems=problems)))
+        report = files.publish(Report(command, code, started, 0.0, problems=problems), files.fit(self._files))
+        for problem in report.problems[len(problems) :]:
+            self._say(f"error: {problem.why}", "red")
+        if self._json:
+            self._stream.write(as_json.render(report))
 
     def _say(self, text: str, style: str = "") -> None:
         self._err.print(clean(text), style=style, soft_wrap=True)

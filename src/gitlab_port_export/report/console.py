@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, meaning, target, total, where, writes
+from gitlab_port_export.report.fold import Write, meaning, some, target, total, where, writes
 from gitlab_port_export.text import clean
 
 MAX_LINES = 50
@@ -122,7 +122,7 @@ def _change(change: Write) -> Text:
 def _kinds(kinds: Mapping[str, KindCounts]) -> Text:
     def words(name: str, counts: KindCounts) -> str:
         skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-        return f"{clean(name or 'unknown')} {_some(counts.pages, 'page')}, {_some(counts.rows, 'row')}{skipped}"
+        return f"{clean(name or 'unknown')} {some(counts.pages, 'page')}, {some(counts.rows, 'row')}{skipped}"
 
     return Text("Read: " + "; ".join(words(name, counts) for name, counts in kinds.items()) + "\n")
 
@@ -148,11 +148,11 @@ def _row(name: str, counts: Counts) -> Iterable[Text]:
 
 
 def _held(held: Held, shown: int | None) -> Iterator[Text]:
-    number = _some(len(held.identifiers), "deletion")
+    number = some(held.count, "deletion")
     yield _line(f"{held.blueprint}: {number} held ({held.reason}): {held.why}", style="yellow")
     # What a problem or a search holds may be all there is, and nobody decides on it one by one.
     few = 3 if held.reason in ("problem", "search") else shown
-    yield from _capped([_line(f"- {identifier}", 4) for identifier in held.identifiers], few)
+    yield from _capped([_line(f"- {identifier}", 4) for identifier in held.identifiers], few, held.count)
     yield from _hint(held.hint)
 
 
@@ -175,12 +175,8 @@ def _exit(report: Report) -> Text:
     counts = total(report.blueprints.values())
     facts = [
         f"{counts.created} created, {counts.updated} updated, {counts.deleted} deleted",
-        f"{_some(report.gitlab_requests, 'GitLab request')}, {_some(report.port_requests, 'Port request')}",
+        f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}",
         f"{report.seconds:.1f} s",
     ]
     style = "bold green" if report.exit_code in (0, 10) else "bold red"
     return Text(f"exit {report.exit_code}: {meaning(report)} ({'; '.join(facts)})", style)
-
-
-def _some(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,22 +1,27 @@
 """The fold: events of a run become one report, and the report's findings become one exit code."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, Literal
 
 from gitlab_port_export.model import (
+    Began,
     Counts,
     Create,
     Delete,
+    Ended,
     Event,
     Failed,
     Held,
     KindCounts,
     Page,
+    Place,
     Problem,
     Report,
     Skipped,
+    Span,
     Unchanged,
     Update,
     Written,
@@ -26,7 +31,12 @@ Write = Create | Update | Delete
 Command = Literal["sync", "plan"]
 FailOn = Literal["problems", "limit", "never"]
 
+# What a report keeps at most: changes in all and of each sort of a blueprint, identifiers of deletions held for one
+# reason, reads that were complete and reads that were not.
 MAX_CHANGES = 10_000
+MAX_OF_A_SORT = 2_000
+MAX_HELD = 1_000
+MAX_PLACES = 5_000
 MAX_SAMPLES = 3
 
 EXIT_MEANINGS: dict[int, str] = {
@@ -70,6 +80,13 @@ def exit_code(
     return next((code for code in _FAILING[fail_on] if code in found), 0)
 
 
+def with_late(problems: Sequence[Problem], report: Report, fail_on: FailOn = "problems") -> Report:
+    """Return the report with Problems that arose after its run; what ended the run keeps its exit code."""
+    late = exit_code(problems, (), 0, 0, command="sync", fail_on=fail_on)
+    code = late if late and report.exit_code in (0, 5, 10) else report.exit_code
+    return replace(report, problems=(*report.problems, *problems), exit_code=code)
+
+
 def meaning(report: Report) -> str:
     """Return what the report's exit code says of this run, in a few words."""
     if report.exit_code:
@@ -86,6 +103,29 @@ def meaning(report: Report) -> str:
 def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum of all `counts`."""
     return Counts(*map(sum, zip(*map(astuple, counts), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How much of a large run the report counts and does not show."""
+
+    changes: int = 0
+    held: int = 0
+    reads: int = 0
+
+
+def left_out(report: Report) -> LeftOut:
+    """Return how many changes, held deletions and reads the report counts and does not show."""
+    return LeftOut(
+        sum(map(writes, report.blueprints.values())) - len(report.changes),
+        sum(held.more for held in report.held),
+        sum(counts.reads for counts in report.kinds.values()) - len(report.places),
+    )
+
+
+def some(number: int, word: str) -> str:
+    """Return a number with its noun."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def writes(counts: Counts) -> int:
@@ -148,20 +188,31 @@ class Tally:
     """Counts the events of one run as they pass and keeps only what the report shows.
 
     `kinds` names the kind of each resource of the mapping, by index. `redact` is applied once, here, to every
-    text that may quote an answer or an expression, so that no renderer has to think of secrets. Call `add`
-    from one thread only.
+    text that may quote an answer or an expression, so that no renderer has to think of secrets. `clock` gives
+    seconds; the timeline counts from now on. Call `add` from one thread only.
     """
 
-    def __init__(self, command: Command, kinds: Sequence[str] = (), redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        command: Command,
+        kinds: Sequence[str] = (),
+        redact: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._command: Command = command
         self._kinds = kinds
         self._redact = redact
+        self._clock, self._zero = clock, clock()
+        self._spans: dict[str, tuple[float, float]] = {}
+        self._under_way: dict[int, float] = {}
+        self._places: list[Place] = []
         self._entities: Counter[tuple[str, str]] = Counter()
         self._read: Counter[tuple[str, str]] = Counter()
         self._problems: dict[Problem, _Group] = {}
         self._held: dict[Held, list[str]] = {}
-        self._upserts: list[Write] = []
-        self._deletes: list[Write] = []
+        self._more: Counter[Held] = Counter()
+        self._changes: dict[tuple[str, str], list[Write]] = {}
+        self._kept: Counter[str] = Counter()
 
     def add(self, event: Event) -> None:
         """Take one event into account."""
@@ -174,9 +225,12 @@ class Tally:
                 # In a sync an intended change counts only once Port has confirmed it.
                 if self._command == "plan":
                     self._change(event)
+            case Began():
+                self._begin(event)
             case Page():
-                self._read[event.kind, "pages"] += 1
-                self._read[event.kind, "rows"] += len(event.rows)
+                self._page(event)
+            case Ended():
+                self._end(event)
             case Skipped():
                 self._read[self._kind(event.resource), "skipped"] += event.count
             case Problem():
@@ -202,7 +256,7 @@ class Tally:
     ) -> Report:
         """Return the report; `code` is given when something ended the run before its time."""
         problems = tuple(group.fold() for group in self._problems.values())
-        held = tuple(replace(one, identifiers=tuple(found)) for one, found in self._held.items())
+        held = tuple(replace(one, identifiers=tuple(found), more=self._more[one]) for one, found in self._held.items())
         blueprints = {name: self._counts(name) for name in sorted({name for name, _ in self._entities})}
         sums = total(blueprints.values())
         reached = exit_code(
@@ -225,26 +279,68 @@ class Tally:
             kinds={name: self._kind_counts(name) for name in sorted({name for name, _ in self._read})},
             problems=problems,
             held=held,
-            # Deletes come last in a run and matter most, so they are the last to be dropped.
-            changes=tuple(sorted([*self._deletes, *self._upserts][:MAX_CHANGES], key=target)),
+            # Deletes matter most, so they are the last to be dropped.
+            changes=tuple(sorted(self._sample(), key=target)),
             gitlab_requests=gitlab_requests,
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
+            timeline=tuple(Span(name, *ends) for name, ends in self._spans.items()),
+            places=tuple(sorted(self._places, key=lambda place: (place.kind, place.scope))),
         )
+
+    def _now(self) -> float:
+        return round(self._clock() - self._zero, 3)
+
+    def _mark(self, name: str, start: float | None = None) -> None:
+        """Note that something of that name is under way now."""
+        now = self._now()
+        self._spans[name] = (self._spans.get(name, (now if start is None else start, now))[0], now)
+
+    def _begin(self, began: Began) -> None:
+        if not self._spans:
+            self._mark("inventory", 0.0)
+        self._mark(began.kind)
+        self._under_way[began.number] = self._now()
+
+    def _page(self, page: Page) -> None:
+        self._mark(page.kind)
+        self._read[page.kind, "pages"] += 1
+        self._read[page.kind, "rows"] += len(page.rows)
+
+    def _end(self, ended: Ended) -> None:
+        self._mark(ended.kind)
+        self._read[ended.kind, "reads"] += 1
+        self._read[ended.kind, "failed"] += bool(ended.failure)
+        self._read[ended.kind, "requests"] += ended.requests
+        seconds = round(self._now() - self._under_way.pop(ended.number, self._now()), 3)
+        sort = "failed" if ended.failure else "complete"
+        if self._kept[sort] < MAX_PLACES:
+            self._kept[sort] += 1
+            scope, failure = self._redact(ended.scope), self._redact(ended.failure)
+            self._places.append(Place(ended.kind, scope, ended.rows, ended.requests, seconds, failure))
+
+    def _sample(self) -> list[Write]:
+        deletes_first = sorted(self._changes, key=lambda key: key[1] != "deleted")
+        return [change for key in deletes_first for change in self._changes[key]][:MAX_CHANGES]
 
     def _change(self, change: Write) -> None:
         name = {Create: "created", Update: "updated", Delete: "deleted"}[type(change)]
         self._entities[target(change)[0], name] += 1
-        kept = self._deletes if isinstance(change, Delete) else self._upserts
-        if len(kept) < MAX_CHANGES:
+        if self._command == "sync":
+            self._mark("delete" if name == "deleted" else "write")
+        kept = self._changes.setdefault((target(change)[0], name), [])
+        sort = "deletes" if name == "deleted" else "upserts"
+        if len(kept) < MAX_OF_A_SORT and self._kept[sort] < MAX_CHANGES:
+            self._kept[sort] += 1
             kept.append(self._shown(change))
 
     def _shown(self, change: Write) -> Write:
         if isinstance(change, Delete):
             return replace(change, identifier=self._redact(change.identifier))
-        if change.entity.is_search:
-            return change
-        return replace(change, entity=replace(change.entity, identifier=self._redact(str(change.entity.identifier))))
+        entity = replace(change.entity, body={})
+        if not entity.is_search:
+            entity = replace(entity, identifier=self._redact(str(entity.identifier)))
+        return replace(change, entity=entity)
 
     def _problem(self, problem: Problem) -> None:
         texts = asdict(problem).items()
@@ -262,7 +358,10 @@ class Tally:
     def _hold(self, held: Held) -> None:
         self._entities[held.blueprint, "held"] += len(held.identifiers)
         key = replace(held, identifiers=(), why=self._redact(held.why), hint=self._redact(held.hint))
-        self._held.setdefault(key, []).extend(map(self._redact, held.identifiers))
+        kept = self._held.setdefault(key, [])
+        free = MAX_HELD - len(kept)
+        kept.extend(map(self._redact, held.identifiers[:free]))
+        self._more[key] += len(held.identifiers[free:])
 
     def _kind(self, resource: int) -> str:
         return self._kinds[resource] if 0 <= resource < len(self._kinds) else ""

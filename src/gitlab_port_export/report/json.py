@@ -1,11 +1,13 @@
-"""The report as one JSON document for machines."""
+"""The report as one JSON document for machines; report-v1.schema.json beside this says what is in it."""
 
 import json
 from dataclasses import asdict, fields
+from importlib.resources import files
 from typing import Any
 
+from gitlab_port_export import __version__
 from gitlab_port_export.model import Create, Delete, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, meaning, total
+from gitlab_port_export.report.fold import Write, left_out, meaning, total
 from gitlab_port_export.text import well_formed
 
 SCHEMA_VERSION = 1
@@ -15,6 +17,7 @@ def render(report: Report) -> str:
     """Return the report as ASCII JSON with a newline at its end; keys are snake_case and only ever added."""
     document = {
         "schema_version": SCHEMA_VERSION,
+        "program": {"name": "gitlab-port-export", "version": __version__},
         "command": report.command,
         "exit": {"code": report.exit_code, "meaning": meaning(report)},
         "started": report.started,
@@ -26,14 +29,22 @@ def render(report: Report) -> str:
         "blueprints": {name: asdict(counts) for name, counts in report.blueprints.items()},
         "kinds": {name: asdict(counts) for name, counts in report.kinds.items()},
         "problems": [_problem(problem) for problem in report.problems],
-        "held": [asdict(held) for held in report.held],
+        "held": [{**asdict(held), "count": held.count} for held in report.held],
         "changes": [_change(change) for change in report.changes],
         "plan": report.plan,
+        "timeline": [asdict(span) for span in report.timeline],
+        "reads": [asdict(place) for place in report.places],
+        "left_out": asdict(left_out(report)),
     }
     # A lone surrogate in a name would pass through as an escape that strict parsers refuse.
     sound = json.loads(well_formed(json.dumps(document, ensure_ascii=False)))
     # Azure Pipelines obeys ##vso[…] and ##[…] anywhere in a line, also inside of JSON.
     return json.dumps(sound, indent=2).replace("##", "#\\u0023") + "\n"
+
+
+def schema() -> str:
+    """Return the JSON Schema of the document."""
+    return (files(__package__) / f"report-v{SCHEMA_VERSION}.schema.json").read_text(encoding="utf-8")
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""Report files: checked before a run begins, written when it ends, each whole or not at all."""
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from gitlab_port_export.errors import UsageError
+from gitlab_port_export.model import Problem, Report
+from gitlab_port_export.report import json, junit, markdown, openmetrics
+from gitlab_port_export.report.fold import FailOn, with_late
+
+# By the name of the option and setting: report_<name>.
+RENDERERS: dict[str, Callable[[Report], str]] = {
+    "markdown": markdown.render,
+    "junit": junit.render,
+    "json": json.render,
+    "metrics": openmetrics.render,
+}
+
+
+def check(files: Mapping[str, Path]) -> None:
+    """Raise UsageError that names every report file which cannot be written: no folder, a folder itself, or twice."""
+    faults = [f"{_option(name)}: {why}" for name, path in files.items() if (why := _unfit(name, path, files))]
+    if faults:
+        raise UsageError(*faults, hint="report files need a folder that exists and may be written, and a name each")
+
+
+def fit(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files that can be written."""
+    return {name: path for name, path in files.items() if name in RENDERERS and not _unfit(name, path, files)}
+
+
+def _unfit(name: str, path: Path, files: Mapping[str, Path]) -> str:
+    if other := next((one for one, its in files.items() if one < name and _same(its, path)), None):
+        return f"{path} is also the file of {_option(other)}"
+    if path.is_dir():
+        return f"{path} is a folder"
+    if not path.exists() and not path.parent.is_dir():
+        return f"the folder {path.parent} does not exist"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return f"{path} may not be written"
+    return ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _option(name: str) -> str:
+    return f"--report-{name}"
+
+
+def publish(report: Report, files: Mapping[str, Path], fail_on: FailOn = "problems") -> Report:
+    """Write the report files and return the report, which has a Problem for each file that could not be written.
+
+    The other files are then written again, so that all of them tell of it.
+    """
+    left = dict(files)
+    while failed := {name: why for name, path in left.items() if (why := _write(path, RENDERERS[name](report)))}:
+        report = with_late([_problem(name, left.pop(name), why) for name, why in failed.items()], report, fail_on)
+    return report
+
+
+def _problem(name: str, path: Path, why: str) -> Problem:
+    return Problem("report", f"{_option(name)}: {path} could not be written: {why}", "make room, or name another file")
+
+
+def _write(path: Path, text: str) -> str:
+    """Put the text in the place of the file at once; return why that failed, or nothing."""
+    try:
+        write_whole(path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file beside its place and move it there, so that nobody ever sees half of it. Raises OSError.
+
+    `mode` is cut by the umask. What cannot be replaced is written in place: a device, a file that is mounted into a
+    container, a file in a folder that is not ours.
+    """
+    place = Path(os.path.realpath(path))
+    if place.exists() and not (place.is_file() and os.access(place.parent, os.W_OK | os.X_OK)):
+        place.write_bytes(content)
+        return
+    beside = place.parent / f".gitlab-port-export-{secrets.token_hex(8)}"
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            stream.write(content)
+        _move(beside, place)
+    finally:
+        with suppress(OSError):
+            beside.unlink()
+
+
+def _move(source: Path, place: Path) -> None:
+    try:
+        os.replace(source, place)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        place.write_bytes(source.read_bytes())

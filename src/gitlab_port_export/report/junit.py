@@ -1,0 +1,155 @@
+"""The report as JUnit XML: a suite for each kind, a case for each read, and what was held as skipped."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from gitlab_port_export.model import Counts, Held, Problem, Report
+from gitlab_port_export.report.fold import meaning, some, where
+from gitlab_port_export.text import clean
+
+# Of the identifiers of held deletions a case lists so many.
+MAX_LISTED = 100
+# What XML 1.0 cannot hold, not even as a reference.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One case: `group` is its class for CI systems, which take what stands before a dot for the package."""
+
+    suite: str
+    group: str
+    name: str
+    seconds: float = 0.0
+    failures: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+def render(report: Report) -> str:
+    """Return JUnit XML as Jenkins, GitLab and Azure Pipelines read it, with a newline at its end."""
+    root = Element("testsuites", name="gitlab-port-export")
+    cases = _joined([*_run(report), *_reads(report), *_catalog(report)])
+    for name, found in groupby(cases, key=lambda case: case.suite):
+        group = list(found)
+        named = {"name": _xml(name), "timestamp": _timestamp(report)}
+        suite = SubElement(root, "testsuite", named | _sums(group))
+        for case in group:
+            _append(suite, case)
+    root.attrib |= _sums(cases)
+    indent(root)
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{tostring(root, encoding='unicode')}\n"
+
+
+def _joined(cases: Iterable[_Case]) -> list[_Case]:
+    """Return the cases suite by suite, those of one name as one; "run" comes first and the catalog last."""
+    found: dict[tuple[str, str, str], _Case] = {}
+    for case in cases:
+        key = case.suite, case.group, case.name
+        before = found.get(key, replace(case, seconds=0.0, failures=(), skipped=(), said=()))
+        found[key] = replace(
+            before,
+            seconds=before.seconds + case.seconds,
+            failures=before.failures + case.failures,
+            skipped=before.skipped + case.skipped,
+            said=before.said + case.said,
+        )
+    place = {"run": 0, "catalog": 2}
+    return sorted(found.values(), key=lambda case: (place.get(case.suite, 1), case.suite))
+
+
+def _run(report: Report) -> Iterator[_Case]:
+    """Yield the case of the run itself, which fails when something ended it, and one for each place with problems."""
+    ended = () if report.exit_code in (0, 1, 5, 10) else (f"exit {report.exit_code}: {meaning(report)}",)
+    yield _Case(
+        "run", "run", report.command, report.seconds, ended, said=(f"exit {report.exit_code}: {meaning(report)}",)
+    )
+    for problem in report.problems:
+        # The reads tell of their own failures, each at its place.
+        if not problem.warning and problem.stage == "read" and _failed_reads(report, problem.kind):
+            continue
+        suite = problem.kind or ("catalog" if problem.blueprint else "run")
+        case = _Case(suite, f"{problem.stage}.{suite}", problem.scope or problem.blueprint or problem.stage)
+        text = _words(problem)
+        yield replace(case, said=(f"warning: {text}",)) if problem.warning else replace(case, failures=(text,))
+
+
+def _failed_reads(report: Report, kind: str) -> int:
+    return report.kinds[kind].failed if kind in report.kinds else 0
+
+
+def _reads(report: Report) -> Iterator[_Case]:
+    for place in report.places:
+        name = place.scope or "all of GitLab"
+        said = f"{some(place.rows, 'row')}, {some(place.requests, 'request')}"
+        failures = (place.failure,) if place.failure else ()
+        yield _Case(place.kind, f"read.{place.kind}", name, place.seconds, failures, said=(said,))
+    for kind, counts in report.kinds.items():
+        listed = [place for place in report.places if place.kind == kind]
+        failed = counts.failed - sum(1 for place in listed if place.failure)
+        complete = counts.reads - counts.failed - sum(1 for place in listed if not place.failure)
+        if failed > 0:
+            yield _Case(kind, f"read.{kind}", "further reads that failed", failures=(f"{failed} more",))
+        if complete > 0:
+            yield _Case(kind, f"read.{kind}", "further reads", said=(f"{complete} more",))
+
+
+def _catalog(report: Report) -> Iterator[_Case]:
+    for name, counts in report.blueprints.items():
+        yield _Case("catalog", "write.catalog", name, said=(_counted(counts),))
+        yield _Case("catalog", "delete.catalog", name, said=(f"{counts.deleted} deleted, {counts.held} held",))
+    for held in report.held:
+        yield _Case("catalog", "delete.catalog", held.blueprint, skipped=(_held_words(held),))
+
+
+def _counted(counts: Counts) -> str:
+    return f"{counts.created} created, {counts.updated} updated, {counts.unchanged} unchanged"
+
+
+def _words(problem: Problem) -> str:
+    often = f" ({problem.count} times)" if problem.count > 1 else ""
+    sample = f"for example {problem.sample}" if problem.sample else ""
+    hint = f"→ {problem.hint}" if problem.hint else ""
+    return "; ".join(filter(None, (f"{problem.stage}: {problem.why}{often}", where(problem), sample, hint)))
+
+
+def _held_words(held: Held) -> str:
+    listed = held.identifiers[:MAX_LISTED]
+    more = f" and {held.count - len(listed)} more" if held.count > len(listed) else ""
+    hint = f"; → {held.hint}" if held.hint else ""
+    return f"{some(held.count, 'deletion')} held ({held.reason}): {held.why}{hint}: {', '.join(listed)}{more}"
+
+
+def _append(suite: Element, case: _Case) -> None:
+    element = SubElement(
+        suite, "testcase", classname=_xml(case.group), name=_xml(case.name), time=f"{case.seconds:.3f}"
+    )
+    # A case has one outcome, and a failure says more than what was skipped because of it.
+    if case.failures:
+        failure = SubElement(element, "failure", message=_xml(case.failures[0]), type="Problem")
+        failure.text = "\n".join(map(_xml, case.failures))
+    elif case.skipped:
+        SubElement(element, "skipped", message="\n".join(map(_xml, case.skipped)))
+    if said := (*case.said, *(case.skipped if case.failures else ())):
+        SubElement(element, "system-out").text = "\n".join(map(_xml, said))
+
+
+def _sums(cases: list[_Case]) -> dict[str, str]:
+    failures = sum(1 for case in cases if case.failures)
+    skipped = sum(1 for case in cases if case.skipped and not case.failures)
+    numbers = {"tests": len(cases), "failures": failures, "errors": 0, "skipped": skipped}
+    return {name: str(number) for name, number in numbers.items()} | {
+        "time": f"{sum(case.seconds for case in cases):.3f}"
+    }
+
+
+def _timestamp(report: Report) -> str:
+    """Return the start without its zone, which JUnit's times do not have."""
+    return _xml(report.started.partition("+")[0])
+
+
+def _xml(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", clean(text))

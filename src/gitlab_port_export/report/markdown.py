@@ -1,0 +1,168 @@
+"""The report as markdown: a job summary, or a comment on a merge request that shows what a plan would change."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, fields
+from html import escape
+
+from gitlab_port_export.model import Counts, Create, Delete, Held, Problem, Report, Update
+from gitlab_port_export.report.fold import Write, left_out, meaning, some, target, total, where, writes
+from gitlab_port_export.text import clean
+
+# A comment on GitHub may have 65,536 characters, elsewhere a megabyte; leaves room for a line of the user's own.
+MAX_BYTES = 60_000
+MAX_NAME = 200
+MAX_TEXT = 1_000
+# How many lines a section shows; the largest number that fits is taken.
+_SIZES = (1_000, 300, 100, 30, 10, 3, 1, 0)
+_MARKS = "\\`*_{}[]|~:@#!$%^\"'"
+
+
+def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
+    """Return the report in at most so many bytes of UTF-8; sections grow shorter until it fits."""
+    texts = ("\n".join(_blocks(report, lines)) + "\n" for lines in _SIZES)
+    return next((text for text in texts if len(text.encode()) <= max_bytes), f"{_outcome(report)}\n")
+
+
+def code(text: str, limit: int = MAX_NAME) -> str:
+    """Return text that others wrote as inline code, safe in a paragraph, a table and HTML.
+
+    Every mark that means something to GitHub or GitLab is an entity, and neither looks for @names, #numbers and links
+    inside of code.
+    """
+    marks = {ord(mark): f"&#{ord(mark)};" for mark in _MARKS}
+    harmless = escape(clean(text, limit), quote=False).replace("&", "\0").translate(marks).replace("\0", "&")
+    return f"<code>{re.sub('(?i)www[.]', 'www&#46;', harmless)}</code>"
+
+
+def _blocks(report: Report, lines: int) -> Iterator[str]:
+    yield _head(report)
+    yield ""
+    yield _outcome(report)
+    yield ""
+    if lines:
+        yield from _table(report, lines)
+        problems = [one for one in report.problems if not one.warning]
+        warnings = [one for one in report.problems if one.warning]
+        yield from _section(some(len(problems), "problem"), _capped(map(_problem, problems), lines), is_open=True)
+        yield from _section(
+            f"{some(total(report.blueprints.values()).held, 'deletion')} held",
+            _capped((line for held in report.held for line in _held(held, lines)), 4 * lines),
+            is_open=True,
+        )
+        yield from _section(some(len(warnings), "warning"), _capped(map(_problem, warnings), lines))
+        yield from _changes(report, lines)
+    yield _foot(report, lines)
+
+
+def _head(report: Report) -> str:
+    what = {"plan": "Plan", "sync": "Sync"}.get(report.command, report.command)
+    return f"### {what} of {code(report.integration)}" if report.integration else f"### {what}"
+
+
+def _outcome(report: Report) -> str:
+    mark = "✅" if report.exit_code in (0, 10) else "❌"
+    if not report.blueprints:
+        return f"{mark} **{meaning(report)}** (exit {report.exit_code})"
+    verbs = ("to create", "to update", "to delete") if report.command == "plan" else ("created", "updated", "deleted")
+    return f"{mark} **{_sums(total(report.blueprints.values()), verbs)}** (exit {report.exit_code}: {meaning(report)})"
+
+
+def _sums(counts: Counts, verbs: Sequence[str]) -> str:
+    numbers = zip((counts.created, counts.updated, counts.deleted), verbs, strict=True)
+    return ", ".join(
+        [f"{number} {verb}" for number, verb in numbers] + ([f"{counts.held} held"] if counts.held else [])
+    )
+
+
+def _table(report: Report, lines: int) -> Iterator[str]:
+    if not report.blueprints:
+        return
+    names = [field.name for field in fields(Counts)]
+    yield f"| blueprint | {' | '.join(names)} |"
+    yield f"|---|{'---:|' * len(names)}"
+    shown = list(report.blueprints.items())[:lines]
+    for name, counts in shown:
+        yield f"| {code(name)} | {' | '.join(map(str, astuple(counts)))} |"
+    if (missing := len(report.blueprints) - len(shown)) > 0:
+        yield f"| … and {missing} more {'| ' * len(names)}|"
+    if len(report.blueprints) > 1:
+        yield f"| **total** | {' | '.join(f'**{n}**' for n in astuple(total(report.blueprints.values())))} |"
+    yield ""
+
+
+def _section(title: str, lines: Sequence[str], *, is_open: bool = False) -> Iterator[str]:
+    """Yield lines that open and close; nothing without lines."""
+    if lines:
+        yield f"<details{' open' if is_open else ''}><summary>{title}</summary>"
+        # Only after an empty line is markdown read inside of HTML.
+        yield ""
+        yield from lines
+        yield ""
+        yield "</details>"
+        yield ""
+
+
+def _capped(lines: Iterable[str], shown: int) -> list[str]:
+    found = list(lines)
+    missing = len(found) - shown
+    return [*found[:shown], f"- … and {missing} more"] if missing > 0 else found
+
+
+def _problem(problem: Problem) -> str:
+    often = f" ({problem.count} times)" if problem.count > 1 else ""
+    parts = [f"- **{problem.stage}**: {code(problem.why, MAX_TEXT)}{often}"]
+    if place := where(problem):
+        parts.append(f"in {code(place.removeprefix('in '), MAX_TEXT)}")
+    if problem.sample:
+        parts.append(f"for example {code(problem.sample, MAX_TEXT)}")
+    if problem.hint:
+        parts.append(f"→ {code(problem.hint, MAX_TEXT)}")
+    return "<br>".join(parts)
+
+
+def _held(held: Held, lines: int) -> Iterator[str]:
+    yield f"- {code(held.blueprint)}: {held.count} ({held.reason}): {code(held.why, MAX_TEXT)}" + (
+        f"<br>→ {code(held.hint, MAX_TEXT)}" if held.hint else ""
+    )
+    yield from (f"  - {code(identifier)}" for identifier in held.identifiers[:lines])
+    if (missing := held.count - len(held.identifiers[:lines])) > 0:
+        yield f"  - … and {missing} more"
+
+
+def _changes(report: Report, lines: int) -> Iterator[str]:
+    """Yield a section for each blueprint; GitHub and GitLab colour the lines of a diff by their first character."""
+    kept: dict[str, list[Write]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
+    for change in report.changes:
+        kept.setdefault(target(change)[0], []).append(change)
+    for name, found in list(kept.items())[:lines]:
+        whole = report.blueprints.get(name, Counts())
+        sums = f"{whole.created} created, {whole.updated} updated, {whole.deleted} deleted"
+        shown = [_change(change) for change in found[:lines]]
+        more = [f"… and {missing} more"] if (missing := writes(whole) - len(shown)) > 0 else []
+        # No line begins with what ends the block, and nothing in it is read as markdown.
+        yield from _section(f"{code(name)}: {sums}", ["```diff", *shown, *more, "```"])
+
+
+def _change(change: Write) -> str:
+    identifier = clean(target(change)[1], MAX_NAME)
+    match change:
+        case Create():
+            return f"+ {identifier}"
+        case Update(_, names):
+            return f"! {identifier}: {clean(', '.join(names) or 'cannot be compared', MAX_NAME)}"
+        case Delete():
+            return f"- {identifier}{' and its dependents' if change.cascade else ''}"
+
+
+def _foot(report: Report, lines: int) -> str:
+    read = ", ".join(f"{code(name or 'unknown')} {counts.rows}" for name, counts in list(report.kinds.items())[:lines])
+    requests = f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}"
+    facts = [f"{report.started}, {report.seconds:.1f} s", requests]
+    if read:
+        facts.append(f"rows read: {read}")
+    if report.mapping_origin:
+        facts.append(f"mapping: {code(report.mapping_origin)}")
+    if missing := left_out(report).changes:
+        facts.append(f"{missing} changes are counted and not kept")
+    return "; ".join(facts)
