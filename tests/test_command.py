@@ -319,7 +319,7 @@ def test_a_signal_ends_the_run_at_once_and_nothing_is_deleted(sent: signal.Signa
     before = bench.store.snapshot()
     change_world(bench.world)
     waiting = Waiting(bench, "/merge_requests")
-    command = [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json"]
+    command = [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json", "--report-json", "report.json"]
     with subprocess.Popen(
         command,
         env=process_environ(bench.environ()),
@@ -337,6 +337,7 @@ def test_a_signal_ends_the_run_at_once_and_nothing_is_deleted(sent: signal.Signa
             process.kill()
     ran = bench.checked(subprocess.CompletedProcess(command, process.returncode, out, err))
     assert document(ran)["exit"]["code"] == code
+    assert (bench.folder / "report.json").read_text(encoding="utf-8") == out
     assert bench.store.snapshot() == before
     assert bench.states() == ["running", "aborted"]
 
@@ -347,8 +348,9 @@ def test_a_deadline_ends_the_run_and_nothing_is_deleted(bench: Bench) -> None:
     change_world(bench.world)
     Waiting(bench, "/merge_requests")
     # The harness gives a run 60 seconds, as long as GitLab takes for its first answer.
-    ran = bench.run("sync", "--deadline", "2s")
+    ran = bench.run("sync", "--deadline", "2s", "--report-markdown", "report.md")
     assert ran.returncode == 1, ran.stderr
+    assert "the deadline passed" in (bench.folder / "report.md").read_text(encoding="utf-8")
     assert "the deadline passed before everything was read and written" in ran.stdout
     assert "allow more time (--deadline)" in ran.stdout
     assert lost(before, bench.held()) == {}

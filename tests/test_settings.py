@@ -78,6 +78,7 @@ def test_minimum_gives_the_defaults() -> None:
         "report_junit": None,
         "report_json": None,
         "report_metrics": None,
+        "report_html": None,
         "warnings": (),
         "ignored": (),
     }

@@ -62,6 +62,7 @@ JunitOption = Annotated[
 ]
 JsonOption = Annotated[Path | None, typer.Option("--report-json", help="Write the report as JSON.")]
 MetricsOption = Annotated[Path | None, typer.Option("--report-metrics", help="Write the counts as OpenMetrics text.")]
+HtmlOption = Annotated[Path | None, typer.Option("--report-html", help="Write the report as one page for a browser.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
 
 
@@ -95,6 +96,7 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     report_junit: JunitOption = None,
     report_json: JsonOption = None,
     report_metrics: MetricsOption = None,
+    report_html: HtmlOption = None,
     on_overlap: OverlapOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -113,6 +115,7 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_junit=report_junit,
             report_json=report_json,
             report_metrics=report_metrics,
+            report_html=report_html,
             on_overlap=on_overlap,
         )
     )
@@ -130,6 +133,7 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     report_junit: JunitOption = None,
     report_json: JsonOption = None,
     report_metrics: MetricsOption = None,
+    report_html: HtmlOption = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
     ] = False,
@@ -151,6 +155,7 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_junit=report_junit,
             report_json=report_json,
             report_metrics=report_metrics,
+            report_html=report_html,
         )
     )
 

@@ -141,6 +141,7 @@ class Settings(Layered):
     report_junit: Path | None = None
     report_json: Path | None = None
     report_metrics: Path | None = None
+    report_html: Path | None = None
     warnings: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.model import Problem, Report
-from gitlab_port_export.report import json, junit, markdown, openmetrics
+from gitlab_port_export.report import html, json, junit, markdown, openmetrics
 from gitlab_port_export.report.fold import FailOn, with_late
 
 # By the name of the option and setting: report_<name>.
@@ -18,6 +18,7 @@ RENDERERS: dict[str, Callable[[Report], str]] = {
     "junit": junit.render,
     "json": json.render,
     "metrics": openmetrics.render,
+    "html": html.render,
 }
 
 

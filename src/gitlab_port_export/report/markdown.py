@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from html import escape
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, Problem, Report, Update
@@ -64,11 +64,12 @@ def _outcome(report: Report) -> str:
     mark = "✅" if report.exit_code in (0, 10) else "❌"
     if not report.blueprints:
         return f"{mark} **{meaning(report)}** (exit {report.exit_code})"
-    verbs = ("to create", "to update", "to delete") if report.command == "plan" else ("created", "updated", "deleted")
-    return f"{mark} **{_sums(total(report.blueprints.values()), verbs)}** (exit {report.exit_code}: {meaning(report)})"
+    sums = _sums(total(report.blueprints.values()), report.command)
+    return f"{mark} **{sums}** (exit {report.exit_code}: {meaning(report)})"
 
 
-def _sums(counts: Counts, verbs: Sequence[str]) -> str:
+def _sums(counts: Counts, command: str) -> str:
+    verbs = ("to create", "to update", "to delete") if command == "plan" else ("created", "updated", "deleted")
     numbers = zip((counts.created, counts.updated, counts.deleted), verbs, strict=True)
     return ", ".join(
         [f"{number} {verb}" for number, verb in numbers] + ([f"{counts.held} held"] if counts.held else [])
@@ -137,7 +138,7 @@ def _changes(report: Report, lines: int) -> Iterator[str]:
         kept.setdefault(target(change)[0], []).append(change)
     for name, found in list(kept.items())[:lines]:
         whole = report.blueprints.get(name, Counts())
-        sums = f"{whole.created} created, {whole.updated} updated, {whole.deleted} deleted"
+        sums = _sums(replace(whole, held=0), report.command)
         shown = [_change(change) for change in found[:lines]]
         more = [f"… and {missing} more"] if (missing := writes(whole) - len(shown)) > 0 else []
         # No line begins with what ends the block, and nothing in it is read as markdown.

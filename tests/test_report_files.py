@@ -1,0 +1,438 @@
+"""Report files: each form holds the report, stands hostile names, and is written however a run ends."""
+
+import errno
+import json
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from markdown_it import MarkdownIt
+
+from conftest import Bench
+from gitlab_port_export.demo.gitlab import Fault
+from gitlab_port_export.demo.gitlab_faults import reply_json
+from gitlab_port_export.model import (
+    Began,
+    Create,
+    Delete,
+    Ended,
+    Entity,
+    Held,
+    Page,
+    Problem,
+    Report,
+    Scope,
+    Unchanged,
+    Update,
+    Written,
+)
+from gitlab_port_export.report import files, fold, html, junit, markdown, openmetrics
+from gitlab_port_export.report import json as json_report
+from gitlab_port_export.report.fold import Tally
+from test_untrusted_text import ALL, HOSTILE, obeyed
+
+FORMS = {"markdown": "md", "junit": "xml", "json": "json", "metrics": "txt", "html": "html"}
+MORE = ["|a|b|", "`x`", "```\n# head", "</details></code><h1>x", '" onload="x', "@all #1 !2 ~3 $4", "www.example.com"]
+NAMES = [*HOSTILE, *MORE, ALL, "\ud800\ufffe\uffff\x00", "a" * 5000, ""]
+
+
+def report_of(*names: str, command: Any = "sync", changes: int = 1) -> Report:
+    """A report in which everything that has a name has each of these names once."""
+    now = iter(range(1_000_000))
+    tally = Tally(command, ["project"], clock=lambda: float(next(now)))
+    for number, name in enumerate(names):
+        tally.add(Began(number, name, name))
+        tally.add(Page(name, (0,), Scope(1, name), [{}, {}]))
+        tally.add(Ended(number, name, name, 2, 3, name if number % 2 else ""))
+        for count in range(changes):
+            entity = Entity(name, f"{name}{count or ''}", {"title": "kept out"}, 0)
+            for change in (Create(entity), Update(entity, (name, "title")), Delete(name, f"{name}{count or ''}")):
+                tally.add(change if command == "plan" else Written(change))
+        tally.add(Unchanged(name, 4))
+        tally.add(Held(name, (name,), "limit", name, name))
+        tally.add(Problem("transform", name, name, name, name, name, (0,), 3, name, name, name, sample=name))
+        tally.add(Problem("settings", name, warning=True))
+    return tally.finish(
+        started="2026-01-02T03:04:05+00:00", seconds=9.5, integration="".join(names)[:50], mapping_origin="".join(names)
+    )
+
+
+def test_what_the_fold_keeps_of_a_run() -> None:
+    report = report_of("a", "b")
+    assert [(one.scope, one.rows, one.requests, one.failure) for one in report.places] == [
+        ("a", 2, 3, ""),
+        ("b", 2, 3, "b"),
+    ]
+    kind = report.kinds["b"]
+    assert (kind.reads, kind.failed, kind.requests, kind.rows) == (1, 1, 3, 2)
+    assert [span.name for span in report.timeline] == ["inventory", "a", "write", "delete", "b"]
+    assert all(0 <= span.start <= span.end for span in report.timeline)
+    assert report.timeline[0].end == report.timeline[1].start - 1
+    assert not any(change.entity.body for change in report.changes if not isinstance(change, Delete))
+
+
+def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MAX_OF_A_SORT": 3, "MAX_CHANGES": 10, "MAX_HELD": 2, "MAX_PLACES": 2}.items():
+        monkeypatch.setattr(fold, name, value)
+    tally = Tally("sync")
+    for number in range(50):
+        for name in ("x", "y", "z"):
+            tally.add(Written(Create(Entity(name, str(number), {}, 0))))
+        tally.add(Written(Delete("z", f"gone {number}")))
+        tally.add(Held("x", (f"held {number}",), "limit", "why"))
+        tally.add(Ended(number, "issue", f"group {number}", failure="403" if number == 49 else ""))
+    report = tally.finish(started="", seconds=1)
+    kept = [fold.target(change)[0] for change in report.changes]
+    assert {name: kept.count(name) for name in kept} == {"x": 3, "y": 3, "z": 4}
+    assert sum(isinstance(change, Delete) for change in report.changes) == 3
+    assert fold.left_out(report) == fold.LeftOut(changes=190, held=48, reads=47)
+    assert [place.failure for place in report.places].count("403") == 1
+    assert report.held[0].count == 50
+    assert "190 changes are counted and not kept" in markdown.render(report)
+    assert "238 further changes counted above" in html.render(report)
+    assert json.loads(json_report.render(report))["left_out"] == {"changes": 190, "held": 48, "reads": 47}
+    names = [case.get("name") for case in ElementTree.fromstring(junit.render(report)).iter("testcase")]
+    assert "further reads" in names
+
+
+# --- JSON
+
+
+def closed(schema: Any) -> Any:
+    """The same schema, which now knows of no other key."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in schema.items()}
+    known = "properties" in schema and isinstance(schema.get("type"), str)
+    return found | {"additionalProperties": False} if known else found
+
+
+@pytest.mark.parametrize("report", [report_of(*NAMES), Report("plan", 3, "", 0.0), report_of("a", command="plan")])
+def test_json_is_what_its_schema_says_and_nothing_more(report: Report) -> None:
+    schema = json.loads(json_report.schema())
+    Draft202012Validator.check_schema(schema)
+    text = json_report.render(report)
+    document = json.loads(text)
+    Draft202012Validator(closed(schema)).validate(document)
+    assert "kept out" not in text
+    for name in ("reads", "timeline", "problems", "held", "changes"):
+        assert bool(document[name]) == bool(report.places)
+
+
+# --- markdown
+
+
+class Rendered(HTMLParser):
+    """What a browser makes of markdown's HTML: tags, and the texts inside and outside of code."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.code: list[str] = []
+        self.prose = ""
+        self._open = 0
+        self.feed(MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(text))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag == "code":
+            self._open += 1
+            self.code.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open -= tag == "code"
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.code[-1] += data
+        else:
+            self.prose += data
+
+
+@pytest.mark.parametrize("command", ["sync", "plan"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_name_is_read_as_markdown(name: str, command: str) -> None:
+    text = markdown.render(report_of(name, command=command))
+    page = Rendered(text)
+    usual = {"h3", "p", "strong", "code", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "ul", "li"}
+    assert page.tags <= usual | {"br", "pre"}
+    assert obeyed(text) == []
+    shown = markdown.clean(name, markdown.MAX_NAME)
+    if shown.strip():
+        assert page.code.count(shown) >= 4
+    # Names stand in code alone, where nobody is notified and nothing becomes a link.
+    assert not re.search(r"[@#~$]\w|evil|www", page.prose)
+
+
+def test_markdown_of_a_plan_opens_and_closes_by_blueprint_and_stays_below_the_limits_of_comments() -> None:
+    text = markdown.render(report_of("service", "team", command="plan", changes=3))
+    assert "**6 to create, 6 to update, 6 to delete, 2 held**" in text
+    assert "<details><summary><code>team</code>: 3 to create, 3 to update, 3 to delete</summary>\n\n```diff\n" in text
+    assert "\n+ team1\n" in text
+    assert "\n! team2: team, title\n" in text
+    assert text.count("<details") == text.count("</details>")
+    for changes, names in ((2100, ["service"]), (2, [f"blueprint {n} <&|`" * 10 for n in range(300)])):
+        report = report_of(*names, command="plan", changes=changes)
+        text = markdown.render(report)
+        assert len(text.encode()) <= markdown.MAX_BYTES
+        assert " more" in text
+        assert text.count("<details") == text.count("</details>")
+        assert markdown.render(report, 300).count("\n") <= 4
+
+
+# --- JUnit
+
+NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+def cases_of(text: str) -> dict[tuple[str, str, str], ElementTree.Element]:
+    """The cases by suite, class and name, after a look at what Jenkins and Surefire want of a file."""
+    root = ElementTree.fromstring(text)
+    assert root.tag == "testsuites"
+    found = {}
+    for suite in root:
+        assert suite.tag == "testsuite"
+        assert set(suite.attrib) == {"name", "timestamp", "tests", "failures", "errors", "skipped", "time"}
+        cases = list(suite)
+        for case in cases:
+            assert (case.tag, set(case.attrib)) == ("testcase", {"classname", "name", "time"})
+            assert NUMBER.fullmatch(case.attrib["time"])
+            assert [child.tag for child in case] in (
+                [],
+                *([one] for one in TAGS),
+                *([one, TAGS[2]] for one in TAGS[:2]),
+            )
+            assert all(set(child.attrib) == {"message", "type"} for child in case.iter("failure"))
+            found[suite.attrib["name"], case.attrib["classname"], case.attrib["name"]] = case
+        for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
+            assert int(suite.attrib[attribute]) == sum(case.find(tag) is not None for case in cases)
+        assert int(suite.attrib["tests"]) == len(cases)
+    assert int(root.attrib["tests"]) == len(found)
+    return found
+
+
+TAGS = ("failure", "skipped", "system-out")
+
+
+def test_junit_has_a_suite_a_kind_and_a_case_a_place() -> None:
+    report = report_of("issue", "job")
+    cases = cases_of(junit.render(report))
+    assert cases["issue", "read.issue", "issue"].find("failure") is None
+    failure = cases["job", "read.job", "job"].find("failure")
+    assert failure is not None
+    assert failure.attrib == {"message": "job", "type": "Problem"}
+    assert cases["job", "transform.job", "job"].find("failure") is not None
+    skipped = cases["catalog", "delete.catalog", "job"].find("skipped")
+    assert skipped is not None
+    assert skipped.attrib["message"].startswith("1 deletion held (limit): job; → job")
+    warned = cases["run", "settings.run", "settings"]
+    assert [child.tag for child in warned] == ["system-out"]
+    assert cases["run", "run", "sync"].find("failure") is None
+    ended = cases_of(junit.render(replace(report, exit_code=143)))
+    assert ended["run", "run", "sync"].find("failure") is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_junit_holds_any_name(name: str) -> None:
+    text = junit.render(report_of(name, "other"))
+    assert cases_of(text)
+    text.encode()
+    assert obeyed(text) == []
+
+
+@settings(max_examples=50)
+@given(st.text(st.characters(exclude_categories=[])))
+def test_junit_and_metrics_hold_any_text(text: str) -> None:
+    report = report_of(text)
+    assert cases_of(junit.render(report))
+    assert samples(openmetrics.render(report))
+
+
+# --- OpenMetrics
+
+SAMPLE = re.compile(
+    r'(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (?P<value>-?\d+(\.\d+)?)'
+)
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """What a strict parser finds: families in one piece, metadata first, no label set twice, nothing after the end."""
+    assert text.endswith("# EOF\n")
+    found: dict[tuple[str, ...], float] = {}
+    family, seen = "", set()
+    for line in text.removesuffix("# EOF\n").split("\n")[:-1]:
+        if meta := re.fullmatch(r"# (TYPE|UNIT|HELP) (\S+) (.+)", line):
+            if meta[1] == "TYPE":
+                family = meta[2]
+                assert meta[3] == "gauge"
+                assert family not in seen
+                seen.add(family)
+            assert meta[2] == family
+            assert meta[1] != "UNIT" or family.endswith(f"_{meta[3]}")
+            continue
+        sample = SAMPLE.fullmatch(line)
+        assert sample, line
+        assert sample["name"] == family
+        labels = re.findall(r'([a-z]+)="((?:[^"\\]|\\.)*)"', sample["labels"] or "")
+        assert len(dict(labels)) == len(labels)
+        plain = (re.sub(r"\\(.)", r"\1", value) for _, value in labels)
+        key = (family.removeprefix("gitlab_port_export_"), *plain)
+        assert key not in found
+        found[key] = float(sample["value"])
+    return found
+
+
+def test_metrics_hold_the_counts() -> None:
+    found = samples(openmetrics.render(report_of("issue", "job")))
+    assert found["entities", "job", "created"] == 1
+    assert found["entities", "job", "unchanged"] == 4
+    assert found["kind_requests", "issue"] == 3
+    assert found["kind_failed", "job"] == 1
+    assert found["problems", "settings", "warning"] == 2
+    assert found["exit_code",] == 1
+    assert found["start_time_seconds",] == 1767323045
+    assert found["duration_seconds",] == 9.5
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name])
+def test_metrics_hold_any_name(name: str) -> None:
+    assert samples(openmetrics.render(report_of(name)))["kind_rows", markdown.clean(name)] == 2
+
+
+# --- files
+
+
+def options(folder: Path | str = ".") -> list[str]:
+    return [part for form, ending in FORMS.items() for part in (f"--report-{form}", f"{folder}/report.{ending}")]
+
+
+def written(bench: Bench) -> dict[str, str]:
+    """The report files, after a look at whether each is whole and nothing else is left."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in bench.folder.iterdir()}
+    assert set(found) == {f"report.{ending}" for ending in FORMS.values()}
+    document = json.loads(found["report.json"])
+    Draft202012Validator(json.loads(json_report.schema())).validate(document)
+    assert cases_of(found["report.xml"])
+    assert samples(found["report.txt"])["exit_code",] == document["exit"]["code"]
+    assert found["report.html"].endswith("</html>\n")
+    assert f"exit {document['exit']['code']}" in found["report.md"]
+    assert [secret for secret in bench.secrets for text in found.values() if secret in text] == []
+    return found
+
+
+def test_a_sync_writes_every_report_and_json_is_what_it_prints(bench: Bench) -> None:
+    ran = bench.run("sync", *options(), "--output", "json")
+    assert ran.returncode == 0
+    assert written(bench)["report.json"] == ran.stdout
+    reads = json.loads(ran.stdout)["reads"]
+    assert {"kind": "issue", "scope": "platform", "failure": ""}.items() <= next(
+        one for one in reads if (one["kind"], one["scope"]) == ("issue", "platform")
+    ).items()
+    assert sum(one["rows"] for one in reads if one["kind"] == "project") == len(bench.held()["service"])
+
+
+def test_files_may_come_from_the_environment_and_are_replaced(bench: Bench) -> None:
+    bench.file("report.md", "before")
+    ran = bench.run("plan", OCEAN__EXPORT__REPORT_MARKDOWN="report.md", OCEAN__EXPORT__REPORT_HTML="report.html")
+    assert ran.returncode == 0
+    assert (bench.folder / "report.md").read_text(encoding="utf-8").startswith("### Plan of <code>my-gitlab")
+    assert (bench.folder / "report.html").exists()
+
+
+def test_a_read_that_is_refused_is_a_failed_case_at_its_place(bench: Bench) -> None:
+    bench.gitlab.faults.append(Fault(r"/groups/\d+/issues", reply_json(403, {"message": "403 Forbidden"})))
+    assert bench.run("sync", *options()).returncode == 1
+    cases = cases_of(written(bench)["report.xml"])
+    failed = {(suite, kind) for (suite, kind, _), case in cases.items() if case.find("failure") is not None}
+    assert failed == {("issue", "read.issue")}
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "words"),
+    [
+        (2, {"OCEAN__EXPORT__WORKERS": "none"}, "WORKERS"),
+        (3, {"OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": "http://127.0.0.1:9"}, "127.0.0.1"),
+        (4, {"OCEAN__PORT__CLIENT_SECRET": "wrong-secret"}, "credentials"),
+    ],
+)
+def test_a_run_that_ends_early_leaves_its_reports(bench: Bench, code: int, changes: Any, words: str) -> None:
+    ran = bench.run("sync", *options(), **changes)
+    assert ran.returncode == code
+    found = written(bench)
+    assert json.loads(found["report.json"])["exit"]["code"] == code
+    for name, text in found.items():
+        assert name == "report.txt" or words in text, name
+
+
+def test_a_folder_that_does_not_exist_ends_the_run_before_anything_is_sent(bench: Bench) -> None:
+    ran = bench.run("sync", "--report-json", "none/report.json", "--report-html", ".", "--report-markdown", "report.md")
+    assert ran.returncode == 2
+    assert "--report-json: the folder none does not exist" in ran.stderr
+    assert "--report-html: . is a folder" in ran.stderr
+    assert (bench.gitlab.requests, bench.port.requests) == ([], [])
+    assert (
+        "the folder none does not exist" in Rendered((bench.folder / "report.md").read_text(encoding="utf-8")).code[0]
+    )
+
+
+def test_two_reports_need_two_files(bench: Bench) -> None:
+    ran = bench.run("plan", "--report-json", "x", "--report-html", "./x")
+    assert ran.returncode == 2
+    assert "is also the file of --report-html" in ran.stderr
+
+
+def test_a_report_that_cannot_be_written_is_a_problem_that_all_others_tell(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    paths = {"markdown": tmp_path / "report.md", "json": tmp_path / "gone" / "report.json"}
+    files.check(paths)
+    (tmp_path / "gone").rmdir()
+    report = files.publish(Tally("sync").finish(started="", seconds=0), paths)
+    assert report.exit_code == 1
+    assert [(one.stage, "could not be written" in one.why) for one in report.problems] == [("report", True)]
+    assert "exit 1" in paths["markdown"].read_text(encoding="utf-8")
+    quiet = files.publish(Tally("sync").finish(started="", seconds=0), paths, "never")
+    assert (quiet.exit_code, len(quiet.problems)) == (0, 1)
+    stopped = files.publish(Tally("sync").finish(started="", seconds=0, code=143), paths)
+    assert stopped.exit_code == 143
+
+
+def test_nobody_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "report.md"
+    place.write_text("before", encoding="utf-8")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_whole(place, b"after")
+    assert place.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_link_stays_a_link_and_a_mounted_file_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, link = tmp_path / "real.md", tmp_path / "link.md"
+    link.symlink_to(place)
+    files.write_whole(link, b"one")
+    assert (link.is_symlink(), place.read_bytes()) == (True, b"one")
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(files.os, "replace", busy)
+    files.write_whole(link, b"two")
+    assert place.read_bytes() == b"two"
+    files.write_whole(Path(os.devnull), b"three")
+    assert {path.name for path in tmp_path.iterdir()} == {"real.md", "link.md"}
