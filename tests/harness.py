@@ -7,18 +7,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
+from jsonschema import Draft202012Validator
 
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import World
+from gitlab_port_export.document import read_yaml
+from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Event, Report
 from gitlab_port_export.prepare import prepare
+from gitlab_port_export.schema import mapping_schema
 from gitlab_port_export.settings import load_settings
 from gitlab_port_export.sync import execute
 
@@ -73,7 +78,21 @@ def run_sync(
         environ = environ_for(gitlab, port, tokens, type) | variables
         run = prepare(load_settings(environ, dotenv=None, **options), clock or NoWait(), writes=command == "sync")
         stack.callback(run.close)
+        if mapping is not None and all(problem.warning for problem in run.chosen.problems):
+            assert_fits_the_schema(options["mapping_file"])
         return Ran(execute(run, command, watch, detailed=detailed), port.store, gitlab)
+
+
+@cache
+def schema_validator() -> Draft202012Validator:
+    """What `schema` prints, ready to judge mappings."""
+    return Draft202012Validator(mapping_schema(KINDS))
+
+
+def assert_fits_the_schema(file: Path) -> None:
+    """An editor must find no fault with a mapping that runs."""
+    found = [error.message for error in schema_validator().iter_errors(read_yaml(file.read_text("utf-8"), "").data)]
+    assert found == []
 
 
 def run_command(args: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """The commands: each parses its options, makes one call and ends with the exit code; heavy imports wait until then."""
 
+import json
 import os
 import sys
 from enum import StrEnum
@@ -158,6 +159,15 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_html=report_html,
         )
     )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the mapping file, for editors."""
+    from gitlab_port_export.gitlab.kinds import KINDS  # noqa: PLC0415  # heavy imports wait until they are needed
+    from gitlab_port_export.schema import mapping_schema  # noqa: PLC0415  # as above
+
+    typer.echo(json.dumps(mapping_schema(KINDS), indent=2, ensure_ascii=False))
 
 
 @app.command()

@@ -15,9 +15,11 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetPydanticSchema,
     Tag,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import core_schema
 
 Dialect = Literal["gitlab", "gitlab-v2"]
@@ -91,32 +93,36 @@ def _as_expression(value: Any) -> Any:
     return value
 
 
-Expression = Annotated[str, BeforeValidator(_as_expression, json_schema_input_type=str | int | float | bool)]
+Expression = Annotated[
+    str,
+    BeforeValidator(_as_expression),
+    WithJsonSchema({"type": ["string", "number", "boolean"], "pattern": r"\S"}),
+]
 
 
 class _SearchRule(_Camel):
     """One condition of a search query; each part is a jq expression, so literals stand in inner quotes."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", title="Condition")
 
-    property: Expression
-    operator: Expression
-    value: Expression
+    property: Expression = Field(description="jq; the property to look at, such as `'\"$identifier\"'`")
+    operator: Expression = Field(description="jq; Port's operator, such as `'\"=\"'`")
+    value: Expression = Field(description="jq; the value to compare with")
 
 
 class _Search(_Camel):
     """A search query: conditions and further queries, joined by "and" or "or"."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", title="Search query")
 
-    combinator: Expression
+    combinator: Expression = Field(description="jq; `'\"and\"'` or `'\"or\"'`")
     rules: tuple[
         Annotated[
             Annotated[_SearchRule, Tag("<rule>")] | Annotated["_Search", Tag("<query>")],
             Discriminator(lambda rule: "<query>" if is_search(rule) else "<rule>"),
         ],
         ...,
-    ]
+    ] = Field(description="conditions, and further queries")
 
 
 def is_search(rule: Any) -> bool:
@@ -153,20 +159,30 @@ def _nothing_is_empty(value: Any) -> Any:
     return {} if value is None else value
 
 
-Expressions = Annotated[dict[str, Expression], BeforeValidator(_nothing_is_empty)]
-Relations = Annotated[dict[str, ExpressionOrQuery], BeforeValidator(_nothing_is_empty)]
+Expressions = Annotated[
+    dict[str, Expression], BeforeValidator(_nothing_is_empty, json_schema_input_type=dict[str, Expression] | None)
+]
+Relations = Annotated[
+    dict[str, ExpressionOrQuery],
+    BeforeValidator(_nothing_is_empty, json_schema_input_type=dict[str, ExpressionOrQuery] | None),
+]
 
 
 class EntityMapping(_Camel):
     """How one row becomes one entity; every value is a jq expression, or a search query made of them."""
 
-    identifier: ExpressionOrQuery
-    blueprint: Expression
-    title: Expression | None = None
-    icon: Expression | None = None
-    team: ExpressionOrQuery | None = None
-    properties: Expressions = Field(default_factory=dict)
-    relations: Relations = Field(default_factory=dict)
+    identifier: ExpressionOrQuery = Field(
+        description="jq; what tells the entity apart within its blueprint, or a search query; rows without are skipped"
+    )
+    blueprint: Expression = Field(description="jq; text stands in inner quotes, as in `'\"service\"'`")
+    title: Expression | None = Field(default=None, description="jq; what Port shows, by default the identifier")
+    icon: Expression | None = Field(default=None, description="jq; the name of one of Port's icons")
+    team: ExpressionOrQuery | None = Field(default=None, description="jq; one or several teams, or a search query")
+    properties: Expressions = Field(default_factory=dict, description="jq for each property of the blueprint")
+    relations: Relations = Field(
+        default_factory=dict,
+        description="jq for each relation: identifiers of what it leads to, or a search query that finds them",
+    )
 
     def fields(self) -> Iterator[tuple[str, str | dict[str, Any]]]:
         """Yield (dotted name, expression or query) of every field that the mapping sets, identifier first."""
@@ -185,29 +201,40 @@ def _one_is_a_list(value: Any) -> Any:
 
 
 class _EntityBlock(_Camel):
+    """The `entity:` part of a resource."""
+
+    model_config = ConfigDict(title="Entity")
+
     mappings: Annotated[
         tuple[EntityMapping, ...],
-        BeforeValidator(_one_is_a_list, json_schema_input_type=EntityMapping | list[EntityMapping]),
-    ]
+        BeforeValidator(
+            _one_is_a_list,
+            json_schema_input_type=EntityMapping | Annotated[list[EntityMapping], Field(min_length=1)],
+        ),
+    ] = Field(description="how a row becomes an entity; a list makes several of each row")
 
 
 class PortBlock(_Camel):
     """The `port:` part of a resource."""
 
     entity: _EntityBlock
-    items_to_parse: Expression | None = None
-    items_to_parse_name: str = "item"
-    items_to_parse_top_level_transform: bool = True
+    items_to_parse: Expression | None = Field(
+        default=None, description="jq; a list in the row, of which each item is mapped as a row of its own"
+    )
+    items_to_parse_name: str = Field(default="item", description="the key under which the row holds its item")
+    items_to_parse_top_level_transform: bool = Field(
+        default=True, description="leave the list itself out of the row that holds an item"
+    )
 
 
 class Resource(_Camel):
     """One entry of the mapping's `resources`: a kind, which rows of it, and how they become entities."""
 
-    kind: str
-    selector: Selector
-    port: PortBlock
-    index: int = Field(default=0, exclude=True)
-    known: bool = Field(default=True, exclude=True, description="whether the exporter has this kind")
+    kind: str = Field(description="what to read from GitLab")
+    selector: Selector = Field(description="which rows of the kind, and what is added to them")
+    port: PortBlock = Field(description="what becomes of each row in Port")
+    index: SkipJsonSchema[int] = Field(default=0, exclude=True)
+    known: SkipJsonSchema[bool] = Field(default=True, exclude=True, description="whether the exporter has this kind")
 
     @property
     def mappings(self) -> tuple[EntityMapping, ...]:
@@ -215,13 +242,20 @@ class Resource(_Camel):
         return self.port.entity.mappings
 
 
+_LEVELS = Literal[10, 20, 30, 40, 50]
+
+
 class Visibility(_Camel):
-    """Which groups and projects `gitlab-v2` lists."""
+    """Which groups and projects the integration type gitlab-v2 lists."""
 
-    use_min_access_level: bool = True
-    min_access_level: Literal[10, 20, 30, 40, 50] = 30
+    use_min_access_level: bool = Field(default=True, description="only where the token's role is high enough")
+    min_access_level: _LEVELS = Field(
+        default=30, description="the lowest role: 10 guest, 20 reporter, 30 developer, 40 maintainer, 50 owner"
+    )
 
-    @field_validator("min_access_level", mode="before")
+    @field_validator(
+        "min_access_level", mode="before", json_schema_input_type=_LEVELS | Literal["10", "20", "30", "40", "50"]
+    )
     @classmethod
     def _level(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdecimal() else value
@@ -233,20 +267,34 @@ class Mapping(_Camel):
     # Ocean takes the options of the root, and only those, in snake_case as well.
     model_config = ConfigDict(populate_by_name=True)
 
-    resources: tuple[Resource, ...]
-    delete_dependent_entities: bool = True
-    create_missing_related_entities: bool = True
-    enable_merge_entity: bool = True
-    entity_deletion_threshold: float | None = Field(default=None, ge=0, le=1)
+    resources: tuple[Resource, ...] = Field(description="what is read and mapped, in this order")
+    delete_dependent_entities: bool = Field(
+        default=True, description="only a written `true` lets a deletion take along what requires the entity"
+    )
+    create_missing_related_entities: bool = Field(
+        default=True, description="let Port create the targets of relations that do not exist yet"
+    )
+    enable_merge_entity: bool = Field(
+        default=True, description="keep what the mapping does not set; `false` replaces whole entities"
+    )
+    entity_deletion_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="the largest share of a blueprint's entities that one run may delete"
+    )
     visibility: Visibility = Field(default_factory=Visibility)
-    filter_owned_projects: bool | None = True
-    project_visibility_filter: str | None = None
-    spec_path: Any = None
-    branch: str | None = None
-    origin: str = Field(default="", exclude=True)
-    lines: Dict[tuple[str | int, ...], int] = Field(default_factory=dict, exclude=True)
+    filter_owned_projects: bool | None = Field(
+        default=True, description="integration type gitlab only: list only projects that the token's user owns"
+    )
+    project_visibility_filter: str | None = Field(
+        default=None, description="integration type gitlab only: public, internal or private projects alone"
+    )
+    spec_path: Any = Field(default=None, description="files that hold entities as they are (GitOps)")
+    branch: str | None = Field(default=None, description="the branch of the GitOps files, else the default branch")
+    origin: SkipJsonSchema[str] = Field(default="", exclude=True)
+    lines: SkipJsonSchema[Dict[tuple[str | int, ...], int]] = Field(default_factory=dict, exclude=True)
 
-    @field_validator("entity_deletion_threshold", mode="before")
+    @field_validator(
+        "entity_deletion_threshold", mode="before", json_schema_input_type=Annotated[float, Field(ge=0, le=1)]
+    )
     @classmethod
     def _threshold(cls, value: Any) -> Any:
         # `true` would be read as 1, which lifts every limit; null means nothing in Ocean either.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
 from gitlab_port_export.model import Page, Resource, Scope, Selector
 from gitlab_port_export.parallel import Job
 
@@ -39,4 +39,10 @@ def listed_rows(kind: str, places: tuple[Place, ...], resources: tuple[int, ...]
     return Read(kind, NOWHERE, ("",), resources, rows, requests=0)
 
 
-KIND = Kind("group", GroupSelector, reads, active_groups=lambda selector: selector.include_only_active_groups)
+KIND = Kind(
+    "group",
+    GroupSelector,
+    reads,
+    active_groups=lambda selector: selector.include_only_active_groups,
+    about=About("Groups and subgroups.", ("GET /groups",)),
+)

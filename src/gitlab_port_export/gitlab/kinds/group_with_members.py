@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
 from gitlab_port_export.gitlab.kinds.members import Wish, member_reads, members_of, shaped
 from gitlab_port_export.model import Page, Resource, Scope
@@ -29,4 +29,17 @@ def _active(selector: GroupWithMembersSelector) -> bool | None:
     return selector.include_only_active_groups
 
 
-KIND = Kind("group-with-members", GroupWithMembersSelector, reads, active_groups=_active)
+KIND = Kind(
+    "group-with-members",
+    GroupWithMembersSelector,
+    reads,
+    active_groups=_active,
+    about=About(
+        "Groups, each with its members.",
+        ("GET /groups", "GET /groups/:id/members", "GET /groups/:id/members/all"),
+        {
+            "__members": "the members: in gitlab-v2 email, username, name, access_level and id of each, "
+            "in gitlab id, username and email, or with `includeVerboseMemberObject` all that GitLab says",
+        },
+    ),
+)

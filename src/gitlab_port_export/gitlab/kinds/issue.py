@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.cover import Covered, cover
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, Wanted, by, each_once, feature_off
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, by, each_once, feature_off
 from gitlab_port_export.gitlab.kinds.merge_request import wanted_list
 from gitlab_port_export.model import Resource, Selector
 
@@ -52,4 +52,15 @@ def _nothing_there(covered: Covered, *, non_archived: bool) -> bool:
     return (non_archived and bool(row.get("archived"))) or feature_off(row, "issues")
 
 
-KIND = Kind("issue", IssueSelector, reads, active_groups=lambda selector: selector.include_only_active_groups)
+KIND = Kind(
+    "issue",
+    IssueSelector,
+    reads,
+    active_groups=lambda selector: selector.include_only_active_groups,
+    about=About(
+        "Issues, also incidents, test cases and tasks.",
+        ("GET /groups/:id/issues", "GET /projects/:id/issues"),
+        role=15,
+        hides="confidential issues",
+    ),
+)

@@ -11,6 +11,7 @@ from pydantic import Field
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import (
+    About,
     Context,
     Kind,
     Read,
@@ -153,4 +154,15 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-KIND = Kind("job", JobSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
+KIND = Kind(
+    "job",
+    JobSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Jobs: in gitlab-v2 the latest of each name in each pipeline, in gitlab all.",
+        ("GET /projects/:id/jobs", "GET /projects/:id/pipelines", "GET /projects/:id/pipelines/:pipeline_id/jobs"),
+        role=20,
+        hides="jobs of private projects",
+    ),
+)

@@ -1,7 +1,7 @@
 """What a kind is: a selector model and the reads that its resources need; one file a kind lives beside this."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,6 +44,20 @@ class Read:
 
 
 @dataclass(frozen=True)
+class About:
+    """What a kind is for its users: what a row is, the GitLab endpoints behind it, and what is added to a row.
+
+    Below `role` GitLab leaves out `hides` without a word.
+    """
+
+    what: str = ""
+    endpoints: tuple[str, ...] = ()
+    adds: Mapping[str, str] = field(default_factory=dict)
+    role: int = 0
+    hides: str = ""
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of GitLab resource: its name in mappings, its selector, and how its resources are read."""
 
@@ -52,6 +66,7 @@ class Kind:
     reads: Callable[[tuple[Resource, ...], Context], Iterator[Read]]
     active_groups: Callable[[Any], bool | None] | None = None
     active_projects: Callable[[Any], bool | None] | None = None
+    about: About = About()
 
 
 def by(resources: Iterable[Resource], key: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of
 from gitlab_port_export.model import Page, Resource, Scope
 from gitlab_port_export.parallel import Job
@@ -31,4 +31,13 @@ def _start(_: Place, resources: tuple[int, ...], wish: Wish, scope: Scope) -> Jo
         yield Page("member", resources, scope, rows)
 
 
-KIND = Kind("member", MemberSelector, reads, active_groups=_active)
+KIND = Kind(
+    "member",
+    MemberSelector,
+    reads,
+    active_groups=_active,
+    about=About(
+        "Members of groups; a person in several groups comes once a group.",
+        ("GET /groups/:id/members", "GET /groups/:id/members/all"),
+    ),
+)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.cover import Covered, cover, project_path
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, Wanted, each_once, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, each_once, feature_off, place_read
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -99,4 +99,10 @@ KIND = Kind(
     MergeRequestSelector,
     reads,
     active_groups=lambda selector: selector.include_only_active_groups,
+    about=About(
+        "Merge requests.",
+        ("GET /groups/:id/merge_requests", "GET /projects/:id/merge_requests"),
+        role=20,
+        hides="merge requests of private projects",
+    ),
 )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import (
+    About,
     Context,
     Kind,
     Read,
@@ -39,7 +40,7 @@ Source = Literal[
 class PipelineQuery(BaseModel):
     """Which pipelines GitLab lists; written in snake_case, as the API has them."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True)
 
     name: str | None = None
     scope: Literal["running", "pending", "finished", "branches", "tags"] | None = None
@@ -117,4 +118,11 @@ KIND = Kind(
     PipelineSelector,
     reads,
     active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Pipelines.",
+        ("GET /projects/:id/pipelines",),
+        {"__project": "the project's row; in gitlab-v2 its `path_with_namespace` alone"},
+        role=20,
+        hides="pipelines of private projects",
+    ),
 )

@@ -8,7 +8,7 @@ from pydantic import Field
 from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.group import BATCH, listed_rows
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, feature_off, place_read
 from gitlab_port_export.gitlab.lists import list_key, whole_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job, Once
@@ -90,4 +90,18 @@ def labels_path(scope: Scope) -> str:
     return f"/projects/{scope.id}/labels"
 
 
-KIND = Kind("project", ProjectSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
+KIND = Kind(
+    "project",
+    ProjectSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Projects.",
+        ("GET /projects",),
+        {
+            "__languages": "the share of each language in percent, by name (`GET /projects/:id/languages`); "
+            "with `includeLanguages`, in integration type gitlab always",
+            "__labels": "the project's labels (`GET /projects/:id/labels`); with `includeLabels`",
+        },
+    ),
+)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of, shaped
 from gitlab_port_export.gitlab.kinds.project import languages_of, languages_path
 from gitlab_port_export.model import Page, Resource, Scope
@@ -38,4 +38,18 @@ def _active(selector: ProjectWithMembersSelector) -> bool | None:
     return selector.include_only_active_projects
 
 
-KIND = Kind("project-with-members", ProjectWithMembersSelector, reads, active_projects=_active)
+KIND = Kind(
+    "project-with-members",
+    ProjectWithMembersSelector,
+    reads,
+    active_projects=_active,
+    about=About(
+        "Projects, each with its members.",
+        ("GET /projects", "GET /projects/:id/members", "GET /projects/:id/members/all"),
+        {
+            "__members": "the members: in gitlab-v2 email, username, name, access_level and id of each, "
+            "in gitlab id, username and email, or with `includeVerboseMemberObject` all that GitLab says",
+            "__languages": "the share of each language in percent, by name; in integration type gitlab",
+        },
+    ),
+)
