@@ -35,6 +35,7 @@ deadline        OCEAN__EXPORT__DEADLINE                    a time above 0, for e
 allow_deletes   OCEAN__EXPORT__ALLOW_DELETES               blueprints, for example service,gitlabGroup=20
 fail_on         OCEAN__EXPORT__FAIL_ON                     problems, limit or never
 on_overlap      OCEAN__EXPORT__ON_OVERLAP                  run or skip
+ci              OCEAN__EXPORT__CI                          auto, github, gitlab, azure, jenkins or none
 mapping_file    OCEAN__EXPORT__MAPPING                     a file, for example port-app-config.yml
 report_markdown OCEAN__EXPORT__REPORT_MARKDOWN             a file in a folder that exists, for example report.md
 report_junit    OCEAN__EXPORT__REPORT_JUNIT                a file in a folder that exists, for example report.xml

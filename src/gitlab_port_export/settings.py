@@ -136,6 +136,7 @@ class Settings(Layered):
     allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = Field(default={})
     fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
     on_overlap: Annotated[Literal["run", "skip"], _from_text(str.lower)] = "run"
+    ci: Annotated[Literal["auto", "github", "gitlab", "azure", "jenkins", "none"], _from_text(str.lower)] = "auto"
     mapping_file: Path | None = None
     report_markdown: Path | None = None
     report_junit: Path | None = None

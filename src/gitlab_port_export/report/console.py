@@ -1,8 +1,8 @@
 """The report for people: tables and lines on a terminal, the same as plain unwrapped text elsewhere."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import TextIO
 
 from rich import box
@@ -44,19 +44,46 @@ def make_console(stream: TextIO, environ: Mapping[str, str]) -> Console:
     )
 
 
-def render(report: Report, console: Console) -> None:
-    """Print the report; its last line is the exit code and what that means."""
-    for block in _blocks(report, console.is_terminal):
+@dataclass(frozen=True)
+class _Part:
+    """Lines under a title that a CI system can fold away."""
+
+    title: str
+    lines: Sequence[Text]
+
+
+def render(report: Report, console: Console, fold: Callable[[str], tuple[str, str]] | None = None) -> None:
+    """Print the report; its last line is the exit code and what that means.
+
+    `fold` gives, for a title, the lines that open and close a part which a CI system folds away; with it the
+    changes of a sync are shown as well.
+    """
+
+    def show(block: RenderableType) -> None:
         console.print(block, soft_wrap=not console.is_terminal)
 
+    for block in _blocks(report, console.is_terminal, fold is not None):
+        if not isinstance(block, _Part):
+            show(block)
+        elif fold is None:
+            show(Text("\n").join([Text(block.title, "bold"), *block.lines, Text()]))
+        else:
+            # Rich drops what it takes for control characters.
+            opens, closes = fold(block.title)
+            console.file.write(f"{opens}\n")
+            show(Text("\n").join(block.lines))
+            console.file.write(f"{closes}\n")
 
-def _blocks(report: Report, terminal: bool) -> Iterator[RenderableType]:
+
+def _blocks(report: Report, terminal: bool, folds: bool) -> Iterator[RenderableType | _Part]:
     shown = MAX_LINES if terminal else None
     yield _head(report)
     if report.command == "plan":
-        yield from _section("Reads", [_line(text) for text in report.plan])
-        yield from _section("Changes", _changes(report, shown))
+        yield from _part("Reads", [_line(text) for text in report.plan])
+        yield from _part("Changes", _changes(report, shown))
     else:
+        if folds:
+            yield from _part("Changes", _changes(report, MAX_LINES))
         cascades = [change for change in report.changes if isinstance(change, Delete) and change.cascade]
         yield from _section("Deleted with their dependents", _capped([_change(one) for one in cascades], shown))
     if report.kinds:
@@ -77,6 +104,11 @@ def _head(report: Report) -> Text:
     origin = f", mapping: {report.mapping_origin}" if report.mapping_origin else ""
     dry = ", nothing was written" if report.command == "plan" else ""
     return _line(f"{subject}{origin}{dry}", 0, "bold").append("\n")
+
+
+def _part(title: str, lines: Sequence[Text]) -> Iterator[_Part]:
+    if lines:
+        yield _Part(title, lines)
 
 
 def _section(title: str, lines: Sequence[Text]) -> Iterator[Text]:

@@ -1,0 +1,29 @@
+"""Azure Pipelines: groups, issues, masks, the summary's tab, and a run that only passes marked as such."""
+
+from collections.abc import Iterator
+
+from gitlab_port_export.model import Report
+from gitlab_port_export.report.ci.surface import Surface, findings
+from gitlab_port_export.report.fold import is_let_pass
+from gitlab_port_export.text import clean
+
+
+def _data(text: str) -> str:
+    # Agents decode %0D and %0A; %AZP25 is their way to write %.
+    return text.replace("%", "%AZP25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _tell(report: Report, summary: str) -> Iterator[str]:
+    for one in findings(report):
+        yield f"##vso[task.logissue type={one.level}]{_data(f'{one.title}: {one.text}')}"
+    if summary:
+        yield f"##vso[task.uploadsummary]{_data(clean(summary))}"
+    if is_let_pass(report):
+        yield "##vso[task.complete result=SucceededWithIssues;]"
+
+
+SURFACE = Surface(
+    fold=lambda title, _: (f"##[group]{clean(title)}", "##[endgroup]"),
+    tell=_tell,
+    mask=lambda secret: f"##vso[task.setsecret]{_data(secret)}",
+)
