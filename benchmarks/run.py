@@ -1,110 +1,206 @@
-"""Measure a first and a second sync of a large world: requests, seconds, CPU, memory; prints a table."""
+"""Measure a first and a second sync of worlds of several sizes; print the table, write results, plot and page.
 
+`python benchmarks/run.py` does it all in about a quarter of an hour; `--sizes 10k` takes half a minute.
+"""
+
+import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
-import tempfile
-import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from load import answers_a_second
+from measure import Measured, base_environ, environ_for, start_figures, sync
+from plot import svg
+from table import markdown, missed
+
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- results: written by benchmarks/run.py -->", "<!-- end of results -->"
+# Projects, and how many times the usual hundred rows each of them has: large instances have more of both.
+SIZES = {"1k": (10, 1), "10k": (100, 1), "100k": (500, 2), "1m": (2500, 4)}
+CONNECTIONS = 10
+LOAD_SECONDS = 2.0
+Json = dict[str, Any]
 
 
-def main() -> None:
-    """Run the benchmark for the number of projects given (default 100)."""
-    projects = sys.argv[1] if len(sys.argv) > 1 else "100"
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "servers.py"), projects, *sys.argv[2:]],
+class Server:
+    """A server of the benchmark in its own process, told and asked by lines."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.about = self._answer()
+
+    def ask(self, command: str) -> Json:
+        """Send a command and return its answer."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Json:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("a server of the benchmark ended; its words are above")
+        found: Json = json.loads(line)
+        return found
+
+
+@contextmanager
+def server(*args: str) -> Iterator[Server]:
+    """Run a server until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "servers.py"), *args],
+        env=base_environ(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert server.stdin
-    assert server.stdout
-    urls = json.loads(server.stdout.readline())
+    assert process.stdin
     try:
-        for name in ("first", "second", "third"):
-            result = measure(urls)
-            server.stdin.write("writes\n")
-            server.stdin.flush()
-            state = json.loads(server.stdout.readline())
-            print(json.dumps({"run": name, **result, **state}))
+        yield Server(process)
     finally:
-        server.stdin.close()
-        server.wait()
+        process.stdin.close()
+        process.wait()
 
 
-def measure(urls: dict[str, str]) -> dict[str, Any]:
-    """Run one sync and return what it took."""
-    environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(HERE.parent / "src"),
-        "OCEAN__PORT__BASE_URL": urls["port"],
-        "OCEAN__PORT__CLIENT_ID": "demo-client",
-        "OCEAN__PORT__CLIENT_SECRET": "demo-secret",
-        "OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": urls["gitlab"],
-        "OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN": urls["token"],
-        "OCEAN__SEND_RAW_DATA_EXAMPLES": "false",
-        "APPLICATION__LOG_LEVEL": "WARNING",
-    }
-    before = os.times()
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json"],
-            cwd=folder,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=sys.stderr,
-            text=True,
-        )
-        peak = [0]
-        watcher = threading.Thread(target=watch, args=(process.pid, peak), daemon=True)
-        watcher.start()
-        out, _ = process.communicate()
-    seconds = time.perf_counter() - started
-    after = os.times()
-    if not out:
-        raise SystemExit(f"the command ended with {process.returncode} and no report")
-    report = json.loads(out)
+def main() -> None:
+    """Run what the command line asks for."""
+    options = _options(sys.argv[1:])
+    results: dict[str, Json] = {}
+    if options.results.exists() and not options.anew:
+        results = json.loads(options.results.read_text())["sizes"]
+    sizes = [name.strip().lower() for name in options.sizes.split(",")]
+    start = None
+    if not options.no_start:
+        _say("start to first request, --help, imports")
+        start = start_figures(options.times)
+    for name in sizes:
+        found = measured(name, *_shape(name), options.latency_scale)
+        # The start is the same at every size; it stands with the smallest.
+        results[name] = {**found, "note": options.note, "start": start if name == sizes[0] else None}
+        options.results.write_text(json.dumps({"sizes": results}, indent=2, ensure_ascii=False) + "\n")
+    text = markdown(results)
+    print(text)
+    options.results.with_suffix(".svg").write_text(svg(results))
+    if not options.no_page:
+        _write_page(text)
+    if faults := missed(results):
+        print("\nMissed:", *faults, sep="\n- ")
+    sys.exit(1 if faults and options.strict else 0)
+
+
+def _options(args: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument(
+        "--sizes", default="10k,100k,1m", help=f"of {', '.join(SIZES)}, or PROJECTSxDEPTH: hundreds of rows a project"
+    )
+    parser.add_argument("--latency-scale", type=float, default=1.0, help="factor on every latency of both servers")
+    parser.add_argument("--times", type=int, default=7, help="how often the start is measured")
+    parser.add_argument("--no-start", action="store_true", help="leave out the start and --help")
+    parser.add_argument("--results", type=Path, default=HERE / "results.json", help="where the results are kept")
+    parser.add_argument("--anew", action="store_true", help="forget the sizes in the results that are not measured now")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md as it is")
+    parser.add_argument("--note", default="", help="what readers have to know about these figures")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a target is missed")
+    return parser.parse_args(args)
+
+
+def _shape(name: str) -> tuple[int, int]:
+    if name in SIZES:
+        return SIZES[name]
+    projects, _, depth = name.partition("x")
+    return int(projects), int(depth or 1)
+
+
+def measured(name: str, projects: int, depth: int, scale: float) -> Json:
+    """Run a first and a second sync of one world and return everything that was measured."""
+    load_before = os.getloadavg()[0]
+    with ExitStack() as stack:
+        gitlab = stack.enter_context(server("gitlab", str(projects), str(depth)))
+        port = stack.enter_context(server("port"))
+        _say(f"{name}: {projects} projects, {gitlab.about['entities']} entities")
+        for one in (gitlab, port):
+            one.ask(f"scale {scale}")
+            one.ask("figures")  # what it took to begin is not the run's
+        environ = environ_for(gitlab.about["url"], port.about["url"], gitlab.about["token"])
+        samples: dict[str, list[str]] = {}
+        runs: dict[str, Json] = {}
+        for run in ("first", "second"):
+            _say(f"{name}: {run} sync")
+            took = sync(environ, lambda seconds, mib: _say(f"  at {seconds:.0f} s, {mib:.0f} MiB"))
+            for side, one in (("gitlab", gitlab), ("port", port)):
+                samples[f"{side} {run}"] = one.ask("sample")["sample"]
+            runs[run] = _checked(took, gitlab.ask("figures"), port.ask("figures"))
+            _say(f"{name}: {run} sync took {took.seconds:.1f} s, {took.cpu:.1f} s of CPU, {took.peak_mib:.0f} MiB")
+        written = runs["first"]["port"]["writes"]
+        runs["second"]["port"]["writes"] -= written
+        _say(f"{name}: what the servers can do")
+        possible = {
+            "gitlab": _possible(gitlab, samples["gitlab second"]),
+            "port_first": _possible(port, samples["port first"]),
+            "port_second": _possible(port, samples["port second"]),
+        }
     return {
-        "exit": process.returncode,
-        "seconds": round(seconds, 2),
-        "cpu": round(after.children_user + after.children_system - before.children_user - before.children_system, 2),
-        "peak_mib": round(peak[0] / 1024, 1),
-        "reported": report.get("requests"),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "load_before": round(load_before, 2),
+        "latency_scale": scale,
+        "connections": CONNECTIONS,
+        "projects": projects,
+        "depth": depth,
+        "entities": gitlab.about["entities"],
+        "fewest": gitlab.about["fewest"],
+        **runs,
+        "possible": possible,
     }
 
 
-def watch(pid: int, peak: list[int]) -> None:
-    """Sample the sum of PSS over the process and its children."""
-    while Path(f"/proc/{pid}").exists():
-        peak[0] = max(peak[0], sum(pss(one) for one in tree(pid)))
-        time.sleep(0.05)
+def _checked(took: Measured, gitlab: Json, port: Json) -> Json:
+    """A run that did not end well is not worth its figures."""
+    if took.exit:
+        problems = json.dumps(took.report.get("problems", []), indent=2)
+        raise SystemExit(f"the sync ended with {took.exit}:\n{problems[:4000]}")
+    return {
+        "seconds": round(took.seconds, 3),
+        "cpu": round(took.cpu, 3),
+        "peak_mib": round(took.peak_mib, 1),
+        "processes": took.processes,
+        "gitlab": gitlab,
+        "port": port,
+    }
 
 
-def tree(pid: int) -> list[int]:
-    """Return a process and its children."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        tasks = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
-    except OSError:
-        return [pid]
-    return [pid, *{*map(int, children), *tasks}]
+def _possible(one: Server, sample: list[str]) -> float:
+    one.ask("scale 0")
+    return round(answers_a_second(one.about["url"], sample, CONNECTIONS, LOAD_SECONDS), 1)
 
 
-def pss(pid: int) -> int:
-    """Return a process's proportional set size in KiB."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    except OSError:
-        return 0
-    return 0
+def machine() -> Json:
+    """What the figures depend on."""
+    cpu = platform.machine()
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    return {"cores": len(os.sched_getaffinity(0)), "cpu": cpu, "python": platform.python_version()}
+
+
+def _write_page(text: str) -> None:
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

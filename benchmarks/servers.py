@@ -1,44 +1,77 @@
-"""The two stand-ins in a process of their own, with a large world and the latencies of the benchmark."""
+"""One of the two servers of the benchmark in a process of its own: `servers.py gitlab PROJECTS DEPTH` or `port`."""
 
+import asyncio
 import json
+import os
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import closing
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
-from gitlab_port_export.demo.gitlab import gitlab_server
-from gitlab_port_export.demo.port import port_server
-from gitlab_port_export.demo.port_store import PortStore
-from gitlab_port_export.demo.world import LARGE_TOKEN, large_world
+from fast_gitlab import FastGitLab
+from fast_http import Meter, Service, listen
+from fast_port import FastPort, write_figures
+from fast_world import LargeWorld, Size
+from gitlab_port_export.demo.world import LARGE_TOKEN
 
-GITLAB_BASE_SECONDS = 0.050
-GITLAB_ROW_SECONDS = 0.002
-PORT_SECONDS = 0.050
-
-
-def gitlab_seconds(rows: int) -> float:
-    """Return how long GitLab takes for an answer."""
-    return GITLAB_BASE_SECONDS + GITLAB_ROW_SECONDS * rows
-
-
-def port_seconds() -> float:
-    """Return how long Port takes for an answer."""
-    return PORT_SECONDS
+GITLAB_SECONDS, GITLAB_ROW_SECONDS, PORT_SECONDS = 0.050, 0.002, 0.050
 
 
 def main() -> None:
-    """Serve until standard input ends; print one JSON line with the URLs and the token first."""
-    world = large_world(datetime.now(UTC), projects=int(sys.argv[1]))
-    slow = len(sys.argv) < 3
-    store = PortStore.default()
-    with (
-        gitlab_server(world, cached=True, latency=gitlab_seconds if slow else None) as gitlab,
-        port_server(store, record_bodies=False, latency=port_seconds if slow else None) as port,
-    ):
-        print(json.dumps({"gitlab": gitlab.url, "port": port.url, "token": LARGE_TOKEN}), flush=True)
-        for line in sys.stdin:
-            if line.strip() == "writes":
-                entities = sum(map(len, store.snapshot().values()))
-                found = {"writes": store.writes, "entities": entities, "requests": len(gitlab.requests)}
-                print(json.dumps(found), flush=True)
+    """Serve until standard input ends; print one JSON line about the server, then one for each command."""
+    if sys.argv[1] == "gitlab":
+        world = LargeWorld(Size.of(int(sys.argv[2]), int(sys.argv[3])))
+        gitlab = FastGitLab(world, _graphql())
+        about = {"token": LARGE_TOKEN, "entities": world.entities, "fewest": world.fewest}
+        asyncio.run(_serve(Service(gitlab, GITLAB_SECONDS, GITLAB_ROW_SECONDS), about, dict, gitlab))
+    else:
+        with closing(FastPort()) as port:
+            asyncio.run(_serve(Service(port, PORT_SECONDS), {}, lambda: write_figures(port)))
+
+
+def _graphql() -> Any:
+    """The stand-in's GraphQL, where it has one: a function of the stand-in and the body of the request."""
+    name = "gitlab_port_export.demo.gitlab_graphql"
+    return import_module(name).answer if find_spec(name) else None
+
+
+async def _serve(
+    service: Service, about: dict[str, Any], more: Callable[[], dict[str, int]], gitlab: FastGitLab | None = None
+) -> None:
+    """Commands are `figures` (what was asked since the last time), `sample` (some of it) and `scale NUMBER`."""
+    server, url = await listen(service)
+    if gitlab:
+        gitlab.url = url
+    _print({"url": url, **about})
+    ended = asyncio.Event()
+    rest = b""
+
+    def command() -> None:
+        nonlocal rest
+        if not (data := os.read(0, 4096)):
+            asyncio.get_running_loop().remove_reader(0)
+            ended.set()
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            word, _, value = line.decode().partition(" ")
+            if word == "sample":
+                _print({"sample": [sent.decode("latin-1") for sent in service.meter.sample]})
+            elif word == "scale":
+                service.scale = float(value)
+                _print({"scale": service.scale})
+            else:
+                _print({**service.meter.figures(), **more()})
+                service.meter = Meter()
+
+    asyncio.get_running_loop().add_reader(0, command)
+    await ended.wait()
+    server.close()
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

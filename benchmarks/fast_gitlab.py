@@ -1,0 +1,76 @@
+"""A GitLab that costs next to nothing: long lists come from a `LargeWorld`, everything else from the stand-in."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+from fast_http import Answer, Request
+from fast_world import LargeWorld, Listed
+from gitlab_port_export.demo.gitlab import API, GitLabServer
+from gitlab_port_export.demo.gitlab_pages import Listing, cut, parse_params
+
+LIST = re.compile(r"/(groups|projects)/(\d+)/(merge_requests|issues|pipelines|jobs)")
+# The lists are made in one order only; another one is refused, so that a changed client is noticed.
+ORDER = {
+    "merge_requests": ("created_at", "asc"),
+    "issues": ("created_at", "asc"),
+    "pipelines": ("id", "asc"),
+    "jobs": ("", ""),
+}
+# What GraphQL answers, given the stand-in that holds the groups and projects, and the body of the request.
+GraphQL = Callable[[GitLabServer, bytes], bytes]
+
+
+class FastGitLab:
+    """Answers what the client asks of GitLab; `url` is needed for links and known only once it is served."""
+
+    def __init__(self, world: LargeWorld, graphql: GraphQL | None = None) -> None:
+        self.world, self.url = world, ""
+        self._graphql = graphql
+        self._frame: GitLabServer | None = None
+
+    def __call__(self, request: Request) -> Answer:
+        """Answer one request. Raises for what only a changed client would ask."""
+        if request.method == "POST" and request.path == "/api/graphql":
+            if self._graphql is None:
+                return Answer("graphql", b'{"error":"404 Not Found"}', 404)
+            return Answer("graphql", self._graphql(self._stand_in, request.body))
+        path = request.path.removeprefix(API)
+        if listed := LIST.fullmatch(path):
+            owner, id, name = listed[1], int(listed[2]), listed[3]
+            return self._page(request, owner, id, name)
+        secret = request.headers.get("authorization", "").removeprefix("Bearer ")
+        pairs = tuple(parse_qsl(request.query, keep_blank_values=True))
+        found = self._stand_in.respond(secret, path, pairs, request.query)
+        return Answer(path.rpartition("/")[2], found.body, found.status, found.headers, found.rows)
+
+    @property
+    def _stand_in(self) -> GitLabServer:
+        if self._frame is None:
+            self._frame = GitLabServer(self.world.frame, external_url=self.url, cached=True)
+        return self._frame
+
+    def _page(self, request: Request, owner: str, id: int, name: str) -> Answer:
+        params = parse_params(parse_qsl(request.query, keep_blank_values=True))
+        if (params.get("order_by", ""), params.get("sort", "")) != ORDER[name]:
+            raise ValueError("another order than the benchmark's")
+        listed = self._listed(owner, id, name, str(params.get("state", "")))
+        jobs = name == "jobs"
+        listing = Listing(listed.rows, keyset="cursor" if jobs else "", counted=not jobs)
+        # Link headers repeat the path's id as a parameter, as GitLab's do.
+        rows, headers = cut(listing, {"id": str(id), **params}, f"{self.url}{request.path}")
+        body = f"[{','.join(listed.text(row['id']) for row in rows)}]".encode()
+        return Answer(name, body, headers=headers, rows=len(rows))
+
+    def _listed(self, owner: str, id: int, name: str, state: str) -> Listed:
+        match owner, name:
+            case "groups", "merge_requests":
+                return self.world.merge_requests(id, state)
+            case "groups", "issues":
+                return self.world.issues(id)
+            case "projects", "pipelines":
+                return self.world.pipelines(id)
+            case "projects", "jobs":
+                return self.world.jobs(id)
+            case _:
+                raise ValueError("no list of the benchmark")

@@ -1,0 +1,239 @@
+"""The benchmark measures the exporter: its servers answer as the stand-ins do, and its figures say what they claim."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+import load
+import measure
+import plot
+import run as command
+import table
+from fast_gitlab import FastGitLab
+from fast_http import Service, serving
+from fast_port import FastPort
+from fast_world import LargeWorld, Size
+from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import LARGE_TOKEN, large_world
+from gitlab_port_export.prepare import prepare
+from gitlab_port_export.settings import load_settings
+from gitlab_port_export.sync import execute
+from harness import NoWait
+
+NOW = datetime.now(UTC)
+ROWS = {"merge_requests": 7, "issues": 5, "pipelines": 8}
+PROJECTS = 13  # the last group is not full, and holds a subgroup
+WINDOW = "order_by=created_at&sort=asc&scope=all"
+
+
+@contextmanager
+def fast_gitlab(projects: int = PROJECTS) -> Iterator[str]:
+    gitlab = FastGitLab(LargeWorld(Size(projects, **ROWS), NOW))
+    with serving(Service(gitlab)) as url:
+        gitlab.url = url
+        yield url
+
+
+def sync(gitlab: str, port: str) -> Any:
+    """Run once in this process and return the report."""
+    environ = {name: value for name, value in measure.environ_for(gitlab, port, LARGE_TOKEN).items() if "__" in name}
+    run = prepare(load_settings(environ, dotenv=None), NoWait(), writes=True)
+    try:
+        return execute(run, "sync", lambda event: None)
+    finally:
+        run.close()
+
+
+def asked(url: str) -> tuple[Any, dict[str, str]]:
+    """The rows of an answer, and the headers that say how to go on, without the server's own address."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {LARGE_TOKEN}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        base = url.partition("/api/")[0]
+        paging = {name: value.replace(base, "") for name, value in answer.headers.items() if name[:2] in ("X-", "Li")}
+        return json.load(answer), {name: value for name, value in paging.items() if name[2:] not in OWN}
+
+
+OWN = ("Request-Id", "Runtime")
+
+
+def paths() -> Iterator[str]:
+    world = large_world(NOW, PROJECTS, merge_requests=0, issues=0, pipelines=0)
+    yield from ("/user", "/groups?per_page=100", "/projects?pagination=keyset&order_by=id&sort=asc&per_page=10")
+    for group in world.groups.values():
+        yield f"/groups/{group['id']}/members?per_page=100&page=1"
+        if not group["parent_id"]:
+            for page in (1, 2):
+                yield f"/groups/{group['id']}/issues?{WINDOW}&per_page=10&page={page}"
+            for state in ("opened", "merged", "closed"):
+                yield f"/groups/{group['id']}/merge_requests?{WINDOW}&state={state}&per_page=4&page=2"
+    for project in (1, PROJECTS):
+        yield f"/projects/{project}/languages"
+        yield f"/projects/{project}/pipelines?order_by=id&sort=asc&per_page=5&page=2"
+        yield f"/projects/{project}/jobs?pagination=keyset&per_page=5"
+
+
+def test_the_fast_gitlab_answers_as_the_stand_in_does():
+    with gitlab_server(large_world(NOW, PROJECTS, **ROWS)) as slow, fast_gitlab() as fast:
+        for path in paths():
+            expected = asked(f"{slow.url}/api/v4{path}")
+            assert asked(f"{fast}/api/v4{path}") == expected, path
+            assert expected[0] or "/members" in path, path  # subgroups have no members of their own
+            if "/jobs" in path:
+                following = expected[1]["Link"].partition("<")[2].partition(">")[0]
+                assert asked(fast + following) == asked(slow.url + following)
+
+
+def test_the_fast_port_holds_what_the_stand_in_would_and_a_second_sync_finds_it():
+    store = PortStore.default()
+    with fast_gitlab() as gitlab, closing(FastPort()) as port:
+        with port_server(store) as slow:
+            assert sync(gitlab, slow.url).exit_code == 0
+        with serving(Service(port)) as url:
+            assert sync(gitlab, url).exit_code == 0
+            written = port.writes
+            assert sync(gitlab, url).exit_code == 0
+        assert port.writes == written > 0
+        assert port.entities == LargeWorld(Size(PROJECTS, **ROWS), NOW).entities
+        expected = {
+            name: {
+                i: (title, properties, filled(relations)) for i, (title, _, _, properties, relations) in held.items()
+            }
+            for name, held in store.snapshot().items()
+        }
+        assert contents(port) == expected
+
+
+def contents(port: FastPort) -> dict[str, Any]:
+    """Blueprint → identifier → (title, properties, relations), as the paged search gives them."""
+    found = {}
+    for name, blueprint in port.store.blueprints.items():
+        fields = [*blueprint["schema"]["properties"], *blueprint["relations"]]
+        body = {"query": {"combinator": "and", "rules": []}, "include": ["$title", *fields], "limit": 1000}
+        rows = port._search(name, body)["entities"]
+        found[name] = {row["identifier"]: (row["title"], row["properties"], filled(row["relations"])) for row in rows}
+    return found
+
+
+def filled(relations: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in relations.items() if value}
+
+
+def test_a_question_that_the_benchmark_does_not_know_is_refused_and_told(capfd: pytest.CaptureFixture[str]):
+    with fast_gitlab() as gitlab, pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        asked(f"{gitlab}/api/v4/projects/1/pipelines?order_by=updated_at")
+    refused.value.close()
+    assert "not served here: GET /api/v4/projects/1/pipelines?order_by=updated_at" in capfd.readouterr().err
+
+
+def test_the_load_is_what_was_asked_before():
+    service = Service(FastGitLab(LargeWorld(Size(1, **ROWS), NOW)))
+    with serving(service) as url:
+        for _ in range(3):
+            asked(f"{url}/api/v4/projects/1/languages")
+        before = service.meter.requests.total()
+        assert before == len(service.meter.sample) == 3
+        rate = load.answers_a_second(url, [sent.decode("latin-1") for sent in service.meter.sample], 2, 0.05)
+    assert service.meter.requests == {"languages": service.meter.requests.total()}
+    assert rate > 0
+    assert service.meter.requests.total() > before
+
+
+def test_a_process_and_all_below_it_are_measured():
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        found = measure.tree(process.pid)
+        assert len(found) == 2
+        assert all(measure.pss(pid) > 0 for pid in found)
+        process.communicate(b"\n")
+    assert measure.pss(process.pid) == 0
+    assert measure.tree(os.getpid())[0] == os.getpid()
+
+
+def result(entities: int, **changes: Any) -> dict[str, Any]:
+    """A result that reaches every target just so."""
+    thousand = entities / 1000
+    side = {"latency_seconds": 100.0, "late_mean": 0.001, "late_p99": 0.002, "cpu": 1.0}
+    gitlab = {**side, "requests": {"issues": 102}}
+    port = {**side, "requests": {"search": 20}, "entities": entities, "blueprints": 7, "writes": 0}
+    common = {"gitlab": gitlab, "port": port}
+    return {
+        "entities": entities, "projects": 100, "fewest": {"issues": 100}, "connections": 10, "latency_scale": 1,
+        "first": {**common, "seconds": 15.0, "cpu": 0.30 * thousand, "peak_mib": 150},
+        "second": {**common, "seconds": 12.0, "cpu": 0.20 * thousand, "peak_mib": 140},
+        "possible": {"gitlab": 1000, "port_first": 1000, "port_second": 100}, "start": None, "note": "",
+        "machine": {"python": "3", "cores": 2, "cpu": "any"}, "date": "2030-01-01", "load_before": 0.0, **changes,
+    }  # fmt: skip
+
+
+def test_figures_that_reach_their_targets_are_not_missed():
+    assert table.missed({"10k": result(10_000), "100k": result(100_000)}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"fewest": {"issues": 99}}, "GitLab requests"),
+        ({"first": {**result(10_000)["first"], "seconds": 17.1}}, "first sync, wall"),
+        ({"second": {**result(10_000)["second"], "seconds": 12.6}}, "second sync, wall"),
+        ({"second": {**result(10_000)["second"], "cpu": 2.01}}, "second sync, CPU"),
+        ({"first": {**result(10_000)["first"], "peak_mib": 151}}, "peak memory"),
+        ({"start": {"imports": 0.1, "first_request": 0.41, "help": 0.1}}, "start to first request"),
+        ({"start": {"imports": 0.1, "first_request": 0.4, "help": 0.21}}, "--help"),
+    ],
+)
+def test_a_figure_beyond_its_target_is_missed_and_bold(changes: dict[str, Any], line: str):
+    results = {"10k": result(10_000, **changes)}
+    (missed,) = table.missed(results)
+    assert missed.startswith(line)
+    assert sum("**" in row for row in table.markdown(results).splitlines()) == 1
+
+
+def test_port_requests_and_writes_have_bounds():
+    port = {**result(10_000)["second"]["port"], "requests": {"search": 33}, "writes": 1}
+    found = table.missed({"10k": result(10_000, second={**result(10_000)["second"], "port": port})})
+    assert [line.partition(" at ")[0] for line in found] == [
+        "second sync, Port requests",
+        "second sync, entity writes",
+    ]
+
+
+def test_cpu_may_grow_as_the_data_does_and_hardly_more():
+    larger = result(100_000)
+    larger["first"] = {**larger["first"], "cpu": 33.1}
+    (missed,) = table.missed({"10k": result(10_000), "100k": larger})
+    assert missed == "first sync, CPU s per 1,000 entities at 100k: 0.331, must be ≤ 0.33"
+
+
+def test_scaled_latencies_are_told_and_their_seconds_not_judged():
+    text = table.markdown({"10k": result(10_000, latency_scale=0.1, first={**result(10_000)["first"], "seconds": 99})})
+    assert "all latencies times 0.1" in text
+    assert "| first sync, wall ÷ latency bound | – | – |" in text
+
+
+def test_the_plot_has_a_panel_for_time_cpu_and_memory():
+    root = ElementTree.fromstring(plot.svg({"10k": result(10_000), "1m": result(1_000_000)}))
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("seconds", "MiB", "entities")] == [
+        *("entities", "seconds", "entities", "seconds", "entities", "MiB")
+    ]
+    assert {"10 k", "1 M", "first sync", "second sync, nothing changed"} <= set(texts)
+    assert ElementTree.fromstring(plot.svg({"10k": result(10_000)})) is not None
+
+
+def test_the_page_has_a_place_for_the_results():
+    text = command.PAGE.read_text()
+    assert text.count(command.BEGIN) == text.count(command.END) == 1
+    assert text.index(command.BEGIN) < text.index(command.END)
