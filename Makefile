@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format check wheel lock clean
+.PHONY: help demo test soak bench lint format check wheel lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -23,6 +23,9 @@ test: $(DEV) ## Run the tests (make test ARGS="-k name")
 
 soak: $(DEV) ## Run every combination of faults and 200 random schedules (make soak SEED=1)
 	SOAK=200 SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest -n 2 tests/test_fault_matrix.py tests/test_soak.py $(ARGS)
+
+bench: $(RUNTIME) ## Measure requests, time, CPU and memory (make bench ARGS="--sizes 10k")
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 lint: $(DEV) ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from fast_http import Answer, Request
 from fast_world import LargeWorld, Listed
-from gitlab_port_export.demo.gitlab import API, GitLabServer
+from gitlab_port_export.demo.gitlab import API, Answered, GitLabServer
 from gitlab_port_export.demo.gitlab_pages import Listing, cut, parse_params
 
 LIST = re.compile(r"/(groups|projects)/(\d+)/(merge_requests|issues|pipelines|jobs)")
@@ -17,8 +17,8 @@ ORDER = {
     "pipelines": ("id", "asc"),
     "jobs": ("", ""),
 }
-# What GraphQL answers, given the stand-in that holds the groups and projects, and the body of the request.
-GraphQL = Callable[[GitLabServer, bytes], bytes]
+# What GraphQL answers, given the stand-in that holds the groups and projects, the token's text and the body.
+GraphQL = Callable[[GitLabServer, str, bytes], Answered]
 
 
 class FastGitLab:
@@ -31,17 +31,17 @@ class FastGitLab:
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request. Raises for what only a changed client would ask."""
-        if request.method == "POST" and request.path == "/api/graphql":
-            if self._graphql is None:
-                return Answer("graphql", b'{"error":"404 Not Found"}', 404)
-            return Answer("graphql", self._graphql(self._stand_in, request.body))
         path = request.path.removeprefix(API)
         if listed := LIST.fullmatch(path):
-            owner, id, name = listed[1], int(listed[2]), listed[3]
-            return self._page(request, owner, id, name)
+            return self._page(request, listed[1], int(listed[2]), listed[3])
         secret = request.headers.get("authorization", "").removeprefix("Bearer ")
-        pairs = tuple(parse_qsl(request.query, keep_blank_values=True))
-        found = self._stand_in.respond(secret, path, pairs, request.query)
+        if path == "/api/graphql":
+            if self._graphql is None:
+                return Answer("graphql", b'{"error":"404 Not Found"}', 404)
+            found = self._graphql(self._stand_in, secret, request.body)
+        else:
+            pairs = tuple(parse_qsl(request.query, keep_blank_values=True))
+            found = self._stand_in.respond(secret, path, pairs, request.query)
         return Answer(path.rpartition("/")[2], found.body, found.status, found.headers, found.rows)
 
     @property

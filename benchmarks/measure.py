@@ -23,11 +23,12 @@ SAMPLING_SHARE, SAMPLING_SECONDS = 0.02, 0.05
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run took; `report` is its own JSON report."""
+    """What a run took; `workers_cpu` is the part of `cpu` below its first process, `report` its own JSON report."""
 
     exit: int
     seconds: float
     cpu: float
+    workers_cpu: float
     peak_mib: float
     processes: int
     report: dict[str, Any]
@@ -70,24 +71,28 @@ def sync(environ: Mapping[str, str], tell: Callable[[float, float], None]) -> Me
     if not text:
         raise SystemExit(f"the command ended with {process.returncode} and no report")
     cpu = usage.ru_utime + usage.ru_stime
-    return Measured(process.returncode, seconds, cpu, watch.peak / 1024, watch.most, json.loads(text))
+    workers = sum(watch.workers.values()) / os.sysconf("SC_CLK_TCK")
+    return Measured(process.returncode, seconds, cpu, workers, watch.peak / 1024, watch.most, json.loads(text))
 
 
 class _Watch(threading.Thread):
-    """Samples the sum of PSS over a process and all below it."""
+    """Samples the sum of PSS over a process and all below it, and the clock ticks of each that is below."""
 
     def __init__(self, pid: int, tell: Callable[[float, float], None]) -> None:
         super().__init__(daemon=True)
         self._pid, self._tell = pid, tell
         self.ended = threading.Event()
         self.peak, self.most = 0, 0
+        self.workers: dict[int, int] = {}
 
     def run(self) -> None:
         started = told = time.monotonic()
         pause = SAMPLING_SECONDS
         while not self.ended.wait(pause):
             before = time.monotonic()
-            found = [pss(pid) for pid in tree(self._pid)]
+            pids = tree(self._pid)
+            self.workers |= {pid: ticks(pid) for pid in pids[1:]}
+            found = [pss(pid) for pid in pids]
             self.peak, self.most = max(self.peak, sum(found)), max(self.most, len(found))
             now = time.monotonic()
             pause = max(SAMPLING_SECONDS, (now - before) / SAMPLING_SHARE)
@@ -113,6 +118,15 @@ def pss(pid: int) -> int:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1])
+    return 0
+
+
+def ticks(pid: int) -> int:
+    """Return the clock ticks that a process has used, 0 when it has ended."""
+    with suppress(OSError):
+        # The name, in brackets, may hold anything; user and system time are the 12th and 13th field after it.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
     return 0
 
 

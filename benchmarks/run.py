@@ -172,6 +172,7 @@ def _checked(took: Measured, gitlab: Json, port: Json) -> Json:
     return {
         "seconds": round(took.seconds, 3),
         "cpu": round(took.cpu, 3),
+        "workers_cpu": round(took.workers_cpu, 3),
         "peak_mib": round(took.peak_mib, 1),
         "processes": took.processes,
         "gitlab": gitlab,

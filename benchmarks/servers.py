@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _graphql() -> Any:
-    """The stand-in's GraphQL, where it has one: a function of the stand-in and the body of the request."""
+    """The stand-in's GraphQL, where it has one: its module's `answer`, as fast_gitlab.GraphQL says."""
     name = "gitlab_port_export.demo.gitlab_graphql"
     return import_module(name).answer if find_spec(name) else None
 

@@ -171,8 +171,8 @@ def result(entities: int, **changes: Any) -> dict[str, Any]:
     common = {"gitlab": gitlab, "port": port}
     return {
         "entities": entities, "projects": 100, "fewest": {"issues": 100}, "connections": 10, "latency_scale": 1,
-        "first": {**common, "seconds": 15.0, "cpu": 0.30 * thousand, "peak_mib": 150},
-        "second": {**common, "seconds": 12.0, "cpu": 0.20 * thousand, "peak_mib": 140},
+        "first": {**common, "seconds": 15.0, "cpu": 0.30 * thousand, "workers_cpu": 1.0, "peak_mib": 150},
+        "second": {**common, "seconds": 12.0, "cpu": 0.20 * thousand, "workers_cpu": 1.0, "peak_mib": 140},
         "possible": {"gitlab": 1000, "port_first": 1000, "port_second": 100}, "start": None, "note": "",
         "machine": {"python": "3", "cores": 2, "cpu": "any"}, "date": "2030-01-01", "load_before": 0.0, **changes,
     }  # fmt: skip
