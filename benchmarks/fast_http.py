@@ -9,10 +9,10 @@ import threading
 import time
 import traceback
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any
 
@@ -94,6 +94,19 @@ class Service:
     scale: float = 1.0
     meter: Meter = field(default_factory=Meter)
     connections: "set[_Connection]" = field(default_factory=set)
+    waiting: "deque[Callable[[], None]]" = field(default_factory=deque)
+
+    def later(self, work: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Do a piece of work when those before it are done, and between two of them send what is due."""
+        self.waiting.append(work)
+        if len(self.waiting) == 1:
+            loop.call_soon(self._work, loop)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.waiting[0]()
+        self.waiting.popleft()
+        if self.waiting:
+            loop.call_soon(self._work, loop)
 
     def seconds(self, answer: Answer) -> float:
         """How long this answer takes."""
@@ -135,12 +148,14 @@ class _Connection(asyncio.Protocol):
         if len(rest) < length:
             return
         self._busy, self._buffer = True, rest[length:]
-        answer = _answered(
-            self._service.app, Request(request.method, request.path, request.query, request.headers, rest[:length])
-        )
+        whole, sent = replace(request, body=rest[:length]), head + found + rest[:length]
+        self._service.later(lambda: self._answer(whole, sent, arrived), self._loop)
+
+    def _answer(self, request: Request, sent: bytes, arrived: float) -> None:
+        answer = _answered(self._service.app, request)
         content = _content(answer, "gzip" in request.headers.get("accept-encoding", ""))
         seconds = self._service.seconds(answer)
-        self._service.meter.count(head + found + rest[:length], answer, seconds, len(content))
+        self._service.meter.count(sent, answer, seconds, len(content))
         if seconds:
             self._loop.call_at(arrived + seconds, self._send, content, arrived + seconds)
         else:

@@ -178,12 +178,13 @@ def _cpu(run: str) -> Callable[[Result], float]:
 
 
 def _cpu_target(base: Result | None, run: str, most: float) -> Callable[[Result], float | None]:
-    """At 10,000 entities an absolute target; larger worlds cost at most 10 or 15 % more an entity than that one."""
+    """At 10,000 entities an absolute target; larger worlds cost at most 10 or 15 % more an entity, target and world."""
 
     def target(result: Result) -> float | None:
         if result["entities"] < 50_000:
             return most
-        return round((_cpu(run)(base) if base else most) * (1.10 if result["entities"] < 500_000 else 1.15), 3)
+        smallest = min(most, _cpu(run)(base)) if base else most
+        return round(smallest * (1.10 if result["entities"] < 500_000 else 1.15), 3)
 
     return target
 
