@@ -11,7 +11,7 @@ from table import latency_bound
 Result = Mapping[str, Any]
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 330, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 34, 62
+LEFT, RIGHT, TOP, BOTTOM = 56, 22, 34, 62
 STYLE = """
 text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;font-size:13px}
 .grid{stroke:#8c959f;stroke-opacity:.35}.axis{stroke:#57606a}
@@ -119,8 +119,8 @@ def _scale(ticks: Sequence[float], start: float, end: float, *, logarithmic: boo
 
 
 def _powers(values: Sequence[float]) -> list[float]:
-    """Powers of ten around all values, two at least."""
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    """Powers of ten around all values, two at least; a little beyond one counts as on it."""
+    low, high = math.floor(math.log10(min(values)) + 0.02), math.ceil(math.log10(max(values)) - 0.02)
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
 
 
