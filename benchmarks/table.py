@@ -94,7 +94,19 @@ def markdown(results: Mapping[str, Result]) -> str:
     more = [_row(line, [result for _, result in named], targets=False) for line in facts()]
     rule = "|---|" + "---|" * 2 * len(named)
     plain = f"| | {' | '.join(name for name, _ in named)} |"
-    return "\n".join([head, rule, *judged, "", *notes(results), "", plain, "|---|" + "---|" * len(named), *more])
+    return "\n".join(
+        [
+            head,
+            rule,
+            *judged,
+            "",
+            *(f"- {note}" for note in notes(results)),
+            "",
+            plain,
+            "|---|" + "---|" * len(named),
+            *more,
+        ]
+    )
 
 
 def _base(named: Sequence[tuple[str, Result]]) -> Result | None:
