@@ -222,8 +222,8 @@ class Http:
         self._patience = patience
         self._timeout = timeout
         # The proxy and the certificates that the environment names for this host.
-        self._route = requests.Session().merge_environment_settings(self.base_url, {}, True, verify, None)
-        del self._route["stream"]
+        found = requests.Session().merge_environment_settings(self.base_url, {}, True, verify, None)
+        self._proxies, self._verify = found["proxies"], found["verify"]
         self._user_agent = user_agent
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -253,17 +253,18 @@ class Http:
         payload: Any = None,
         auth: AuthBase | None = None,
         first_contact: bool = False,
+        patience: int | None = None,
     ) -> Answer:
         """Return the answer to one request after the retries that the host's trouble deserves.
 
         A status that stays bad is returned, not raised. First contact is bounded: a host that does not answer is
-        given up within 15 s, and only a rate limit is waited for. Raises Unreachable when there was no answer,
-        Stopped when the run has ended.
+        given up within 15 s, and only a rate limit is waited for. `patience` is another number of attempts.
+        Raises Unreachable when there was no answer, Stopped when the run has ended.
         """
         body = None if payload is None else encode(payload)
         url = f"{self.base_url}{path}"
         timeout = FIRST_TIMEOUT if first_contact else (CONNECT_TIMEOUT, self._timeout)
-        tries = 2 if first_contact else self._patience
+        tries = 2 if first_contact else patience or self._patience
         longest = FIRST_WAIT if first_contact else LONGEST_WAIT
 
         def attempt() -> Answer:
@@ -353,7 +354,8 @@ class Http:
                 request,
                 stream=True,
                 timeout=(self.clock.within(timeout[0]), self.clock.within(timeout[1])),
-                **self._route,
+                verify=True if self._verify is None else self._verify,
+                proxies=self._proxies,
             ) as response:
                 if response.status_code == 407:
                     raise Unreachable("the proxy asks for another user name and password (407)")

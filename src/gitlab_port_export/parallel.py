@@ -54,7 +54,7 @@ class _Driver:
     def __init__(
         self,
         perform: Callable[[Any], Any],
-        question: type,
+        question: type | tuple[type, ...],
         pool: ThreadPoolExecutor,
         ahead: int,
         uses: Mapping[Hashable, int],
@@ -199,7 +199,7 @@ class _Driver:
 def drive(
     jobs: Iterable[Job],
     perform: Callable[[Any], Any],
-    question: type,
+    question: type | tuple[type, ...],
     *,
     workers: int,
     uses: Mapping[Hashable, int] | None = None,

@@ -14,6 +14,7 @@ from email.message import Message
 from urllib.parse import unquote, urlsplit
 
 from gitlab_port_export.demo import gitlab_faults as faults
+from gitlab_port_export.demo import gitlab_graphql
 from gitlab_port_export.demo.gitlab_call import Call
 from gitlab_port_export.demo.gitlab_faults import Drop, Fault, Query, Recorded, Reply, Slow, Truncate
 from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
@@ -24,6 +25,7 @@ from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
 __all__ = ["Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_server"]
 
 API = "/api/v4"
+GRAPHQL = "/api/graphql"
 CACHED_PAGES = 2000  # about half a gigabyte of full pages
 PAGING = ("page", "per_page", "cursor", "id_after", "id_before")
 # What each family of routes asks of a token's scopes; all others want one of the last two.
@@ -150,6 +152,20 @@ class GitLabServer:
         except RefusedError as refused:
             return _refusal(refused)
 
+    def query(self, secret: str, body: object) -> Answered:
+        """The right answer to a GraphQL query."""
+        try:
+            token = _authenticated(self.world, secret)
+            if not {"api", "read_api"} & set(token.scopes):
+                raise _refused(faults.insufficient_scope())
+        except RefusedError as refused:
+            return _refusal(refused)
+        cache = self._fresh_cache()
+        if secret not in cache.access:
+            cache.access[secret] = self.world.access(token)
+        call = Call(self.world, token, cache.access[secret], {}, {}, f"{self.external_url}{GRAPHQL}")
+        return _packed(Answered(200, _encoded(gitlab_graphql.answer(call, body)), []))
+
     def _fresh_cache(self) -> Cache:
         if not self.cached:
             return Cache()
@@ -226,7 +242,7 @@ class _Handler(JsonHandler):
     def answer(self, method: str) -> None:
         started = time.monotonic()
         state: GitLabServer = self.server.state
-        path = self.url_path.removeprefix(state.prefix + API)
+        path = self.url_path.removeprefix(state.prefix).removeprefix(API)
         secret = _secret(self.headers, self.url_query)
         agent = self.headers.get("User-Agent", "")
         request = Recorded(method, unquote(path), self.url_query, secret, agent)
@@ -247,6 +263,8 @@ class _Handler(JsonHandler):
     def _right(self, request: Recorded, path: str) -> Answered:
         """What a healthy server answers."""
         state: GitLabServer = self.server.state
+        if self.url_path == f"{state.prefix}{GRAPHQL}" and request.method == "POST":
+            return state.query(request.token, self.json_body())
         if not self.url_path.startswith(f"{state.prefix}{API}/"):
             return _refusal(RefusedError(404, {"error": "404 Not Found"}))
         if request.method not in ("GET", "HEAD"):

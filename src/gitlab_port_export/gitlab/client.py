@@ -12,6 +12,7 @@ from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
 Params = tuple[tuple[str, str], ...]
 Reason = Literal["dead token", "scope", "forbidden", "missing", "shape", "server", "network", "incomplete", "refused"]
 NO_GITLAB = "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place"
+GRAPHQL_PATIENCE = 2
 NEXT_LINK = re.compile(r"""<([^<>]*)>[^<>]*;\s*rel="?next\b""")
 
 
@@ -23,6 +24,15 @@ class Get:
     path: str
     params: Params = ()
     gives: Literal["list", "object"] = "list"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to GitLab's GraphQL API, which answers 200 with `data`, or with `errors` as well or instead."""
+
+    token: str
+    query: str
+    variables: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,24 @@ class GitLab:
         self._auth = {alias: Bearer(http.origin, token.secret) for alias, token in tokens.items()}
         self._dead: dict[str, ReadFailed] = {}
 
+    def answer(self, question: Get | Ask) -> Answer:
+        """Return the answer to either question. Raises ReadFailed."""
+        return self._ask(question) if isinstance(question, Ask) else self.get(question)
+
+    def _ask(self, question: Ask) -> Answer:
+        """GraphQL only shortens what REST gives too, so little patience is spent on it."""
+        answer = self._send(
+            "POST",
+            "/api/graphql",
+            question.token,
+            payload={"query": question.query, "variables": question.variables},
+            patience=GRAPHQL_PATIENCE,
+        )
+        judge(answer, "object")
+        if answer.data.get("errors"):
+            raise ReadFailed("refused", "GraphQL answered with errors", status=200)
+        return answer
+
     def get(self, question: Get, *, first_contact: bool = False) -> Answer:
         """Return the answer, 200 and of the right shape.
 
@@ -97,31 +125,29 @@ class GitLab:
         run; else the question is repeated (the secret may just have been rotated). Raises ReadFailed.
         """
         if question.token not in self._dead:
-            answer = self._send(question, first_contact)
+            answer = self._get(question, first_contact=first_contact)
             if answer.status == 401 and not self._is_refused(question.token, answer):
-                answer = self._send(question)
+                answer = self._get(question)
         if dead := self._dead.get(question.token):
             # A new error each time: one that is raised again and again gathers the frames of every raise.
             raise ReadFailed(dead.reason, dead.why, dead.hint, dead.status)
         judge(answer, question.gives)
         return answer
 
-    def _send(self, question: Get, first_contact: bool = False) -> Answer:
+    def _get(self, question: Get, *, first_contact: bool = False) -> Answer:
+        path = f"/api/v4{question.path}"
+        return self._send("GET", path, question.token, params=question.params, first_contact=first_contact)
+
+    def _send(self, method: str, path: str, token: str, **more: Any) -> Answer:
         try:
-            return self.http.send(
-                "GET",
-                f"/api/v4{question.path}",
-                params=question.params,
-                auth=self._auth[question.token],
-                first_contact=first_contact,
-            )
+            return self.http.send(method, path, auth=self._auth[token], **more)
         except Unreachable as failure:
             raise ReadFailed("network", str(failure), "check the host, the network, proxies and certificates") from None
 
     def _is_refused(self, token: str, refusal: Answer) -> bool:
         """Ask for the token's user; a second 401 makes the token dead."""
         try:
-            refused = self._send(Get(token, "/user", gives="object")).status == 401
+            refused = self._get(Get(token, "/user", gives="object")).status == 401
         except ReadFailed:
             return False
         if refused:

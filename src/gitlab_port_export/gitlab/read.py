@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
+from gitlab_port_export.gitlab.client import Ask, Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.kinds.kind import Read
 from gitlab_port_export.gitlab.lists import whole_list
 from gitlab_port_export.gitlab.plan import SyncPlan
@@ -21,7 +21,11 @@ def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Iterator[Page | Proble
     uses = Counter(key for entry in plan.reads for key in entry.shares)
     dead_before = set(gitlab.dead_tokens)
     yield from drive(
-        (_told(number, entry) for number, entry in enumerate(plan.reads)), gitlab.get, Get, workers=workers, uses=uses
+        (_told(number, entry) for number, entry in enumerate(plan.reads)),
+        gitlab.answer,
+        (Get, Ask),
+        workers=workers,
+        uses=uses,
     )
     for token, failure in gitlab.dead_tokens.items():
         if token not in dead_before:

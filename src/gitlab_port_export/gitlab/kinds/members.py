@@ -1,7 +1,7 @@
 """What `member`, `group-with-members` and `project-with-members` share: member lists, bots and their shapes."""
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -46,9 +46,12 @@ def member_reads(
     active: Callable[[Any], Active],
     places: Callable[[Active], tuple[Place, ...]],
     start: Start,
-    also: Callable[[Scope], str] | None = None,
+    also: Callable[[Place], tuple[Hashable, ...]] = lambda place: (),  # noqa: ARG005  # no place has more
 ) -> Iterator[Read]:
-    """Yield one read per place; kinds that need the same lists share them. `also` is the path of a further one."""
+    """Yield one read per place; kinds that need the same lists share them.
+
+    `also` gives what a further request of a place shares with other reads.
+    """
 
     def wish(selector: Any) -> Wish:
         return Wish(
@@ -60,10 +63,11 @@ def member_reads(
 
     for wanted, indexes in by(resources, wish).items():
         for place in places(wanted.active):
-            paths = [members_path(place.scope, inherited=wanted.inherited), *((also(place.scope),) if also else ())]
-            shares = tuple(list_key(place.scope.token, path, ()) for path in paths)
+            path = members_path(place.scope, inherited=wanted.inherited)
+            further = also(place)
+            shares = (list_key(place.scope.token, path, ()), *further)
             job = partial(start, place, indexes, wanted)
-            yield place_read(kind, place, indexes, job, requests=len(paths), shares=shares)
+            yield place_read(kind, place, indexes, job, requests=1 + bool(further), shares=shares)
 
 
 def is_bot(row: Row) -> bool:

@@ -1,17 +1,16 @@
 """Kind `project`: the projects of the inventory, with languages and labels where the selector asks for them."""
 
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from pydantic import Field
 
-from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.group import BATCH, listed_rows
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.languages import Batch, batches, has_code, languages_of, shares
 from gitlab_port_export.gitlab.lists import list_key, whole_list
-from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job, Once
+from gitlab_port_export.model import Page, Resource, Scope, Selector
+from gitlab_port_export.parallel import Job
 
 
 class ProjectSelector(Selector):
@@ -39,6 +38,8 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             selector.include_labels,
         ),
     )
+    asked = {active for active, languages, _ in wants if languages}
+    together = batches(place for active in asked for place in context.inventory.projects(active))
     for (active, languages, labels), indexes in wants.items():
         places = context.inventory.projects(active)
         if not (languages or labels):
@@ -46,43 +47,25 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
                 yield listed_rows("project", places[start : start + BATCH], indexes)
             continue
         for place in places:
-            yield enriched(place, indexes, languages=languages, labels=labels)
+            yield enriched(place, indexes, together.get(place.scope.id), languages=languages, labels=labels)
 
 
-def enriched(place: Place, resources: tuple[int, ...], *, languages: bool, labels: bool) -> Read:
+def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, *, languages: bool, labels: bool) -> Read:
     """Return the read of one project with its additions."""
 
     def start(scope: Scope) -> Job:
         row = dict(place.row)
         if languages:
-            row["__languages"] = yield from languages_of(scope, place.row)
+            row["__languages"] = yield from languages_of(scope, place.row, batch)
         if labels:
             row["__labels"] = yield from whole_list(scope.token, labels_path(scope))
         yield Page("project", resources, scope, [row])
 
-    paths = [path(place.scope) for path, asked in ((languages_path, languages), (labels_path, labels)) if asked]
-    shares = tuple(list_key(place.scope.token, path, ()) for path in paths)
-    return place_read("project", place, resources, start, requests=languages + labels, shares=shares)
-
-
-def languages_of(scope: Scope, row: Row) -> Generator[Any, Any, dict[str, float]]:
-    """Return a project's languages; a project without a repository has none, so nothing is asked."""
-    if row.get("empty_repo") or feature_off(row, "repository"):
-        return {}
-
-    def start() -> Job:
-        answer = yield Get(scope.token, languages_path(scope), gives="object")
-        if not all(isinstance(share, int | float) for share in answer.data.values()):
-            raise ReadFailed("shape", "answered 200 with something else than languages and their shares", status=200)
-        return answer.data
-
-    found: dict[str, float] = yield Once(list_key(scope.token, languages_path(scope), ()), start)
-    return found
-
-
-def languages_path(scope: Scope) -> str:
-    """Return the path of a project's languages."""
-    return f"/projects/{scope.id}/languages"
+    asks = languages and has_code(place.row)
+    shared = shares(place.scope, batch) if asks else ()
+    if labels:
+        shared += (list_key(place.scope.token, labels_path(place.scope), ()),)
+    return place_read("project", place, resources, start, requests=asks + labels, shares=shared)
 
 
 def labels_path(scope: Scope) -> str:
@@ -99,8 +82,8 @@ KIND = Kind(
         "Projects.",
         ("GET /projects",),
         {
-            "__languages": "the share of each language in percent, by name (`GET /projects/:id/languages`); "
-            "with `includeLanguages`, in integration type gitlab always",
+            "__languages": "the share of each language in percent, by name (by GraphQL, else "
+            "`GET /projects/:id/languages`); with `includeLanguages`, in integration type gitlab always",
             "__labels": "the project's labels (`GET /projects/:id/labels`); with `includeLabels`",
         },
     ),

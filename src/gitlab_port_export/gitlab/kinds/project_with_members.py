@@ -1,13 +1,13 @@
 """Kind `project-with-members`: the projects of the inventory, each with its members in `__members`."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
 from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of, shaped
-from gitlab_port_export.gitlab.kinds.project import languages_of, languages_path
+from gitlab_port_export.gitlab.languages import batches, has_code, languages_of, shares
 from gitlab_port_export.model import Page, Resource, Scope
 from gitlab_port_export.parallel import Job
 
@@ -21,16 +21,22 @@ class ProjectWithMembersSelector(MembersSelector):
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project; Ocean's `gitlab` adds the languages too."""
     languages = context.dialect == "gitlab"
+    actives = by(resources, _active) if languages else ()
+    together = batches(place for active in actives for place in context.inventory.projects(active))
 
     def start(place: Place, indexes: tuple[int, ...], wish: Wish, scope: Scope) -> Job:
         members = yield from members_of(scope, wish)
         row = {**place.row, "__members": shaped(members, context.dialect, verbose=wish.verbose)}
         if languages:
-            row["__languages"] = yield from languages_of(scope, place.row)
+            row["__languages"] = yield from languages_of(scope, place.row, together.get(scope.id))
         yield Page("project-with-members", indexes, scope, [row])
 
     places = context.inventory.projects
-    also = languages_path if languages else None
+
+    def also(place: Place) -> tuple[Hashable, ...]:
+        asks = languages and has_code(place.row)
+        return shares(place.scope, together.get(place.scope.id)) if asks else ()
+
     yield from member_reads("project-with-members", resources, _active, places, start, also)
 
 
