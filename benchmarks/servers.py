@@ -6,8 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from fast_gitlab import FastGitLab
@@ -25,18 +23,12 @@ def main() -> None:
         os.nice(-10)  # where we may: a real server has a machine of its own
     if sys.argv[1] == "gitlab":
         world = LargeWorld(Size.of(int(sys.argv[2]), int(sys.argv[3])))
-        gitlab = FastGitLab(world, _graphql())
+        gitlab = FastGitLab(world)
         about = {"token": LARGE_TOKEN, "entities": world.entities, "fewest": world.fewest}
         asyncio.run(_serve(Service(gitlab, GITLAB_SECONDS, GITLAB_ROW_SECONDS), about, dict, gitlab))
     else:
         with closing(FastPort()) as port:
             asyncio.run(_serve(Service(port, PORT_SECONDS), {}, lambda: write_figures(port)))
-
-
-def _graphql() -> Any:
-    """The stand-in's GraphQL, where it has one: its module's `answer`, as fast_gitlab.GraphQL says."""
-    name = "gitlab_port_export.demo.gitlab_graphql"
-    return import_module(name).answer if find_spec(name) else None
 
 
 async def _serve(

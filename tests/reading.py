@@ -10,7 +10,7 @@ from typing import Any
 
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.serve import JsonHandler, Server, serve
-from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, Token, secret_reader
+from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, ReadFailed, Token, secret_reader
 from gitlab_port_export.gitlab.inventory import Active, Inventory, Listing, Patterns, merge, read_inventory
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context
@@ -104,7 +104,9 @@ class Play:
     """What happened when a job was played: what it asked, what it yielded, and what it returned."""
 
     answer: Callable[[Get], Reply]
+    together: Callable[[Ask], Reply] = lambda ask: ReadFailed("refused", "no GraphQL here")
     asked: list[Get] = field(default_factory=list)
+    asked_together: list[Ask] = field(default_factory=list)
     said: list[Any] = field(default_factory=list)
     value: Any = None
     shared: dict[Any, Any] = field(default_factory=dict)
@@ -123,6 +125,11 @@ class Play:
                     case Get():
                         self.asked.append(said)
                         reply = self.answer(said)
+                        if isinstance(reply, ReadFailed):
+                            raise reply
+                    case Ask():
+                        self.asked_together.append(said)
+                        reply = self.together(said)
                         if isinstance(reply, ReadFailed):
                             raise reply
                     case Once(key=key, start=start):
@@ -270,3 +277,9 @@ def inventory_of(gitlab: GitLab, patterns: Mapping[str, Sequence[str]], *resourc
 def sized(params: Params, number: int = 1) -> str:
     """The end of the URL of one page of an offset list."""
     return "&".join(f"{name}={value}" for name, value in (*params, ("per_page", str(PER_PAGE)), ("page", str(number))))
+
+
+def graphql(languages: Mapping[str, Any]) -> Answer:
+    """GraphQL's answer with the languages of projects by their global id."""
+    nodes = [{"id": id, "languages": found} for id, found in languages.items()]
+    return page({"data": {"projects": {"nodes": nodes}}})

@@ -164,7 +164,9 @@ class GitLabServer:
         if secret not in cache.access:
             cache.access[secret] = self.world.access(token)
         call = Call(self.world, token, cache.access[secret], {}, {}, f"{self.external_url}{GRAPHQL}")
-        return _packed(Answered(200, _encoded(gitlab_graphql.answer(call, body)), []))
+        found = gitlab_graphql.answer(call, body)
+        rows = len(found["data"]["projects"]["nodes"]) if "data" in found else 1
+        return _packed(Answered(200, _encoded(found), [], rows=rows))
 
     def _fresh_cache(self) -> Cache:
         if not self.cached:

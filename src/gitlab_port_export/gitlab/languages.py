@@ -92,15 +92,15 @@ def _together(batch: Batch) -> Job:
 
 
 def _known(data: Any) -> Iterable[tuple[int, dict[str, float]]]:
-    """Yield the projects whose languages GraphQL gave; null where the token may not read the code."""
+    """Yield the projects whose languages GraphQL gave whole; null where the token may not read the code."""
     match data:
         case {"projects": {"nodes": [*nodes]}}:
             for node in nodes:
                 match node:
-                    case {"id": str(id), "languages": [*languages]} if id.removeprefix(PROJECT).isdecimal():
-                        pairs = [one for one in languages if _is_language(one)]
-                        if len(pairs) == len(languages):
-                            yield int(id.removeprefix(PROJECT)), {one["name"]: one["share"] for one in pairs}
+                    case {"id": str(id), "languages": [*languages]} if id.startswith(PROJECT):
+                        number = id.removeprefix(PROJECT)
+                        if number.isdecimal() and all(map(_is_language, languages)):
+                            yield int(number), {one["name"]: one["share"] for one in languages}
 
 
 def _is_language(one: Any) -> bool:
