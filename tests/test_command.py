@@ -63,7 +63,7 @@ FORBIDDEN = {
     "issues": (r"/issues", {"gitlabIssue"}),
     "pipelines": (r"/pipelines", {"gitlabPipeline", "gitlabJob"}),
     "jobs": (r"/jobs", {"gitlabJob"}),
-    "languages": (r"/languages", {"service"}),
+    "languages": (r"/languages|/graphql", {"service"}),
 }
 
 

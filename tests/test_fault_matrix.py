@@ -395,6 +395,8 @@ class Scene:
         answer = ANSWERS.get(line.fault, faults.revoked)()
         if line.fault == "another shape" and (self.subject.later_path or self.subject is USER):
             answer = reply_json(200, [])
+        # Without GraphQL each list of languages is a read of its own.
+        self.stage.gitlab.faults.append(Fault("^/api/graphql$", faults.not_found()))
         self.stage.gitlab.faults.append(Fault(fires, answer, times=1 if line.times == "once" else None))
         outcome = self.stage.run(timeout=BRIEF if line.fault == "slow" else 20)
         assert asked

@@ -31,6 +31,7 @@ LISTS = (
     "/projects$",
     "/members$",
     "/languages$",
+    "/languages$|/graphql$",
     "merge_requests$",
     "issues$",
     "/pipelines$",
