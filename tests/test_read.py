@@ -21,10 +21,11 @@ from gitlab_port_export.demo.world import (
     sample_world,
 )
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed, Token, secret_reader
+from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.gitlab.plan import make_plan
-from gitlab_port_export.gitlab.read import guarded, read
+from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.http import Http, Stopped
 from gitlab_port_export.model import Page, Problem, Row, Scope
 from reading import NOW, Leap, client, context, failed, ids, inventory_of, page, play, script

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gitlab_port_export.gitlab.kinds import (
+    access,
     file,
     folder,
     group,
@@ -14,6 +15,7 @@ from gitlab_port_export.gitlab.kinds import (
     pipeline,
     project,
     project_with_members,
+    user,
 )
 from gitlab_port_export.gitlab.kinds.kind import Kind
 
@@ -31,5 +33,7 @@ KINDS: Mapping[str, Kind] = {
         job.KIND,
         file.KIND,
         folder.KIND,
+        user.KIND,
+        access.KIND,
     )
 }

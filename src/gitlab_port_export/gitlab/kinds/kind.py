@@ -31,7 +31,8 @@ class Context:
 class Read:
     """One read of the plan: rows of a kind from one scope, for these resources.
 
-    `tokens` are tried in order; `requests` estimates the requests; `shares` are lists that other reads ask for too.
+    `tokens` are tried in order; `requests` estimates the requests; `shares` are lists that other reads ask for too;
+    `needs` is what it also asks for once with others and does not count.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Read:
     start: Callable[[Scope], Job]
     requests: int = 1
     shares: tuple[Hashable, ...] = ()
+    needs: tuple[Hashable, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""Kind `access`: one row per person and group or project: the effective role, where it comes from, when it ends."""
+
+from collections.abc import Generator, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.inventory import Active, Place
+from gitlab_port_export.gitlab.kinds.group import BATCH
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.members import is_bot
+from gitlab_port_export.gitlab.kinds.roles import (
+    ROLES,
+    Role,
+    Roles,
+    Tree,
+    direct_members,
+    effective,
+    group_roles,
+    roles_in,
+    roles_key,
+)
+from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+
+class AccessSelector(Selector):
+    """Whose access to which groups and projects."""
+
+    scopes: tuple[Literal["group", "project"], ...] = Field(
+        default=("group", "project"), description="access to groups, to projects, or to both (the default)"
+    )
+    include_inherited_members: bool = Field(
+        default=True,
+        description="true: everybody who has a role, also through a group above or an invited group, with the highest "
+        "one; false: only the members of the group or project itself, with the role that they have as such",
+    )
+    include_bot_members: bool = Field(default=False, description="also the users of project and group access tokens")
+    include_only_active_groups: bool | None = Field(default=None, description="as for the kind `group`")
+    include_only_active_projects: bool | None = Field(default=None, description="as for the kind `project`")
+
+
+class _Wish(NamedTuple):
+    groups: bool
+    projects: bool
+    active_groups: Active
+    active_projects: Active
+    inherited: bool
+    bots: bool
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per group and project; what a group gives to everything below it is read once."""
+    tree = Tree.of(context.inventory.all_groups())
+    for wish, indexes in by(resources, _wish).items():
+        places: list[Place] = []
+        places += context.inventory.groups(wish.active_groups) if wish.groups else ()
+        places += context.inventory.projects(wish.active_projects) if wish.projects else ()
+        for place in places:
+            job = partial(_start, tree, place, indexes, wish)
+            lists = tree.keys(place) if wish.inherited else tree.keys(place)[:1]
+            givers = [*tree.above(place), *([place] if place.scope.is_group else [])] if wish.inherited else []
+            needs = tuple(roles_key(group, group.scope.token) for group in givers)
+            yield place_read("access", place, indexes, job, requests=len(lists), shares=lists, needs=needs)
+
+
+def _wish(selector: Any) -> _Wish:
+    return _Wish(
+        "group" in selector.scopes,
+        "project" in selector.scopes,
+        selector.include_only_active_groups,
+        selector.include_only_active_projects,
+        selector.include_inherited_members,
+        selector.include_bot_members,
+    )
+
+
+def _start(tree: Tree, place: Place, resources: tuple[int, ...], wish: _Wish, scope: Scope) -> Job:
+    found = yield from _roles(tree, place, wish, scope)
+    rows = [row_of(found[person], scope) for person in sorted(found) if wish.bots or not is_bot(found[person].row)]
+    for start in range(0, len(rows), BATCH):
+        yield Page("access", resources, scope, rows[start : start + BATCH])
+
+
+def _roles(tree: Tree, place: Place, wish: _Wish, scope: Scope) -> Generator[Any, Any, Roles]:
+    if not wish.inherited:
+        return effective(scope.path, (yield from direct_members(scope)), {})
+    if scope.is_group:
+        return (yield from group_roles(tree, place, scope.token))
+    return (yield from roles_in(tree, place, scope))
+
+
+def row_of(role: Role, scope: Scope) -> Row:
+    """Return the row of one person's role in a scope: the member as GitLab gives it, with the role that counts."""
+    return {
+        **role.row,
+        "access_level": role.level,
+        "access_role": ROLES.get(role.level, f"Level {role.level}"),
+        "expires_at": role.expires_at,
+        "__scope": {"kind": "group" if scope.is_group else "project", "id": scope.id, "full_path": scope.path},
+        "__membership": _membership(role, scope),
+        "__inherited_from": None if role.origin == scope.path else role.origin,
+    }
+
+
+def _membership(role: Role, scope: Scope) -> str:
+    if role.invited:
+        return "invited"
+    if role.origin is None:
+        return "indirect"
+    return "direct" if role.origin == scope.path else "inherited"
+
+
+KIND = Kind(
+    "access",
+    AccessSelector,
+    reads,
+    active_groups=lambda selector: selector.include_only_active_groups,
+    active_projects=lambda selector: selector.include_only_active_projects,
+)

@@ -1,0 +1,168 @@
+"""Kind `user`: accounts; all of the instance where a token is an administrator's, else the members that are seen."""
+
+from collections.abc import Generator, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.group import BATCH, NOWHERE
+from gitlab_port_export.gitlab.kinds.guard import guarded
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.members import is_bot, members_path
+from gitlab_port_export.gitlab.kinds.roles import Tree
+from gitlab_port_export.gitlab.lists import read_keyset, whole_list
+from gitlab_port_export.model import Page, Problem, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import All, Job, Once
+
+# What a member row tells of the account; the rest is the membership's.
+ACCOUNT = ("id", "username", "name", "state", "locked", "public_email", "email", "bot", "avatar_url", "web_url")
+# Where people signed in from is nobody's business in a catalog.
+WITHHELD = ("current_sign_in_ip", "last_sign_in_ip")
+NO_ADMINISTRATOR = "use a token of an administrator (on instances with admin mode: with the scope admin_mode)"
+
+Source = Literal["users", "members"]
+
+
+class UserSelector(Selector):
+    """Which accounts."""
+
+    source: Source | None = Field(
+        default=None,
+        description="`users`: all accounts of the instance, with their last sign-in and activity; needs the token of "
+        "an administrator. `members`: everybody who has a role in a group or project that is read; GitLab shows no "
+        "dates there. By default `users` where a token that may read everything (`**`) is an administrator's, else "
+        "`members`",
+    )
+    include_bot_members: bool = Field(
+        default=False, description="also the users of project and group access tokens, and GitLab's internal ones"
+    )
+
+
+class _Wish(NamedTuple):
+    source: Source | None
+    bots: bool
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read: who is an administrator is known only when GitLab was asked."""
+    tree = Tree.of(context.inventory.groups())
+    places = (*context.inventory.groups(), *context.inventory.projects())
+    lists = tuple(key for place in places for key in tree.keys(place))
+    for wish, indexes in by(resources, lambda selector: _Wish(selector.source, selector.include_bot_members)).items():
+        start = partial(_start, context, tree, indexes, wish)
+        if wish.source == "members":
+            yield Read("user", NOWHERE, ("",), indexes, start, requests=len(lists), shares=lists)
+        else:
+            needs = lists if wish.source is None else ()
+            yield Read("user", NOWHERE, ("",), indexes, start, requests=2, needs=needs)
+
+
+def _start(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wish, _: Scope) -> Job:
+    administrators: list[str] = []
+    if wish.source != "members":
+        administrators = yield from _administrators(context, wish, resources)
+    if administrators:
+        yield from _accounts(administrators, resources, wish)
+    elif wish.source == "users":
+        raise ReadFailed("forbidden", "no token is an administrator's, so GitLab lists no accounts", NO_ADMINISTRATOR)
+    else:
+        yield from _members(context, tree, resources, wish)
+
+
+def _administrators(context: Context, wish: _Wish, resources: tuple[int, ...]) -> Generator[Any, Any, list[str]]:
+    """Return the tokens of administrators; a Problem where none is one and GitLab refused to say so of some."""
+    patterns = context.inventory.patterns
+    asked = [token for token in patterns if wish.source == "users" or patterns[token].allow_all_below("")]
+    found: list[str] = []
+    refused: list[tuple[str, ReadFailed]] = []
+    for token in asked:
+        try:
+            if (yield Once(("administrator", token), partial(_is_administrator, token))):
+                found.append(token)
+        except ReadFailed as caught:
+            refused.append((token, caught))
+    if not found:
+        for token, failure in refused:
+            why = f"whether the token is an administrator's is not known: {failure.why}"
+            hint = "give the token the right to read its own user, or choose the selector's `source`"
+            yield Problem("read", why, hint, token=token, kind="user", resources=resources)
+    return found
+
+
+def _is_administrator(token: str) -> Job:
+    answer = yield Get(token, "/user", gives="object")
+    return answer.data.get("is_admin") is True
+
+
+def _accounts(tokens: list[str], resources: tuple[int, ...], wish: _Wish) -> Job:
+    """Read all accounts of the instance with the first of these tokens that may."""
+    params: Params = (("order_by", "id"), ("sort", "asc"))
+    if not wish.bots:
+        params += (("without_project_bots", "true"), ("exclude_internal", "true"))
+
+    def shape(rows: list[Row]) -> Page | None:
+        # What others than administrators are shown is neither all accounts nor all of an account.
+        if any("is_admin" not in row for row in rows):
+            raise ReadFailed("incomplete", "GitLab lists accounts as to no administrator", NO_ADMINISTRATOR)
+        kept = [_shown(row) for row in rows if wish.bots or not is_bot(row)]
+        return Page("user", resources, NOWHERE, kept) if kept else None
+
+    failure: ReadFailed | None = None
+    for token in tokens:
+        try:
+            yield from read_keyset(token, "/users", params, shape)
+            return
+        except ReadFailed as caught:
+            failure = caught
+    if failure:
+        raise failure
+
+
+def _shown(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name not in WITHHELD} | {"__source": "users"}
+
+
+# By user id and field: (where it was seen, value); the same place wins however the answers arrive.
+_Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
+
+
+def _members(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wish) -> Job:
+    """Gather the accounts from all member lists, each row once; a list that cannot be read is a Problem of its own."""
+    found: _Found = {}
+    places = (*context.inventory.groups(), *context.inventory.projects())
+    yield All(
+        tuple(guarded(place_read("user", place, resources, partial(_gather, tree, place, found))) for place in places)
+    )
+    rows = [{name: value for name, (_, value) in found[person].items()} for person in sorted(found)]
+    kept = [_account(row) for row in rows if wish.bots or not is_bot(row)]
+    for start in range(0, len(kept), BATCH):
+        yield Page("user", resources, NOWHERE, kept[start : start + BATCH])
+
+
+def _gather(tree: Tree, place: Place, found: _Found, scope: Scope) -> Job:
+    """Note everybody with a role in a place; /members/all leaves out members with minimal access."""
+    order = (not scope.is_group, scope.id)
+    _note(found, order, (yield from whole_list(scope.token, members_path(scope, inherited=False))))
+    if tree.asks_all(place):
+        path = members_path(scope, inherited=True)
+        _note(found, order, (yield from whole_list(scope.token, path, counted=False)))
+
+
+def _note(found: _Found, order: tuple[bool, int], rows: list[Row]) -> None:
+    for row in rows:
+        if not isinstance(row.get("id"), int):
+            raise ReadFailed("shape", "answered 200 with members that have no id", status=200)
+        known = found.setdefault(row["id"], {})
+        for name in ACCOUNT:
+            if row.get(name) not in (None, "") and (name not in known or order < known[name][0]):
+                known[name] = (order, row[name])
+
+
+def _account(row: Row) -> Row:
+    return {name: row.get(name) for name in ACCOUNT} | {"__source": "members"}
+
+
+KIND = Kind("user", UserSelector, reads)
