@@ -31,6 +31,7 @@ PAGING = ("page", "per_page", "cursor", "id_after", "id_before")
 # What each family of routes asks of a token's scopes; all others want one of the last two.
 SCOPES: dict[str, tuple[str, ...]] = {
     "user": ("read_user", "api", "read_api"),
+    "users": ("read_user", "api", "read_api"),
     "version": ("read_user", "api", "read_api"),
     "token": (),
     "files": ("read_repository", "api", "read_api"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from gitlab_port_export.demo import gitlab_people as people
 from gitlab_port_export.demo import gitlab_repository as repository
 from gitlab_port_export.demo import gitlab_rows as shapes
 from gitlab_port_export.demo.gitlab_call import (
@@ -97,7 +98,8 @@ def _groups(call: Call) -> Listing:
 
 
 def _one_group(call: Call) -> Row:
-    row = wanted_group(call) | shapes.GROUP_DETAILS
+    group = wanted_group(call)
+    row = group | shapes.GROUP_DETAILS | {"shared_with_groups": call.world.group_shares.get(group["id"], [])}
     if call.flag("with_projects", True):
         below = call.world.projects_in.get(row["id"], [])[:100]
         visible = [call.world.projects[id] for id in below if sees_project(call, call.world.projects[id])]
@@ -239,54 +241,7 @@ def _languages(call: Call) -> Row:
     return dict(call.world.languages.get(project["id"], {}))
 
 
-# Members and labels
-
-
-def _group_members(call: Call) -> Listing:
-    return _people(call, call.world.group_members.get(wanted_group(call)["id"], ()))
-
-
-def _project_members(call: Call) -> Listing:
-    return _people(call, call.world.project_members.get(wanted_project(call)["id"], ()))
-
-
-def _all_group_members(call: Call) -> Listing:
-    return _people(call, _highest(_inherited(call, wanted_group(call)["id"])))
-
-
-def _all_project_members(call: Call) -> Listing:
-    project = wanted_project(call)
-    invited = (
-        row | {"access_level": min(row["access_level"], share["group_access_level"])}
-        for share in project["shared_with_groups"]
-        for row in _inherited(call, share["group_id"])
-    )
-    direct = call.world.project_members.get(project["id"], ())
-    return _people(call, _highest([*direct, *_inherited(call, project["namespace"]["id"]), *invited]))
-
-
-def _inherited(call: Call, group_id: int) -> Iterator[Row]:
-    for group in call.world.ancestors(group_id):
-        yield from call.world.group_members.get(group["id"], ())
-
-
-def _highest(members: Iterable[Row]) -> Iterable[Row]:
-    """One row a user, the one with the highest access level."""
-    best: dict[int, Row] = {}
-    for row in members:
-        if row["id"] not in best or best[row["id"]]["access_level"] < row["access_level"]:
-            best[row["id"]] = row
-    return best.values()
-
-
-def _people(call: Call, members: Iterable[Row]) -> Listing:
-    found = kept(members, _named_like(call))
-    return Listing(sorted(found, key=lambda row: int(row["id"])))
-
-
-def _named_like(call: Call) -> Iterator[Keep]:
-    if words := call.text("query").casefold():
-        yield lambda row: words in row["name"].casefold() or words in row["username"].casefold()
+# Labels
 
 
 def _group_labels(call: Call) -> Listing:
@@ -506,6 +461,7 @@ def _stored(name: str) -> Callable[[Call], Result]:
 
 ROUTES = (
     Route("/user", "user", _user),
+    Route("/users", "users", people.users),
     Route("/personal_access_tokens/self", "token", _token),
     Route("/version", "version", _version),
     Route("/groups", "groups", _groups),
@@ -514,16 +470,16 @@ ROUTES = (
     Route("/groups/:id/subgroups", "groups", _subgroups),
     Route("/groups/:id/projects", "projects", _group_projects),
     Route("/groups/:id/labels", "labels", _group_labels),
-    Route("/groups/:id/members", "members", _group_members),
-    Route("/groups/:id/members/all", "members", _all_group_members),
+    Route("/groups/:id/members", "members", people.group_members),
+    Route("/groups/:id/members/all", "members", people.all_group_members),
     Route("/groups/:id/merge_requests", "merge_requests", _group_merge_requests),
     Route("/groups/:id/issues", "issues", _group_issues),
     Route("/projects", "projects", _projects),
     Route("/projects/:id", "projects", _one_project),
     Route("/projects/:id/languages", "languages", _languages),
     Route("/projects/:id/labels", "labels", _project_labels),
-    Route("/projects/:id/members", "members", _project_members),
-    Route("/projects/:id/members/all", "members", _all_project_members),
+    Route("/projects/:id/members", "members", people.project_members),
+    Route("/projects/:id/members/all", "members", people.all_project_members),
     Route("/projects/:id/merge_requests", "merge_requests", _project_merge_requests),
     Route("/projects/:id/merge_requests/:number", "merge_requests", _one_merge_request),
     Route("/projects/:id/issues", "issues", _project_issues),

@@ -71,6 +71,18 @@ def own_user_row(user: Row, bot: bool, now: datetime) -> Row:
     }
 
 
+def account_row(user: Row, bot: bool, now: datetime) -> Row:
+    """What `GET /users` tells administrators of an account."""
+    return own_user_row(user, bot, now) | {
+        "is_admin": False,
+        "note": None,
+        "namespace_id": user["id"],
+        "created_by": None,
+        "current_sign_in_ip": "192.0.2.7",
+        "last_sign_in_ip": "192.0.2.8",
+    }
+
+
 _GROUP: Row = {
     "description": "",
     "share_with_group_lock": False,
@@ -312,6 +324,17 @@ def project_row(base: str, id: int, namespace: Row, full_name: str, path: str, c
         "container_registry_image_prefix": f"registry.{host}/{full_path}",
         "_links": {"self": api} | {key: f"{api}/{end}" for key, end in links.items()},
         "permissions": {"project_access": None, "group_access": None},
+    }
+
+
+def share_row(group: Row, access_level: int, expires_at: str | None) -> Row:
+    """An invited group, as groups and projects tell it in `shared_with_groups`."""
+    return {
+        "group_id": group["id"],
+        "group_name": group["name"],
+        "group_full_path": group["full_path"],
+        "group_access_level": access_level,
+        "expires_at": expires_at,
     }
 
 

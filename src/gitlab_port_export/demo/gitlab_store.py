@@ -11,7 +11,7 @@ from typing import Any
 from gitlab_port_export.demo import gitlab_rows as rows
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 
-GUEST, PLANNER, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 15, 20, 30, 40, 50
+MINIMAL, GUEST, PLANNER, REPORTER, DEVELOPER, MAINTAINER, OWNER = 5, 10, 15, 20, 30, 40, 50
 When = datetime | str | None
 Lists = defaultdict[int, list[Row]]
 # By project and branch ("" is the default one): content by path.
@@ -64,11 +64,14 @@ class World:
     version: int = 0
     users: dict[int, Row] = field(default_factory=dict)
     bots: set[int] = field(default_factory=set)
+    # By user id: what administrators see and is not as usual, such as `last_activity_on`.
+    accounts: dict[int, Row] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     groups: dict[int, Row] = field(default_factory=dict)
     projects: dict[int, Row] = field(default_factory=dict)
     group_members: Lists = field(default_factory=_lists)
     project_members: Lists = field(default_factory=_lists)
+    group_shares: Lists = field(default_factory=_lists)
     group_labels: Lists = field(default_factory=_lists)
     project_labels: Lists = field(default_factory=_lists)
     merge_requests: Lists = field(default_factory=_lists)
@@ -223,14 +226,13 @@ class World:
     def share_project(self, project: Row, group: Row, access_level: int, expires_at: str | None = None) -> None:
         """Give the members of a group access to a project of another namespace."""
         self.touch()
-        share = {
-            "group_id": group["id"],
-            "group_name": group["name"],
-            "group_full_path": group["full_path"],
-            "group_access_level": access_level,
-            "expires_at": expires_at,
-        }
+        share = rows.share_row(group, access_level, expires_at)
         project["shared_with_groups"] = [*project["shared_with_groups"], share]
+
+    def share_group(self, group: Row, invited: Row, access_level: int, expires_at: str | None = None) -> None:
+        """Give the members of the group `invited` access to another group and what is below it."""
+        self.touch()
+        self.group_shares[group["id"]].append(rows.share_row(invited, access_level, expires_at))
 
     def rename_project(self, project: Row, name: str | None = None, path: str | None = None) -> None:
         """Give a project another display name, another path, or both; its old path then redirects."""
@@ -279,6 +281,7 @@ class World:
         for member in self.group_members.pop(group["id"], []):
             self._memberships[member["id"]].discard(("group", group["id"]))
         self.group_labels.pop(group["id"], None)
+        self.group_shares.pop(group["id"], None)
         del self.groups[group["id"]]
         del self._paths[f"full_path:{group['full_path']}"]
 
@@ -425,15 +428,24 @@ class World:
         user = token.user["id"]
         groups: dict[int, int] = {}
         direct: dict[int, int] = {}
+        invited: dict[int, int] = {}
         for kind, id in self._memberships[user]:
             members = self.group_members[id] if kind == "group" else self.project_members[id]
             level = max(row["access_level"] for row in members if row["id"] == user)
             if kind == "project":
                 direct[id] = level
             else:
-                _raise_to(groups, (group["id"] for group in self.family(self.groups[id])), level)
+                below = self.family(self.groups[id]) if level > MINIMAL else [self.groups[id]]
+                _raise_to(groups, (group["id"] for group in below), level)
+                invited[id] = level
+        for id, shares in self.group_shares.items():
+            for share in shares:
+                if (level := min(invited.get(share["group_id"], 0), share["group_access_level"])) > MINIMAL:
+                    _raise_to(groups, (group["id"] for group in self.family(self.groups[id])), level)
         projects = dict(direct)
         for id, level in groups.items():
+            if level <= MINIMAL:
+                continue
             _raise_to(projects, self.projects_in.get(id, ()), level)
         for project in self.projects.values():
             for share in project["shared_with_groups"]:

@@ -61,8 +61,9 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             job = partial(_start, tree, place, indexes, wish)
             lists = tree.keys(place) if wish.inherited else tree.keys(place)[:1]
             givers = [*tree.above(place), *([place] if place.scope.is_group else [])] if wish.inherited else []
-            needs = tuple(roles_key(group, group.scope.token) for group in givers)
-            yield place_read("access", place, indexes, job, requests=len(lists), shares=lists, needs=needs)
+            needs = [roles_key(group, group.scope.token) for group in givers]
+            needs += [tree.keys(group)[0] for group in tree.invited(place)] if wish.inherited else []
+            yield place_read("access", place, indexes, job, requests=len(lists), shares=lists, needs=tuple(needs))
 
 
 def _wish(selector: Any) -> _Wish:

@@ -90,6 +90,12 @@ class Tree:
         """
         return place.row.get("shared_with_groups") != [] or (self.inherits(place) and self.parent(place) is None)
 
+    def invited(self, place: Place) -> list[Place]:
+        """Return the groups invited to a project whose members are needed to tell who came with which."""
+        shared = place.row.get("shared_with_groups") or ()
+        found = [self.groups.get(str(one.get("group_full_path"))) for one in shared if isinstance(one, dict)]
+        return [group for group in found if group and not self.inherits(group)] if len(found) > 1 else []
+
     def keys(self, place: Place) -> tuple[Hashable, ...]:
         """Return the keys of the lists that tell who has a role in a place."""
         paths = [members_path(place.scope, inherited=False)]

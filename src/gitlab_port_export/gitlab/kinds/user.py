@@ -99,7 +99,7 @@ def _is_administrator(token: str) -> Job:
 
 def _accounts(tokens: list[str], resources: tuple[int, ...], wish: _Wish) -> Job:
     """Read all accounts of the instance with the first of these tokens that may."""
-    params: Params = (("order_by", "id"), ("sort", "asc"))
+    params: Params = (("order_by", "id"), ("sort", "desc"))
     if not wish.bots:
         params += (("without_project_bots", "true"), ("exclude_internal", "true"))
 
