@@ -28,6 +28,10 @@ class Walk:
         return self == other or (self.deep and inside)
 
 
+# The entries of a repository's root, which tell what lies deeper without asking for it.
+ROOT = Walk("", deep=False)
+
+
 @dataclass(frozen=True)
 class Want:
     """Files or folders that somebody wants: those that a pattern means, or without one the children of a folder."""

@@ -13,8 +13,10 @@ from gitlab_port_export.gitlab.kinds import (
     member,
     merge_request,
     pipeline,
+    plugin,
     project,
     project_with_members,
+    skill,
     user,
 )
 from gitlab_port_export.gitlab.kinds.kind import Kind
@@ -33,6 +35,8 @@ KINDS: Mapping[str, Kind] = {
         job.KIND,
         file.KIND,
         folder.KIND,
+        skill.KIND,
+        plugin.KIND,
         user.KIND,
         access.KIND,
     )

@@ -1,6 +1,6 @@
-"""What `file` and `folder` share: what their selectors want of which repositories, so that each is walked once."""
+"""What the kinds of repositories share: what their selectors want of which, so that each is walked once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -9,10 +9,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from gitlab_port_export.gitlab.client import Get, ReadFailed
-from gitlab_port_export.gitlab.globs import file_globs
+from gitlab_port_export.gitlab.globs import Glob, file_globs
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
-from gitlab_port_export.gitlab.trees import Want, fewest, nothing_there, walk_key, wanted_files, wanted_folders
+from gitlab_port_export.gitlab.trees import (
+    ROOT,
+    Walk,
+    Want,
+    fewest,
+    nothing_there,
+    walk_key,
+    wanted_files,
+    wanted_folders,
+)
 from gitlab_port_export.model import Resource, Scope, Selector
 from gitlab_port_export.parallel import Job
 
@@ -89,6 +98,21 @@ class Variant(NamedTuple):
     included_files: tuple[str, ...] = ()
 
 
+PLAIN = Variant()
+AT_ROOT = (Want("tree", ROOT), Want("blob", ROOT))
+# What tells that a project is a plugin, by the program that it extends; of two folders any file in them.
+PLUGIN_FILES: Mapping[str, tuple[Want, ...]] = {
+    "claude": tuple(wanted_files(Glob(f".claude-plugin/{name}.json")) for name in ("plugin", "marketplace")),
+    "cursor": (wanted_files(Glob(".cursor-plugin/plugin.json")),),
+    "codex": (wanted_files(Glob(".codex-plugin/plugin.json")),),
+    "agents": (wanted_files(Glob(".agents/plugins/marketplace.json")),),
+    "kimi": (wanted_files(Glob(".kimi-plugin/plugin.json")),),
+    "opencode": (Want("blob", Walk(".opencode/plugins", deep=False)),),
+    "pi": (Want("blob", Walk(".pi/extensions", deep=False)),),
+    "antigravity": (wanted_files(Glob("gemini-extension.json")),),
+}
+
+
 @dataclass(frozen=True)
 class Wish:
     """What one resource wants of one ref."""
@@ -119,10 +143,10 @@ class Tree:
 
 
 def trees(context: Context) -> Iterator[Tree]:
-    """Yield each ref of each project of which a `file` or `folder` resource wants something; "" is the default one."""
+    """Yield each ref of each project of which a resource wants something in the repository; "" is the default one."""
     found: dict[tuple[str, str], tuple[Place | None, list[Wish]]] = {}
     for resource in context.resources:
-        wanted = {"file": _files, "folder": _folders}.get(resource.kind)
+        wanted = {"file": _files, "folder": _folders, "skill": _skills, "plugin": _plugins}.get(resource.kind)
         if wanted is None or not resource.known:
             continue
         for name, place, ref, wish in wanted(resource, context):
@@ -163,6 +187,24 @@ def _folders(resource: Resource, context: Context) -> _Wanted:
             yield name, place, _ref(place, branch), wish
 
 
+def _skills(resource: Resource, context: Context) -> _Wanted:
+    selector: Any = resource.selector
+    everywhere = any(not entry.repos for entry in selector.paths)
+    for entry in selector.paths:
+        wants = (*AT_ROOT, *(wanted_files(pattern) for pattern in file_globs(entry.path, "gitlab-v2")))
+        for name, place in _chosen(context, selector.include_only_active_groups, entry.repos):
+            # Where all projects are read, a name only narrows down its own path.
+            if place is not None or not everywhere:
+                yield from ((name, place, _ref(place, None), Wish("skill", resource.index, w, PLAIN)) for w in wants)
+
+
+def _plugins(resource: Resource, context: Context) -> _Wanted:
+    selector: Any = resource.selector
+    wants = [*AT_ROOT, *(want for provider in selector.providers for want in PLUGIN_FILES[provider])]
+    for name, place in _chosen(context, selector.include_only_active_groups, selector.repos):
+        yield from ((name, place, _ref(place, None), Wish("plugin", resource.index, w, PLAIN)) for w in wants)
+
+
 def _ref(place: Place | None, branch: str | None) -> str:
     return branch or str((place.row.get("default_branch") if place else "") or "")
 
@@ -196,8 +238,11 @@ def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> It
 Start = Callable[[Place, Tree, Scope], Job]
 
 
-def tree_reads(kind: str, context: Context, start: Start) -> Iterator[Read]:
-    """Yield one read per tree that this kind wants something of; walks are shared with the other kind."""
+def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = None) -> Iterator[Read]:
+    """Yield one read per tree that this kind wants something of; walks are shared with the other kinds.
+
+    `first` is the walk that decides which others there will be.
+    """
     for tree in trees(context):
         wishes = tree.of(kind)
         if not wishes or (tree.place and nothing_there(tree.place.row)):
@@ -206,8 +251,9 @@ def tree_reads(kind: str, context: Context, start: Start) -> Iterator[Read]:
         if tree.place is None:
             yield _named_read(kind, context, tree, resources, start)
             continue
-        walks = fewest(tree.wants)
-        keys = tuple(walk_key(tree.place.scope, tree.ref, walk) for walk in needed(wishes, walks))
+        walks = needed(wishes, fewest(tree.wants))
+        sure = tuple(walk for walk in walks if first is None or walk.holds(first))
+        keys = tuple(walk_key(tree.place.scope, tree.ref, walk) for walk in sure)
         yield Read(
             kind,
             tree.place.scope,
@@ -216,6 +262,7 @@ def tree_reads(kind: str, context: Context, start: Start) -> Iterator[Read]:
             _begin(start, tree, tree.place),
             requests=max(1, len(keys)),
             shares=keys,
+            needs=tuple(walk_key(tree.place.scope, tree.ref, walk) for walk in walks if walk not in sure),
         )
 
 

@@ -1,0 +1,137 @@
+"""Kind `plugin`: projects that extend a coding agent, one row a project with what its manifests say."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Literal, get_args
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.content import parsed, references, resolved
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.found import present, texts
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.repository import PLUGIN_FILES, Tree, tree_reads
+from gitlab_port_export.gitlab.trees import ROOT
+from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+Provider = Literal["claude", "cursor", "codex", "agents", "kimi", "opencode", "pi", "antigravity"]
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+# A file in one of these is enough; what it says does not matter.
+BY_FOLDER: dict[Provider, str] = {"opencode": ".opencode/plugins", "pi": ".pi/extensions"}
+# Whose word counts first.
+PRECEDENCE = ("cursor", "claude", "codex", "kimi", "antigravity")
+
+
+class PluginSelector(Selector):
+    """Which plugins of which projects."""
+
+    providers: tuple[Provider, ...] = Field(
+        default=PROVIDERS, description="the programs whose plugins are looked for; by default all"
+    )
+    repos: tuple[str, ...] = Field(default=(), description="only these projects; gitlab: by name, gitlab-v2: by path")
+    include_only_active_groups: bool | None = Field(
+        default=None, description="true: only active projects; false: only archived ones or ones pending deletion"
+    )
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project, for all resources."""
+    providers = {
+        resource.index: resource.selector.providers
+        for resource in resources
+        if isinstance(resource.selector, PluginSelector)
+    }
+    yield from tree_reads("plugin", context, partial(_plugin, providers), ROOT)
+
+
+def _plugin(providers: dict[int, tuple[Provider, ...]], place: Place, tree: Tree, scope: Scope) -> Job:
+    paths = yield from present("plugin", tree, scope)
+    indexes = tuple(sorted({wish.resource for wish in tree.of("plugin")}))
+    manifests = [path for path in paths if _folder_of(path) not in BY_FOLDER.values()]
+    found, failure = yield from texts("plugin", tree, scope, manifests, indexes)
+    # One manifest that is missing would change what the others mean.
+    if failure:
+        raise failure
+    contents: dict[str, Row] = {}
+    for path, text in found.items():
+        content = yield from _content(tree, scope, path, text, indexes)
+        if isinstance(content, dict):
+            contents[path] = content
+    folders = {_folder_of(path) for path in paths}
+    for index in indexes:
+        plugin = plugin_of(place.row, contents, folders, providers[index])
+        if plugin:
+            yield Page("plugin", (index,), scope, [{"plugin": plugin, "repo": place.row, "__branch": tree.ref}])
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _content(tree: Tree, scope: Scope, path: str, text: str, indexes: tuple[int, ...]) -> Job:
+    """Return what a manifest holds, with the texts of the files that it refers to (`file://path`)."""
+    content = parsed(text, path, "gitlab-v2")
+    named = list(dict.fromkeys(references(content))) if isinstance(content, dict) else []
+    inside = [one for one in named if ".." not in one.split("/")]
+    found, failure = yield from texts("plugin", tree, scope, inside, indexes)
+    if failure:
+        raise failure
+    return resolved(content, {one: found.get(one) for one in named})
+
+
+def plugin_of(project: Row, contents: dict[str, Row], folders: set[str], providers: tuple[Provider, ...]) -> Row | None:
+    """Return what a row tells of a plugin, None where no wanted manifest says anything. Pure."""
+    own: dict[str, Row] = {}
+    markets: dict[str, Row] = {}
+    for provider in providers:
+        for path in (want.glob.text for want in PLUGIN_FILES[provider] if want.glob):
+            kept = markets if path.endswith("/marketplace.json") else own
+            kept[provider] = contents.get(path, {})
+    supports = {
+        name: name in providers and (bool(own.get(name) or markets.get(name)) or BY_FOLDER.get(name) in folders)
+        for name in PROVIDERS
+    }
+    if not any(supports.values()):
+        return None
+    firsts = {provider: _first(market) for provider, market in markets.items()}
+    own["claude"] = own.get("claude") or firsts.get("claude", {})
+    agents = markets.get("agents", {})
+    said = [own.get(name, {}) for name in PRECEDENCE]
+    name = _text([*said, firsts.get("agents", {})], "name") or project.get("name") or project.get("path") or ""
+    interface = agents.get("interface")
+    shown = [own.get("cursor", {}), interface if isinstance(interface, dict) else {}]
+    documents: dict[str, Row] = {
+        provider: own.get(provider, {}) if supports[provider] else {} for provider in PROVIDERS
+    }
+    for provider, content in (("claude", own["claude"]), ("agents", agents)):
+        if supports[provider]:
+            speaker = content if provider == "claude" else firsts.get(provider, {})
+            market = _text([markets.get(provider, {})], "name")
+            documents[provider] = {**content, "name": _text([speaker], "name") or name, "marketplaceName": market}
+    for provider in BY_FOLDER:
+        documents[provider] = {"detected": True} if supports[provider] else {}
+    return {
+        "name": name,
+        "displayName": _text(shown, "displayName", "display_name") or name,
+        "description": _text([*said, markets.get("claude", {})], "description") or "",
+        "version": _text(said, "version"),
+        "supports": supports,
+        **documents,
+    }
+
+
+def _first(market: Row) -> Row:
+    """Return the first plugin that a marketplace lists."""
+    plugins = market.get("plugins")
+    first: Any = plugins[0] if isinstance(plugins, list) and plugins else None
+    return first if isinstance(first, dict) else {}
+
+
+def _text(contents: list[Row], *names: str) -> str | None:
+    """Return the first text that says something."""
+    values = (content.get(name) for content in contents for name in names)
+    return next((value for value in values if isinstance(value, str) and value.strip()), None)
+
+
+KIND = Kind("plugin", PluginSelector, reads, active_projects=lambda selector: selector.include_only_active_groups)

@@ -1,0 +1,146 @@
+"""Kind `skill`: instructions for coding agents, one row for each SKILL.md that the patterns mean."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from pydantic import BaseModel, ConfigDict, Field
+from wcmatch import glob
+
+from gitlab_port_export.gitlab.additions import AT_ONCE
+from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.gitlab.content import parsed
+from gitlab_port_export.gitlab.globs import FLAGS
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.found import present, texts
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.repository import Tree, tree_reads
+from gitlab_port_export.gitlab.trees import ROOT
+from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+FILE = "SKILL.md"
+HOMES = (".agents", ".agent", ".cursor", ".claude", ".codex", ".github", ".opencode")
+ANY_CASE = FLAGS | glob.IGNORECASE
+
+
+class SkillPath(BaseModel):
+    """A pattern, and where it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    path: str = Field(description="a pattern for SKILL.md files; a name alone is looked for in every folder")
+    repos: tuple[str, ...] = Field(default=(), description="only these projects; gitlab: by name, gitlab-v2: by path")
+
+
+USUAL = tuple(SkillPath(path=f"{home}skills/**/{FILE}") for home in (*(f"{name}/" for name in HOMES), ""))
+
+
+class SkillSelector(Selector):
+    """Which skills of which projects."""
+
+    paths: tuple[SkillPath, ...] = Field(
+        default=USUAL, description="where skills are; by default in the folders that the usual agents look into"
+    )
+    include_only_active_groups: bool | None = Field(
+        default=None, description="true: only active projects; false: only archived ones or ones pending deletion"
+    )
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project, for all resources."""
+    patterns = {
+        resource.index: tuple(entry.path for entry in resource.selector.paths)
+        for resource in resources
+        if isinstance(resource.selector, SkillSelector)
+    }
+    yield from tree_reads("skill", context, partial(_skills, patterns), ROOT)
+
+
+def _skills(patterns: dict[int, tuple[str, ...]], place: Place, tree: Tree, scope: Scope) -> Job:
+    paths = yield from present("skill", tree, scope)
+    wanted: dict[str, list[int]] = {}
+    for wish in tree.of("skill"):
+        for path in paths:
+            means = wish.want.glob is not None and wish.want.glob.matches(path)
+            if means and _is_skill(path, patterns[wish.resource]) and wish.resource not in wanted.get(path, ()):
+                wanted.setdefault(path, []).append(wish.resource)
+    failures: list[ReadFailed] = []
+    ordered = sorted(wanted)
+    for start in range(0, len(ordered), AT_ONCE):
+        batch = ordered[start : start + AT_ONCE]
+        everybody = tuple(sorted({index for path in batch for index in wanted[path]}))
+        found, failure = yield from texts("skill", tree, scope, batch, everybody)
+        failures += [failure] if failure else []
+        for index in everybody:
+            rows = [
+                {"skill": skill_of(path, text, patterns[index]), "repo": place.row, "__branch": tree.ref}
+                for path, text in found.items()
+                if index in wanted[path]
+            ]
+            if rows:
+                yield Page("skill", (index,), scope, rows, weight=sum(len(text) for text in found.values()))
+    if failures:
+        raise failures[0]
+
+
+def _is_skill(path: str, patterns: tuple[str, ...]) -> bool:
+    """Say whether it is a file SKILL.md, in any case, that any of the selector's patterns means as it is written."""
+    return path.rpartition("/")[2].lower() == FILE.lower() and any(_means(pattern, path) for pattern in patterns)
+
+
+def _means(pattern: str, path: str) -> bool:
+    return bool(glob.globmatch(path, pattern.strip("/"), flags=ANY_CASE))
+
+
+def skill_of(path: str, text: str, patterns: tuple[str, ...]) -> Row:
+    """Return what a row tells of a skill."""
+    front, body = parted(text)
+    folder = path.rpartition("/")[0] or "."
+    name, description = front.get("name"), front.get("description")
+    return {
+        "name": name if isinstance(name, str) and name.strip() else path.rpartition("/")[0].rpartition("/")[2],
+        "description": description if isinstance(description, str) else "",
+        "instructions": body,
+        "frontmatter": front,
+        "path": folder,
+        "skillMdPath": path,
+        "root": root_of(path, patterns),
+    }
+
+
+def parted(text: str) -> tuple[Row, str]:
+    """Return the values between the first two `---` and the text behind them."""
+    text = text.replace("\r\n", "\n")
+    parts = text.split("---", 2)
+    if not text.startswith("---") or len(parts) < 3:
+        return {}, text
+    return _values(parts[1].strip()), parts[2].lstrip("\n")
+
+
+def _values(text: str) -> Row:
+    """Return what is plain YAML of one object; untrusted, so within limits. Everything else gives no values."""
+    # As `gitlab` parses a file: the document itself where there is one, and the text where it is no plain YAML.
+    found = parsed(text, "front.yaml", "gitlab")
+    return found if isinstance(found, dict) else {}
+
+
+def root_of(path: str, patterns: tuple[str, ...]) -> str:
+    """Return the folder that a pattern looks into: the first pattern that means the path and names one.
+
+    Else it is the folder above the skill's, or the skill's own when that is at the root.
+    """
+    for pattern in patterns:
+        if _means(pattern, path) and (root := _fixed(pattern.strip("/"))):
+            return root
+    folder = path.rpartition("/")[0] or "."
+    return folder.rpartition("/")[0] or folder
+
+
+def _fixed(pattern: str) -> str:
+    for ending in (f"/**/{FILE}", f"/{FILE}", f"**/{FILE}", FILE):
+        if pattern.lower().endswith(ending.lower()):
+            return pattern[: -len(ending)].strip("/")
+    return pattern
+
+
+KIND = Kind("skill", SkillSelector, reads, active_projects=lambda selector: selector.include_only_active_groups)
