@@ -18,6 +18,7 @@ from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, M
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
+from gitlab_port_export.gitlab.kinds.user import note
 from gitlab_port_export.model import Report
 from gitlab_port_export.port.defaults import default_blueprints
 from harness import blueprint, mapping_of, port_with, resource, run_sync
@@ -142,6 +143,21 @@ def test_every_role_comes_with_what_gives_it(world: World) -> None:
     assert sorted(request.path for request in gitlab.requests if "/members" not in request.path) == [
         "/groups", "/groups/2", "/projects", "/projects", "/user",
     ]  # fmt: skip
+
+
+def test_of_equal_roles_the_nearest_counts(world: World) -> None:
+    world.add_member(world.project("acme/core"), world.users[2], DEVELOPER, expires_at="2032-01-01")
+    rows, _ = run_access(world)
+    assert told(rows)["acme/core ada"] == ("Developer", "direct", None, "2032-01-01")
+    assert told(rows)["acme/team ada"] == ("Developer", "inherited", "acme", None)
+
+
+def test_both_types_give_the_same(world: World) -> None:
+    new, _ = run_access(world)
+    mapping = mapping_of(access_resource(), user_resource(), filterOwnedProjects=None)
+    old = run_sync(world, store(), mapping, type="gitlab")
+    assert old.report.exit_code == 0, old.report.problems
+    assert told({key: row for key, row in rows_in(old.store).items() if "__scope" in row}) == told(new)
 
 
 def test_direct_members_take_one_request_a_place(world: World) -> None:
@@ -315,6 +331,15 @@ def test_what_one_list_hides_another_one_may_tell(world: World) -> None:
     assert rows_in(ran.store)["bo"]["email"] == "bo@example.com"
 
 
+def test_accounts_do_not_depend_on_which_list_comes_first() -> None:
+    lists = {(True, 1): "project@example.com", (False, 7): "later@example.com", (False, 2): "group@example.com"}
+    for order in (tuple(lists), tuple(lists)[::-1]):
+        found: Any = {}
+        for place in order:
+            note(found, place, [{"id": 5, "email": lists[place], "name": ""}])
+        assert found == {5: {"id": ((False, 2), 5), "email": ((False, 2), "group@example.com")}}
+
+
 def test_a_token_that_is_for_some_groups_only_lists_no_accounts(world: World) -> None:
     with_admin(world)
     rows, gitlab, _ = synced(world, user_resource(), tokens={ADMIN: ["guild"]}, OCEAN__EXPORT__WORKERS=1)
@@ -370,6 +395,30 @@ def test_a_refusal_is_a_problem_and_deletes_nothing(
         report = run_sync(gitlab, port, mapping, tokens=tokens).report
         assert report.exit_code == 1
         assert kinds <= {problem.kind for problem in report.problems}
+        assert held.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("match", "admin"), [("^/groups/1/members$", False), ("^/groups/1/members/all$", False), ("^/users$", True)]
+)
+@pytest.mark.parametrize("answer", [faults.forbidden(), faults.bad_gateway(), faults.Drop(), faults.Truncate()])
+def test_a_later_page_that_fails_deletes_nothing(world: World, match: str, admin: bool, answer: Any) -> None:
+    if admin:
+        with_admin(world)
+    for number in range(120):
+        world.add_member(world.group("acme"), world.add_user(f"user-{number:03}"), REPORTER)
+    tokens = [ADMIN] if admin else [READER]
+    mapping = mapping_of(user_resource(), access_resource(scopes=["group"]), **ALL_LEVELS)
+    held = store()
+    with gitlab_server(world) as gitlab, port_server(held) as port:
+        assert run_sync(gitlab, port, mapping, tokens=tokens).report.exit_code == 0
+        before = held.snapshot()
+
+        def later(request: Recorded) -> bool:
+            return bool(re.search(match, request.path)) and (request.page > 1 or "cursor" in dict(request.query))
+
+        gitlab.faults.append(Fault(later, answer))
+        assert run_sync(gitlab, port, mapping, tokens=tokens).report.exit_code == 1
         assert held.snapshot() == before
 
 

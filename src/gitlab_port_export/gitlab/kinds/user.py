@@ -126,12 +126,12 @@ def _shown(row: Row) -> Row:
 
 
 # By user id and field: (where it was seen, value); the same place wins however the answers arrive.
-_Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
+Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
 
 
 def _members(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wish) -> Job:
     """Gather the accounts from all member lists, each row once; a list that cannot be read is a Problem of its own."""
-    found: _Found = {}
+    found: Found = {}
     places = (*context.inventory.groups(), *context.inventory.projects())
     yield All(
         tuple(guarded(place_read("user", place, resources, partial(_gather, tree, place, found))) for place in places)
@@ -142,16 +142,17 @@ def _members(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wi
         yield Page("user", resources, NOWHERE, kept[start : start + BATCH])
 
 
-def _gather(tree: Tree, place: Place, found: _Found, scope: Scope) -> Job:
+def _gather(tree: Tree, place: Place, found: Found, scope: Scope) -> Job:
     """Note everybody with a role in a place; /members/all leaves out members with minimal access."""
     order = (not scope.is_group, scope.id)
-    _note(found, order, (yield from whole_list(scope.token, members_path(scope, inherited=False))))
+    note(found, order, (yield from whole_list(scope.token, members_path(scope, inherited=False))))
     if tree.asks_all(place):
         path = members_path(scope, inherited=True)
-        _note(found, order, (yield from whole_list(scope.token, path, counted=False)))
+        note(found, order, (yield from whole_list(scope.token, path, counted=False)))
 
 
-def _note(found: _Found, order: tuple[bool, int], rows: list[Row]) -> None:
+def note(found: Found, order: tuple[bool, int], rows: list[Row]) -> None:
+    """Add what a list's rows tell of accounts; groups before projects, then the lower id, whatever came first."""
     for row in rows:
         if not isinstance(row.get("id"), int):
             raise ReadFailed("shape", "answered 200 with members that have no id", status=200)
