@@ -14,6 +14,8 @@ from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.model import Began, Ended, Page, Problem
 from gitlab_port_export.parallel import All, Job, Once, drive
 
+__all__ = ["guarded", "read"]
+
 
 def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Iterator[Page | Problem | Began | Ended]:
     """Yield the pages of all reads as they arrive, and the Problems that hold deletions. Raises http.Stopped."""
