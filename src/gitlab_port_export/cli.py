@@ -99,6 +99,9 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     report_metrics: MetricsOption = None,
     report_html: HtmlOption = None,
     on_overlap: OverlapOption = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="Apply this plan file and nothing else, if Port is as it was.")
+    ] = None,
     debug: DebugOption = False,
 ) -> None:
     """Read GitLab, compare with Port, write and delete what changed."""
@@ -118,6 +121,7 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_metrics=report_metrics,
             report_html=report_html,
             on_overlap=on_overlap,
+            plan=plan_file,
         )
     )
 
@@ -135,6 +139,7 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     report_json: JsonOption = None,
     report_metrics: MetricsOption = None,
     report_html: HtmlOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the changes to a file for sync --plan.")] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
     ] = False,
@@ -147,6 +152,7 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             output,
             debug=debug,
             detailed=detailed_exitcode,
+            out=out,
             mapping_file=mapping,
             workers=workers,
             deadline=deadline,

@@ -84,7 +84,7 @@ def deletions(
         doomed: list[Entity] = []
         for entry in allowed:
             recent: list[str] = []
-            for entity, changed in _fresh(catalog, entry.blueprint, entry.identifiers):
+            for entity, changed in fresh(catalog, entry.blueprint, entry.identifiers):
                 if _is_before(changed, instant or ""):
                     doomed.append(entity)
                 else:
@@ -93,7 +93,7 @@ def deletions(
             if recent:
                 why = "changed in Port after this run began"
                 yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
-        yield from _delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
+        yield from delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
     except (PortRefused, Unreachable) as failure:
         yield Problem(
             "delete",
@@ -109,12 +109,12 @@ def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], 
     for name, identifiers in staying:
         relations = catalog.blueprints[name].relations if name in catalog.blueprints else {}
         if any(relation.target in among for relation in relations.values()):
-            for entity, _ in _fresh(catalog, name, identifiers):
+            for entity, _ in fresh(catalog, name, identifiers):
                 found.update(_related(catalog, entity))
     return found
 
 
-def _fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Iterator[tuple[Entity, str]]:
+def fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Iterator[tuple[Entity, str]]:
     """Yield these entities as Port holds them now, each with the instant of its last change."""
     for row in catalog.fresh(blueprint, identifiers):
         body = {"relations": row.get("relations") or {}}
@@ -144,8 +144,8 @@ def _is_before(moment: str, instant: str) -> bool:
         return False
 
 
-def _delete(catalog: Catalog, entities: list[Entity], keep: set[int], deleter: Deleter | None) -> Iterator[Event]:
-    """Delete sources before targets; what could not be deleted keeps what it relates to."""
+def delete(catalog: Catalog, entities: list[Entity], keep: set[int], deleter: Deleter | None) -> Iterator[Event]:
+    """Delete sources before targets (without a deleter, say what would go); what stays keeps what it relates to."""
     by_blueprint: dict[str, list[Entity]] = {}
     for entity in entities:
         by_blueprint.setdefault(entity.blueprint, []).append(entity)

@@ -7,9 +7,10 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
@@ -17,12 +18,13 @@ from urllib3.exceptions import InsecureRequestWarning
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Problem, Report, Stage
+from gitlab_port_export.planfile import Recorder, opened
 from gitlab_port_export.prepare import prepare
 from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import files
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report.console import make_console
-from gitlab_port_export.report.fold import EXIT_MEANINGS, Command
+from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
 from gitlab_port_export.settings import Settings, load_settings, report_files
 from gitlab_port_export.sync import execute
@@ -48,21 +50,34 @@ class Shell:
         self._redactor = Redactor(())
         self._files: dict[str, Path] = {}
 
-    def run(self, command: Command, *, detailed: bool, **options: Any) -> int:
-        """Carry out one run, write and print its report. Raises ExportError."""
+    def run(
+        self,
+        command: Command,
+        *,
+        detailed: bool,
+        out: Path | None = None,
+        plan: Path | None = None,
+        **options: Any,
+    ) -> int:
+        """Carry out one run, write and print its report; `out` and `plan` are plan files. Raises ExportError."""
         self._files = report_files(self._environ, **options)
         settings = load_settings(self._environ, **options)
         self._redactor = Redactor(settings.secrets())
         self._log(settings)
-        files.check(self._files)
-        clock = Clock(settings.deadline)
-        with _signals():
-            prepared = prepare(settings, clock, writes=command == "sync", redactor=self._redactor)
-            try:
-                with Progress(self._err) as progress:
-                    report = execute(prepared, command, progress.update, detailed=detailed)
-            finally:
-                prepared.close()
+        files.check(self._files | ({"out": out} if out else {}))
+        with ExitStack() as stack:
+            recorder = Recorder(stack.enter_context(TemporaryFile())) if out else None
+            if out and out.is_file():
+                # Nobody shall apply the plan before, when this one fails.
+                out.unlink()
+            planned = stack.enter_context(opened(plan)) if plan else None
+            stack.enter_context(_signals())
+            prepared = prepare(settings, Clock(settings.deadline), writes=command == "sync", redactor=self._redactor)
+            stack.callback(prepared.close)
+            with Progress(self._err) as progress:
+                report = execute(prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned)
+            if recorder and out:
+                report = _saved(report, recorder, out, settings.fail_on)
         report = files.publish(report, self._files, settings.fail_on)
         self._show(report)
         return report.exit_code
@@ -124,6 +139,19 @@ class Shell:
         warnings.simplefilter("ignore", InsecureRequestWarning)
         for name in settings.ignored:
             logger.debug("%s is accepted and not needed in a one-shot run", name)
+
+
+def _saved(report: Report, recorder: Recorder, out: Path, fail_on: FailOn) -> Report:
+    """Write the plan file and return the report, which has a Problem where there is none."""
+    why = "the plan did not come to its end"
+    if recorder.whole:
+        try:
+            recorder.save(out, report.problems, report.held)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+        else:
+            return report
+    return with_late([Problem("report", f"{out} was not written: {why}", "run plan again")], report, fail_on)
 
 
 class _Redacting(logging.Formatter):

@@ -3,14 +3,15 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
-from gitlab_port_export.deletion import deletions
+from gitlab_port_export.deletion import delete, deletions, fresh
 from gitlab_port_export.diff import (
     Differ,
     Policy,
@@ -19,15 +20,30 @@ from gitlab_port_export.diff import (
     searched_resources,
     shared_blueprints,
 )
-from gitlab_port_export.errors import ExportError, Interrupted
+from gitlab_port_export.errors import ExportError, Interrupted, PortUnavailable, UsageError
 from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
-from gitlab_port_export.http import Clock, Stopped
-from gitlab_port_export.model import Create, Entity, Event, Failed, Page, Problem, Report, Row, Update, Written
+from gitlab_port_export.http import Clock, Stopped, Unreachable
+from gitlab_port_export.model import (
+    Create,
+    Delete,
+    Entity,
+    Event,
+    Failed,
+    Held,
+    Page,
+    Problem,
+    Report,
+    Row,
+    Update,
+    Written,
+)
+from gitlab_port_export.planfile import Basis, PlanFile, Recorder, differences, digest_of
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog, resolved
+from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
@@ -68,11 +84,20 @@ class Seen:
                 self.wrote = True
 
 
-def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detailed: bool = False) -> Report:
+def execute(
+    run: Run,
+    command: Command,
+    watch: Callable[[Event], None],
+    *,
+    detailed: bool = False,
+    recorder: Recorder | None = None,
+    plan: PlanFile | None = None,
+) -> Report:
     """Carry out a prepared run and return its report; `watch` sees every event as it happens.
 
-    Raises GitLabUnavailable and PortUnavailable when nothing could be done; Interrupted, and Port failing after it
-    took some writes, end in a report too.
+    A `recorder` is given the changes of a plan; with `plan` a sync applies that, and reads nothing of GitLab. Raises
+    GitLabUnavailable and PortUnavailable when nothing could be done, UsageError when a plan no longer fits;
+    Interrupted, and Port failing after it took some writes, end in a report too.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
@@ -80,7 +105,7 @@ def execute(run: Run, command: Command, watch: Callable[[Event], None], *, detai
     code: int | None = None
     state = _State(run, started)
     try:
-        with closing(_events(run, seen, state)) as events:
+        with closing(_events(run, seen, state, recorder, plan)) as events:
             for event in events:
                 seen.note(event)
                 tally.add(event)
@@ -155,7 +180,9 @@ class _State:
                 logger.warning("Port did not take the resync state %s", state)
 
 
-def _events(run: Run, seen: Seen, state: _State) -> Generator[Event, None, None]:
+def _events(
+    run: Run, seen: Seen, state: _State, recorder: Recorder | None, plan: PlanFile | None
+) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
     yield from first_problems(run)
     if run.overlaps and run.writes:
@@ -166,7 +193,10 @@ def _events(run: Run, seen: Seen, state: _State) -> Generator[Event, None, None]
         executor = ThreadPoolExecutor(run.settings.workers, thread_name_prefix="port")
         ending.callback(executor.shutdown, wait=False, cancel_futures=True)
         try:
-            yield from _line(run, seen, state, executor)
+            if plan:
+                yield from _planned(run, state, executor, plan)
+            else:
+                yield from _line(run, seen, state, executor, recorder)
         except Stopped:
             yield Problem(
                 "read",
@@ -187,7 +217,9 @@ def _overlap(run: Run) -> Problem:
     )
 
 
-def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> Iterator[Event]:
+def _line(
+    run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor, recorder: Recorder | None
+) -> Iterator[Event]:
     instant = state.begin()
     inventory = read_inventory(
         run.gitlab,
@@ -201,14 +233,7 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
     context = Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources)
     seen.plan = make_plan(context)
     blueprints = _blueprints(run)
-    catalog = Catalog(
-        run.port,
-        blueprints,
-        lambda name: fields_of(run.mapping, name),
-        executor,
-        whole=not run.mapping.enable_merge_entity,
-        absent=frozenset(blueprints) - frozenset(run.blueprints),
-    )
+    catalog = _catalog(run, blueprints, executor)
     catalog.start(constant_blueprints(run.mapping))
     answers: dict[str, list[str] | None] = {}
     differ = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers))
@@ -217,7 +242,10 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
     changes = differ.run(
         merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
     )
-    yield from _apply(run, changes, catalog, executor) if run.writes else changes
+    record = partial(_recorded, recorder, catalog, answers) if recorder else iter
+    if recorder:
+        recorder.begin(_basis(run), catalog.states)
+    yield from _noted(_apply(run, changes, catalog, executor), catalog) if run.writes else record(changes)
     needed = {relation.target for name in seen.refused for relation in blueprints[name].relations.values()}
     policy = Policy(
         run.mapping,
@@ -228,7 +256,98 @@ def _line(run: Run, seen: Seen, state: _State, executor: ThreadPoolExecutor) -> 
         frozenset(needed),
     )
     deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
-    yield from deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter)
+    yield from record(deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter))
+    if recorder:
+        yield from _tried(recorder.finish)
+
+
+def _catalog(run: Run, blueprints: Mapping[str, Blueprint], executor: ThreadPoolExecutor) -> Catalog:
+    return Catalog(
+        run.port,
+        blueprints,
+        lambda name: fields_of(run.mapping, name),
+        executor,
+        whole=not run.mapping.enable_merge_entity,
+        absent=frozenset(blueprints) - frozenset(run.blueprints),
+    )
+
+
+def _basis(run: Run) -> Basis:
+    return Basis(run.integration.identifier, run.kind, run.settings.port_base_url, digest_of(run.mapping))
+
+
+def _recorded(
+    recorder: Recorder, catalog: Catalog, answers: dict[str, list[str] | None], events: Iterable[Event]
+) -> Iterator[Event]:
+    """Hand on the events of a plan and record its changes, with what Port has to search for as it is found now."""
+    for event in events:
+        yield event
+        match event:
+            case Create(entity) | Update(entity):
+                found = _found(entity, catalog, answers)
+                if isinstance(found, Problem):
+                    yield found
+                else:
+                    yield from _tried(partial(recorder.add, replace(event, entity=found)))
+            case Delete():
+                yield from _tried(partial(recorder.add, event))
+
+
+def _found(entity: Entity, catalog: Catalog, answers: dict[str, list[str] | None]) -> Entity | Problem:
+    """Return the entity with its searches as identifiers, so that applying the plan finds the same ones."""
+    if entity.is_search:
+        found = catalog.resolve(entity.blueprint, entity.identifier) or []
+        if len(found) != 1:
+            return Problem(
+                "diff",
+                f"a search for an entity finds {len(found)}, so the plan file does not have it",
+                "let the search find one entity; or sync without a plan file",
+                blueprint=entity.blueprint,
+                resources=(entity.resource,),
+                sample=str(entity.identifier),
+            )
+        entity = replace(entity, identifier=found[0])
+    return resolved(entity, catalog, answers) or entity
+
+
+def _tried(record: Callable[[], None]) -> Iterator[Problem]:
+    """Record something; a plan file that cannot be had is a Problem of the plan."""
+    try:
+        record()
+    except (PortRefused, Unreachable, OSError) as failure:
+        yield Problem("report", f"the plan file could not be made: {failure}", "run again", holds_all=True)
+
+
+def _planned(run: Run, state: _State, executor: ThreadPoolExecutor, plan: PlanFile) -> Iterator[Event]:
+    """Apply exactly the changes of a plan: first the upserts, then, when all of them were made, the deletions.
+
+    Raises UsageError, before anything is written, where something is not as it was when the plan was made.
+    """
+    try:
+        found = differences(plan, _basis(run), _catalog(run, run.blueprints, executor).states)
+    except (PortRefused, Unreachable) as failure:
+        raise PortUnavailable(f"Port did not say what it holds, so the plan was not applied: {failure}") from None
+    if found:
+        raise UsageError(*found, hint="nothing was written; make a new plan")
+    state.begin()
+    catalog = _catalog(run, _blueprints(run), executor)
+    upserts = (change for change, _ in plan.changes() if isinstance(change, Create | Update))
+    failed = False
+    for outcome in _apply(run, upserts, catalog, executor):
+        failed |= isinstance(outcome, Failed)
+        yield outcome
+    yield from plan.problems
+    yield from plan.held
+    doomed: dict[str, list[str]] = {}
+    for change, _ in plan.changes():
+        if isinstance(change, Delete):
+            doomed.setdefault(change.blueprint, []).append(change.identifier)
+    if failed:
+        why = "not everything that the plan writes was written"
+        yield from (Held(name, tuple(gone), "problem", why, "make a new plan") for name, gone in doomed.items())
+        return
+    entities = [entity for name, gone in doomed.items() for entity, _ in fresh(catalog, name, gone)]
+    yield from delete(catalog, entities, set(), Deleter(run.port, cascade=run.mapping.cascades))
 
 
 def _blueprints(run: Run) -> dict[str, Blueprint]:
@@ -255,18 +374,18 @@ def _apply(run: Run, events: Iterable[Event], catalog: Catalog, executor: Thread
             if not isinstance(event, Create | Update):
                 yield event
             elif rules.create_missing:
-                yield from _noted(writer.add(event), catalog)
+                yield from writer.add(event)
             else:
                 waiting.setdefault(event.entity.blueprint, []).append(event)
         for name in blueprint_order(waiting, catalog.blueprints):
             changes = {change.entity.key: change for change in waiting[name]}
             for group in dependency_order([change.entity for change in changes.values()], catalog.blueprints):
                 for entity in group:
-                    yield from _noted(writer.add(changes[entity.key]), catalog)
-                yield from _noted(writer.flush(), catalog)
-        yield from _noted(writer.finish(catalog.blueprints), catalog)
+                    yield from writer.add(changes[entity.key])
+                yield from writer.flush()
+        yield from writer.finish(catalog.blueprints)
     except (Stopped, ExportError):
-        yield from _noted(writer.abandon(GRACE_SECONDS), catalog)
+        yield from writer.abandon(GRACE_SECONDS)
         raise
 
 

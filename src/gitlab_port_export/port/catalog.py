@@ -7,7 +7,7 @@ from typing import Any
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, segment
-from gitlab_port_export.port.ledger import Blueprint, Ledger
+from gitlab_port_export.port.ledger import Blueprint, Ledger, digests
 
 SEARCH_PAGE = 1000
 OWNED_PAGE = 5000
@@ -93,18 +93,21 @@ class Catalog:
         found = {name: self.ledger(name) for name in list(self._loading)}
         return {name: ledger for name, ledger in found.items() if isinstance(ledger, Ledger)}
 
-    def _load(self, name: str) -> Ledger:
+    def _compared(self, name: str) -> list[str]:
+        """Return the dotted names of the fields that writing an entity of the blueprint would change."""
         blueprint = self.blueprints[name]
-        if self._whole:
-            fields = [
-                "title", "icon", "team", *(f"properties.{key}" for key in blueprint.properties),
-                *(f"relations.{key}" for key in blueprint.relations),
-            ]  # fmt: skip
-            ledger = Ledger(blueprint, fields, whole=True)
-            include = None
-        else:
-            fields = list(self._fields(name))
-            ledger = Ledger(blueprint, fields)
+        if not self._whole:
+            return list(self._fields(name))
+        return [
+            "title", "icon", "team", *(f"properties.{key}" for key in blueprint.properties),
+            *(f"relations.{key}" for key in blueprint.relations),
+        ]  # fmt: skip
+
+    def _load(self, name: str) -> Ledger:
+        blueprint, fields = self.blueprints[name], self._compared(name)
+        ledger = Ledger(blueprint, fields, whole=self._whole)
+        include = None
+        if not self._whole:
             # Relations that the mapping does not set are kept by merging, and what they point at must stay.
             names = ["$identifier", *(_bare(field) for field in fields), *blueprint.relations]
             include = list(dict.fromkeys(names))
@@ -136,6 +139,23 @@ class Catalog:
             rule = {"property": "$identifier", "operator": "in", "value": part}
             for page in search(self._port, blueprint, [rule], include):
                 yield from page
+
+    def states(self, blueprint: str, identifiers: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return {identifier: {field: digest of its value}} of those that Port holds now, over all compared fields.
+
+        `updatedAt` is among them as it is. Unlike a ledger's codes, digests mean the same in every process. Raises
+        PortRefused and Unreachable.
+        """
+        if blueprint not in self.blueprints or blueprint in self._absent:
+            return {}
+        fields = self._compared(blueprint)
+        include = None if self._whole else list(dict.fromkeys(["$identifier", "$updatedAt", *map(_bare, fields)]))
+        rule = {"property": "$identifier", "operator": "in", "value": list(identifiers)}
+        return {
+            row["identifier"]: {**digests(row, fields), "updatedAt": str(row.get("updatedAt"))}
+            for page in search(self._port, blueprint, [rule], include)
+            for row in page
+        }
 
     def resolve(self, target: str, query: Mapping[str, Any]) -> list[str] | None:
         """Return the identifiers that a search relation finds now, or None where Port cannot say."""

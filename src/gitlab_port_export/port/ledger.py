@@ -1,5 +1,6 @@
 """What Port holds of one blueprint beside what this run produced, in a few bytes an entity."""
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,22 @@ class Ledger:
     def any_produced(self) -> bool:
         """Whether this run produced any entity of the blueprint."""
         return any(self._status)
+
+
+def digests(body: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
+    """Return a short digest of each of these fields of an entity, equal for values that Port treats alike."""
+    return {name: _digest(name, _value_of(body, name)) for name in fields}
+
+
+def _value_of(body: Mapping[str, Any], name: str) -> Any:
+    head, _, key = name.partition(".")
+    return (body.get(head) or {}).get(key) if key else body.get(head)
+
+
+def _digest(name: str, value: Any) -> str:
+    if name.startswith(("relations.", "team")) and isinstance(value, list):
+        value = sorted({str(one) for one in value}) or None
+    return hashlib.sha256(canonical(value)).hexdigest()[:16]
 
 
 def relation_targets(blueprint: Blueprint, body: Mapping[str, Any]) -> list[int]:

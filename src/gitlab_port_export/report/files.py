@@ -3,9 +3,10 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.model import Problem, Report
@@ -51,7 +52,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _option(name: str) -> str:
-    return f"--report-{name}"
+    return f"--report-{name}" if name in RENDERERS else f"--{name}"
 
 
 def publish(report: Report, files: Mapping[str, Path], fail_on: FailOn = "problems") -> Report:
@@ -78,20 +79,28 @@ def _write(path: Path, text: str) -> str:
     return ""
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file beside its place and move it there, so that nobody ever sees half of it. Raises OSError.
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises OSError."""
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Give a stream whose content takes the file's place when the block ends well, so that nobody sees half of it.
 
     `mode` is cut by the umask. What cannot be replaced is written in place: a device, a file that is mounted into a
-    container, a file in a folder that is not ours.
+    container, a file in a folder that is not ours. Raises OSError.
     """
     place = Path(os.path.realpath(path))
     if place.exists() and not (place.is_file() and os.access(place.parent, os.W_OK | os.X_OK)):
-        place.write_bytes(content)
+        with place.open("wb") as stream:
+            yield stream
         return
     beside = place.parent / f".gitlab-port-export-{secrets.token_hex(8)}"
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
-            stream.write(content)
+            yield stream
         _move(beside, place)
     finally:
         with suppress(OSError):

@@ -1,0 +1,266 @@
+"""Plan files: sync --plan makes exactly the changes that plan --out wrote, or none where something has changed."""
+
+import json
+import stat
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Literal, Protocol
+
+import pytest
+
+from conftest import INTEGRATION, Bench
+from gitlab_port_export import planfile
+from gitlab_port_export.demo.gitlab import Fault
+from gitlab_port_export.demo.gitlab_faults import reply_json
+from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import refuse
+from gitlab_port_export.demo.port_store import Mode
+from gitlab_port_export.demo.world import change_world
+from gitlab_port_export.errors import UsageError
+from gitlab_port_export.model import Create, Delete, Entity, Update
+from harness import blueprint, mapping_of, resource
+from here import Printed, run_here
+
+BASIS = planfile.Basis("my-gitlab", "gitlab-v2", "https://api.getport.io", "sha256:x")
+
+
+class Run(Protocol):
+    """Runs a command in the bench's folder, in this process."""
+
+    def __call__(self, command: Literal["sync", "plan"] = "sync", **options: Any) -> Printed: ...
+
+
+@pytest.fixture
+def run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def call(command: Literal["sync", "plan"] = "sync", **options: Any) -> Printed:
+        environ = bench.environ(**{name: options.pop(name) for name in list(options) if name.isupper()})
+        found = run_here(environ, bench.folder, monkeypatch, command=command, as_json=True, **options)
+        assert [secret for secret in bench.secrets if secret in found.all] == []
+        return found
+
+    return call
+
+
+def counts(ran: Printed) -> tuple[int, int, int]:
+    found = json.loads(ran.out)["total"]
+    return found["created"], found["updated"], found["deleted"]
+
+
+def content(bench: Bench) -> dict[str, Any]:
+    """What is in the plan file."""
+    found: dict[str, Any] = json.loads((bench.folder / "plan.json").read_text(encoding="utf-8"))
+    return found
+
+
+def planned(bench: Bench, run: Run, code: int = 0) -> dict[str, Any]:
+    """Write a plan file after GitLab has changed a little; what is in it."""
+    bench.sync_an_hour_ago()
+    change_world(bench.world)
+    if code:
+        bench.gitlab.faults.append(Fault(r"/groups/\d+/issues", reply_json(403, {"message": "403 Forbidden"})))
+    ran = run("plan", out=Path("plan.json"))
+    assert ran.code == code, ran.all
+    bench.gitlab.requests.clear()
+    bench.port.requests.clear()
+    return content(bench)
+
+
+def one_of(plan: dict[str, Any], action: str) -> tuple[str, str]:
+    """Blueprint and identifier of the first change of that sort."""
+    found = next(change for change in plan["changes"] if change["action"] == action)
+    return found["blueprint"], found["identifier"]
+
+
+def refused(bench: Bench, run: Run, *words: str, **changes: Any) -> None:
+    """The plan is refused with all of these words, and nothing was written."""
+    before = bench.store.snapshot()
+    ran = run(plan=Path("plan.json"), **changes)
+    assert ran.code == 2, ran.all
+    assert [word for word in words if word not in ran.err] == [], ran.err
+    assert bench.changing_calls() == []
+    assert bench.store.snapshot() == before
+
+
+def test_a_plan_is_applied_exactly_and_gitlab_is_not_asked(bench: Bench, run: Run) -> None:
+    plan = planned(bench, run)
+    actions = [change["action"] for change in plan["changes"]]
+    assert {name: actions.count(name) for name in actions} == {"create": 1, "update": 1, "delete": 7}
+    bench.world.add_merge_request(next(iter(bench.world.projects.values())), "after the plan")
+    ran = run(plan=Path("plan.json"))
+    assert (ran.code, counts(ran)) == (0, (1, 1, 7)), ran.err
+    assert bench.gitlab.requests == []
+    held = bench.held()
+    for change in plan["changes"]:
+        assert (change["identifier"] in held[change["blueprint"]]) == (change["action"] != "delete")
+    assert bench.states() == ["running", "completed"]
+    assert counts(run("plan")) == (1, 0, 0)
+
+
+def test_a_plan_file_is_for_its_owner_and_holds_no_secret(bench: Bench) -> None:
+    assert bench.run("plan", "--out", "plan.json").returncode == 0
+    path = bench.folder / "plan.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = path.read_text(encoding="utf-8")
+    assert [secret for secret in bench.secrets if secret in text] == []
+    assert {entry.name for entry in bench.folder.iterdir()} == {"plan.json"}
+    assert bench.store.writes == 0
+    ran = bench.run("sync", "--plan", "plan.json")
+    assert ran.returncode == 0
+    assert "88 created, 0 updated, 0 deleted; 0 GitLab requests" in ran.stdout
+    again = bench.run("sync", "--plan", "plan.json")
+    assert again.returncode == 2
+    assert [
+        word for word in ("exists in Port by now", "and 68 more", "make a new plan") if word not in again.stderr
+    ] == []
+    assert bench.run("plan", "--detailed-exitcode").returncode == 0
+
+
+@pytest.mark.parametrize("action", ["update", "delete"])
+def test_an_entity_that_has_changed_in_port_stops_the_whole_plan(bench: Bench, run: Run, action: str) -> None:
+    blueprint, identifier = one_of(planned(bench, run), action)
+    row = {"identifier": identifier, "title": "by hand"}
+    bench.store.write(blueprint, row, Mode(upsert=True, merge=True), bench.store.author("someone"))
+    refused(bench, run, f"{blueprint} {identifier} has changed in Port: title")
+
+
+def test_an_entity_that_is_gone_from_port_stops_the_plan(bench: Bench, run: Run) -> None:
+    blueprint, identifier = one_of(planned(bench, run), "delete")
+    bench.store.delete(blueprint, [identifier], cascade=False)
+    refused(bench, run, f"{blueprint} {identifier} is gone from Port")
+
+
+def test_another_mapping_stops_the_plan(bench: Bench, run: Run) -> None:
+    planned(bench, run)
+    config = bench.store.integrations[INTEGRATION]["config"]
+    config["resources"][0]["selector"]["query"] = ".id != 1"
+    refused(bench, run, "a mapping with the digest sha256:")
+
+
+def test_another_integration_stops_the_plan(bench: Bench, run: Run) -> None:
+    planned(bench, run)
+    words = f"the plan was made for the integration {INTEGRATION}, and this run has another"
+    refused(bench, run, words, OCEAN__INTEGRATION__IDENTIFIER="another")
+
+
+def test_problems_and_held_deletions_of_the_plan_are_those_of_its_sync(bench: Bench, run: Run) -> None:
+    plan = planned(bench, run, code=1)
+    assert {problem["kind"] for problem in plan["problems"]} == {"issue"}
+    ran = run(plan=Path("plan.json"))
+    found = json.loads(ran.out)
+    assert (ran.code, {problem["kind"] for problem in found["problems"]}) == (1, {"issue"})
+    assert found["total"]["held"] == sum(one["count"] for one in found["held"]) > 0
+    assert counts(ran)[2] == sum(change["action"] == "delete" for change in plan["changes"])
+
+
+def test_a_plan_that_did_not_end_leaves_no_file_to_apply(bench: Bench, run: Run) -> None:
+    bench.file("plan.json", "an older plan")
+    bench.port.faults.append(PortFault("POST .*/datasource-entities", refuse(403)))
+    bench.gitlab.faults.append(Fault("/issues", reply_json(401, {})))
+    ran = run("plan", out=Path("plan.json"), deadline="0.05s")
+    assert ran.code == 1, ran.all
+    assert not (bench.folder / "plan.json").exists()
+    assert "plan.json was not written: the plan did not come to its end" in ran.out
+
+
+def test_files_that_cannot_be_are_wrong_usage(bench: Bench, run: Run) -> None:
+    ran = run("plan", out=Path("none/plan.json"))
+    assert (ran.code, "--out: the folder none does not exist" in ran.err) == (2, True)
+    refused(bench, run, "plan.json: cannot be read: No such file or directory")
+
+
+def test_nothing_is_deleted_when_something_was_not_written(bench: Bench, run: Run) -> None:
+    planned(bench, run)
+    bench.port.faults.append(PortFault("POST .*/entities/bulk$", refuse(422)))
+    before = bench.held()
+    ran = run(plan=Path("plan.json"))
+    found = json.loads(ran.out)["total"]
+    assert (ran.code, found["failed"], found["deleted"], found["held"]) == (1, 2, 0, 7)
+    assert bench.held() == before
+
+
+def test_what_port_has_to_search_for_is_found_when_the_plan_is_made(bench: Bench, run: Run) -> None:
+    search = {
+        "combinator": '"and"',
+        "rules": [{"property": '"$identifier"', "operator": '"="', "value": ".path_with_namespace"}],
+    }
+    bench.store.add_blueprint(blueprint("thing", {"other": "thing"}, text="string"))
+    things = resource("project", identifier=".path_with_namespace", title=".name")
+    links = resource("project", identifier='"link-\\(.id)"', relations={"other": search})
+    bench.file("one.json", json.dumps(mapping_of(things)))
+    bench.file("both.json", json.dumps(mapping_of(things, links)))
+    assert run("sync", mapping_file=Path("one.json")).code == 0
+    both = Path("both.json")
+    assert run("plan", mapping_file=both, out=Path("plan.json")).code == 0
+    found = {change["body"]["relations"]["other"] for change in content(bench)["changes"]}
+    assert found == set(bench.held()["thing"])
+    ran = run(mapping_file=both, plan=Path("plan.json"))
+    assert (ran.code, counts(ran)) == (0, (len(found), 0, 0)), ran.all
+
+
+# --- the file alone
+
+
+def test_a_large_plan_is_written_and_read_in_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    with (tmp_path / "stream").open("w+b") as stream:
+        recorder = planfile.Recorder(stream)
+        tracemalloc.start()
+        recorder.begin(BASIS, lambda _, names: {name: {"title": "0" * 16} for name in names})
+        for number in range(5_000):
+            recorder.add(Update(Entity("thing", f"{number}", {"title": "t" * 100}, 0), ("title",)))
+        recorder.add(Create(Entity("thing", "new\ud800", {"title": None}, 0)))
+        recorder.add(Delete("thing", "old"))
+        recorder.finish()
+        recorder.save(path, (), ())
+    with planfile.opened(path) as plan:
+        assert sum(1 for _ in plan.changes()) == 5_002
+        assert planfile.differences(plan, BASIS, lambda _, names: {name: {"title": "0" * 16} for name in names}) == []
+        assert len(planfile.differences(plan, BASIS, lambda *_: {})) == planfile.MAX_NAMED + 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 1_000_000
+    assert peak < 1_000_000
+
+
+def test_a_folder_is_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"), planfile.opened(tmp_path):
+        pass
+
+
+def a_plan(path: Path) -> str:
+    """Write a small plan file; its text."""
+    with TemporaryFile() as stream:
+        recorder = planfile.Recorder(stream)
+        recorder.begin(BASIS, lambda *_: {})
+        recorder.add(Create(Entity("thing", "new", {"title": "t"}, 0)))
+        recorder.add(Delete("thing", "old"))
+        recorder.finish()
+        recorder.save(path, (), ())
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace('"title":"', '"title":"x'), "its checksum is another"),
+        (lambda text: text + "\n", "its checksum is another"),
+        (lambda text: text[: len(text) // 2], "not a plan file, or only a part of one"),
+        (lambda text: "", "not a plan file"),
+        (lambda text: "[]", "not a plan file"),
+        (lambda text: text.replace('"version":1', '"version":2'), "has the plan format 2; this program reads 1"),
+        (lambda text: text.replace('"action":"delete"', '"action":"drop"'), "not a plan file"),
+        (lambda text: text.replace('"identifier":"old"', '"identifier":["old"]'), "not a plan file"),
+    ],
+)
+def test_a_file_that_was_changed_is_refused(tmp_path: Path, change: Callable[[str], str], words: str) -> None:
+    path = tmp_path / "plan.json"
+    text = a_plan(path)
+    assert [one["action"] for one in json.loads(text)["changes"]] == ["create", "delete"]
+    with planfile.opened(path) as plan:
+        assert len(list(plan.changes())) == 2
+    assert change(text) != text
+    path.write_text(change(text), encoding="utf-8")
+    with pytest.raises(UsageError, match=words), planfile.opened(path):
+        pass
