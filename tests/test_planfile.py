@@ -3,7 +3,7 @@
 import json
 import stat
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal, Protocol
@@ -13,7 +13,7 @@ import pytest
 from conftest import INTEGRATION, Bench
 from gitlab_port_export import planfile
 from gitlab_port_export.demo.gitlab import Fault
-from gitlab_port_export.demo.gitlab_faults import reply_json
+from gitlab_port_export.demo.gitlab_faults import Slow, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import refuse
 from gitlab_port_export.demo.port_store import Mode
@@ -67,10 +67,9 @@ def planned(bench: Bench, run: Run, code: int = 0) -> dict[str, Any]:
     return content(bench)
 
 
-def one_of(plan: dict[str, Any], action: str) -> tuple[str, str]:
-    """Blueprint and identifier of the first change of that sort."""
-    found = next(change for change in plan["changes"] if change["action"] == action)
-    return found["blueprint"], found["identifier"]
+def of(plan: dict[str, Any], action: str) -> list[tuple[str, str]]:
+    """Blueprint and identifier of each change of that sort."""
+    return [(one["blueprint"], one["identifier"]) for one in plan["changes"] if one["action"] == action]
 
 
 def refused(bench: Bench, run: Run, *words: str, **changes: Any) -> None:
@@ -117,29 +116,30 @@ def test_a_plan_file_is_for_its_owner_and_holds_no_secret(bench: Bench) -> None:
     assert bench.run("plan", "--detailed-exitcode").returncode == 0
 
 
-@pytest.mark.parametrize("action", ["update", "delete"])
-def test_an_entity_that_has_changed_in_port_stops_the_whole_plan(bench: Bench, run: Run, action: str) -> None:
-    blueprint, identifier = one_of(planned(bench, run), action)
-    row = {"identifier": identifier, "title": "by hand"}
-    bench.store.write(blueprint, row, Mode(upsert=True, merge=True), bench.store.author("someone"))
-    refused(bench, run, f"{blueprint} {identifier} has changed in Port: title")
+def test_entities_that_are_not_as_they_were_stop_the_whole_plan(bench: Bench, run: Run) -> None:
+    plan = planned(bench, run)
+    updated = of(plan, "update")[0]
+    edited, gone, foreign, *_ = of(plan, "delete")
+    for name, identifier in (updated, edited):
+        row = {"identifier": identifier, "title": "by hand"}
+        bench.store.write(name, row, Mode(upsert=True, merge=True), bench.store.author("someone"))
+    bench.store.delete(gone[0], [gone[1]], cascade=False)
+    bench.store.get(*foreign).datasource = "somebody else"
+    refused(
+        bench,
+        run,
+        f"{' '.join(updated)} has changed in Port: title",
+        f"{' '.join(edited)} has changed in Port: title, updatedAt",
+        f"{' '.join(gone)} is gone from Port",
+        f"{' '.join(foreign)} is not of this integration",
+    )
 
 
-def test_an_entity_that_is_gone_from_port_stops_the_plan(bench: Bench, run: Run) -> None:
-    blueprint, identifier = one_of(planned(bench, run), "delete")
-    bench.store.delete(blueprint, [identifier], cascade=False)
-    refused(bench, run, f"{blueprint} {identifier} is gone from Port")
-
-
-def test_another_mapping_stops_the_plan(bench: Bench, run: Run) -> None:
+def test_another_mapping_and_another_integration_stop_the_plan(bench: Bench, run: Run) -> None:
     planned(bench, run)
     config = bench.store.integrations[INTEGRATION]["config"]
     config["resources"][0]["selector"]["query"] = ".id != 1"
     refused(bench, run, "a mapping with the digest sha256:")
-
-
-def test_another_integration_stops_the_plan(bench: Bench, run: Run) -> None:
-    planned(bench, run)
     words = f"the plan was made for the integration {INTEGRATION}, and this run has another"
     refused(bench, run, words, OCEAN__INTEGRATION__IDENTIFIER="another")
 
@@ -156,9 +156,8 @@ def test_problems_and_held_deletions_of_the_plan_are_those_of_its_sync(bench: Be
 
 def test_a_plan_that_did_not_end_leaves_no_file_to_apply(bench: Bench, run: Run) -> None:
     bench.file("plan.json", "an older plan")
-    bench.port.faults.append(PortFault("POST .*/datasource-entities", refuse(403)))
-    bench.gitlab.faults.append(Fault("/issues", reply_json(401, {})))
-    ran = run("plan", out=Path("plan.json"), deadline="0.05s")
+    bench.gitlab.faults.append(Fault("/issues", Slow(60)))
+    ran = run("plan", out=Path("plan.json"), deadline="2s")
     assert ran.code == 1, ran.all
     assert not (bench.folder / "plan.json").exists()
     assert "plan.json was not written: the plan did not come to its end" in ran.out
@@ -202,12 +201,16 @@ def test_what_port_has_to_search_for_is_found_when_the_plan_is_made(bench: Bench
 # --- the file alone
 
 
+def states(_: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {name: {"title": "0" * 16, "updatedAt": "then"} for name in names}
+
+
 def test_a_large_plan_is_written_and_read_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     with (tmp_path / "stream").open("w+b") as stream:
         recorder = planfile.Recorder(stream)
         tracemalloc.start()
-        recorder.begin(BASIS, lambda _, names: {name: {"title": "0" * 16} for name in names})
+        recorder.begin(BASIS, states)
         for number in range(5_000):
             recorder.add(Update(Entity("thing", f"{number}", {"title": "t" * 100}, 0), ("title",)))
         recorder.add(Create(Entity("thing", "new\ud800", {"title": None}, 0)))
@@ -216,8 +219,11 @@ def test_a_large_plan_is_written_and_read_in_little_memory(tmp_path: Path) -> No
         recorder.save(path, (), ())
     with planfile.opened(path) as plan:
         assert sum(1 for _ in plan.changes()) == 5_002
-        assert planfile.differences(plan, BASIS, lambda _, names: {name: {"title": "0" * 16} for name in names}) == []
-        assert len(planfile.differences(plan, BASIS, lambda *_: {})) == planfile.MAX_NAMED + 1
+        same = planfile.differences(plan, BASIS, states, lambda: [("thing", "old"), ("thing", "other")])
+        assert same == []
+        assert len(planfile.differences(plan, BASIS, lambda *_: {}, lambda: [])) == planfile.MAX_NAMED + 1
+        foreign = planfile.differences(plan, BASIS, states, lambda: [("thing", "0")])
+        assert foreign == ["thing old is not of this integration"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert path.stat().st_size > 1_000_000
@@ -264,3 +270,8 @@ def test_a_file_that_was_changed_is_refused(tmp_path: Path, change: Callable[[st
     path.write_text(change(text), encoding="utf-8")
     with pytest.raises(UsageError, match=words), planfile.opened(path):
         pass
+
+
+def test_a_deadline_that_passes_before_port_answers_is_no_bug(bench: Bench, run: Run) -> None:
+    ran = run("plan", deadline="0.000001s")
+    assert (ran.code, "the deadline passed" in ran.err) == (4, True), ran.err

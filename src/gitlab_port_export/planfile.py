@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, Any
@@ -215,8 +216,13 @@ def _well_formed(record: Mapping[str, Any]) -> None:
         raise ValueError("not a change")
 
 
-def differences(plan: PlanFile, basis: Basis, states: States) -> list[str]:
-    """Return what is not as it was when the plan was made, in words: at most so many of them, and how many more."""
+def differences(
+    plan: PlanFile, basis: Basis, states: States, owned: Callable[[], Iterable[tuple[str, str]]]
+) -> list[str]:
+    """Return what is not as it was when the plan was made, in words: at most so many of them, and how many more.
+
+    `owned` gives (blueprint, identifier) of all that is ours; it is asked for only when something is to be deleted.
+    """
     found = [
         f"the plan was made for {_words(one.name)} {planned}, and this run has {now}"
         for one in fields(Basis)
@@ -226,7 +232,7 @@ def differences(plan: PlanFile, basis: Basis, states: States) -> list[str]:
     if found:
         return found
     number = 0
-    for line in _changed(plan, states):
+    for line in chain(_changed(plan, states), _not_ours(plan, owned)):
         number += 1
         if number <= MAX_NAMED:
             found.append(line)
@@ -250,6 +256,14 @@ def _changed(plan: PlanFile, states: States) -> Iterator[str]:
             yield from _compared(blueprint, waiting.pop(blueprint), states)
     for blueprint, group in waiting.items():
         yield from _compared(blueprint, group, states)
+
+
+def _not_ours(plan: PlanFile, owned: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[str]:
+    """Yield what the plan deletes and this integration did not write: a file may have been made by anybody."""
+    doomed = {target(change) for change, _ in plan.changes() if isinstance(change, Delete)}
+    if doomed:
+        doomed.difference_update(owned())
+    yield from (f"{blueprint} {identifier} is not of this integration" for blueprint, identifier in sorted(doomed))
 
 
 def _compared(blueprint: str, group: Mapping[str, State], states: States) -> Iterator[str]:

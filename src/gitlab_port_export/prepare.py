@@ -12,7 +12,7 @@ from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.http import Clock, Http, Unreachable
+from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
 from gitlab_port_export.mapping import (
     check_expressions,
     expressions,
@@ -101,9 +101,12 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         chosen = choose_mapping(settings, integration, kind, blueprints)
         check_jq(chosen.mapping, evaluator)
         check_blueprints(settings, chosen, blueprints)
-    except BaseException:
+    except BaseException as error:
         evaluator.close()
         port.http.close()
+        if isinstance(error, Stopped):
+            hint = "allow more time (--deadline)"
+            raise PortUnavailable("the deadline passed before Port had answered", hint=hint) from None
         raise
     return Run(
         settings, port, _gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,

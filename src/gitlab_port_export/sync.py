@@ -324,7 +324,8 @@ def _planned(run: Run, state: _State, executor: ThreadPoolExecutor, plan: PlanFi
     Raises UsageError, before anything is written, where something is not as it was when the plan was made.
     """
     try:
-        found = differences(plan, _basis(run), _catalog(run, run.blueprints, executor).states)
+        now = _catalog(run, run.blueprints, executor)
+        found = differences(plan, _basis(run), now.states, partial(now.owned, run.integration.identifier))
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(f"Port did not say what it holds, so the plan was not applied: {failure}") from None
     if found:
