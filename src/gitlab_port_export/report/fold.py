@@ -55,6 +55,7 @@ EXIT_MEANINGS: dict[int, str] = {
 # What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
 # changed in Port meanwhile is simply looked at again by the next run.
 _HELD_CODE = {"problem": 1, "search": 0, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0}
+_VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
 _FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "limit": (5,), "never": ()}
 
 
@@ -292,7 +293,7 @@ class Tally:
             gitlab_requests=gitlab_requests,
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
-            timeline=tuple(Span(name, *ends) for name, ends in self._spans.items()),
+            timeline=tuple(Span(name, round(start, 3), round(end, 3)) for name, (start, end) in self._spans.items()),
             places=tuple(sorted(self._places, key=lambda place: (place.kind, place.scope))),
         )
 
@@ -301,8 +302,9 @@ class Tally:
 
     def _mark(self, name: str, start: float | None = None) -> None:
         """Note that something of that name is under way now."""
-        now = self._now()
-        self._spans[name] = (self._spans.get(name, (now if start is None else start, now))[0], now)
+        now = self._clock() - self._zero
+        first, _ = self._spans.get(name, (now if start is None else start, now))
+        self._spans[name] = first, now
 
     def _begin(self, began: Began) -> None:
         if not self._spans:
@@ -332,12 +334,12 @@ class Tally:
         return [change for key in deletes_first for change in self._changes[key]][:MAX_CHANGES]
 
     def _change(self, change: Write) -> None:
-        name = {Create: "created", Update: "updated", Delete: "deleted"}[type(change)]
-        self._entities[target(change)[0], name] += 1
+        key = target(change)[0], _VERBS[type(change)]
+        self._entities[key] += 1
+        sort = "delete" if isinstance(change, Delete) else "write"
         if self._command == "sync":
-            self._mark("delete" if name == "deleted" else "write")
-        kept = self._changes.setdefault((target(change)[0], name), [])
-        sort = "deletes" if name == "deleted" else "upserts"
+            self._mark(sort)
+        kept = self._changes.setdefault(key, [])
         if len(kept) < MAX_OF_A_SORT and self._kept[sort] < MAX_CHANGES:
             self._kept[sort] += 1
             kept.append(self._shown(change))
