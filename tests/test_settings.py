@@ -18,6 +18,7 @@ from gitlab_port_export.settings import Settings, Token, load_settings, parse_al
 CONFIG = "OCEAN__INTEGRATION__CONFIG__"
 ID, SECRET, TOKEN = "id-3f7a9c", "secret-8b1d4e", "glpat-5c2e7d1a9b"
 PORT = {"OCEAN__PORT__CLIENT_ID": ID, "OCEAN__PORT__CLIENT_SECRET": SECRET}
+CONFIG_NAME = "OCEAN__INTEGRATION__CONFIG"
 MINIMAL = {**PORT, f"{CONFIG}GITLAB_TOKEN": TOKEN}
 
 
@@ -73,6 +74,7 @@ def test_minimum_gives_the_defaults() -> None:
         "allow_deletes": {},
         "fail_on": "problems",
         "on_overlap": "run",
+        "ci": "auto",
         "mapping_file": None,
         "report_markdown": None,
         "report_junit": None,
@@ -704,3 +706,16 @@ def test_any_environment_loads_or_says_why_without_a_value(environ: dict[str, st
 @pytest.mark.parametrize("name", ["git+lab", "a/b", "a\\b", "@team", "service.v2"])
 def test_every_blueprint_that_a_report_can_name_can_be_released(name: str) -> None:
     assert parse_allow_deletes(f"{name}=3,other") == {name: 3, "other": None}
+
+
+def test_the_configuration_may_be_lines_of_name_and_value() -> None:
+    given = {**MINIMAL, CONFIG_NAME: f"gitlabUrl: https://gitlab.example.com # ours\ngitlabToken: '{TOKEN}'\n"}
+    given.pop("OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN", None)
+    found = load(given)
+    assert (found.gitlab_url, shape(found)) == ("https://gitlab.example.com", [("token 1", TOKEN, ("**",))])
+    # A token that looks like a number stays a text.
+    assert shape(load({**given, CONFIG_NAME: "gitlab_token: 0123456789"}))[0][1] == "0123456789"
+    for text in ("no lines", "- a list", "a: [", "a: &x {b: *x}", "a: &x [*x]", "1: " + "[" * 5000):
+        fault = next(one for one in faults({**given, CONFIG_NAME: text}) if one.startswith(CONFIG_NAME))
+        assert "is not" in fault
+        assert text not in fault

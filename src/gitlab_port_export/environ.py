@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from dotenv import dotenv_values
 from pydantic import field_validator
 from pydantic.fields import FieldInfo
@@ -160,6 +161,25 @@ def json_object(text: str) -> dict[str, Any]:
     return content
 
 
+def lines_object(text: str) -> dict[str, Any]:
+    """Return the object of `name: value` lines, as ocean-sail's input `config` has them, or of JSON.
+
+    Values stay the texts that they are: a token of digits is no number. ValueError says why not.
+    """
+    try:
+        return json_object(text)
+    except ValueError:
+        if text.startswith("{"):
+            raise
+        try:
+            content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # makes nothing but text, lists and objects
+        except (yaml.YAMLError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            raise
+        return {str(name): value for name, value in content.items()}
+
+
 def _as_text(value: object) -> str:
     if value is None or isinstance(value, str):
         return (value or "").strip()
@@ -174,7 +194,7 @@ def _leaves(key: str, given: Given) -> Iterator[tuple[str, Given]]:
         yield _FIELDS.get(key, key), replace(given, fault=fault)
         return
     try:
-        entries = {name: _as_text(value) for name, value in json_object(given.text).items()}
+        entries = {name: _as_text(value) for name, value in lines_object(given.text).items()}
     except (ValueError, RecursionError) as error:
         example = '{"type":"ONCE"}' if key.endswith("LISTENER") else '{"name":"value"}'
         yield key, replace(given, fault=f"{error}; expected a JSON object, for example {example}")

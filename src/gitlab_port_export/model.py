@@ -519,6 +519,7 @@ class Report:
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
     Counts are exact; of `changes`, `places` and held identifiers only a bounded sample is kept, which holds no values.
+    `links` are (label, address) of pages about the run.
     """
 
     command: str
@@ -537,3 +538,4 @@ class Report:
     plan: tuple[str, ...] = ()
     timeline: tuple[Span, ...] = ()
     places: tuple[Place, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()

@@ -46,22 +46,23 @@ class Channel:
         show what it is to hide.
         """
         surface = _SURFACES.get(self.system)
-        if surface and surface.mask and self.stream and detect(self.environ) == self.system:
-            if not self.stream.isatty():
-                # Hiding a tiny text would blacken the log.
-                self._write(surface.mask(secret) for secret in secrets if len(secret) >= MIN_SECRET)
+        is_there = detect(self.environ) == self.system and self.stream is not None and not self.stream.isatty()
+        if surface and surface.mask and is_there:
+            # Hiding a tiny text would blacken the log.
+            self._write(surface.mask(secret) for secret in secrets if len(secret) >= MIN_SECRET)
 
-    def tell(self, report: Report, markdown: Callable[[], str], summary: str = "", machine: str = "") -> None:
+    def tell(self, report: Report, markdown: Callable[[int], str], summary: str = "", machine: str = "") -> None:
         """Give the system what it shows of a run; a file that cannot be written is a line in the log.
 
-        `markdown` makes the summary, `summary` is the file that holds it already, `machine` the report as JSON.
+        `markdown` makes a summary of at most so many bytes, `summary` is the file that holds one already, `machine`
+        that of the report as JSON.
         """
         surface = _SURFACES.get(self.system)
         if surface is None:
             return
         if self.system == "github":
             self._append("GITHUB_OUTPUT", lambda _: github.output_lines(report, machine))
-            self._append("GITHUB_STEP_SUMMARY", lambda taken: github.fitting(markdown(), taken))
+            self._append("GITHUB_STEP_SUMMARY", lambda taken: markdown(github.MAX_SUMMARY - taken))
         if self.system == "azure" and not summary:
             summary = self._summary(markdown)
         self._write(surface.tell(report, os.path.abspath(summary) if summary else ""))
@@ -84,12 +85,12 @@ class Channel:
         except OSError as error:
             _log.warning("the file that %s names cannot be written: %s", name, error.strerror)
 
-    def _summary(self, markdown: Callable[[], str]) -> str:
+    def _summary(self, markdown: Callable[[int], str]) -> str:
         folder = self.environ.get("AGENT_TEMPDIRECTORY", "")
         with suppress(OSError):
             if folder and Path(folder).is_dir():
                 path = Path(folder, "gitlab-port-export.md")
-                path.write_text(markdown(), encoding="utf-8")
+                path.write_text(markdown(github.MAX_SUMMARY), encoding="utf-8")
                 return str(path)
         return ""
 

@@ -8,22 +8,11 @@ from gitlab_port_export.text import clean
 
 # A step's summary that is larger is dropped as a whole.
 MAX_SUMMARY = 1_048_576
-_CUT = "\n\n_The rest is left out: GitHub takes no more than 1 MiB._\n"
 
 
 def output_lines(report: Report, file: str = "") -> str:
     """Return the lines for the file that GITHUB_OUTPUT names; `file` is the report for machines."""
     return "".join(f"{name}={value}\n" for name, value in outputs(report, file).items())
-
-
-def fitting(markdown: str, taken: int = 0) -> str:
-    """Return the summary's text, cut after a whole line where GitHub would drop it; `taken` bytes are used already."""
-    text = markdown.encode()
-    room = MAX_SUMMARY - taken
-    if len(text) <= room:
-        return markdown
-    head, _, _ = text[: max(0, room - len(_CUT.encode()))].rpartition(b"\n")
-    return head.decode(errors="ignore") + _CUT if head else ""
 
 
 def _data(text: str) -> str:

@@ -19,13 +19,18 @@ def dotenv(report: Report, file: str = "") -> str:
     return "".join(f"{name}={value}\n" for name, value in named.items() if value)
 
 
-def annotations(environ: Mapping[str, str], port_url: str, page: str = "") -> str:
-    """Return the report of type annotations: links for the job's page, as JSON.
+def annotations(report: Report) -> str:
+    """Return the report of type annotations: links for the job's page, as JSON."""
+    found = [{"external_link": {"label": clean(label), "url": url}} for label, url in report.links]
+    return json.dumps({"gitlab-port-export": found}, indent=2) + "\n"
 
-    `port_url` is the address of Port's API, `page` the HTML report, where one was written.
+
+def links(environ: Mapping[str, str], port_url: str, page: str = "") -> tuple[tuple[str, str], ...]:
+    """Return (label, address) of what a reader of the job may want to open.
+
+    `port_url` is the address of Port's API, `page` the HTML report, where one is written.
     """
-    links = [{"external_link": {"label": label, "url": url}} for label, url in _links(environ, port_url, page)]
-    return json.dumps({"Port": links}, indent=2) + "\n"
+    return tuple(_links(environ, port_url, page))
 
 
 def _links(environ: Mapping[str, str], port_url: str, page: str) -> Iterator[tuple[str, str]]:
@@ -41,7 +46,7 @@ def _links(environ: Mapping[str, str], port_url: str, page: str) -> Iterator[tup
 
 
 def _fold(title: str, moment: int) -> tuple[str, str]:
-    name = re.sub(r"[^a-z0-9_.-]+", "_", title.lower())[:50]
+    name = re.sub(r"[^a-z0-9_.-]+", "_", title.lower(), flags=re.ASCII)[:50]
     return (
         f"\x1b[0Ksection_start:{moment}:{name}[collapsed=true]\r\x1b[0K{clean(title)}",
         f"\x1b[0Ksection_end:{moment}:{name}\r\x1b[0K",

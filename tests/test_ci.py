@@ -1,0 +1,337 @@
+"""CI systems: which one this is, what it is told, what it is not, and that no name in GitLab can steer it."""
+
+import io
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitlab_port_export.model import Counts, Create, Delete, Entity, Held, Problem, Report, Update
+from gitlab_port_export.report import console
+from gitlab_port_export.report.ci import channel, github, gitlab
+from gitlab_port_export.report.ci.surface import MAX_FINDINGS, detect, findings, outputs, wants_debug
+from test_untrusted_text import ALL, HOSTILE, obeyed
+
+PROBLEM = Problem("read", "GitLab refused", hint="give the token access", scope="a/b", kind="issue", count=7)
+HELD = Held("service", ("x", "y"), "limit", "too many", "--allow-deletes service")
+JOBS = {
+    "github": {"GITHUB_ACTIONS": "true"},
+    "gitlab": {"GITLAB_CI": "true"},
+    "azure": {"TF_BUILD": "True"},
+    "jenkins": {"JENKINS_URL": "https://jenkins.example.com/"},
+}
+
+
+def report(code: int = 0, *problems: Problem, held: tuple[Held, ...] = (), **fields: Any) -> Report:
+    counts = Counts(created=1, updated=2, deleted=3, held=sum(len(one.identifiers) for one in held))
+    changes = (
+        Create(Entity("service", "new", {}, 0)),
+        Update(Entity("service", "known", {}, 0), ("title",)),
+        Delete("service", "old"),
+    )
+    given = {"changes": changes, "blueprints": {"service": counts}, **fields}
+    return Report("sync", code, "2026-01-01T00:00:00+00:00", 1.0, problems=problems, held=held, **given)
+
+
+class Pipe(io.StringIO):
+    """A stream that says whether it is a terminal or a file."""
+
+    def __init__(self, *, terminal: bool = False, file: Path | None = None) -> None:
+        super().__init__()
+        self._terminal, self._file = terminal, file
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def fileno(self) -> int:
+        if self._file is None:
+            raise io.UnsupportedOperation
+        return os.open(self._file, os.O_RDWR | os.O_CREAT)
+
+
+def told(environ: dict[str, str], one: Report, *, choice: str = "auto", as_json: bool = False) -> tuple[str, str]:
+    """What a channel writes to (standard output, standard error)."""
+    out, err = Pipe(), Pipe()
+    line = channel.connect(choice, environ, out, err, as_json=as_json)  # type: ignore[arg-type]  # from a table
+    line.mask(["top-secret"])
+    line.tell(one, lambda room: "# Summary\n")
+    return out.getvalue(), err.getvalue()
+
+
+# --- which system
+
+
+@pytest.mark.parametrize("system", JOBS)
+def test_the_system_is_known_by_its_variable(system: str) -> None:
+    assert detect(JOBS[system]) == system
+
+
+@pytest.mark.parametrize("environ", [{}, {"CI": "true"}, {"GITHUB_ACTIONS": ""}, {"GITLAB_CI": "false"}])
+def test_elsewhere_it_is_none(environ: dict[str, str]) -> None:
+    assert detect(environ) == "none"
+    assert told(environ, report(1, PROBLEM)) == ("", "")
+
+
+@pytest.mark.parametrize("system", JOBS)
+def test_nothing_is_told_where_nobody_asked(system: str) -> None:
+    assert told(JOBS[system], report(1, PROBLEM), choice="none") == ("", "")
+
+
+def test_jenkins_is_told_nothing() -> None:
+    assert told(JOBS["jenkins"], report(1, PROBLEM)) == ("", "")
+
+
+def test_the_systems_own_switch_for_debugging() -> None:
+    assert wants_debug("github", {"RUNNER_DEBUG": "1"})
+    assert wants_debug("azure", {"SYSTEM_DEBUG": "True"})
+    assert wants_debug("gitlab", {"CI_DEBUG_TRACE": "true"})
+    assert not wants_debug("github", {"RUNNER_DEBUG": ""})
+    assert not wants_debug("none", {"RUNNER_DEBUG": "1"})
+
+
+# --- where it is told
+
+
+@pytest.mark.parametrize("system", ["github", "azure"])
+def test_beside_json_it_goes_to_standard_error(system: str) -> None:
+    out, err = told(JOBS[system], report(1, PROBLEM), as_json=True)
+    assert out == ""
+    assert "GitLab refused" in err
+
+
+def test_what_goes_into_a_file_holds_no_command(tmp_path: Path) -> None:
+    out, err = Pipe(file=tmp_path / "out"), Pipe()
+    line = channel.connect("auto", JOBS["github"], out, err, as_json=False)
+    line.mask(["top-secret"])
+    assert (line.fold, out.getvalue(), err.getvalue()) == (None, "", "::add-mask::top-secret\n")
+    line = channel.connect("auto", JOBS["github"], out, Pipe(file=tmp_path / "err"), as_json=False)
+    assert line.stream is None
+    line.mask(["top-secret"])
+    line.tell(report(1, PROBLEM), lambda room: "")
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal"), [({}, False), (JOBS["gitlab"], False), (JOBS["github"], True)], ids=str
+)
+def test_a_secret_is_not_written_where_it_would_be_seen(environ: dict[str, str], terminal: bool) -> None:
+    for choice in ("github", "azure", "gitlab", "jenkins"):
+        out = Pipe(terminal=terminal)
+        channel.connect(choice, environ, out, Pipe(), as_json=False).mask(["top-secret"])  # type: ignore[arg-type]  # from a table
+        assert out.getvalue() == ""
+
+
+def test_secrets_are_masked_before_anything_else() -> None:
+    assert told(JOBS["github"], report())[0].splitlines()[0] == "::add-mask::top-secret"
+    assert told(JOBS["azure"], report())[0].splitlines()[0] == "##vso[task.setsecret]top-secret"
+    line = channel.connect("auto", JOBS["github"], out := Pipe(), Pipe(), as_json=False)
+    line.mask(["", "tiny", "a%0Ab%25c"])
+    assert out.getvalue() == "::add-mask::a%250Ab%2525c\n"
+
+
+# --- GitHub
+
+
+def test_github_annotates_what_fails_as_an_error() -> None:
+    out, _ = told(JOBS["github"], report(1, PROBLEM, replace(PROBLEM, warning=True), held=(HELD,)))
+    assert out.splitlines()[1:] == [
+        "::error title=gitlab-port-export%3A read::"
+        "GitLab refused (7 times); in a/b, kind issue; → give the token access",
+        "::warning title=gitlab-port-export%3A read::"
+        "GitLab refused (7 times); in a/b, kind issue; → give the token access",
+        "::warning title=gitlab-port-export%3A deletions held::"
+        "service: 2 deletions held (limit): too many; → --allow-deletes service",
+    ]
+    assert "::error" not in told(JOBS["github"], report(0, PROBLEM, held=(HELD,)))[0]
+    assert "::error title=gitlab-port-export%3A deletions held" in told(JOBS["github"], report(5, held=(HELD,)))[0]
+
+
+def test_github_gets_ten_annotations_of_a_level_at_most() -> None:
+    many = [replace(PROBLEM, why=f"why {number}", warning=number % 2 == 0) for number in range(60)]
+    lines = told(JOBS["github"], report(1, *many))[0].splitlines()[1:]
+    for level in ("error", "warning"):
+        of_level = [line for line in lines if line.startswith(f"::{level} ")]
+        assert len(of_level) == MAX_FINDINGS == 10
+        assert of_level[-1].endswith("::and 21 more, all of them are in the report")
+
+
+def test_github_gets_outputs_and_a_summary(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    for file in files.values():
+        file.write_text("earlier=1\n", encoding="utf-8")
+    environ = {**JOBS["github"], **{name: str(file) for name, file in files.items()}}
+    line = channel.connect("auto", environ, Pipe(), Pipe(), as_json=False)
+    rooms: list[int] = []
+    line.tell(report(1, PROBLEM, held=(HELD,)), lambda room: rooms.append(room) or "# Überblick\n", machine="r.json")
+    assert files["GITHUB_OUTPUT"].read_text(encoding="utf-8").splitlines() == [
+        *("earlier=1", "created=1", "updated=2", "deleted=3", "held=2", "problems=1", "exit-code=1", "report=r.json")
+    ]
+    assert files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8") == "earlier=1\n# Überblick\n"
+    assert rooms == [1_048_576 - len("earlier=1\n")]
+
+
+def test_files_that_are_not_there_or_not_ours_do_not_matter(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    environ = {**JOBS["github"], "GITHUB_OUTPUT": str(tmp_path / "none"), "GITHUB_STEP_SUMMARY": str(locked)}
+    channel.connect("auto", environ, Pipe(), Pipe(), as_json=False).tell(report(), lambda room: "x")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["locked"]
+
+
+# --- Azure
+
+
+def test_azure_logs_issues_and_shows_the_summary(tmp_path: Path) -> None:
+    environ = {**JOBS["azure"], "AGENT_TEMPDIRECTORY": str(tmp_path)}
+    lines = told(environ, report(1, PROBLEM))[0].splitlines()[1:]
+    assert lines == [
+        "##vso[task.logissue type=error]gitlab-port-export: read: "
+        "GitLab refused (7 times); in a/b, kind issue; → give the token access",
+        f"##vso[task.uploadsummary]{tmp_path}/gitlab-port-export.md",
+    ]
+    assert (tmp_path / "gitlab-port-export.md").read_text(encoding="utf-8") == "# Summary\n"
+
+
+def test_azure_shows_the_summary_that_was_asked_for_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = channel.connect("auto", JOBS["azure"], out := Pipe(), Pipe(), as_json=False)
+    line.tell(report(), lambda room: "", summary="summary.md")
+    assert out.getvalue() == f"##vso[task.uploadsummary]{tmp_path}/summary.md\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "marked"),
+    [
+        (report(0), False),
+        (report(0, PROBLEM), True),
+        (report(1, PROBLEM), False),
+        (report(0, held=(HELD,)), True),
+        (report(0, held=(replace(HELD, reason="recent"),)), False),
+        (report(0, replace(PROBLEM, warning=True)), False),
+        (report(0, blueprints={"service": Counts(failed=1)}), True),
+    ],
+)
+def test_azure_marks_a_run_that_only_passes(one: Report, marked: bool) -> None:
+    complete = "##vso[task.complete result=SucceededWithIssues;]"
+    assert (complete in told(JOBS["azure"], one)[0].splitlines()) is marked
+
+
+# --- GitLab
+
+
+def test_gitlab_gets_variables_for_later_jobs() -> None:
+    assert gitlab.dotenv(report(1, PROBLEM)).splitlines() == [
+        *("PORT_EXPORT_CREATED=1", "PORT_EXPORT_UPDATED=2", "PORT_EXPORT_DELETED=3", "PORT_EXPORT_HELD=0"),
+        *("PORT_EXPORT_PROBLEMS=1", "PORT_EXPORT_EXIT_CODE=1"),
+    ]
+
+
+def test_gitlab_gets_links_for_the_page_of_the_job() -> None:
+    environ = {"CI_JOB_URL": "https://gitlab.example.com/a/-/jobs/7", "CI_PROJECT_DIR": "/builds/a"}
+    links = gitlab.links(environ, "https://api.us.getport.io", "/builds/a/report/r 1.html")
+    assert links == (
+        ("Report of this run", "https://gitlab.example.com/a/-/jobs/7/artifacts/file/report/r%201.html"),
+        ("Data sources in Port", "https://app.us.getport.io/settings/data-sources"),
+    )
+    assert json.loads(gitlab.annotations(report(links=links))) == {
+        "gitlab-port-export": [{"external_link": {"label": label, "url": url}} for label, url in links]
+    }
+    # What is not kept as an artifact has no address, nor has an unknown Port.
+    assert gitlab.links(environ, "http://127.0.0.1:1", "/elsewhere/r.html") == ()
+
+
+# --- folding
+
+
+def fold_of(system: str) -> channel.Fold:
+    fold = channel.connect("auto", JOBS[system], Pipe(), Pipe(), as_json=False).fold
+    assert fold is not None
+    return fold
+
+
+def shown(one: Report, system: str = "") -> str:
+    stream = io.StringIO()
+    console.render(one, console.make_console(stream, {}), fold_of(system) if system else None)
+    return stream.getvalue()
+
+
+def test_changes_of_a_sync_are_shown_where_they_can_be_folded_away() -> None:
+    inside = "  service\n    + new\n    ~ known: title\n    - old\n    … and 3 more\n"
+    assert f"::group::Changes\n{inside}::endgroup::\n" in shown(report(), "github")
+    assert f"##[group]Changes\n{inside}##[endgroup]\n" in shown(report(), "azure")
+    section = re.compile(
+        r"\x1b\[0Ksection_start:(\d+):changes\[collapsed=true\]\r\x1b\[0KChanges\n"
+        + re.escape(inside)
+        + r"\x1b\[0Ksection_end:(\d+):changes\r\x1b\[0K\n"
+    )
+    assert section.search(shown(report(), "gitlab"))
+    assert "+ new" not in shown(report())
+
+
+def test_no_system_is_nothing_to_fold_for() -> None:
+    for environ in ({}, JOBS["jenkins"]):
+        assert channel.connect("auto", environ, Pipe(), Pipe(), as_json=False).fold is None
+
+
+# --- hostile names
+
+
+def hostile(text: str) -> Report:
+    problem = Problem("read", text, hint=text, scope=text, kind=text, token=text, sample=text, entity=text, field=text)
+    return report(
+        1,
+        problem,
+        replace(problem, warning=True),
+        held=(Held(text, (text,), "limit", text, text),),
+        blueprints={text: Counts(created=1)},
+        changes=(Create(Entity(text, text, {}, 0)), Delete(text, text)),
+        integration=text,
+        mapping_origin=text,
+    )
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, ALL, "\ud800", "%AZP250A##vso[x]", "a]b;c=d::e,f", "]##vso[task.complete]"])
+def test_no_name_is_obeyed_by_any_surface(text: str) -> None:
+    one = hostile(text)
+    for line in told(JOBS["github"], one)[0].splitlines()[1:]:
+        rest = re.sub(r"^::(error|warning) title=[^:,]*::", "", line)
+        assert rest != line
+        assert obeyed(rest) == []
+        assert not re.search("%(?!25)", rest)
+    for line in told(JOBS["azure"], one)[0].splitlines()[1:]:
+        rest = re.sub(r"^##vso\[task\.logissue type=(error|warning)\]", "", line)
+        assert rest != line
+        assert obeyed(rest) == []
+        assert not re.search("%(?!AZP25)", rest)
+    for system in ("github", "azure", "gitlab"):
+        lines = shown(one, system).split("\n")
+        markers = (r"::group::Changes|::endgroup::", r"##\[(group\]Changes|endgroup\])", r"\x1b\[0Ksection_\w+:.*")
+        inside = [line for line in lines if not re.fullmatch("|".join(markers), line)]
+        assert len(lines) - len(inside) == 2
+        assert obeyed("\n".join(inside)) == []
+    assert set(outputs(one, text)) == {line.split("=")[0] for line in github.output_lines(one, text).splitlines()}
+    assert all(re.fullmatch(r"[A-Z_]+=\S.*", line) for line in gitlab.dotenv(one).splitlines())
+    assert len(gitlab.dotenv(one)) < 5000
+
+
+def test_a_very_long_name_is_cut() -> None:
+    for one in findings(hostile("long " * 20_000)):
+        assert len(one.text) <= 1000
+
+
+def test_a_hostile_title_cannot_break_out_of_its_group() -> None:
+    for text in (*HOSTILE, ALL):
+        for fold in map(fold_of, ("github", "azure")):
+            opens, _ = fold(text)
+            assert len(opens.splitlines()) == 1
+            assert obeyed(re.sub(r"^(::group::|##\[group\])", "", opens)) == []
+        opens, closes = fold_of("gitlab")(text)
+        assert re.fullmatch(
+            r"\x1b\[0Ksection_start:\d+:[a-z0-9_.-]+\[collapsed=true\]\r\x1b\[0K[^\x00-\x1f\x7f]*", opens
+        )
+        assert re.fullmatch(r"\x1b\[0Ksection_end:\d+:[a-z0-9_.-]+\r\x1b\[0K", closes)
