@@ -165,7 +165,9 @@ def test_github_gets_outputs_and_a_summary(tmp_path: Path) -> None:
     environ = {**JOBS["github"], **{name: str(file) for name, file in files.items()}}
     line = channel.connect("auto", environ, Pipe(), Pipe(), as_json=False)
     rooms: list[int] = []
-    line.tell(report(1, PROBLEM, held=(HELD,)), lambda room: rooms.append(room) or "# Überblick\n", machine="r.json")
+    line.tell(
+        report(1, PROBLEM, held=(HELD,)), lambda room: rooms.append(room) or "# Überblick\n", machine=Path("r.json")
+    )
     assert files["GITHUB_OUTPUT"].read_text(encoding="utf-8").splitlines() == [
         *("earlier=1", "created=1", "updated=2", "deleted=3", "held=2", "problems=1", "exit-code=1", "report=r.json")
     ]
@@ -200,7 +202,7 @@ def test_azure_shows_the_summary_that_was_asked_for_by_its_whole_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     line = channel.connect("auto", JOBS["azure"], out := Pipe(), Pipe(), as_json=False)
-    line.tell(report(), lambda room: "", summary="summary.md")
+    line.tell(report(), lambda room: "", summary=Path("summary.md"))
     assert out.getvalue() == f"##vso[task.uploadsummary]{tmp_path}/summary.md\n"
 
 

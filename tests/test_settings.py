@@ -81,6 +81,8 @@ def test_minimum_gives_the_defaults() -> None:
         "report_json": None,
         "report_metrics": None,
         "report_html": None,
+        "report_dotenv": None,
+        "report_annotations": None,
         "warnings": (),
         "ignored": (),
     }

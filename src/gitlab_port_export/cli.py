@@ -64,6 +64,26 @@ JunitOption = Annotated[
 JsonOption = Annotated[Path | None, typer.Option("--report-json", help="Write the report as JSON.")]
 MetricsOption = Annotated[Path | None, typer.Option("--report-metrics", help="Write the counts as OpenMetrics text.")]
 HtmlOption = Annotated[Path | None, typer.Option("--report-html", help="Write the report as one page for a browser.")]
+DotenvOption = Annotated[
+    Path | None, typer.Option("--report-dotenv", help="Write the counts as variables for later jobs of GitLab CI.")
+]
+AnnotationsOption = Annotated[
+    Path | None, typer.Option("--report-annotations", help="Write links for the page of a job of GitLab CI.")
+]
+
+
+class Ci(StrEnum):
+    """Which CI system is told of the run in its own way."""
+
+    auto = "auto"
+    github = "github"
+    gitlab = "gitlab"
+    azure = "azure"
+    jenkins = "jenkins"
+    none = "none"
+
+
+CiOption = Annotated[Ci | None, typer.Option("--ci", help="The CI system that is told of the run. [auto]")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
 
 
@@ -98,6 +118,9 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     report_json: JsonOption = None,
     report_metrics: MetricsOption = None,
     report_html: HtmlOption = None,
+    report_dotenv: DotenvOption = None,
+    report_annotations: AnnotationsOption = None,
+    ci: CiOption = None,
     on_overlap: OverlapOption = None,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Apply this plan file and nothing else, if Port is as it was.")
@@ -120,6 +143,9 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_json=report_json,
             report_metrics=report_metrics,
             report_html=report_html,
+            report_dotenv=report_dotenv,
+            report_annotations=report_annotations,
+            ci=ci,
             on_overlap=on_overlap,
             plan=plan_file,
         )
@@ -139,6 +165,9 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     report_json: JsonOption = None,
     report_metrics: MetricsOption = None,
     report_html: HtmlOption = None,
+    report_dotenv: DotenvOption = None,
+    report_annotations: AnnotationsOption = None,
+    ci: CiOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the changes to a file for sync --plan.")] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
@@ -163,6 +192,9 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_json=report_json,
             report_metrics=report_metrics,
             report_html=report_html,
+            report_dotenv=report_dotenv,
+            report_annotations=report_annotations,
+            ci=ci,
         )
     )
 

@@ -43,6 +43,8 @@ report_junit    OCEAN__EXPORT__REPORT_JUNIT                a file in a folder th
 report_json     OCEAN__EXPORT__REPORT_JSON                 a file in a folder that exists, for example report.json
 report_metrics  OCEAN__EXPORT__REPORT_METRICS              a file in a folder that exists, for example metrics.txt
 report_html     OCEAN__EXPORT__REPORT_HTML                 a file in a folder that exists, for example report.html
+report_dotenv   OCEAN__EXPORT__REPORT_DOTENV               a file in a folder that exists, for example sync.env
+report_annotations OCEAN__EXPORT__REPORT_ANNOTATIONS       a file in a folder that exists, for example links.json
 token           OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN   a group access token with read_api, like glpat-…
 token_mapping   OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING  JSON, for example {"glpat-…": ["my-group/**"]}
 host            OCEAN__INTEGRATION__CONFIG__GITLAB_HOST    an address, for example https://gitlab.example.com

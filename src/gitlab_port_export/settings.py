@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
@@ -90,6 +90,7 @@ def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
 
 
 _Secret = Annotated[SecretStr, _from_text(_header_safe)]
+Ci = Literal["auto", "github", "gitlab", "azure", "jenkins", "none"]
 _LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _Identifier = Annotated[str, _from_text(str.lower), Field(pattern="^[a-z0-9][a-z0-9-]*$")]
 _GitLabAddress = Annotated[str, AfterValidator(_address)]
@@ -136,13 +137,15 @@ class Settings(Layered):
     allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = Field(default={})
     fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
     on_overlap: Annotated[Literal["run", "skip"], _from_text(str.lower)] = "run"
-    ci: Annotated[Literal["auto", "github", "gitlab", "azure", "jenkins", "none"], _from_text(str.lower)] = "auto"
+    ci: Annotated[Ci, _from_text(str.lower)] = "auto"
     mapping_file: Path | None = None
     report_markdown: Path | None = None
     report_junit: Path | None = None
     report_json: Path | None = None
     report_metrics: Path | None = None
     report_html: Path | None = None
+    report_dotenv: Path | None = None
+    report_annotations: Path | None = None
     warnings: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -296,6 +299,16 @@ def report_files(environ: Mapping[str, str], dotenv: Path | None = Path(".env"),
         for name in Settings.model_fields
         if name.startswith(_REPORT) and name in given and not given[name].fault
     }
+
+
+def ci_choice(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> Ci:
+    """Return which CI system was asked for, "auto" where none was; also where other settings are faulty.
+
+    Raises UsageError when `.env` cannot be read.
+    """
+    given = _given(environ, named.read_dotenv(dotenv), options).get("ci")
+    chosen: Ci = next((one for one in get_args(Ci) if given and one == given.text.lower()), "auto")
+    return chosen
 
 
 def _given(

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -23,10 +24,12 @@ from gitlab_port_export.prepare import prepare
 from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import files
 from gitlab_port_export.report import json as as_json
+from gitlab_port_export.report import markdown as as_markdown
+from gitlab_port_export.report.ci.channel import connect
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
-from gitlab_port_export.settings import Settings, load_settings, report_files
+from gitlab_port_export.settings import Settings, ci_choice, load_settings, report_files
 from gitlab_port_export.sync import execute
 from gitlab_port_export.text import Redactor, clean
 
@@ -49,6 +52,7 @@ class Shell:
         self._stream, self._environ, self._json, self._debug = out, environ, as_json, debug
         self._redactor = Redactor(())
         self._files: dict[str, Path] = {}
+        self._ci = connect("auto", environ, out, err, as_json=as_json)
 
     def run(
         self,
@@ -61,7 +65,10 @@ class Shell:
     ) -> int:
         """Carry out one run, write and print its report; `out` and `plan` are plan files. Raises ExportError."""
         self._files = report_files(self._environ, **options)
+        self._ci = self._ci.to(ci_choice(self._environ, **options))
+        self._debug |= self._ci.wants_debug
         settings = load_settings(self._environ, **options)
+        self._ci.mask(settings.secrets())
         self._redactor = Redactor(settings.secrets())
         self._log(settings)
         files.check(self._files | ({"out": out} if out else {}))
@@ -78,7 +85,9 @@ class Shell:
                 report = execute(prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned)
             if recorder and out:
                 report = _saved(report, recorder, out, settings.fail_on)
+        report = replace(report, links=self._ci.links(settings.port_base_url, self._files.get("html")))
         report = files.publish(report, self._files, settings.fail_on)
+        self._tell(report)
         self._show(report)
         return report.exit_code
 
@@ -112,7 +121,15 @@ class Shell:
         if self._json:
             self._stream.write(as_json.render(report))
         else:
-            as_table.render(report, self._out)
+            as_table.render(report, self._out, self._ci.fold)
+
+    def _tell(self, report: Report) -> None:
+        self._ci.tell(
+            report,
+            lambda room: as_markdown.render(report, max_bytes=room),
+            summary=self._files.get("markdown"),
+            machine=self._files.get("json"),
+        )
 
     def _publish(self, command: Command, code: int, faults: list[str], hint: str) -> None:
         """Write a report that holds no more than what ended the run, to every file that can be written."""
@@ -122,6 +139,7 @@ class Shell:
         report = files.publish(Report(command, code, started, 0.0, problems=problems), files.fit(self._files))
         for problem in report.problems[len(problems) :]:
             self._say(f"error: {problem.why}", "red")
+        self._tell(report)
         if self._json:
             self._stream.write(as_json.render(report))
 

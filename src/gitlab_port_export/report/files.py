@@ -11,6 +11,7 @@ from typing import BinaryIO
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.model import Problem, Report
 from gitlab_port_export.report import html, json, junit, markdown, openmetrics
+from gitlab_port_export.report.ci import gitlab
 from gitlab_port_export.report.fold import FailOn, with_late
 
 # By the name of the option and setting: report_<name>.
@@ -20,6 +21,8 @@ RENDERERS: dict[str, Callable[[Report], str]] = {
     "json": json.render,
     "metrics": openmetrics.render,
     "html": html.render,
+    "dotenv": gitlab.dotenv,
+    "annotations": gitlab.annotations,
 }
 
 

@@ -6,13 +6,14 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from gitlab_port_export.model import Report
 from gitlab_port_export.report.ci import azure, github, gitlab
-from gitlab_port_export.report.ci.surface import Choice, Surface, System, detect
+from gitlab_port_export.report.ci.surface import Surface, System, detect, wants_debug
+from gitlab_port_export.settings import Ci
 from gitlab_port_export.text import MIN_SECRET
 
 Fold = Callable[[str], tuple[str, str]]
@@ -30,6 +31,10 @@ class Channel:
     stream: TextIO | None
     folds: bool = False
 
+    def to(self, choice: Ci) -> Self:
+        """Return the same channel, to the chosen system or to the one in which this runs."""
+        return replace(self, system=detect(self.environ) if choice == "auto" else choice)
+
     @property
     def fold(self) -> Fold | None:
         """What gives the lines around a part of the result that folds; None where the result is read elsewhere."""
@@ -38,6 +43,15 @@ class Channel:
             return None
         moment = int(time.time())
         return lambda title: surface.fold(title, moment)
+
+    @property
+    def wants_debug(self) -> bool:
+        """Whether the job was started with the system's own switch for more logging."""
+        return wants_debug(self.system, self.environ)
+
+    def links(self, port_url: str, page: Path | None) -> tuple[tuple[str, str], ...]:
+        """Return (label, address) of pages about the run that the system can lead to; `page` is the HTML report."""
+        return gitlab.links(self.environ, port_url, str(page or "")) if self.system == "gitlab" else ()
 
     def mask(self, secrets: Iterable[str]) -> None:
         """Have the system hide the secrets in the logs of all further steps; before anything else is written.
@@ -51,7 +65,13 @@ class Channel:
             # Hiding a tiny text would blacken the log.
             self._write(surface.mask(secret) for secret in secrets if len(secret) >= MIN_SECRET)
 
-    def tell(self, report: Report, markdown: Callable[[int], str], summary: str = "", machine: str = "") -> None:
+    def tell(
+        self,
+        report: Report,
+        markdown: Callable[[int], str],
+        summary: Path | None = None,
+        machine: Path | None = None,
+    ) -> None:
         """Give the system what it shows of a run; a file that cannot be written is a line in the log.
 
         `markdown` makes a summary of at most so many bytes, `summary` is the file that holds one already, `machine`
@@ -61,9 +81,9 @@ class Channel:
         if surface is None:
             return
         if self.system == "github":
-            self._append("GITHUB_OUTPUT", lambda _: github.output_lines(report, machine))
+            self._append("GITHUB_OUTPUT", lambda _: github.output_lines(report, str(machine or "")))
             self._append("GITHUB_STEP_SUMMARY", lambda taken: markdown(github.MAX_SUMMARY - taken))
-        if self.system == "azure" and not summary:
+        if self.system == "azure" and summary is None:
             summary = self._summary(markdown)
         self._write(surface.tell(report, os.path.abspath(summary) if summary else ""))
 
@@ -85,25 +105,23 @@ class Channel:
         except OSError as error:
             _log.warning("the file that %s names cannot be written: %s", name, error.strerror)
 
-    def _summary(self, markdown: Callable[[int], str]) -> str:
-        folder = self.environ.get("AGENT_TEMPDIRECTORY", "")
+    def _summary(self, markdown: Callable[[int], str]) -> Path | None:
+        folder = Path(self.environ.get("AGENT_TEMPDIRECTORY") or "/dev/null")
+        path = folder / "gitlab-port-export.md"
         with suppress(OSError):
-            if folder and Path(folder).is_dir():
-                path = Path(folder, "gitlab-port-export.md")
-                path.write_text(markdown(github.MAX_SUMMARY), encoding="utf-8")
-                return str(path)
-        return ""
+            path.write_text(markdown(github.MAX_SUMMARY), encoding="utf-8")
+            return path
+        return None
 
 
-def connect(choice: Choice, environ: Mapping[str, str], out: TextIO, err: TextIO, *, as_json: bool) -> Channel:
+def connect(choice: Ci, environ: Mapping[str, str], out: TextIO, err: TextIO, *, as_json: bool) -> Channel:
     """Return the channel of the chosen or detected system.
 
     Commands go where the result goes, and beside it where that is JSON or a file.
     """
-    system = detect(environ) if choice == "auto" else choice
     if not as_json and not _is_file(out):
-        return Channel(system, environ, out, folds=True)
-    return Channel(system, environ, None if _is_file(err) else err)
+        return Channel("none", environ, out, folds=True).to(choice)
+    return Channel("none", environ, None if _is_file(err) else err).to(choice)
 
 
 def _is_file(stream: TextIO) -> bool:

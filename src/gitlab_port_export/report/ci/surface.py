@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gitlab_port_export.model import Held, Problem, Report
-from gitlab_port_export.report.fold import total, where
+from gitlab_port_export.report.fold import some, total, where
 from gitlab_port_export.text import clean
 
 System = Literal["github", "gitlab", "azure", "jenkins", "none"]
-Choice = System | Literal["auto"]
 
 # GitHub shows at most ten annotations of a level for a step; more than that is no overview anywhere else either.
 MAX_FINDINGS = 10
@@ -101,8 +100,7 @@ def _problem(problem: Problem, fails: bool) -> Finding:
 
 
 def _held(held: Held, fails: bool) -> Finding:
-    number = len(held.identifiers)
-    what = f"{held.blueprint}: {number} deletion{'' if number == 1 else 's'} held ({held.reason}): {held.why}"
+    what = f"{held.blueprint}: {some(held.count, 'deletion')} held ({held.reason}): {held.why}"
     level: Literal["error", "warning"] = "error" if fails else "warning"
     title = "gitlab-port-export: deletions held"
     return Finding(level, title, _joined((what, f"→ {held.hint}" if held.hint else "")))
