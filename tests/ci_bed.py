@@ -336,13 +336,15 @@ def gitlab(machine: Machine, text: str, job: str, secrets: Mapping[str, str] = S
     own = {
         "CI_SERVER_URL": machine.bench.gitlab.url,
         "CI_PIPELINE_SOURCE": "schedule",
+        "CI_PROJECT_DIR": str(machine.work),
         "CI_JOB_URL": "https://gitlab.example.com/acme/catalog/-/jobs/7",
         "GITLAB_CI": "true",
     }
     given = " ".join(f"--variable '{name}={value}'" for name, value in own.items())
     script = f"""
         git init --quiet --initial-branch main .
-        git -c user.email=ci@example.com -c user.name=ci commit --quiet --allow-empty --message empty
+        git add --all
+        git -c user.email=ci@example.com -c user.name=ci commit --quiet --message all
         node {NODE}/node_modules/.bin/gitlab-ci-local --force-shell-executor {given} "{job}"
     """
     return machine.run(["bash", "-e"], script, {"GCL_IGNORE_PREDEFINED_VARS": ",".join(own), **secrets})
