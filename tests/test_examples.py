@@ -1,4 +1,4 @@
-"""The CI files: each is checked against its system's schema, and its scripts sync the stand-ins as that system would."""
+"""The CI files: each fits its system's schema, and its scripts sync the stand-ins as that system would run them."""
 
 import json
 import re
@@ -15,9 +15,7 @@ import yaml
 
 from ci_bed import CI, NAMES, NODE, ROOT, SECRETS, TOKENS, Azure, GitHub, Machine, Ran, gitlab, jenkins, steps_of
 from conftest import Bench
-from gitlab_port_export.demo.gitlab import Fault, faults
-from gitlab_port_export.environ import VARIABLES, read_environ, unknown
-from gitlab_port_export.settings import load_settings
+from gitlab_port_export.environ import read_environ, unknown
 
 COMPONENT = ROOT / "templates" / "sync.yml"
 ACTION = ROOT / "action.yml"
@@ -115,9 +113,7 @@ def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     inputs = {name: {"type": "string", "required": False} for name in action["inputs"]}
     job = {"runs-on": "ubuntu-24.04", "steps": action["runs"]["steps"]}
     made = tmp_path / "action.yml"
-    made.write_text(
-        json.dumps({"on": {"workflow_call": {"inputs": inputs}}, "jobs": {"run": job}}), encoding="utf-8"
-    )
+    made.write_text(json.dumps({"on": {"workflow_call": {"inputs": inputs}}, "jobs": {"run": job}}), encoding="utf-8")
     broken = tmp_path / "broken.yml"
     broken.write_text("on: push\njobs: {a: {runs-on: ubuntu-24.04, steps: [{bogus: 1}]}}", encoding="utf-8")
     done = subprocess.run(
@@ -215,7 +211,11 @@ def test_the_sample_in_the_guide_names_inputs_that_the_action_has() -> None:
 
 
 def test_the_action_runs_an_image_and_hands_on_nothing_else(machine: Machine) -> None:
-    env = {"NPM_TOKEN": "not-for-us-at-all", "OCEAN__EXPORT__WORKERS": "3", "OCEAN__INTEGRATION__IDENTIFIER": "from-job"}
+    env = {
+        "NPM_TOKEN": "not-for-us-at-all",
+        "OCEAN__EXPORT__WORKERS": "3",
+        "OCEAN__INTEGRATION__IDENTIFIER": "from-job",
+    }
     job, ran = action(machine, env, image=IMAGE[:-1], identifier="from-input", platform="linux/arm64", deadline="5m")
     fine(machine, ran, Path(job.outputs["report"]).parent)
     call = container(machine)
@@ -293,7 +293,11 @@ def test_jenkins(machine: Machine) -> None:
     results = re.search(r"junit testResults: '(.*?)'", text)
     assert results
     assert ElementTree.parse(machine.work / results[1]).getroot().tag == "testsuites"
-    for wanted in ("disableConcurrentBuilds()", "timeout(time: 30, unit: 'MINUTES')", "archiveArtifacts artifacts: 'report/**'"):
+    for wanted in (
+        "disableConcurrentBuilds()",
+        "timeout(time: 30, unit: 'MINUTES')",
+        "archiveArtifacts artifacts: 'report/**'",
+    ):
         assert wanted in text
     assert text.count("{") == text.count("}")
     assert '"' not in re.sub(r"'''.*?'''", "", text, flags=re.DOTALL)
@@ -304,7 +308,11 @@ def test_a_jenkins_run_that_fails_keeps_its_exit_code_and_its_report(machine: Ma
     (machine.work / "report" / "stale.xml").touch()
     ran = jenkins(machine, machine.text(CI / "Jenkinsfile"), {**SECRETS, "OCEAN__PORT__CLIENT_SECRET": WRONG})
     assert ran.code == REFUSED
-    assert sorted(one.name for one in (machine.work / "report").iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert sorted(one.name for one in (machine.work / "report").iterdir()) == [
+        "junit.xml",
+        "report.html",
+        "report.json",
+    ]
     no_secret(machine, ran)
 
 
@@ -448,7 +456,7 @@ def test_the_comment_on_top_names_the_three_secrets(file: Path) -> None:
         assert secret in top[0].lower().replace("-", "_")
 
 
-@pytest.mark.parametrize("file", (*EXAMPLES, COMPONENT, ACTION), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*EXAMPLES, COMPONENT, ACTION], ids=lambda file: file.name)
 def test_every_name_is_known_and_every_version_is_this_one(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     used = set(re.findall(r"OCEAN__\w+[A-Z]", text))
@@ -460,7 +468,7 @@ def test_every_name_is_known_and_every_version_is_this_one(file: Path) -> None:
     assert "latest" not in text
 
 
-@pytest.mark.parametrize("file", (*WORKFLOWS, ACTION), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*WORKFLOWS, ACTION], ids=lambda file: file.name)
 def test_every_action_of_others_is_pinned_to_a_commit(file: Path) -> None:
     for used in re.findall(r"uses: (\S+)", file.read_text(encoding="utf-8")):
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used)
