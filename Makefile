@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format check wheel lock clean
+.PHONY: help demo test soak bench lint format check wheel node lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -42,6 +42,15 @@ check: lint test ## Everything that must pass before a change is offered
 wheel: $(RUNTIME) ## Build the wheel into dist/
 	rm -rf dist
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+node: build/node/.installed ## Install what checks workflows and runs a GitLab pipeline (needs npm)
+
+# Without scripts, since none of the packages needs its own; away from the tests, so that npm writes nothing there.
+build/node/.installed: tests/node/package.json tests/node/package-lock.json
+	rm -rf build/node && mkdir -p build/node
+	cp $^ build/node
+	npm ci --prefix build/node --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # Made anew whenever what is declared or pinned changes, so that nothing dropped stays behind.
 $(RUNTIME): pyproject.toml requirements/constraints.txt requirements/build.txt

@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from conftest import Bench
 from gitlab_port_export.model import Counts, Create, Delete, Entity, Held, Problem, Report, Update
 from gitlab_port_export.report import console
 from gitlab_port_export.report.ci import channel, github, gitlab
 from gitlab_port_export.report.ci.surface import MAX_FINDINGS, detect, findings, outputs, wants_debug
+from harness import mapping_of, resource, run_command
+from here import run_here
 from test_untrusted_text import ALL, HOSTILE, obeyed
+from test_untrusted_text import bench as evil_bench  # noqa: F401  # a fixture, found by its name
 
 PROBLEM = Problem("read", "GitLab refused", hint="give the token access", scope="a/b", kind="issue", count=7)
 HELD = Held("service", ("x", "y"), "limit", "too many", "--allow-deletes service")
@@ -337,3 +341,89 @@ def test_a_hostile_title_cannot_break_out_of_its_group() -> None:
             r"\x1b\[0Ksection_start:\d+:[a-z0-9_.-]+\[collapsed=true\]\r\x1b\[0K[^\x00-\x1f\x7f]*", opens
         )
         assert re.fullmatch(r"\x1b\[0Ksection_end:\d+:[a-z0-9_.-]+\r\x1b\[0K", closes)
+
+
+# --- the whole command
+
+MARKS = {
+    "github": r"::(add-mask::.*|(error|warning) title=[^:]*::(?P<text>.*)|group::Changes|endgroup::)",
+    "azure": r"##vso\[task\.(setsecret\].*|logissue type=\w+\](?P<text>.*)|uploadsummary\]/.*)"
+    r"|##\[(group\]Changes|endgroup\])",
+    "gitlab": r"\x1b\[0Ksection_(start:\d+:changes\[collapsed=true\]\r\x1b\[0KChanges|end:\d+:changes\r\x1b\[0K)",
+    "jenkins": "never",
+}
+
+
+def job_in(system: str, folder: Path) -> dict[str, str]:
+    """The variables of a job of that system, and the files that it makes for one."""
+    files = {name: folder / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")} if system == "github" else {}
+    for file in files.values():
+        file.touch()
+    more = {"AGENT_TEMPDIRECTORY": str(folder)} if system == "azure" else {}
+    return {**JOBS[system], **more, **{name: str(file) for name, file in files.items()}}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["table", "json"])
+@pytest.mark.parametrize("system", JOBS)
+def test_a_run_among_hostile_names_is_told_in_the_systems_words_alone(
+    system: str,
+    as_json: bool,
+    evil_bench: Bench,  # noqa: F811  # the fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = evil_bench.folder
+    mapping = mapping_of(resource("merge-request", identifier=".title"), resource("project", title=".name"))
+    evil_bench.file("m.yml", json.dumps(mapping))
+    environ = {**evil_bench.environ(), **job_in(system, folder)}
+    ran = run_here(environ, folder, monkeypatch, as_json=as_json, mapping_file="m.yml")
+    assert ran.code == 1, ran.all
+    kept = []
+    for line in ran.all.split("\n"):
+        mark = re.fullmatch(MARKS[system], line)
+        kept.append((mark.groupdict().get("text") or "") if mark else line)
+    assert obeyed("\n".join(kept)) == []
+    assert "forbids the identifier" in ran.all
+    if as_json:
+        assert json.loads(ran.out)["exit"]["code"] == 1
+    else:
+        assert ran.out.endswith("s)\n")
+        assert "exit 1: " in ran.out.splitlines()[-1]
+    summary = {"github": "GITHUB_STEP_SUMMARY", "azure": "gitlab-port-export.md"}.get(system)
+    if summary:
+        assert "(exit 1: " in (folder / summary).read_text(encoding="utf-8")
+        assert "<script" not in (folder / summary).read_text(encoding="utf-8")
+
+
+def test_the_real_command_masks_its_secrets_first_and_shows_none(bench: Bench) -> None:
+    environ = bench.environ(**job_in("github", bench.folder))
+    ran = run_command(["plan", "--report-json", "r.json"], environ, bench.folder)
+    lines = ran.stdout.splitlines()
+    assert set(lines[:4]) == {f"::add-mask::{secret}" for secret in ("demo-client", *bench.secrets)}
+    assert not [secret for secret in bench.secrets if secret in "\n".join(lines[4:]) + ran.stderr]
+    assert ran.returncode == 0, ran.stderr
+    assert "report=r.json" in (bench.folder / "GITHUB_OUTPUT").read_text(encoding="utf-8").splitlines()
+
+
+def test_what_ends_a_run_is_told_too(bench: Bench) -> None:
+    environ = bench.environ(**job_in("github", bench.folder), OCEAN__PORT__CLIENT_SECRET=None)
+    ran = run_command(["sync"], environ, bench.folder)
+    assert ran.returncode == 2
+    assert ran.stdout.startswith("::error title=gitlab-port-export%3A settings::OCEAN__PORT__CLIENT_SECRET: is not set")
+    assert "exit-code=2" in (bench.folder / "GITHUB_OUTPUT").read_text(encoding="utf-8").splitlines()
+    # Also where the choice is as faulty as the rest, or was made not to hear of it.
+    for arguments, changes in (
+        (["--ci", "none"], {}),
+        ([], {"OCEAN__EXPORT__CI": "None"}),
+        (["--ci", "jenkins"], {"OCEAN__EXPORT__CI": "github"}),
+    ):
+        assert run_command(["sync", *arguments], {**environ, **changes}, bench.folder).stdout == ""
+    ran = run_command(["sync"], {**environ, "OCEAN__EXPORT__CI": "travis"}, bench.folder)
+    assert "OCEAN__EXPORT__CI: is not valid; expected auto, github, gitlab, azure, jenkins or none" in ran.stderr
+    assert "::error" in ran.stdout
+
+
+def test_the_systems_switch_for_debugging_is_ours(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {**bench.environ(), "RUNNER_DEBUG": "1"}
+    assert " debug: " not in run_here(environ, bench.folder, monkeypatch, command="plan").err
+    shown = run_here({**environ, **JOBS["github"]}, bench.folder, monkeypatch, command="plan")
+    assert " debug: " in shown.err

@@ -137,7 +137,7 @@ class Build:
         subprocess.run(
             ["sh", "-ec", self.outside(script)],
             cwd=self.at(self.cwd),
-            env={**kept, **self.env, "PATH": f"{programs}:/usr/bin:/bin", "HOME": str(self.root)},
+            env={**kept, **self.env, "PATH": f"{programs}:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")},
             check=True,
             timeout=300,
         )
