@@ -206,8 +206,12 @@ def test_azure_shows_the_summary_that_was_asked_for_by_its_whole_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     line = channel.connect("auto", JOBS["azure"], out := Pipe(), Pipe(), as_json=False)
+    (tmp_path / "summary.md").touch()
     line.tell(report(), lambda room: "", summary=Path("summary.md"))
     assert out.getvalue() == f"##vso[task.uploadsummary]{tmp_path}/summary.md\n"
+    # Azure fails a step that names a file which could not be written.
+    line.tell(report(), lambda room: "", summary=Path("missing.md"))
+    assert "missing" not in out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,10 @@ def container(machine: Machine) -> dict[str, Any]:
 # --- schemas
 
 
-def check(schema: str, file: Path, *options: str) -> None:
+def check(schema: str, *files: Path, options: tuple[str, ...] = ()) -> None:
+    builtin = ["--builtin-schema", f"vendor.{schema}"]
     done = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *options, str(file)],
+        [sys.executable, "-m", "check_jsonschema", *builtin, *options, *map(str, files)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -76,34 +77,28 @@ def check(schema: str, file: Path, *options: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
-def test_workflows_are_as_github_wants_them(file: Path) -> None:
-    check("github-workflows", file)
+def as_json(data: Any, file: Path) -> Path:
+    file.write_text(json.dumps(data), encoding="utf-8")
+    return file
 
 
-def test_the_action_is_as_github_wants_it() -> None:
+def test_workflows_and_the_action_are_as_github_wants_them() -> None:
+    check("github-workflows", *WORKFLOWS)
     check("github-actions", ACTION)
 
 
-def test_the_pipeline_is_as_gitlab_wants_it() -> None:
-    check("gitlab-ci", CI / "gitlab-ci.yml")
-    check("gitlab-ci", CI / "gitlab-ci-component.yml")
-
-
-def test_the_component_is_as_gitlab_wants_it(tmp_path: Path) -> None:
+def test_pipelines_and_the_component_are_as_gitlab_wants_them(tmp_path: Path) -> None:
     _, job = yaml.safe_load_all(COMPONENT.read_text(encoding="utf-8"))
-    file = tmp_path / "job.json"
-    file.write_text(json.dumps(job), encoding="utf-8")
-    check("gitlab-ci", file)
+    check("gitlab-ci", CI / "gitlab-ci.yml", CI / "gitlab-ci-component.yml", as_json(job, tmp_path / "job.json"))
 
 
-@pytest.mark.parametrize("name", ["azure-pipelines.yml", "azure-pipelines-script.yml"])
-def test_the_pipeline_is_as_azure_wants_it(name: str, tmp_path: Path) -> None:
+def test_pipelines_are_as_azure_wants_them(tmp_path: Path) -> None:
     # Azure reads every value as text, and so does its schema.
-    data = yaml.load((CI / name).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    file = tmp_path / "pipeline.json"
-    file.write_text(json.dumps(data), encoding="utf-8")
-    check("azure-pipelines", file, "--regex-variant", "nonunicode", "--data-transform", "azure-pipelines")
+    texts = [
+        as_json(yaml.load((CI / name).read_text(encoding="utf-8"), Loader=yaml.BaseLoader), tmp_path / f"{name}.json")
+        for name in ("azure-pipelines.yml", "azure-pipelines-script.yml")
+    ]
+    check("azure-pipelines", *texts, options=("--regex-variant", "nonunicode", "--data-transform", "azure-pipelines"))
 
 
 @with_node

@@ -83,7 +83,7 @@ class Channel:
         if self.system == "github":
             self._append("GITHUB_OUTPUT", lambda _: github.output_lines(report, str(machine or "")))
             self._append("GITHUB_STEP_SUMMARY", lambda taken: markdown(github.MAX_SUMMARY - taken))
-        if self.system == "azure" and summary is None:
+        if self.system == "azure" and (summary is None or not summary.is_file()):
             summary = self._summary(markdown)
         self._write(surface.tell(report, os.path.abspath(summary) if summary else ""))
 
