@@ -63,8 +63,12 @@ def rows(played: Play) -> list[Row]:
     return [row for entry in played.said for row in entry.rows]
 
 
+# What a selector of these kinds must have.
+NEEDED: dict[str, dict[str, Any]] = {"file": {"files": {"path": "*.md"}}, "folder": {"folders": [{"path": "*"}]}}
+
+
 def one(kind: str, **selector: Any) -> dict[str, Any]:
-    return {"kind": kind, **selector}
+    return {"kind": kind, **NEEDED.get(kind, {}), **selector}
 
 
 # Every kind's questions

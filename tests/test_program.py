@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gitlab_port_export.model import EntityMapping, Resource
 from gitlab_port_export.paths import follow, plain_path
-from gitlab_port_export.program import build, forbidden_word, reachable, rewrite_quotes, top_level_path
+from gitlab_port_export.program import LEGACY, build, forbidden_word, reachable, rewrite_quotes, top_level_path
 from jq_grammar import values
 
 KEY = "__error"
@@ -337,9 +337,11 @@ def test_one_field_alone() -> None:
     assert run(made, [{"a": [0], "ok": 5}], only="itemsToParse") == [[[[True], [[]]]]]
 
 
-def test_legacy_forms_are_not_sent_but_an_identifier_must_be() -> None:
-    mapping = {"identifier": "file://a", "blueprint": '"b"', "title": "search://b", "properties": {"p": "file://c"}}
-    made = resource("true", None, mapping)
-    assert build(made, KEY).fields == (("identifier", "blueprint"),)
-    assert run(made, [{}]) == [[[[True], [[None, "b"]]]]]
+def test_legacy_forms_follow_a_key_of_the_row_and_jq_sees_nothing_of_them() -> None:
+    mapping = {"identifier": ".a", "blueprint": '"b"', "title": "search://b", "properties": {"p": "file://c"}}
+    for items in (None, ".items"):
+        made = resource("true", items, mapping)
+        (paths,) = build(made, KEY).paths
+        assert paths[2:] == ((LEGACY, "search://b"), (LEGACY, "file://c"))
+        assert "://" not in build(made, KEY).text
     assert EntityMapping.model_validate(mapping).title == "search://b"

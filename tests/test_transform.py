@@ -16,8 +16,8 @@ from gitlab_port_export import transform
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.mapping import load_mapping
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Row, Scope, Selector, Skipped
-from gitlab_port_export.program import rewrite_quotes
-from gitlab_port_export.transform import Transformer, compile_errors, legacy_fields, merge_shared
+from gitlab_port_export.program import LEGACY, rewrite_quotes
+from gitlab_port_export.transform import Transformer, compile_errors, merge_shared
 from jq_grammar import rows as any_row
 
 KEY = "__error"
@@ -644,18 +644,22 @@ def test_plain_paths_need_no_worker() -> None:
     assert compile_errors([".a", " .a.b "], evaluator) == [None, None]
 
 
-def test_legacy_fields() -> None:
-    made = resource({"title": "file://a", "properties": {"p": "search://scope=blobs&&query=x", "q": ".a"}})
-    found = list(legacy_fields(mapping_of(made)))
-    assert [(problem.field, problem.warning) for problem in found] == [("title", True), ("properties.p", True)]
-    assert [problem.line for problem in found] == [13, 15]
+def test_legacy_fields_take_what_was_read_and_are_left_where_nothing_was(evaluator: Evaluator) -> None:
+    made = resource({"identifier": ".id", "title": "file://a", "properties": {"p": "search://b", "row": "."}})
+    rows = [{"id": "x", LEGACY: {"file://a": "text", "search://b": None}}, {"id": "y", LEGACY: {"file://a": None}}]
+    first, second = transformed(evaluator, made, rows)
+    assert isinstance(first, Entity)
+    assert isinstance(second, Entity)
+    assert first.body == {"title": "text", "properties": {"p": None, "row": {"id": "x"}}}
+    assert second.body == {"title": None, "properties": {"row": {"id": "y"}}}
 
 
-def test_legacy_identifier_gives_no_entities(evaluator: Evaluator) -> None:
+def test_a_legacy_identifier_that_was_not_read_gives_no_entity(evaluator: Evaluator) -> None:
     made = resource({"identifier": "file://id", "title": ".id"})
-    (problem,) = legacy_fields(mapping_of(made))
-    assert (problem.field, problem.warning, problem.resources) == ("identifier", False, (0,))
-    assert transformed(evaluator, made, [{"id": "x"}]) == [Skipped(0, "identifier", "x")]
+    assert transformed(evaluator, made, [{"id": "x", LEGACY: {}}]) == []
+    (found,) = transformed(evaluator, made, [{"id": "x", LEGACY: {"file://id": "me"}}])
+    assert isinstance(found, Entity)
+    assert found.identifier == "me"
 
 
 # --- merging

@@ -29,7 +29,7 @@ from gitlab_port_export.port.integration import Integration
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.settings import Settings
 from gitlab_port_export.text import Redactor
-from gitlab_port_export.transform import compile_errors, legacy_fields
+from gitlab_port_export.transform import compile_errors
 
 MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
 MAX_MAPPING_BYTES = 1024 * 1024
@@ -290,7 +290,7 @@ def _place(mapping: Mapping, index: int, entity: int) -> str:
 
 def first_problems(run: Run) -> list[Problem]:
     """Return what is known to be wrong before anything was read."""
-    found = [*run.settings.warnings, *run.chosen.problems, *legacy_fields(run.mapping)]
+    found = [*run.settings.warnings, *run.chosen.problems]
     if not run.mapping.resources:
         found.append(
             Problem(

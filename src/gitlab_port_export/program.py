@@ -13,6 +13,8 @@ from gitlab_port_export.paths import Path, needed_keys, plain_path
 # end or before white space.
 QUOTES = re.compile(r"(^|\s)'(?![\s\"])|(?<![\s\"])'(\s|$)")
 LEGACY_PREFIXES = ("file://", "search://")
+# The key of a row under which the values of such fields stand; jq does not see it.
+LEGACY = "__legacy"
 # What ends a comment at an expression's end, also one that a backslash carries on to the next line.
 END = "\n\n"
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*')
@@ -55,11 +57,6 @@ def is_legacy(value: Expression | Query) -> bool:
     return isinstance(value, str) and value.startswith(LEGACY_PREFIXES)
 
 
-def is_mapped(name: str, value: Expression | Query) -> bool:
-    """Say whether a field is sent; an entity has no other identifier and blueprint, so their legacy form is null."""
-    return name in ("identifier", "blueprint") or not is_legacy(value)
-
-
 def forbidden_word(expression: Expression) -> str | None:
     """Return a word that cannot work here: there is one row and no further input, and no modules."""
     found = FORBIDDEN.search(STRINGS.sub('""', expression))
@@ -75,7 +72,7 @@ def build(resource: Resource, error_key: str, only: str | None = None) -> Progra
     where rows are parsed into items: those exist in jq alone.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
-    names = tuple(tuple(name for name, value in m.fields() if is_mapped(name, value)) for m in resource.mappings)
+    names = tuple(tuple(name for name, _ in m.fields()) for m in resource.mappings)
     if only is not None:
         names = tuple(tuple(name for name in group if name == only) for group in names)
     values = [[dict(m.fields())[name] for name in group] for m, group in zip(resource.mappings, names, strict=True)]
@@ -105,6 +102,8 @@ def reachable(resource: Resource) -> frozenset[str] | None:
 
 
 def _path(resource: Resource, value: Expression | Query) -> Path | None:
+    if isinstance(value, str) and is_legacy(value):
+        return LEGACY, value
     is_row = resource.port.items_to_parse is None
     return plain_path(value) if is_row and isinstance(value, str) else None
 

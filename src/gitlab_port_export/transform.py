@@ -13,12 +13,11 @@ from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
 from gitlab_port_export.paths import Path, follow, plain_path
 from gitlab_port_export.program import (
+    LEGACY,
     Place,
     Program,
     build,
     forbidden_word,
-    is_legacy,
-    is_mapped,
     reachable,
     rewrite_quotes,
 )
@@ -33,6 +32,8 @@ LOST = "correct the expression; rows were left out"
 NULLED = "the property was set to null there"
 UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 Order = tuple[int, int]
+# The value of a `file://` or `search://` field that was not read: the field is left as it is in Port.
+LEFT = object()
 
 
 @dataclass
@@ -148,7 +149,8 @@ class Transformer:
         """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse."""
         keys = self._keys[index]
         if keys is None:
-            return encode(rows)
+            shown = [row if LEGACY not in row else {k: v for k, v in row.items() if k != LEGACY} for row in rows]
+            return encode(shown)
         return encode([{key: row[key] for key in keys if key in row} for row in rows])
 
     def _collect(self, leave: int) -> Iterator[Event | Entity]:
@@ -264,6 +266,9 @@ class Transformer:
                     return
                 values[at] = None
         identifier, blueprint, *rest = values
+        # An entity that is replaced as a whole would lose the fields that are left.
+        if LEFT in (identifier, blueprint) or (LEFT in rest and not self._mapping.enable_merge_entity):
+            return
         if not identifier or not blueprint:
             yield Skipped(index, "identifier", _label(row))
         elif not isinstance(blueprint, str):
@@ -276,6 +281,8 @@ class Transformer:
             yield Entity(blueprint, known, _body(program.places[number], rest), index, order)
 
     def _follow(self, row: Row, path: Path) -> Any:
+        if path[0] == LEGACY:
+            return row.get(LEGACY, {}).get(path[1], LEFT)
         try:
             return follow(row, path)
         except TypeError as error:
@@ -300,6 +307,8 @@ def _body(places: Sequence[Place], values: Sequence[Any]) -> dict[str, Any]:
     """Return the entity's body: only the fields that the mapping sets, properties and relations nested."""
     body: dict[str, Any] = {}
     for (head, name), value in zip(places, values, strict=True):
+        if value is LEFT:
+            continue
         if not name:
             body[head] = _text(value) if head == "title" and _is_number(value) else value
             continue
@@ -360,26 +369,6 @@ def _label(row: Row) -> str:
 
 def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
-
-
-def legacy_fields(mapping: Mapping) -> Iterator[Problem]:
-    """Yield a warning for each `file://` or `search://` field: it is left as it is in Port."""
-    for resource in mapping.resources:
-        for number, entity in enumerate(resource.mappings):
-            for name, value in entity.fields():
-                if not is_legacy(value):
-                    continue
-                warning = not is_mapped(name, value)
-                effect = "the field is left as it is in Port" if warning else "so the resource gives no entities"
-                yield Problem(
-                    "mapping",
-                    f"{str(value).partition(':')[0]}:// is not read yet; {effect}",
-                    kind=resource.kind,
-                    resources=(resource.index,),
-                    field=name,
-                    line=mapping.field_line(resource.index, number, name),
-                    warning=warning,
-                )
 
 
 def merge_shared(

@@ -3,14 +3,16 @@
 from collections.abc import Generator
 from typing import Any
 
-from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
-from gitlab_port_export.gitlab.trees import read_file
+from gitlab_port_export.gitlab.trees import nothing_there, read_file
 from gitlab_port_export.model import Problem, Row, Scope
 from gitlab_port_export.parallel import All, Job
 
 # Files that are read side by side for one project; so many at most are in memory at once.
 AT_ONCE = 8
+# Scopes of a search that look into the repository.
+IN_REPOSITORY = ("blobs", "commits")
 
 
 def attempt(job: Generator[Any, Any, Any]) -> Job:
@@ -50,6 +52,23 @@ def file_text(scope: Scope, path: str, ref: str) -> Job:
     except Unreadable as reason:
         yield unreadable(scope, path, str(reason))
         return None
+
+
+def finds(scope: Scope, project: Row, where: str, query: str) -> Generator[Any, Any, bool | None]:
+    """Return whether a search in a project finds anything; None, and a warning, where GitLab refuses the search.
+
+    Raises ReadFailed.
+    """
+    if where in IN_REPOSITORY and nothing_there(project):
+        return False
+    try:
+        answer = yield Get(scope.token, f"/projects/{scope.id}/search", (("scope", where), ("search", query)))
+    except ReadFailed as failure:
+        if failure.status != 400:
+            raise
+        yield Problem("read", f"GitLab refused a search in {where}: {failure.why}", scope=scope.path, warning=True)
+        return None
+    return bool(answer.data)
 
 
 def unreadable(scope: Scope, path: str, why: str, kind: str = "", resources: tuple[int, ...] = ()) -> Problem:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gitlab_port_export.gitlab.inventory import Active, Inventory
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.gitlab.legacy import with_legacy
 from gitlab_port_export.model import Mapping
 
 
@@ -68,7 +69,7 @@ def make_plan(context: Context) -> SyncPlan:
     """
     names = dict.fromkeys(resource.kind for resource in context.resources if resource.kind in KINDS)
     reads = tuple(
-        read
+        with_legacy(read, context)
         for name in names
         for read in KINDS[name].reads(tuple(r for r in context.resources if r.kind == name and r.known), context)
     )

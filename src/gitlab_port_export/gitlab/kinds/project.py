@@ -1,16 +1,29 @@
 """Kind `project`: the projects of the inventory, with languages and labels where the selector asks for them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.group import BATCH, listed_rows
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, place_read
+from gitlab_port_export.gitlab.kinds.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, has_code, languages_of, shares
+from gitlab_port_export.gitlab.legacy import legacy_texts
 from gitlab_port_export.gitlab.lists import list_key, whole_list
-from gitlab_port_export.model import Page, Resource, Scope, Selector
+from gitlab_port_export.gitlab.trees import nothing_there
+from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
+
+
+class SearchQuery(Block):
+    """A search whose outcome is added to each project."""
+
+    name: str
+    scope: str = Field(default="blobs", description="what GitLab searches: blobs, issues, merge_requests, …")
+    query: str
 
 
 class ProjectSelector(Selector):
@@ -18,6 +31,10 @@ class ProjectSelector(Selector):
 
     include_languages: bool = Field(default=False, description="add `__languages`, shares in percent by name")
     include_labels: bool = Field(default=False, description="add `__labels`, all labels of the project")
+    included_files: IncludedFiles
+    search_queries: tuple[SearchQuery, ...] = Field(
+        default=(), description="add `__searchQueries`: by name, whether the search finds something in the project"
+    )
     include_only_active_projects: bool | None = Field(
         default=None,
         description="true: only active projects; false: only archived ones or ones pending deletion",
@@ -30,42 +47,70 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     Ocean's `gitlab` always adds the languages; `gitlab-v2` does when the selector says so.
     """
     always = context.dialect == "gitlab"
-    wants = by(
-        resources,
-        lambda selector: (
-            selector.include_only_active_projects,
+    older = {resource.index for resource in resources if legacy_texts(resource)}
+    wants: dict[tuple[bool | None, Additions], tuple[int, ...]] = {}
+    for resource in resources:
+        selector: Any = resource.selector
+        wanted = Additions(
             selector.include_languages or always,
             selector.include_labels,
-        ),
-    )
-    asked = {active for active, languages, _ in wants if languages}
+            selector.included_files,
+            selector.search_queries,
+        )
+        key = (selector.include_only_active_projects, wanted)
+        wants[key] = (*wants.get(key, ()), resource.index)
+    asked = {active for active, wanted in wants if wanted.languages}
     together = batches(place for active in asked for place in context.inventory.projects(active))
-    for (active, languages, labels), indexes in wants.items():
+    for (active, wanted), indexes in wants.items():
         places = context.inventory.projects(active)
-        if not (languages or labels):
+        # What is read for older properties is read with the token of each project.
+        if not any(wanted) and not older.intersection(indexes):
             for start in range(0, len(places), BATCH):
                 yield listed_rows("project", places[start : start + BATCH], indexes)
             continue
         for place in places:
-            yield enriched(place, indexes, together.get(place.scope.id), languages=languages, labels=labels)
+            yield enriched(place, indexes, together.get(place.scope.id), wanted)
 
 
-def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, *, languages: bool, labels: bool) -> Read:
+class Additions(NamedTuple):
+    """What is added to the rows of projects."""
+
+    languages: bool = False
+    labels: bool = False
+    files: tuple[str, ...] = ()
+    searches: tuple[SearchQuery, ...] = ()
+
+
+def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, wanted: Additions) -> Read:
     """Return the read of one project with its additions."""
 
     def start(scope: Scope) -> Job:
         row = dict(place.row)
-        if languages:
+        if wanted.languages:
             row["__languages"] = yield from languages_of(scope, place.row, batch)
-        if labels:
+        if wanted.labels:
             row["__labels"] = yield from whole_list(scope.token, labels_path(scope))
+        if wanted.files:
+            row["__includedFiles"] = yield from _files_of(scope, place.row, wanted.files)
+        if wanted.searches:
+            row["__searchQueries"] = {}
+        for search in wanted.searches:
+            found = yield from finds(scope, place.row, search.scope, search.query)
+            row["__searchQueries"][search.name] = found
         yield Page("project", resources, scope, [row])
 
-    asks = languages and has_code(place.row)
+    asks = wanted.languages and has_code(place.row)
     shared = shares(place.scope, batch) if asks else ()
-    if labels:
+    if wanted.labels:
         shared += (list_key(place.scope.token, labels_path(place.scope), ()),)
-    return place_read("project", place, resources, start, requests=asks + labels, shares=shared)
+    requests = asks + wanted.labels + len(wanted.files) + len(wanted.searches)
+    return place_read("project", place, resources, start, requests=requests, shares=shared)
+
+
+def _files_of(scope: Scope, row: Row, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
+    if nothing_there(row):
+        return dict.fromkeys(paths)
+    return (yield from included(scope, str(row["default_branch"]), paths))
 
 
 def labels_path(scope: Scope) -> str:

@@ -33,13 +33,15 @@ IncludedFiles = Annotated[
 ]
 
 
-class _Block(BaseModel):
+class Block(BaseModel):
+    """A part of a selector."""
+
     model_config = ConfigDict(
         frozen=True, extra="allow", alias_generator=to_camel, coerce_numbers_to_str=True, populate_by_name=False
     )
 
 
-class FilesBlock(_Block):
+class FilesBlock(Block):
     """Which files."""
 
     path: str = Field(description="a path or a pattern; a name alone is looked for in every folder (gitlab-v2)")
@@ -61,7 +63,7 @@ class FileSelector(Selector):
     )
 
 
-class RepoBranch(_Block):
+class RepoBranch(Block):
     """A project, and the branch to read there."""
 
     name: str
@@ -73,7 +75,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
-class FolderBlock(_Block):
+class FolderBlock(Block):
     """Which folders."""
 
     path: str = Field(description="the folder whose children are wanted; gitlab-v2 takes wildcards, and then what fits")

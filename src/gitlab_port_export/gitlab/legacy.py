@@ -1,0 +1,163 @@
+"""Ocean's older properties, `file://path` and `search://scope=…&&query=…`: read for each row while its page goes by."""
+
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gitlab_port_export.gitlab.additions import AT_ONCE, attempt, file_text, finds
+from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.gitlab.trees import nothing_there
+from gitlab_port_export.model import Dialect, Page, Problem, Resource, Row, Scope
+from gitlab_port_export.parallel import All, Job
+from gitlab_port_export.program import LEGACY, is_legacy
+
+FILE, SEARCH = "file://", "search://"
+
+
+def legacy_texts(resource: Resource) -> tuple[str, ...]:
+    """Return the older properties that a resource's fields are made of, each once."""
+    values = (value for entity in resource.mappings for _, value in entity.fields())
+    return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and is_legacy(value)))
+
+
+def with_legacy(read: Read, context: Context) -> Read:
+    """Return the read with what the older properties of its resources need added to each row."""
+    texts = {
+        resource.index: found
+        for resource in context.resources
+        if resource.index in read.resources and (found := legacy_texts(resource))
+    }
+    if not texts:
+        return read
+
+    def start(scope: Scope) -> Job:
+        adder = _Adder(texts, context.dialect, read.kind)
+        return (yield from _pages_through(read.start(scope), adder.add))
+
+    return replace(read, start=start)
+
+
+def _pages_through(job: Job, add: Callable[[Page], Job]) -> Job:
+    """Run a job, and the jobs that it starts side by side, with every page going through `add`."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            said = job.throw(error) if error else job.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer = error = None
+        if isinstance(said, Page):
+            yield from add(said)
+            continue
+        if isinstance(said, All):
+            said = All(tuple(_pages_through(child, add) for child in said.jobs))
+        try:
+            answer = yield said
+        except Exception as failure:  # noqa: BLE001  # handed on to the job that asked, never swallowed
+            error = failure
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where a row's properties are read: a project, a ref, and the folder that the row is about ("" for none)."""
+
+    project: Row
+    ref: str
+    folder: str
+
+
+@dataclass
+class _Adder:
+    """Adds the values of older properties to pages; each file and each search of a read is asked for once."""
+
+    texts: dict[int, tuple[str, ...]]
+    dialect: Dialect
+    kind: str
+    known: dict[Hashable, Any] = field(default_factory=dict)
+
+    def add(self, page: Page) -> Job:
+        """Yield the page with `LEGACY` in each row: text → value. What could not be read is not there, and told."""
+        wanted = tuple(dict.fromkeys(text for index in page.resources for text in self.texts.get(index, ())))
+        if not wanted:
+            yield page
+            return
+        targets = [_target(row, self.dialect) for row in page.rows]
+        asked = {
+            (target.project["id"], target.ref, target.folder, text): (target, text)
+            for target in targets
+            if target is not None
+            for text in wanted
+        }
+        missing = [key for key in asked if key not in self.known]
+        for start in range(0, len(missing), AT_ONCE):
+            keys = missing[start : start + AT_ONCE]
+            found = yield All(tuple(attempt(self._value(page.scope, *asked[key])) for key in keys))
+            for key, value in zip(keys, found, strict=True):
+                self.known[key] = value
+                if isinstance(value, ReadFailed):
+                    yield self._problem(page, asked[key][1], value)
+        rows = [
+            {**row, LEGACY: dict(self._values(target, wanted))} for row, target in zip(page.rows, targets, strict=True)
+        ]
+        yield replace(page, rows=rows)
+
+    def _values(self, target: _Target | None, wanted: tuple[str, ...]) -> Generator[tuple[str, Any], None, None]:
+        for text in wanted:
+            if target is None:
+                yield text, None
+                continue
+            value = self.known[target.project["id"], target.ref, target.folder, text]
+            if not isinstance(value, ReadFailed):
+                yield text, value
+
+    def _value(self, scope: Scope, target: _Target, text: str) -> Job:
+        place = Scope(int(target.project["id"]), str(target.project["path_with_namespace"]), token=scope.token)
+        if text.startswith(FILE):
+            path = text.removeprefix(FILE)
+            if self.dialect == "gitlab" and target.folder:
+                path = f"{target.folder}/{path}"
+            return None if nothing_there(target.project) else (yield from file_text(place, path, target.ref))
+        parts = _search(text, target.folder, self.dialect)
+        if parts is None:
+            return None
+        return (yield from finds(place, target.project, *parts))
+
+    def _problem(self, page: Page, text: str, failure: ReadFailed) -> Problem:
+        return Problem(
+            "read",
+            f"{text} was not read, so the field is left as it is in Port: {failure.why}",
+            failure.hint,
+            token=page.scope.token,
+            scope=page.scope.path,
+            kind=self.kind,
+            resources=tuple(index for index in page.resources if text in self.texts.get(index, ())),
+        )
+
+
+def _target(row: Row, dialect: Dialect) -> _Target | None:
+    """Return where a row's properties are read, None for rows that are no project and have none in `repo`."""
+    repo = row.get("repo")
+    project = repo if isinstance(repo, dict) else row
+    ref = row.get("__branch") or project.get("default_branch")
+    if "path_with_namespace" not in project or "id" not in project:
+        return None
+    folder = row.get("folder")
+    path = folder.get("path") if isinstance(folder, dict) and dialect == "gitlab" else ""
+    return _Target(project, str(ref or ""), str(path or ""))
+
+
+def _search(text: str, folder: str, dialect: Dialect) -> tuple[str, str] | None:
+    """Return scope and query of a `search://`, None for one that is malformed."""
+    first, joined, second = text.removeprefix(SEARCH).partition("&&")
+    if not joined:
+        return None
+    if dialect == "gitlab":
+        scope, query = first.partition("=")[2], second.partition("=")[2]
+        if scope == "blobs" and folder and "path:" not in query:
+            query = f"{query} path:{folder}"
+    else:
+        pairs = {name.strip(): value.strip() for name, _, value in (p.partition("=") for p in (first, second))}
+        scope, query = pairs.get("scope", ""), pairs.get("query", "")
+    return (scope, query) if scope and query else None
