@@ -261,6 +261,10 @@ class Visibility(_Camel):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _one_is_listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value or ()
+
+
 class Mapping(_Camel):
     """Port's mapping (port-app-config), checked; `lines` gives the line of each path for messages."""
 
@@ -287,7 +291,9 @@ class Mapping(_Camel):
     project_visibility_filter: str | None = Field(
         default=None, description="integration type gitlab only: public, internal or private projects alone"
     )
-    spec_path: Any = Field(default=None, description="files that hold entities as they are (GitOps)")
+    spec_path: Annotated[
+        tuple[str, ...], BeforeValidator(_one_is_listed, json_schema_input_type=str | list[str] | None)
+    ] = Field(default=(), description="paths or patterns of files that hold entities as they are (GitOps)")
     branch: str | None = Field(default=None, description="the branch of the GitOps files, else the default branch")
     origin: SkipJsonSchema[str] = Field(default="", exclude=True)
     lines: SkipJsonSchema[Dict[tuple[str | int, ...], int]] = Field(default_factory=dict, exclude=True)
@@ -301,6 +307,11 @@ class Mapping(_Camel):
         if value is None or isinstance(value, bool):
             raise ValueError(f"must be a number from 0 to 1; got {shown(value)}")
         return value
+
+    @property
+    def spec_paths(self) -> tuple[str, ...]:
+        """The paths and patterns of files that hold entities themselves; none unless the mapping names some."""
+        return tuple(dict.fromkeys(path for path in self.spec_path if path))
 
     @property
     def cascades(self) -> bool:

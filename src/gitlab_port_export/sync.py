@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
+from gitlab_port_export import gitops
 from gitlab_port_export.deletion import delete, deletions, fresh
 from gitlab_port_export.diff import (
     Differ,
@@ -21,10 +22,11 @@ from gitlab_port_export.diff import (
     shared_blueprints,
 )
 from gitlab_port_export.errors import ExportError, Interrupted, PortUnavailable, UsageError
-from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
+from gitlab_port_export.gitlab.inventory import Inventory, Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.gitlab.specs import read_specs
 from gitlab_port_export.http import Clock, Stopped, Unreachable
 from gitlab_port_export.model import (
     Create,
@@ -44,7 +46,7 @@ from gitlab_port_export.planfile import Basis, PlanFile, Recorder, differences, 
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog, resolved
 from gitlab_port_export.port.client import PortRefused
-from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.ledger import Blueprint, target_key
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
 from gitlab_port_export.report.fold import Tally
@@ -233,10 +235,15 @@ def _line(
     context = Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources)
     seen.plan = make_plan(context)
     blueprints = _blueprints(run)
+    from_files = (yield from _gitops(run, inventory, blueprints, executor)) if run.mapping.spec_paths else set()
+    if recorder and run.mapping.spec_paths:
+        yield Problem(
+            "mapping", "a plan file does not hold the entities of specPath", "sync without --plan", warning=True
+        )
     catalog = _catalog(run, blueprints, executor)
     catalog.start(constant_blueprints(run.mapping))
     answers: dict[str, list[str] | None] = {}
-    differ = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers))
+    differ = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers), targets=from_files)
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
     changes = differ.run(
@@ -261,11 +268,16 @@ def _line(
         yield from _tried(recorder.finish)
 
 
-def _catalog(run: Run, blueprints: Mapping[str, Blueprint], executor: ThreadPoolExecutor) -> Catalog:
+def _catalog(
+    run: Run,
+    blueprints: Mapping[str, Blueprint],
+    executor: ThreadPoolExecutor,
+    fields: Callable[[str], Sequence[str]] | None = None,
+) -> Catalog:
     return Catalog(
         run.port,
         blueprints,
-        lambda name: fields_of(run.mapping, name),
+        fields or partial(fields_of, run.mapping),
         executor,
         whole=not run.mapping.enable_merge_entity,
         absent=frozenset(blueprints) - frozenset(run.blueprints),
@@ -349,6 +361,30 @@ def _planned(run: Run, state: _State, executor: ThreadPoolExecutor, plan: PlanFi
         return
     entities = [entity for name, gone in doomed.items() for entity, _ in fresh(catalog, name, gone)]
     yield from delete(catalog, entities, set(), Deleter(run.port, cascade=run.mapping.cascades))
+
+
+def _gitops(
+    run: Run, inventory: Inventory, blueprints: dict[str, Blueprint], executor: ThreadPoolExecutor
+) -> Generator[Event, None, set[int]]:
+    """Write the entities that stand in files, in the name of GitOps; return their keys, which nothing may delete."""
+    mapping, agent = run.mapping, integrations.user_agent(run.kind, run.integration.identifier)
+    specs = read_specs(run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.kind, run.settings.workers)
+    found: list[Entity] = []
+    for item in gitops.entities(specs, blueprints.keys()):
+        if isinstance(item, Entity):
+            found.append(item)
+        else:
+            yield item
+    catalog = _catalog(run, blueprints, executor, lambda name: gitops.fields_of(found, name))
+    answers: dict[str, list[str] | None] = {}
+    changes = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers)).run(found)
+    run.port.http.set_user_agent(integrations.gitops_agent(run.kind, run.integration.identifier))
+    try:
+        for event in _apply(run, changes, catalog, executor) if run.writes else changes:
+            yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
+    finally:
+        run.port.http.set_user_agent(agent)
+    return {target_key(*entity.key) for entity in found}
 
 
 def _blueprints(run: Run) -> dict[str, Blueprint]:

@@ -274,7 +274,7 @@ class Transformer:
         elif not isinstance(blueprint, str):
             wrong = f"the blueprint must be text; got {_short(blueprint)}"
             self._faults.add(index, number, "blueprint", wrong, _label(row))
-        elif why := _unfit(identifier):
+        elif why := unfit_identifier(identifier):
             self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
         else:
             known = identifier if isinstance(identifier, dict | str) else _text(identifier)
@@ -332,7 +332,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _unfit(identifier: Any) -> str | None:
+def unfit_identifier(identifier: Any) -> str | None:
+    """Return why Port would refuse an identifier, or None."""
     if type(identifier) is str and IDENTIFIER.match(identifier):
         return None
     if isinstance(identifier, dict):

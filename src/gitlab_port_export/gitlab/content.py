@@ -64,6 +64,14 @@ def parsed(text: str, path: str, dialect: Dialect) -> Any:
     return _documents_of_parts(text) if found is text else found
 
 
+def documents(text: str, path: str) -> list[Any]:
+    """Return the documents of a JSON or YAML file. Raises Unreadable."""
+    try:
+        return [decode(text)] if path.endswith(".json") else list(_documents(text))
+    except (_NotPlain, ValueError, RecursionError):
+        raise Unreadable("is neither valid JSON nor plain YAML") from None
+
+
 def _json(text: str) -> Any:
     try:
         return decode(text)

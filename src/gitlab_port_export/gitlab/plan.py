@@ -52,7 +52,7 @@ def _some(number: int, word: str) -> str:
 def needed_actives(mapping: Mapping) -> tuple[frozenset[Active], frozenset[Active]]:
     """Return the `active` filters that the mapping's group kinds and project kinds need."""
     groups: set[Active] = set()
-    projects: set[Active] = set()
+    projects: set[Active] = {None} if mapping.spec_paths else set()
     for resource in mapping.resources:
         kind = KINDS.get(resource.kind)
         if kind and kind.active_groups:

@@ -44,6 +44,11 @@ def user_agent(kind: Dialect, identifier: str) -> str:
     return f"port-ocean/{kind}/{__version__}/{identifier}/exporter"
 
 
+def gitops_agent(kind: Dialect, identifier: str) -> str:
+    """Return the owner of entities that stand in files of repositories; an exporter does not take them for its own."""
+    return f"port-ocean/{kind}/{__version__}/{identifier}/gitops"
+
+
 def fetch(port: Port, identifier: str) -> Integration:
     """Return the integration of that identifier. Raises PortUnavailable."""
     try:

@@ -1,0 +1,174 @@
+"""Entities that stand in files (`specPath`): taken as they are, written in the name of GitOps, never deleted."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from faults import one_evaluator
+from gitlab_port_export.demo import gitlab_faults as faults
+from gitlab_port_export.demo.gitlab import Fault, gitlab_server
+from gitlab_port_export.demo.gitlab_store import OWNER, World
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.model import Report
+from harness import blueprint, mapping_of, port_with, resource, run_sync
+
+PORT_YML = """\
+identifier: gateway
+blueprint: thing
+title: The Gateway
+team: [platform]
+properties: {text: "plain .text", notes: file://docs/notes.md, near: file://./near.md, number: 4}
+relations: {one: [] , many: [a, b]}
+---
+- {identifier: a, blueprint: target}
+- {identifier: b, blueprint: target, title: null}
+"""
+BLUEPRINTS = (
+    blueprint("target"),
+    blueprint(
+        "thing", {"one": "target", "many": ["target"]}, text="string", notes="string", near="string", number="number"
+    ),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with one_evaluator():
+        yield
+
+
+def small() -> World:
+    world = World(datetime.now(UTC))
+    reader = world.add_user("reader")
+    world.add_token("token-of-reader", reader)
+    group = world.add_group("acme")
+    world.add_member(group, reader, OWNER)
+    app = world.add_project(group, "app")
+    world.set_file(app, "ops/port.yml", PORT_YML.replace("one: [] , ", ""))
+    world.set_file(app, "docs/notes.md", "# Notes\n")
+    world.set_file(app, "ops/near.md", "# Near\n")
+    world.set_file(app, "port.yml", "identifier: on-dev\nblueprint: target\n", branch="dev")
+    world.add_project(group, "empty", empty_repo=True, default_branch=None)
+    return world
+
+
+def synced(world: World, store: PortStore, *resources: Any, **root: Any) -> Report:
+    settings = {name: root.pop(name) for name in ("type", "command") if name in root}
+    return run_sync(world, store, mapping_of(*resources, **{"specPath": "**/port.yml", **root}), **settings).report
+
+
+def names(store: PortStore) -> dict[str, set[str]]:
+    return {name: set(found) for name, found in store.snapshot().items()}
+
+
+def sources(store: PortStore) -> dict[str, str]:
+    """Who wrote each entity: the last part of its data source."""
+    return {
+        identifier: str((store.entity(name, identifier) or {})["$datasource"]).rpartition("/")[2]
+        for name, found in store.snapshot().items()
+        for identifier in found
+    }
+
+
+PROJECTS = resource("project", "target", identifier=".path", title=".name")
+
+
+@pytest.mark.parametrize("type", ["gitlab", "gitlab-v2"])
+def test_entities_are_taken_as_they_are(type: str) -> None:
+    world, store = small(), port_with(*BLUEPRINTS)
+    report = synced(world, store, PROJECTS, type=type)
+    assert report.exit_code == 0, report.problems
+    assert store.snapshot()["thing"]["gateway"] == (
+        "The Gateway",
+        None,
+        ["platform"],
+        {"text": "plain .text", "notes": "# Notes\n", "near": "# Near\n", "number": 4},
+        {"many": ["a", "b"]},
+    )
+    assert sources(store) == {
+        "gateway": "gitops", "a": "gitops", "b": "gitops", "app": "exporter", "empty": "exporter",
+    }  # fmt: skip
+    writes = store.writes
+    assert synced(world, store, PROJECTS, type=type).exit_code == 0
+    assert store.writes == writes
+
+
+def test_nothing_is_read_where_the_mapping_names_no_files() -> None:
+    for root in ({}, {"specPath": None}, {"specPath": []}, {"branch": "dev"}):
+        with gitlab_server(small()) as gitlab:
+            run_sync(gitlab, port_with(*BLUEPRINTS), mapping_of(PROJECTS, **root))
+            assert gitlab.count("/repository/") == 0
+
+
+def test_several_paths_and_another_branch() -> None:
+    store = port_with(*BLUEPRINTS)
+    assert synced(small(), store, PROJECTS, specPath=["port.yml", "ops/*.yaml"], branch="dev").exit_code == 0
+    assert names(store)["target"] == {"on-dev", "app", "empty"}
+
+
+def test_what_stands_in_a_file_no_more_stays_in_port() -> None:
+    world, store = small(), port_with(*BLUEPRINTS)
+    synced(world, store, PROJECTS)
+    world.remove_file(world.project("acme/app"), "ops/port.yml")
+    assert synced(world, store, PROJECTS).exit_code == 0
+    assert names(store) == {"thing": {"gateway"}, "target": {"a", "b", "app", "empty"}}
+
+
+def test_what_the_mapping_gave_up_and_a_file_holds_is_not_deleted() -> None:
+    world, store = small(), port_with(*BLUEPRINTS)
+    world.add_project(world.group("acme"), "a")
+    world.set_file(world.project("acme/app"), "ops/port.yml", "{identifier: a, blueprint: target}")
+    store.clock = lambda: time.time() - 3600
+    run_sync(world, store, mapping_of(PROJECTS))
+    store.clock = time.time
+    world.delete_project(world.project("acme/a"))
+    assert synced(world, store, PROJECTS).exit_code == 0
+    assert names(store)["target"] == {"a", "app", "empty"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    {
+        "a: [1": "port.yml is neither valid JSON nor plain YAML, so nothing is taken from it",
+        "just text": "port.yml, document 1: an entity must be an object with identifier and blueprint",
+        "a: 1\n---\n- 1": "port.yml, document 2: an entity must be an object",
+        "identifier: x\nblueprint: nowhere": "port.yml, document 1: x: Port has no blueprint 'nowhere'",
+        "identifier: [x]\nblueprint: target": "port.yml, document 1: the identifier must be text",
+        "identifier: x y\nblueprint: target": "port.yml, document 1: Port forbids the identifier",
+        "identifier: x\nblueprint: target\nproperties: 5": "port.yml, document 1: x: properties must be an object",
+        "identifier: x\nblueprint: thing\nproperties: {text: file://no.md}": "port.yml: there is no text in no.md",
+        "[{identifier: x, blueprint: target}, {identifier: x, blueprint: target}]": "stands elsewhere too",
+    }.items(),
+)
+def test_what_is_no_entity_is_a_problem_that_names_its_place(text: str, why: str) -> None:
+    world, store = small(), port_with(*BLUEPRINTS)
+    synced(world, store, PROJECTS)
+    world.set_file(world.project("acme/app"), "port.yml", text)
+    world.delete_project(world.project("acme/empty"))
+    report = synced(world, store, PROJECTS)
+    assert report.exit_code == 1
+    assert [problem.scope for problem in report.problems if why in problem.why] == ["acme/app"]
+    assert "empty" in names(store)["target"]
+
+
+@pytest.mark.parametrize("fault", [faults.forbidden(), faults.login_page(), faults.Truncate()])
+def test_files_that_were_not_read_hold_all_deletions(fault: Any) -> None:
+    world, store = small(), port_with(*BLUEPRINTS)
+    synced(world, store, PROJECTS)
+    before = names(store)
+    world.delete_project(world.project("acme/empty"))
+    with gitlab_server(world) as gitlab:
+        gitlab.faults.append(Fault("/repository/", fault))
+        report, *_ = run_sync(gitlab, store, mapping_of(PROJECTS, specPath="**/port.yml"))
+    assert report.exit_code == 1
+    assert names(store) == before
+
+
+def test_a_plan_tells_and_writes_nothing() -> None:
+    store = port_with(*BLUEPRINTS)
+    report = synced(small(), store, PROJECTS, command="plan")
+    assert report.blueprints["thing"].created == 1
+    assert names(store) == {"thing": set(), "target": set()}
