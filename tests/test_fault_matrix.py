@@ -278,6 +278,46 @@ def titled(text: str) -> dict[str, Any]:
     return {"properties": {"text": text}}
 
 
+def info(c: Company, project: Row, text: str) -> None:
+    c.world.set_file(project, "info.json", f'{{"text": "{text}"}}')
+
+
+def old_info(c: Company) -> None:
+    for number, project in enumerate((c.one, c.two, c.three, c.world.add_project(c.alpha, "old"))):
+        info(c, project, f"number {number}")
+
+
+def change_info(c: Company) -> None:
+    c.world.delete_project(c.world.project("alpha/old"))
+    info(c, c.one, "something else")
+    info(c, c.world.add_project(c.beta, "new"), "new")
+
+
+def long_tree(c: Company) -> None:
+    """More than a page of entries, of which a few are wanted, on the first page and the last."""
+    for n in range(MANY):
+        c.world.set_file(c.one, f"dirs/{n:03}/x.txt", "")
+    for n in range(4):
+        c.world.set_file(c.one, f"spec/{n}.json", f'{{"text": "number {n}"}}')
+
+
+def change_tree(c: Company) -> None:
+    c.world.remove_file(c.one, "spec/3.json")
+    c.world.set_file(c.one, "spec/2.json", '{"text": "something else"}')
+    c.world.set_file(c.one, "spec/new.json", '{"text": "new"}')
+    for n in (5, 110):
+        c.world.remove_file(c.one, f"dirs/{n:03}/x.txt")
+    c.world.set_file(c.one, "dirs/new/x.txt", "")
+
+
+def files(path: str) -> dict[str, Any]:
+    return {
+        "selector": {"files": {"path": path}},
+        "identifier": '.repo.path + "/" + .file.file_path',
+        **titled(".file.content.text"),
+    }
+
+
 def old_project(c: Company) -> None:
     c.world.set_languages(c.world.add_project(c.alpha, "old"), Perl=100.0)
 
@@ -331,7 +371,24 @@ SUBJECTS = (
         lambda c: [c.world.add_job(c.world.add_pipeline(c.one), f"job {n}") for n in range(MANY)],
         change_jobs, titled(".stage"), in_group=False, dialects=("gitlab-v2",),
     ),
+    Subject(
+        "file", "file", of_project("repository/tree"), long_tree, change_tree, files("**/spec/*.json"), in_group=False,
+    ),
+    Subject(
+        "file-content", "file", of_project("repository/files/info.json"), old_info, change_info, files("info.json"),
+        later_path=of_project("repository/files/info.json", "two"), in_group=False, dialects=("gitlab",),
+    ),
+    Subject(
+        "folder", "folder", of_project("repository/tree"), long_tree, change_tree,
+        {
+            "selector": {"folders": [{"path": "dirs/*"}]},
+            "identifier": '.repo.path + "/" + .folder.name', **titled(".folder.path"),
+        },
+        in_group=False, dialects=("gitlab-v2",),
+    ),
 )  # fmt: skip
+# GitLab does not count their rows.
+UNCOUNTED = ("project", "job", "file", "file-content", "folder")
 
 
 def many_places(c: Company) -> None:
@@ -477,7 +534,7 @@ def page_rule(page: str) -> Callable[[Recorded], bool]:
 
     def picks(request: Recorded) -> bool:
         query = dict(request.query)
-        follows = bool({"cursor", "id_after", "id_before"} & query.keys())
+        follows = bool({"cursor", "page_token", "id_after", "id_before"} & query.keys())
         return (page == "later") is (follows or (request.page - 1) * int(query.get("per_page", FULL)) >= FULL)
 
     return picks
@@ -530,7 +587,7 @@ def test_one_list_fails_in_the_older_dialect(scene: Scene, page: str, line: Line
 
 
 @pytest.mark.parametrize("page", PAGES)
-@scenes([one for one in SUBJECTS if one.name != "project"], OFTEN)  # languages are no pages
+@scenes([one for one in SUBJECTS if one.later_path is None], OFTEN)  # a language or a file is no page
 def test_a_page_that_is_too_large_is_asked_for_in_parts(scene: Scene, page: str) -> None:
     scene.check(scene.run(Line("too large a page", "always", (), ""), scene.requests_of(page)), "gone", "gone")
 
@@ -542,7 +599,7 @@ def test_languages_are_names_and_numbers(scene: Scene) -> None:
     scene.check(outcome, "held", "gone")
 
 
-@scenes([one for one in SUBJECTS if one.name not in ("project", "job")], DIALECTS)  # whose rows GitLab counts
+@scenes([one for one in SUBJECTS if one.name not in UNCOUNTED], DIALECTS)
 def test_a_page_that_lost_its_rows_is_missed(scene: Scene) -> None:
     outcome = scene.run(Line("no rows", "always", (), ""), scene.requests_of("later"))
     assert outcome.code == 1

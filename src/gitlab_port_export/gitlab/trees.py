@@ -13,6 +13,7 @@ from gitlab_port_export.model import Row, Scope
 from gitlab_port_export.parallel import Job, Once
 
 NO_FILE = "404 File Not Found"
+MORE_THAN_A_PATH = ("Project", "Repository", "Commit")
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,10 @@ def read_file(scope: Scope, path: str, ref: str) -> Generator[Any, Any, Row | No
 def _is_absence(scope: Scope, ref: str, failure: ReadFailed) -> Generator[Any, Any, bool]:
     """Say whether a 404 means the path alone: GitLab's own words, and the root of the same ref can be listed.
 
-    A 404 without words comes from a proxy: some refuse paths with an encoded slash.
+    A 404 without words comes from a proxy: some refuse paths with an encoded slash. A project, repository or commit
+    that is not found means more than the path.
     """
-    if failure.reason != "missing" or failure.why == "404":
+    if failure.reason != "missing" or failure.why == "404" or any(word in failure.why for word in MORE_THAN_A_PATH):
         return False
     try:
         yield Get(scope.token, tree_path(scope), (("ref", ref), ("per_page", "1")))
