@@ -16,6 +16,7 @@ import jq
 
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 from gitlab_port_export.demo.gitlab_store import OWNER, REPORTER, Access, World
+from oracle_files import file_rows, folder_rows, path_of
 
 # Blueprint → identifier → (title, icon, team, properties, relations), as `PortStore.snapshot`.
 Snapshot = dict[str, dict[str, Any]]
@@ -196,17 +197,17 @@ def rows_of(resource: Mapping[str, Any], eyes: Sequence[Eyes]) -> list[Row]:
     Of several tokens the one with the highest role gives a project's row, then the first.
     """
     read = KINDS[resource["kind"]]
-    found: dict[tuple[int, int], Row] = {}
+    found: dict[tuple[int, Any], Row] = {}
     for eye in eyes:
         for scope, row in read(resource["selector"], eye):
-            place = scope, row["id"]
+            place = scope, row["id"] if "id" in row else path_of(row)
             if place not in found or _granted(row) > _granted(found[place]):
                 found[place] = row
     return [copy.deepcopy(found[place]) for place in sorted(found)]
 
 
 def _granted(row: Row) -> int:
-    roles = ((row.get("__project") or row).get("permissions") or {}).values()
+    roles = ((row.get("__project") or row.get("repo") or row).get("permissions") or {}).values()
     return max((role["access_level"] for role in roles if role), default=0)
 
 
@@ -390,6 +391,8 @@ KINDS: dict[str, Callable[[Row, Eyes], Found]] = {
     "issue": _issues,
     "pipeline": _pipelines,
     "job": _jobs,
+    "file": file_rows,
+    "folder": folder_rows,
 }
 
 

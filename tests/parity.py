@@ -15,6 +15,7 @@ from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.model import Report
 from harness import blueprint, mapping_of, port_with, resource, run_sync
 from oracle import KINDS, Snapshot, expected, unmatched
+from oracle_files import fill_files
 
 ONE, TWO = "token-of-reader", "token-of-second"
 # `thing` and `other` may hold any row: whole as `object`, or in parts.
@@ -226,7 +227,12 @@ def fill_pipelines(world: World, project: Row, ada: Row) -> None:
         world.add_job(pipeline, "test", status)
 
 
-FILLERS = {"merge_requests": fill_merge_requests, "issues": fill_issues, "pipelines": fill_pipelines}
+FILLERS = {
+    "merge_requests": fill_merge_requests,
+    "issues": fill_issues,
+    "pipelines": fill_pipelines,
+    "files": fill_files,
+}
 
 
 # --- worlds and mappings by chance ---
@@ -368,7 +374,8 @@ def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
 @st.composite
 def mappings(draw: st.DrawFn, v1: bool) -> dict[str, Any]:
     """One to three resources of different kinds that feed one or two blueprints with fields from the menus."""
-    kinds = [kind for kind in KINDS if not (v1 and kind in ("member", "project-with-members"))]
+    kinds = [kind for kind in KINDS if kind not in ("file", "folder")]
+    kinds = [kind for kind in kinds if not (v1 and kind in ("member", "project-with-members"))]
     root: dict[str, Any] = {"filterOwnedProjects": draw(st.sampled_from((False, None)))} if v1 else {}
     if not v1 and draw(st.booleans()):
         root["visibility"] = {"minAccessLevel": draw(st.sampled_from((20, 30, "40")))}

@@ -7,7 +7,7 @@ from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
 from gitlab_port_export.gitlab.trees import nothing_there, read_file
 from gitlab_port_export.model import Problem, Row, Scope
-from gitlab_port_export.parallel import All, Job
+from gitlab_port_export.parallel import All, Job, Once
 
 # Files that are read side by side for one project; so many at most are in memory at once.
 AT_ONCE = 8
@@ -34,17 +34,24 @@ def side_by_side(jobs: list[Generator[Any, Any, Any]]) -> Generator[Any, Any, li
     return results
 
 
-def included(scope: Scope, ref: str, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
+# Files of one ref that a read has asked for, so that it asks for each once.
+Known = dict[str, Row | None]
+
+
+def included(scope: Scope, ref: str, paths: tuple[str, ...], known: Known) -> Generator[Any, Any, Row]:
     """Return the text of each path by the path as it is written; null where there is no file. Raises ReadFailed."""
-    texts = yield from side_by_side([file_text(scope, path.lstrip("/"), ref) for path in paths])
+    texts = yield from side_by_side([file_text(scope, path.lstrip("/"), ref, known) for path in paths])
     return dict(zip(paths, texts, strict=True))
 
 
-def file_text(scope: Scope, path: str, ref: str) -> Job:
+def file_text(scope: Scope, path: str, ref: str, known: Known) -> Job:
     """Return the text of a file, None where there is none or it is no text of at most 1 MiB. Raises ReadFailed."""
     if not path or ".." in path.split("/"):
         return None
-    file = yield from read_file(scope, path, ref)
+    if path not in known:
+        # Whoever asks while the answer is awaited shares it.
+        known[path] = yield Once((scope, path, ref), lambda: read_file(scope, path, ref))
+    file = known[path]
     if file is None:
         return None
     try:

@@ -17,6 +17,7 @@ MAX_NODES = 100_000
 MAX_DEPTH = 100
 MAX_NUMBER = 1000  # characters; Python refuses to read numbers that are longer than a few thousand
 YAML_ENDINGS = (".yaml", ".yml")
+PARSED_ENDINGS = (".json", *YAML_ENDINGS)
 REFERENCE = "file://"
 # libyaml is ten times as fast; PyYAML has it wherever there is a wheel.
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -54,7 +55,7 @@ def parsed(text: str, path: str, dialect: Dialect) -> Any:
     with those that are lists spread out; gitlab gives the document itself where there is only one.
     """
     is_yaml = path.endswith(YAML_ENDINGS)
-    if not is_yaml and not path.endswith(".json"):
+    if not path.endswith(PARSED_ENDINGS):
         return text
     if dialect == "gitlab":
         return _documents_of_stream(text) if is_yaml else _json(text)

@@ -118,7 +118,7 @@ class _Adder:
             path = text.removeprefix(FILE)
             if self.dialect == "gitlab" and target.folder:
                 path = f"{target.folder}/{path}"
-            return None if nothing_there(target.project) else (yield from file_text(place, path, target.ref))
+            return None if nothing_there(target.project) else (yield from file_text(place, path, target.ref, {}))
         parts = _search(text, target.folder, self.dialect)
         if parts is None:
             return None

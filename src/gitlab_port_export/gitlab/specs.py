@@ -96,7 +96,7 @@ def _documents(scope: Scope, ref: str, path: str, file: Row) -> Job:
 def _text(scope: Scope, ref: str, path: str, name: str) -> Job:
     """Return the text of a file that is named from the root or, with a dot at its start, from where the name stands."""
     where = posixpath.normpath(posixpath.join(posixpath.dirname(path), name)) if name.startswith(".") else name
-    text = yield from file_text(scope, where, ref)
+    text = yield from file_text(scope, where, ref, {})
     if text is None:
         raise ReadFailed("missing", f"{path}: there is no text in {where}", "correct the file")
     return text

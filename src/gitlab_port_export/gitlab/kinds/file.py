@@ -1,11 +1,12 @@
 """Kind `file`: files that a pattern means, with their content (JSON and YAML parsed) and their project."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from gitlab_port_export.gitlab.additions import AT_ONCE, attempt, file_text, included, side_by_side, unreadable
+from gitlab_port_export.gitlab.additions import AT_ONCE, Known, attempt, file_text, included, side_by_side, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
-from gitlab_port_export.gitlab.content import Unreadable, parsed, references, resolved, text_of
+from gitlab_port_export.gitlab.content import PARSED_ENDINGS, Unreadable, parsed, references, resolved, text_of
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, tree_reads
@@ -22,8 +23,9 @@ def reads(_: tuple[Resource, ...], context: Context) -> Iterator[Read]:
 
     def start(place: Place, tree: Tree, scope: Scope) -> Job:
         found = yield from _found(tree, scope)
-        more = yield from _included(tree, scope, found)
-        yield from _contents(place, tree, scope, found, more, context.dialect)
+        known: Known = {}
+        more = yield from _included(tree, scope, found, known)
+        yield from _contents(_Reading(place, tree, scope, context.dialect, known), found, more)
 
     yield from tree_reads("file", context, start)
 
@@ -48,26 +50,33 @@ def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
     return found
 
 
-def _included(tree: Tree, scope: Scope, found: Found) -> Generator[Any, Any, dict[tuple[str, ...], Row]]:
+@dataclass(frozen=True)
+class _Reading:
+    """What reading the files of one project needs."""
+
+    place: Place
+    tree: Tree
+    scope: Scope
+    dialect: Dialect
+    known: Known
+
+
+def _included(tree: Tree, scope: Scope, found: Found, known: Known) -> Generator[Any, Any, dict[tuple[str, ...], Row]]:
     """Return `__includedFiles` for each list of paths that a selector has, when there is a row to add it to."""
     if not found:
         return {}
     lists = dict.fromkeys(variant.included_files for variants in found.values() for variant in variants)
     more: dict[tuple[str, ...], Row] = {}
     for paths in lists:
-        more[paths] = yield from included(scope, tree.ref, paths)
+        more[paths] = yield from included(scope, tree.ref, paths, known)
     return more
 
 
-def _contents(
-    place: Place, tree: Tree, scope: Scope, found: Found, more: dict[tuple[str, ...], Row], dialect: Dialect
-) -> Job:
+def _contents(reading: _Reading, found: Found, more: dict[tuple[str, ...], Row]) -> Job:
     """Read the files, a few side by side, and yield their rows; a file that fails costs no other one its row."""
     failures: list[ReadFailed] = []
-    paths = sorted(found)
-    for start in range(0, len(paths), AT_ONCE):
-        batch = paths[start : start + AT_ONCE]
-        jobs = tuple(attempt(_rows(place, tree, scope, path, found[path], dialect)) for path in batch)
+    for batch in _batches(found):
+        jobs = tuple(attempt(_rows(reading, path, found[path])) for path in batch)
         pages: dict[tuple[int, ...], list[Row]] = {}
         for result in (yield All(jobs)):
             if isinstance(result, ReadFailed):
@@ -77,16 +86,24 @@ def _contents(
                 added = {"__includedFiles": more[variant.included_files]} if variant.included_files else {}
                 pages.setdefault(resources, []).append({**row, **added})
         for indexes, rows in pages.items():
-            yield Page("file", indexes, scope, rows, weight=sum(_weight(row) for row in rows))
+            yield Page("file", indexes, reading.scope, rows, weight=sum(_weight(row) for row in rows))
     if failures:
         raise failures[0]
 
 
-def _rows(
-    place: Place, tree: Tree, scope: Scope, path: str, variants: dict[Variant, set[int]], dialect: Dialect
-) -> Job:
+def _batches(paths: Iterable[str]) -> Iterator[list[str]]:
+    """Yield a few paths at a time; first what may refer to other files, which are then known."""
+    ordered = sorted(paths)
+    for may_refer in (True, False):
+        group = [path for path in ordered if path.endswith(PARSED_ENDINGS) is may_refer]
+        for start in range(0, len(group), AT_ONCE):
+            yield group[start : start + AT_ONCE]
+
+
+def _rows(reading: _Reading, path: str, variants: dict[Variant, set[int]]) -> Job:
     """Return (variant, resources, row) for each variant of one file; nothing where there is no such file."""
-    file: Row | None = yield from read_file(scope, path, tree.ref)
+    scope, ref, known, dialect = reading.scope, reading.tree.ref, reading.known, reading.dialect
+    file = known[path] if path in known else (yield from read_file(scope, path, ref))
     rows: list[tuple[Variant, tuple[int, ...], Row]] = []
     if file is None:
         return rows
@@ -105,19 +122,19 @@ def _rows(
         if text is not None and not variant.skip_parsing:
             content = parsed(text, path, dialect)
             if dialect == "gitlab-v2" and content is not text:
-                content = yield from _with_references(scope, tree.ref, content)
+                content = yield from _with_references(reading, content)
         shown = {**file, "content": content}
         if dialect == "gitlab-v2":
             shown |= {"project_id": str(scope.id), "path": path}
-        rows.append((variant, tuple(sorted(resources)), {"file": shown, "repo": place.row}))
+        rows.append((variant, tuple(sorted(resources)), {"file": shown, "repo": reading.place.row}))
     return rows
 
 
-def _with_references(scope: Scope, ref: str, content: Any) -> Job:
+def _with_references(reading: _Reading, content: Any) -> Job:
     paths = list(dict.fromkeys(references(content)))
     if not paths:
         return content
-    texts = yield from side_by_side([file_text(scope, path, ref) for path in paths])
+    texts = yield from side_by_side([file_text(reading.scope, path, reading.tree.ref, reading.known) for path in paths])
     return resolved(content, dict(zip(paths, texts, strict=True)))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gitlab_port_export.gitlab.additions import included
+from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import FolderSelector, Tree, Variant, tree_reads
@@ -41,8 +41,9 @@ def _folders(place: Place, tree: Tree, scope: Scope) -> Job:
                 if wish.want.takes(entry):
                     found = rows.setdefault(wish.variant, {}).setdefault(str(entry["path"]), (entry, set()))
                     found[1].add(wish.resource)
+    known: Known = {}
     for variant, entries in rows.items():
-        more = yield from included(scope, tree.ref, variant.included_files)
+        more = yield from included(scope, tree.ref, variant.included_files, known)
         yield from _pages(place, tree, scope, entries, {"__includedFiles": more} if variant.included_files else {})
 
 

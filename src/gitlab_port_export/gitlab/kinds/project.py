@@ -110,7 +110,7 @@ def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, want
 def _files_of(scope: Scope, row: Row, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
     if nothing_there(row):
         return dict.fromkeys(paths)
-    return (yield from included(scope, str(row["default_branch"]), paths))
+    return (yield from included(scope, str(row["default_branch"]), paths, {}))
 
 
 def labels_path(scope: Scope) -> str:
