@@ -262,7 +262,9 @@ class Visibility(_Camel):
 
 
 def _one_is_listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value or ()
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return [value]
+    return () if value is None else value
 
 
 class Mapping(_Camel):

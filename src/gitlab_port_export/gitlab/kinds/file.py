@@ -8,7 +8,7 @@ from gitlab_port_export.gitlab.additions import AT_ONCE, Known, attempt, file_te
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import PARSED_ENDINGS, Unreadable, parsed, references, resolved, text_of
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, tree_reads
 from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file, walked
 from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope
@@ -148,4 +148,11 @@ KIND = Kind(
     FileSelector,
     reads,
     active_projects=lambda selector: selector.include_only_active_groups,
+    about=About(
+        "Files of repositories: `file` with its `content` (JSON and YAML parsed), `repo` the project.",
+        ("GET /projects/:id/repository/tree", "GET /projects/:id/repository/files/:file_path", "GET /projects/:id"),
+        {"__includedFiles": "by path the texts of `includedFiles`, null where there is no such file"},
+        role=20,
+        hides="files of private projects",
+    ),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import FolderSelector, Tree, Variant, tree_reads
 from gitlab_port_export.gitlab.trees import fewest, has_ref, walked
 from gitlab_port_export.model import Page, Problem, Resource, Row, Scope
@@ -62,4 +62,11 @@ KIND = Kind(
     FolderSelector,
     reads,
     active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Folders of repositories: `folder`, `repo` the project, `__branch` the branch they were read from.",
+        ("GET /projects/:id/repository/tree", "GET /projects/:id"),
+        {"__includedFiles": "by path the texts of `includedFiles`, null where there is no such file"},
+        role=20,
+        hides="folders of private projects",
+    ),
 )

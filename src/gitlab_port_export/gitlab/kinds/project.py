@@ -21,9 +21,9 @@ from gitlab_port_export.parallel import Job
 class SearchQuery(Block):
     """A search whose outcome is added to each project."""
 
-    name: str
+    name: str = Field(description="the key in `__searchQueries`")
     scope: str = Field(default="blobs", description="what GitLab searches: blobs, issues, merge_requests, …")
-    query: str
+    query: str = Field(description="what it searches for")
 
 
 class ProjectSelector(Selector):
@@ -130,6 +130,10 @@ KIND = Kind(
             "__languages": "the share of each language in percent, by name (by GraphQL, else "
             "`GET /projects/:id/languages`); with `includeLanguages`, in integration type gitlab always",
             "__labels": "the project's labels (`GET /projects/:id/labels`); with `includeLabels`",
+            "__includedFiles": "by path the texts of `includedFiles`, null where there is no such file "
+            "(`GET /projects/:id/repository/files/:file_path`)",
+            "__searchQueries": "by name whether the search finds something, null where GitLab refuses the search "
+            "(`GET /projects/:id/search`); with `searchQueries`",
         },
     ),
 )

@@ -56,7 +56,7 @@ class FilesBlock(Block):
 class FileSelector(Selector):
     """Which files of which projects."""
 
-    files: FilesBlock
+    files: FilesBlock = Field(description="which files")
     included_files: IncludedFiles
     include_only_active_groups: bool | None = Field(
         default=None, description="true: only active projects; false: only archived ones or ones pending deletion"
@@ -66,8 +66,8 @@ class FileSelector(Selector):
 class RepoBranch(Block):
     """A project, and the branch to read there."""
 
-    name: str
-    branch: str | None = None
+    name: str = Field(description="the project: gitlab its name, gitlab-v2 its path or number")
+    branch: str | None = Field(default=None, description="gitlab-v2: default main; gitlab: default `branch`")
 
 
 def _named(value: Any) -> Any:
@@ -88,7 +88,7 @@ class FolderBlock(Block):
 class FolderSelector(Selector):
     """Which folders of which projects."""
 
-    folders: tuple[FolderBlock, ...]
+    folders: tuple[FolderBlock, ...] = Field(description="which folders")
     included_files: IncludedFiles
     include_only_active_projects: bool | None = Field(default=None, description="as for the kind `project`")
 
