@@ -91,36 +91,35 @@ def v1(world: World | GitLabServer, *resources: Any, **options: Any) -> dict[str
 # --- which files ---
 
 
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    {
-        "README.md": {"app:README.md", "app:docs:README.md", "below:README.md", "own:README.md"},
-        "**/README.md": {"app:README.md", "app:docs:README.md", "below:README.md", "own:README.md"},
-        "docs/README.md": {"app:docs:README.md"},
-        "/package.json": {"app:package.json"},
-        "conf/*.yaml": {"app:conf:a.yaml"},
-        "conf/**/*.y*ml": {"app:conf:a.yaml", "app:conf:deep:b.yml", "app:conf:.hidden:c.yml"},
-        "conf/*/*.yml": {"app:conf:deep:b.yml", "app:conf:.hidden:c.yml"},
-        "{conf,docs}/**": set(),
-        "nothing/here.md": set(),
-    }.items(),
-)
-def test_patterns_of_gitlab_v2(pattern: str, found: set[str]) -> None:
-    assert set(synced(small(), file(pattern.removeprefix("root:")))) == found
+PATTERNS = {
+    "README.md": {"app:README.md", "app:docs:README.md", "below:README.md", "own:README.md"},
+    "**/README.md": {"app:README.md", "app:docs:README.md", "below:README.md", "own:README.md"},
+    "docs/README.md": {"app:docs:README.md"},
+    "/package.json": {"app:package.json"},
+    "conf/*.yaml": {"app:conf:a.yaml"},
+    "conf/**/*.y*ml": {"app:conf:a.yaml", "app:conf:deep:b.yml", "app:conf:.hidden:c.yml"},
+    "conf/*/*.yml": {"app:conf:deep:b.yml", "app:conf:.hidden:c.yml"},
+    "{conf,docs}/**": set(),
+    "nothing/here.md": set(),
+}
+OLD_PATTERNS = {
+    "README.md": {"app:README.md", "below:README.md", "old:README.md", "own:README.md"},
+    "**/README.md": {"app:README.md", "app:docs:README.md", "below:README.md", "old:README.md", "own:README.md"},
+    "conf/*.y*ml": {"app:conf:a.yaml", "app:conf:deep:b.yml", "app:conf:.hidden:c.yml"},
+    "{conf,docs}/*.{yaml,md}": {"app:conf:a.yaml", "app:docs:README.md"},
+    "conf/[ab].yaml": {"app:conf:a.yaml"},
+}
 
 
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    {
-        "README.md": {"app:README.md", "below:README.md", "old:README.md", "own:README.md"},
-        "**/README.md": {"app:README.md", "app:docs:README.md", "below:README.md", "old:README.md", "own:README.md"},
-        "conf/*.y*ml": {"app:conf:a.yaml", "app:conf:deep:b.yml", "app:conf:.hidden:c.yml"},
-        "{conf,docs}/*.{yaml,md}": {"app:conf:a.yaml", "app:docs:README.md"},
-        "conf/[ab].yaml": {"app:conf:a.yaml"},
-    }.items(),
-)
-def test_patterns_of_gitlab(pattern: str, found: set[str]) -> None:
-    assert set(v1(small(), file(pattern))) == found
+@pytest.mark.parametrize(("type", "patterns"), [("gitlab-v2", PATTERNS), ("gitlab", OLD_PATTERNS)])
+def test_patterns(type: str, patterns: dict[str, set[str]]) -> None:
+    def numbered(number: int, pattern: str) -> Any:
+        return file(pattern, fields={"identifier": f'"{number}:" + ({FILE["identifier"]})'})
+
+    found = synced(small(), *(numbered(*one) for one in enumerate(patterns)), type=type)
+    for number, (pattern, expected) in enumerate(patterns.items()):
+        mark = f"{number}:"
+        assert {name.removeprefix(mark) for name in found if name.startswith(mark)} == expected, pattern
 
 
 def test_projects_are_chosen_by_name_or_by_path() -> None:
@@ -280,10 +279,7 @@ def test_a_long_tree_is_read_to_its_end() -> None:
 
 FAULTS = {
     "forbidden": faults.forbidden(),
-    "server error": faults.Reply(500, b"{}"),
-    "login page": faults.login_page(),
     "missing without words": faults.Reply(404, b"<html>", content_type="text/html"),
-    "cut short": faults.Truncate(),
 }
 
 
@@ -301,6 +297,18 @@ def test_what_was_not_read_is_not_deleted(fault: str, where: str) -> None:
     assert report.exit_code == 1
     assert store.snapshot().keys() == before.keys()
     assert set(store.snapshot()["thing"]) == set(before["thing"])
+
+
+@pytest.mark.parametrize("message", ["404 Not Found", "404 Not found", "no such file"])
+def test_a_404_in_other_words_counts_when_the_folder_does_not_list_the_file(message: str) -> None:
+    """Only then: a file that its folder lists was not read."""
+    paths = ["docs/gone.md", "gone/too.md", "gone.md"]
+    with gitlab_server(small()) as gitlab:
+        gitlab.faults.append(Fault(r"/files/(docs/)?gone", faults.reply_json(404, {"message": message})))
+        found = synced(gitlab, file("package.json", included=paths, repos=["acme/app"]))
+        assert found["app:package.json"]["__includedFiles"] == dict.fromkeys(paths)
+        gitlab.faults.append(Fault(r"/files/docs/README\.md", faults.reply_json(404, {"message": message})))
+        synced(gitlab, file("package.json", included=["docs/README.md"], repos=["acme/app"]), code=1)
 
 
 def test_a_file_that_is_gone_is_deleted_and_search_has_no_say() -> None:

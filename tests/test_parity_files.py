@@ -1,5 +1,6 @@
 """What `file` and `folder` leave in Port, against an independent model, in both dialects."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ def folder(*folders: Any, included: Any = (), active: Any = None) -> Any:
     return resource("folder", selector=selector, identifier=PLACE.format(".folder.path"), properties={"object": "."})
 
 
+PARTS_OF = 3
 V2: dict[str, tuple[Any, ...]] = {
     "a name": (file("README.md"),),
     "a path": (file("docs/README.md"),),
@@ -70,14 +72,25 @@ V1: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", V2)
-def test_gitlab_v2(name: str) -> None:
-    check(company(["files"]), mapping_of(*V2[name]), empty=None)
+def together(cases: dict[str, tuple[Any, ...]], part: int) -> list[Any]:
+    """Every third case's resources, each with identifiers of its own, so that one run shows many cases."""
+    found = []
+    for number in range(part, len(cases), PARTS_OF):
+        for one in copy.deepcopy(list(cases.values())[number]):
+            entity = one["port"]["entity"]["mappings"]
+            entity["identifier"] = f'"{number}/" + ({entity["identifier"]})'
+            found.append(one)
+    return found
 
 
-@pytest.mark.parametrize("name", V1)
-def test_gitlab(name: str) -> None:
-    check(company(["files"]), mapping_of(*V1[name], filterOwnedProjects=False), type="gitlab", empty=None)
+@pytest.mark.parametrize("part", range(PARTS_OF))
+def test_gitlab_v2(part: int) -> None:
+    check(company(["files"]), mapping_of(*together(V2, part)))
+
+
+@pytest.mark.parametrize("part", range(PARTS_OF))
+def test_gitlab(part: int) -> None:
+    check(company(["files"]), mapping_of(*together(V1, part), filterOwnedProjects=False), type="gitlab")
 
 
 # --- patterns by chance

@@ -49,6 +49,7 @@ from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.ledger import Blueprint, target_key
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
+from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.transform import Transformer, merge_shared
 
@@ -79,7 +80,8 @@ class Seen:
                 self.problems.append(event)
             case Page():
                 rows = self.examples.setdefault(event.kind, [])
-                rows += event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
+                few = event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
+                rows += [{name: value for name, value in row.items() if name != LEGACY} for row in few]
             case Failed(change=Update(entity=entity)):
                 self.refused.add(entity.blueprint)
             case Written():

@@ -136,7 +136,7 @@ def read_file(scope: Scope, path: str, ref: str) -> Generator[Any, Any, Row | No
     try:
         answer = yield Get(scope.token, where, (("ref", ref),), gives="object")
     except ReadFailed as failure:
-        if NO_FILE in failure.why or (yield from _is_absence(scope, ref, failure)):
+        if NO_FILE in failure.why or (yield from _is_unlisted(scope, ref, path, failure)):
             return None
         raise ReadFailed(failure.reason, f"{path}: {failure.why}", failure.hint, failure.status) from None
     if not isinstance(answer.data.get("content"), str):
@@ -145,13 +145,32 @@ def read_file(scope: Scope, path: str, ref: str) -> Generator[Any, Any, Row | No
     return found
 
 
-def _is_absence(scope: Scope, ref: str, failure: ReadFailed) -> Generator[Any, Any, bool]:
-    """Say whether a 404 means the path alone: GitLab's own words, and the root of the same ref can be listed.
+def _is_unlisted(scope: Scope, ref: str, path: str, failure: ReadFailed) -> Generator[Any, Any, bool]:
+    """Say whether a 404 in other words than GitLab's for files means the file: its folder does not list it."""
+    if not _may_mean_a_path(failure):
+        return False
+    listed: list[Row] = []
+    walk = Walk(path.rpartition("/")[0], deep=False)
+    try:
+        yield from read_keyset(scope.token, tree_path(scope), _params(ref, walk), listed.extend, key=_path_of)
+    except ReadFailed as missing:
+        return bool(walk.folder) and (yield from _is_absence(scope, ref, missing))
+    return all(row["path"] != path or row.get("type") != "blob" for row in listed)
+
+
+def _may_mean_a_path(failure: ReadFailed) -> bool:
+    """Say whether a failure may be about a path alone.
 
     A 404 without words comes from a proxy: some refuse paths with an encoded slash. A project, repository or commit
     that is not found means more than the path.
     """
-    if failure.reason != "missing" or failure.why == "404" or any(word in failure.why for word in MORE_THAN_A_PATH):
+    worded = failure.reason == "missing" and failure.why != "404"
+    return worded and not any(word in failure.why for word in MORE_THAN_A_PATH)
+
+
+def _is_absence(scope: Scope, ref: str, failure: ReadFailed) -> Generator[Any, Any, bool]:
+    """Say whether a 404 means the path alone: the root of the same ref can be listed."""
+    if not _may_mean_a_path(failure):
         return False
     try:
         yield Get(scope.token, tree_path(scope), (("ref", ref), ("per_page", "1")))
