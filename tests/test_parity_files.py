@@ -65,10 +65,10 @@ V1: dict[str, tuple[Any, ...]] = {
     "braces": (file("{docs,deploy/{a,b}}/*.{md,yaml}"),),
     "numbers": (file("deploy/{1..3}/*"), file("*/[ab]/*")),
     "everything": (file("**"),),
-    "some projects": (file("**/*.y*ml", repos=["Lib", "app"]),),
+    "some projects": (file("**/*.y*ml", repos=["Bibliothek", "Kern ⚙"]),),
     "folders of nobody": (folder({"path": "deploy"}), file("README.md", "other")),
-    "folders": (folder({"path": "deploy", "repos": ["app", "lib"]}, {"path": "", "repos": ["app"]}),),
-    "folders of a branch": (folder({"path": "deploy", "repos": ["app"], "branch": "dev"}),),
+    "folders": (folder({"path": "deploy", "repos": ["Kern ⚙", "Bibliothek"]}, {"path": "", "repos": ["Kern ⚙"]}),),
+    "folders of a branch": (folder({"path": "deploy", "repos": ["Kern ⚙"], "branch": "dev"}),),
 }
 
 
@@ -99,7 +99,7 @@ SEGMENTS = st.text(alphabet="ab.", min_size=1, max_size=3).filter(lambda text: s
 PATHS = st.lists(SEGMENTS, min_size=1, max_size=4).map("/".join)
 PARTS = st.one_of(SEGMENTS, st.sampled_from(("*", "**", "?", "a*", "*b", "[ab]", "[!a]", "*.*", "a?")))
 PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
-QUICKLY = settings(max_examples=200, derandomize=True, deadline=None, database=None)
+QUICKLY = settings(max_examples=100, derandomize=True, deadline=None, database=None)
 
 
 @QUICKLY

@@ -72,8 +72,9 @@ def _read(place: Place, wants: tuple[Want, ...], branch: str) -> Read:
 def _paths(scope: Scope, ref: str, wants: tuple[Want, ...]) -> Generator[Any, Any, list[str]]:
     walks = fewest(wants)
     found: dict[str, None] = {}
+    proved: set[str] = set()
     for walk in walks:
-        found |= {str(row["path"]): None for row in (yield from walked(scope, ref, walk, wants))}
+        found |= {str(row["path"]): None for row in (yield from walked(scope, ref, walk, wants, proved))}
     for want in wants:
         if want.glob is not None and is_plain_file(want) and not any(walk.holds(want.walk) for walk in walks):
             found[want.glob.text] = None

@@ -96,12 +96,14 @@ def _params(ref: str, walk: Walk) -> Params:
     return (("ref", ref), *folder, *((("recursive", "true"),) if walk.deep else ()))
 
 
-def walked(scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...]) -> Generator[Any, Any, list[Row]]:
+def walked(
+    scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...], proved: set[str]
+) -> Generator[Any, Any, list[Row]]:
     """Return the wanted entries of a walk, each path once; all that ask share one reading, so they give equal `wants`.
 
     Pages follow each other by the path of the last entry, so a commit in between moves nothing out of sight. A
-    folder that is not there has no entries; a ref that is not there is a failure, as everything else. Raises
-    ReadFailed.
+    folder that is not there has no entries; a ref that is not there is a failure, as everything else. `proved` are
+    the refs that are known to be there, which a read keeps. Raises ReadFailed.
     """
 
     def start() -> Job:
@@ -113,9 +115,11 @@ def walked(scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...]) -> Gener
         try:
             yield from read_keyset(scope.token, tree_path(scope), _params(ref, walk), keep, key=_path_of)
         except ReadFailed as failure:
-            if not walk.folder or not (yield from _is_absence(scope, ref, failure)):
+            known = ref in proved and _may_mean_a_path(failure)
+            if not walk.folder or not (known or (yield from _is_absence(scope, ref, failure))):
                 raise
-            return []
+            found = []
+        proved.add(ref)
         return found
 
     rows: list[Row] = yield Once(walk_key(scope, ref, walk), start)

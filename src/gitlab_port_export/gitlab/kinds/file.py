@@ -35,11 +35,12 @@ def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
     found: Found = {}
     wishes = tree.of("file")
     walks = fewest(tree.wants)
+    proved: set[str] = set()
     for walk in walks:
         asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
         if not asking:
             continue
-        for entry in (yield from walked(scope, tree.ref, walk, tree.wants)):
+        for entry in (yield from walked(scope, tree.ref, walk, tree.wants, proved)):
             for wish in asking:
                 if wish.want.takes(entry):
                     found.setdefault(str(entry["path"]), {}).setdefault(wish.variant, set()).add(wish.resource)

@@ -32,11 +32,12 @@ def _folders(place: Place, tree: Tree, scope: Scope) -> Job:
         )
         return
     rows: dict[Variant, dict[str, tuple[Row, set[int]]]] = {}
+    proved: set[str] = set()
     for walk in fewest(tree.wants):
         asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
         if not asking:
             continue
-        for entry in (yield from walked(scope, tree.ref, walk, tree.wants)):
+        for entry in (yield from walked(scope, tree.ref, walk, tree.wants, proved)):
             for wish in asking:
                 if wish.want.takes(entry):
                     found = rows.setdefault(wish.variant, {}).setdefault(str(entry["path"]), (entry, set()))
