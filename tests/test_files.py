@@ -311,6 +311,21 @@ def test_a_404_in_other_words_counts_when_the_folder_does_not_list_the_file(mess
         synced(gitlab, file("package.json", included=["docs/README.md"], repos=["acme/app"]), code=1)
 
 
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (faults.not_found(), 1),
+        (faults.forbidden(), 1),
+        (faults.Reply(404, b"<html>", content_type="text/html"), 1),
+        (faults.reply_json(404, {"message": "404 invalid revision or path Not Found"}), 0),
+    ],
+)
+def test_a_folder_is_absent_only_in_words_about_its_path(answer: faults.Reply, code: int) -> None:
+    with gitlab_server(small()) as gitlab:
+        gitlab.faults.append(Fault(lambda request: "path" in dict(request.query), answer))
+        assert synced(gitlab, folder({"path": "conf"}), code=code) == {}
+
+
 def test_a_file_that_is_gone_is_deleted_and_search_has_no_say() -> None:
     world, store = small(), port_with(THINGS)
     mapping = mapping_of(file("**/*.md", searchStrategy="groupSearch"))
