@@ -97,7 +97,7 @@ def _params(ref: str, walk: Walk) -> Params:
 
 
 def walked(
-    scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...], proved: set[str]
+    scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...], proved: set[str] | None = None
 ) -> Generator[Any, Any, list[Row]]:
     """Return the wanted entries of a walk, each path once; all that ask share one reading, so they give equal `wants`.
 
@@ -115,11 +115,12 @@ def walked(
         try:
             yield from read_keyset(scope.token, tree_path(scope), _params(ref, walk), keep, key=_path_of)
         except ReadFailed as failure:
-            known = ref in proved and _may_mean_a_path(failure)
+            known = ref in (proved or ()) and _may_mean_a_path(failure)
             if not walk.folder or not (known or (yield from _is_absence(scope, ref, failure))):
                 raise
             found = []
-        proved.add(ref)
+        if proved is not None:
+            proved.add(ref)
         return found
 
     rows: list[Row] = yield Once(walk_key(scope, ref, walk), start)
