@@ -8,6 +8,7 @@ from collections.abc import Mapping as Dict
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zlib import crc32
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
@@ -129,9 +130,7 @@ class Transformer:
             batch = self._batches.setdefault(index, _Batch())
             batch.rows += page.rows
             # A merge request comes with its group or its project, as the plan has it; its project is always the same.
-            batch.orders += [
-                (_number(row.get("project_id")) or page.scope.id, _number(row.get("id"))) for row in page.rows
-            ]
+            batch.orders += [(_number(row.get("project_id")) or page.scope.id, _row_number(row)) for row in page.rows]
             batch.weight += page.weight
             if len(batch.rows) >= BATCH_ROWS or batch.weight >= BATCH_BYTES:
                 self._send(index, self._batches.pop(index))
@@ -370,6 +369,13 @@ def _label(row: Row) -> str:
 
 def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _row_number(row: Row) -> int:
+    """Return the row's id; releases, tags and branches have none, so a number that is always the same for a name."""
+    if number := _number(row.get("id")):
+        return number
+    return crc32(str(row.get("tag_name") or row.get("name") or "").encode(errors="replace"))
 
 
 def merge_shared(

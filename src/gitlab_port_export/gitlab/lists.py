@@ -183,10 +183,12 @@ def read_keyset(
     *,
     until: Callable[[list[Row]], bool] | None = None,
     key: Callable[[Row], Hashable] = key_of,
+    linked: bool = True,
 ) -> Job:
     """Read a keyset-paged list, following rel="next" until there is none, or until `until(rows)` is true.
 
     A full page without a Link is asked for its successor by number: it may be the last one, or a proxy strips Link.
+    `linked=False` always asks so, for lists whose links are wrong.
     """
     state = _List(path, key)
     asked: set[Params] = set()
@@ -199,7 +201,7 @@ def read_keyset(
         rows = rows_of(answer)
         if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
             yield shaped
-        url = link_next(answer)
+        url = link_next(answer) if linked else None
         if (url is None and len(rows) < size) or (until is not None and until(rows)):
             return
         if url is None:

@@ -4,19 +4,26 @@ from collections.abc import Mapping
 
 from gitlab_port_export.gitlab.kinds import (
     access,
+    branch,
+    deployment,
+    environment,
     file,
     folder,
     group,
     group_with_members,
     issue,
     job,
+    label,
     member,
     merge_request,
+    milestone,
     pipeline,
     plugin,
     project,
     project_with_members,
+    release,
     skill,
+    tag,
     user,
 )
 from gitlab_port_export.gitlab.kinds.kind import Kind
@@ -39,5 +46,12 @@ KINDS: Mapping[str, Kind] = {
         plugin.KIND,
         user.KIND,
         access.KIND,
+        release.KIND,
+        tag.KIND,
+        branch.KIND,
+        deployment.KIND,
+        environment.KIND,
+        label.KIND,
+        milestone.KIND,
     )
 }

@@ -1,0 +1,97 @@
+"""Kind `branch`: the default branch of each project, or more branches, with the project's path in `__project`."""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, no_code, project_reads
+from gitlab_port_export.gitlab.lists import Shape, read_keyset
+from gitlab_port_export.model import Resource, Row, Scope
+from gitlab_port_export.parallel import Job
+
+HIDDEN = object()
+
+
+class BranchSelector(ProjectRowsSelector):
+    """Which branches of which projects."""
+
+    default_branch_only: bool = Field(
+        default=True, description="only the default branch of each project; `regex` and `search` then do nothing"
+    )
+    regex: str | None = Field(default=None, description="only branches whose name matches this RE2 expression")
+    search: str | None = Field(
+        default=None,
+        description="only branches whose name holds this text; `^text` begins with it, `text$` ends with it; "
+        "ignored beside `regex`",
+    )
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project that has code and a default branch."""
+    yield from project_reads("branch", resources, context, _wishes, _nothing_there, _start)
+
+
+def _wishes(selector: Any) -> tuple[Params | None]:
+    """Return the query of the list; None asks for the default branch alone."""
+    if selector.default_branch_only:
+        return (None,)
+    if selector.regex:
+        return ((("regex", selector.regex),),)
+    return ((("search", selector.search),),) if selector.search else ((),)
+
+
+def _nothing_there(row: Row) -> bool:
+    """GitLab leaves `default_branch` out for who may not read the code: only a null says that there is none."""
+    return no_code(row) or row.get("default_branch", HIDDEN) is None
+
+
+def branches_path(scope: Scope) -> str:
+    """Return the path of a project's branches."""
+    return f"/projects/{scope.id}/repository/branches"
+
+
+def _start(place: Place, scope: Scope, wish: Params | None, shape: Shape) -> Job:
+    if wish is None:
+        if row := (yield from _default_branch(place, scope)):
+            yield shape([row])
+    else:
+        # GitLab gives everything that a filter leaves at once; a link then leads to the same page again.
+        yield from read_keyset(scope.token, branches_path(scope), wish, shape, linked=not wish)
+
+
+def _default_branch(place: Place, scope: Scope) -> Generator[Any, Any, Row | None]:
+    """Return the default branch, or None when the repository turns out to be empty. Raises ReadFailed."""
+    name = place.row.get("default_branch")
+    if name is None:
+        raise ReadFailed(
+            "forbidden",
+            "GitLab hides the project's default branch",
+            "give the token's user a role that may read the code there (Reporter)",
+        )
+    try:
+        answer = yield Get(scope.token, f"{branches_path(scope)}/{quote(str(name), safe='')}", gives="object")
+    except ReadFailed as failure:
+        if failure.reason == "missing" and (yield from _is_empty(scope)):
+            return None
+        raise
+    row: Row = answer.data
+    if row.get("name") != name:
+        raise ReadFailed("shape", "answered 200 with something else than the branch that was asked for", status=200)
+    return row
+
+
+def _is_empty(scope: Scope) -> Generator[Any, Any, bool]:
+    """Ask the project whether its repository is empty; it may have been emptied since it was listed."""
+    try:
+        answer = yield Get(scope.token, f"/projects/{scope.id}", gives="object")
+    except ReadFailed:
+        return False
+    return bool(answer.data.get("empty_repo"))
+
+
+KIND = Kind("branch", BranchSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)

@@ -1,0 +1,79 @@
+"""Kind `deployment`: the deployments of each project, with the project's whole row in `__project`."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, query_params
+from gitlab_port_export.gitlab.kinds.pipeline import Instant
+from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, from_list, no_deployments, project_reads
+from gitlab_port_export.model import Resource
+
+
+class DeploymentQuery(BaseModel):
+    """Which deployments GitLab lists; written in camelCase or in snake_case."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True, coerce_numbers_to_str=True
+    )
+
+    environment: str | None = Field(default=None, description="the name of an environment: only deployments to it")
+    status: Literal["created", "running", "success", "failed", "canceled", "blocked"] | None = Field(
+        default=None, description="only deployments in this state"
+    )
+    updated_after: Instant | None = Field(default=None, description="only deployments updated at this time or later")
+    updated_before: Instant | None = Field(default=None, description="only deployments updated at this time or before")
+    finished_after: Instant | None = Field(
+        default=None, description="only deployments finished at this time or later; needs `status: success`"
+    )
+    finished_before: Instant | None = Field(
+        default=None, description="only deployments finished at this time or before; needs `status: success`"
+    )
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """The times that the query bounds, as GitLab calls them for ordering."""
+        finished, updated = self.finished_after or self.finished_before, self.updated_after or self.updated_before
+        return (("finished_at",) if finished else ()) + (("updated_at",) if updated else ())
+
+    @model_validator(mode="after")
+    def _as_gitlab_wants_it(self) -> "DeploymentQuery":
+        if "finished_at" in self.windows and self.status != "success":
+            raise ValueError("finishedAfter and finishedBefore need `status: success`")
+        if len(self.windows) > 1:
+            raise ValueError("GitLab takes bounds of finished or of updated, not of both")
+        return self
+
+
+class DeploymentSelector(ProjectRowsSelector):
+    """Which deployments of which projects."""
+
+    api_query_params: DeploymentQuery | None = Field(
+        default=None, description="passed on to GitLab's list of deployments"
+    )
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project that can have deployments."""
+    yield from project_reads(
+        "deployment", resources, context, lambda selector: (_params(selector),), no_deployments,
+        from_list("deployments"), whole_project=True,
+    )  # fmt: skip
+
+
+def _params(selector: Any) -> Params:
+    """Return the query; GitLab refuses a window that is not also the order."""
+    query: DeploymentQuery | None = selector.api_query_params
+    order = (query.windows if query else ()) or ("id",)
+    return (*query_params(query), ("order_by", order[0]), ("sort", "asc"))
+
+
+KIND = Kind(
+    "deployment",
+    DeploymentSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+)

@@ -1,0 +1,33 @@
+"""Kind `label`: labels of groups (`__group`) and of projects (`__project`), each once: where it was made."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.levels import LevelsSelector, level_reads
+from gitlab_port_export.model import Resource
+
+
+class LabelSelector(LevelsSelector):
+    """Labels of which groups and projects."""
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per group and per project."""
+    yield from level_reads("label", "labels", resources, context, _params)
+
+
+def _params(_: Any, of_group: bool) -> Params:
+    # By default GitLab repeats the labels of all groups above in each of their groups and projects.
+    own: Params = (("include_ancestor_groups", "false"),)
+    return (*own, ("include_descendant_groups", "false"), ("only_group_labels", "true")) if of_group else own
+
+
+KIND = Kind(
+    "label",
+    LabelSelector,
+    reads,
+    active_groups=lambda selector: selector.include_only_active_groups,
+    active_projects=lambda selector: selector.include_only_active_projects,
+)

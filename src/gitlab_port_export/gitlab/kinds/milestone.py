@@ -1,0 +1,38 @@
+"""Kind `milestone`: milestones of groups (`__group`) and of projects (`__project`), each once: where it was made."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.levels import LevelsSelector, level_reads
+from gitlab_port_export.model import Resource
+
+
+class MilestoneSelector(LevelsSelector):
+    """Which milestones of which groups and projects."""
+
+    state: Literal["active", "closed"] | None = Field(default=None, description="only this state; default both")
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per group and per project."""
+    yield from level_reads("milestone", "milestones", resources, context, _params)
+
+
+def _params(selector: Any, of_group: bool) -> Params:
+    found: Params = (("include_ancestors", "false"),)
+    if of_group:
+        found += (("include_descendants", "false"),)
+    return (*found, ("state", selector.state)) if selector.state else found
+
+
+KIND = Kind(
+    "milestone",
+    MilestoneSelector,
+    reads,
+    active_groups=lambda selector: selector.include_only_active_groups,
+    active_projects=lambda selector: selector.include_only_active_projects,
+)

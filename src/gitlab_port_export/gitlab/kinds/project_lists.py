@@ -1,0 +1,88 @@
+"""What kinds share that GitLab lists project by project: which projects, each list once, `__project` in each row."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.inventory import Active, Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, each_once, feature_off, place_read
+from gitlab_port_export.gitlab.lists import Shape, read_list
+from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
+from gitlab_port_export.parallel import Job
+
+# Reads one project's rows as a selector wishes: (project, scope, wish, shape) → job.
+Start = Callable[[Place, Scope, Any, Shape], Job]
+
+
+class ProjectRowsSelector(Selector):
+    """Rows of which projects."""
+
+    include_only_active_projects: bool | None = Field(
+        default=None,
+        description="true: only of active projects; false: only of archived ones or ones pending deletion; "
+        "not set: of all",
+    )
+
+
+def project_reads(
+    kind: str,
+    resources: tuple[Resource, ...],
+    context: Context,
+    wishes: Callable[[Any], Iterable[Hashable]],
+    nothing_there: Callable[[Row], bool],
+    start: Start,
+    *,
+    whole_project: bool = False,
+) -> Iterator[Read]:
+    """Yield one read per project that may hold something and per wish; resources that wish the same share it.
+
+    `wishes` are those of a selector. `__project` is the project's path alone, or its whole row.
+    """
+    wants: dict[tuple[Active, Hashable], tuple[int, ...]] = {}
+    for resource in resources:
+        selector: Any = resource.selector
+        for wish in dict.fromkeys(wishes(selector)):
+            key = (selector.include_only_active_projects, wish)
+            wants[key] = (*wants.get(key, ()), resource.index)
+
+    def read(place: Place, wish: Hashable, indexes: tuple[int, ...]) -> Read:
+        project = place.row if whole_project else {"path_with_namespace": place.scope.path}
+
+        def job(scope: Scope) -> Job:
+            yield from start(place, scope, wish, with_owner(kind, indexes, scope, "__project", project))
+
+        return place_read(kind, place, indexes, job)
+
+    yield from each_once(
+        ((place.scope.id, wish), partial(read, place, wish), indexes)
+        for (active, wish), indexes in wants.items()
+        for place in context.inventory.projects(active)
+        if not nothing_there(place.row)
+    )
+
+
+def from_list(endpoint: str) -> Start:
+    """Return the start that reads one of a project's lists; the wish is its query."""
+
+    def start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
+        yield from read_list(scope.token, f"/projects/{scope.id}/{endpoint}", params, shape)
+
+    return start
+
+
+def with_owner(kind: str, resources: tuple[int, ...], scope: Scope, name: str, owner: Row) -> Shape:
+    """Return the shape that adds to each row, under `name`, the group or project that it belongs to."""
+    return lambda rows: Page(kind, resources, scope, [{**row, name: owner} for row in rows])
+
+
+def no_code(row: Row) -> bool:
+    """Say whether a project has no repository with anything in it."""
+    return bool(row.get("empty_repo")) or feature_off(row, "repository")
+
+
+def no_deployments(row: Row) -> bool:
+    """Say whether a project can have no environments: they need CI, and CI needs the repository."""
+    return any(feature_off(row, feature) for feature in ("repository", "builds", "environments"))

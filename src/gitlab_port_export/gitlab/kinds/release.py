@@ -1,0 +1,44 @@
+"""Kind `release`: the releases of each project, with the project's path in `__project`."""
+
+from collections.abc import Iterator
+
+from gitlab_port_export.gitlab.client import Params, ReadFailed
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, feature_off
+from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, project_reads
+from gitlab_port_export.gitlab.lists import Shape, read_list
+from gitlab_port_export.model import Page, Resource, Row, Scope
+from gitlab_port_export.parallel import Job
+
+ORDER: Params = (("order_by", "created_at"), ("sort", "asc"))
+
+
+class ReleaseSelector(ProjectRowsSelector):
+    """Releases of which projects."""
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project that has releases and its repository switched on."""
+    yield from project_reads("release", resources, context, lambda _: (ORDER,), _nothing_there, _start)
+
+
+def _nothing_there(row: Row) -> bool:
+    return feature_off(row, "repository") or feature_off(row, "releases")
+
+
+def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
+    def named(rows: list[Row]) -> Page | None:
+        # A release has no id. Who may not read the code is shown releases without their tags: nothing names them.
+        if not all(row.get("tag_name") for row in rows):
+            raise ReadFailed(
+                "forbidden",
+                "GitLab hides the tags of the project's releases",
+                "give the token's user a role that may read the code there (Reporter)",
+            )
+        page: Page | None = shape(rows)
+        return page
+
+    yield from read_list(scope.token, f"/projects/{scope.id}/releases", params, named)
+
+
+KIND = Kind("release", ReleaseSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)

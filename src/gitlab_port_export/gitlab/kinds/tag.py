@@ -1,0 +1,30 @@
+"""Kind `tag`: the tags of each project's repository, with the project's path in `__project`."""
+
+from collections.abc import Iterator
+
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, no_code, project_reads
+from gitlab_port_export.gitlab.lists import Shape, read_keyset
+from gitlab_port_export.model import Resource, Scope
+from gitlab_port_export.parallel import Job
+
+ORDER: Params = (("order_by", "name"), ("sort", "asc"))
+
+
+class TagSelector(ProjectRowsSelector):
+    """Tags of which projects."""
+
+
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+    """Yield one read per project that has code."""
+    yield from project_reads("tag", resources, context, lambda _: (ORDER,), no_code, _start)
+
+
+def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
+    # By keyset: the first page by number always names a second one, even if that is empty.
+    yield from read_keyset(scope.token, f"/projects/{scope.id}/repository/tags", params, shape)
+
+
+KIND = Kind("tag", TagSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
