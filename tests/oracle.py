@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
+from zlib import crc32
 
 import jq
 
+from gitlab_port_export.demo.gitlab_list_rows import branch_row
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 from gitlab_port_export.demo.gitlab_store import OWNER, REPORTER, Access, World
 from oracle_files import file_rows, folder_rows, path_of
@@ -191,6 +193,10 @@ def yes_or_none(value: Any) -> bool | None:
 Found = Iterator[tuple[int, Row]]
 
 
+def _name_of(row: Row) -> str | int:
+    return path_of(row) if "file" in row or "folder" in row else crc32((row.get("tag_name") or row["name"]).encode())
+
+
 def rows_of(resource: Mapping[str, Any], eyes: Sequence[Eyes]) -> list[Row]:
     """The rows that feed a resource, each (scope, row) once, in the order in which the first of equal keys wins.
 
@@ -200,7 +206,8 @@ def rows_of(resource: Mapping[str, Any], eyes: Sequence[Eyes]) -> list[Row]:
     found: dict[tuple[int, Any], Row] = {}
     for eye in eyes:
         for scope, row in read(resource["selector"], eye):
-            place = scope, row["id"] if "id" in row else path_of(row)
+            # What has no id is told apart by its path or name, and is in no order that anybody knows.
+            place = scope, row["id"] if "id" in row else _name_of(row)
             if place not in found or _granted(row) > _granted(found[place]):
                 found[place] = row
     return [copy.deepcopy(found[place]) for place in sorted(found)]
@@ -381,6 +388,93 @@ def _jobs(selector: Row, eye: Eyes) -> Found:
         yield from ((project["id"], row) for row in jobs)
 
 
+def _path_of(project: Row) -> Row:
+    return {"__project": {"path_with_namespace": project["path_with_namespace"]}}
+
+
+def _with_code(selector: Row, eye: Eyes) -> Iterator[Row]:
+    """Projects with a repository that holds something."""
+    for project in eye.projects(_active_projects(selector)):
+        if not project["empty_repo"] and eye.feature(project, "repository"):
+            yield project
+
+
+def _releases(selector: Row, eye: Eyes) -> Found:
+    for project in eye.projects(_active_projects(selector)):
+        if eye.feature(project, "releases") and eye.feature(project, "repository"):
+            rows = eye.world.releases.get(project["id"], [])
+            yield from ((project["id"], row | _path_of(project)) for row in rows)
+
+
+def _tags(selector: Row, eye: Eyes) -> Found:
+    for project in _with_code(selector, eye):
+        yield from ((project["id"], row | _path_of(project)) for row in eye.world.tags.get(project["id"], []))
+
+
+def _branches(selector: Row, eye: Eyes) -> Found:
+    pattern, words = selector.get("regex"), selector.get("search") or ""
+    text = words.strip("^$").lower()
+    for project in _with_code(selector, eye):
+        default = project["default_branch"]
+        rows = eye.world.branches.get(project["id"]) or [branch_row(project, default)] if default else []
+        for row in rows:
+            name = row["name"]
+            if yes(selector.get("defaultBranchOnly", True)):
+                wanted = name == default
+            elif pattern:
+                wanted = re.search(pattern, name) is not None
+            else:
+                starts = not words.startswith("^") or name.startswith(text)
+                wanted = text in name.lower() and starts and (not words.endswith("$") or name.endswith(text))
+            if wanted:
+                yield project["id"], row | _path_of(project)
+
+
+def _deploying(selector: Row, eye: Eyes) -> Iterator[Row]:
+    for project in eye.projects(_active_projects(selector)):
+        if all(eye.feature(project, name) for name in ("repository", "builds", "environments")):
+            yield project
+
+
+def _environments(selector: Row, eye: Eyes) -> Found:
+    states = selector.get("states", ["available", "stopping", "stopped"])
+    for project in _deploying(selector, eye):
+        for row in eye.world.environments.get(project["id"], []):
+            if row["state"] in states:
+                yield project["id"], row | _path_of(project)
+
+
+def _deployments(selector: Row, eye: Eyes) -> Found:
+    given = selector.get("apiQueryParams") or {}
+    query = {re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name): value for name, value in given.items()}
+    for project in _deploying(selector, eye):
+        for row in eye.world.deployments.get(project["id"], []):
+            times = {"updated": row["updated_at"], "finished": eye.world.finished[row["id"]]}
+            if (
+                query.get("status") in (None, row["status"])
+                and query.get("environment") in (None, row["environment"]["name"])
+                and all(time >= _moment(query.get(f"{name}_after"), "") for name, time in times.items() if time)
+                and all(time <= _moment(query.get(f"{name}_before"), "9") for name, time in times.items() if time)
+            ):
+                yield project["id"], row | {"__project": project}
+
+
+def _in_levels(of_groups: str, of_projects: str) -> Callable[[Row, Eyes], Found]:
+    def found(selector: Row, eye: Eyes) -> Found:
+        levels, state = selector.get("levels", ["group", "project"]), selector.get("state")
+        for group in eye.groups(_active_groups(selector)) if "group" in levels else []:
+            for row in getattr(eye.world, of_groups).get(group["id"], []):
+                if state in (None, row.get("state")):
+                    yield group["id"], row | {"__group": {"full_path": group["full_path"]}}
+        for project in eye.projects(_active_projects(selector)) if "project" in levels else []:
+            on = eye.feature(project, "issues") or eye.feature(project, "merge_requests")
+            for row in getattr(eye.world, of_projects).get(project["id"], []) if on else []:
+                if state in (None, row.get("state")):
+                    yield project["id"], row | _path_of(project)
+
+    return found
+
+
 KINDS: dict[str, Callable[[Row, Eyes], Found]] = {
     "project": _projects,
     "group": _groups,
@@ -393,6 +487,13 @@ KINDS: dict[str, Callable[[Row, Eyes], Found]] = {
     "job": _jobs,
     "file": file_rows,
     "folder": folder_rows,
+    "release": _releases,
+    "tag": _tags,
+    "branch": _branches,
+    "environment": _environments,
+    "deployment": _deployments,
+    "label": _in_levels("group_labels", "project_labels"),
+    "milestone": _in_levels("group_milestones", "milestones"),
 }
 
 

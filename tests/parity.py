@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import GitLabServer, Recorded, gitlab_server
 from gitlab_port_export.demo.gitlab_rows import Row
 from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER, World
@@ -227,11 +228,33 @@ def fill_pipelines(world: World, project: Row, ada: Row) -> None:
         world.add_job(pipeline, "test", status)
 
 
+def fill_lists(world: World, project: Row, ada: Row) -> None:
+    """Refs, releases and deployments of several kinds, labels and milestones, also of the groups above."""
+    for name in (project["default_branch"], "feature/ü", "release/1.0", "Release/2"):
+        lists.add_branch(world, project, name)
+    for name, days in (("v1.0", 90), ("v2.0", 30), ("nightly/ü", 1)):
+        lists.add_tag(world, project, name, world.ago(days=days))
+        lists.add_release(world, project, name, ada, world.ago(days=days), name="Same name")
+    states = {"production": "available", "review/1": "stopped", "review/2": "stopping"}
+    for name, state in states.items():
+        environment = lists.add_environment(world, project, name, state=state)
+        for status, days in (("success", 90), ("failed", 30), ("running", 1), ("success", 0.5)):
+            lists.add_deployment(world, project, environment, ada if days > 1 else None, status, world.ago(days=days))
+    world.add_label(project, "own", "#ff0000", description="It's | odd\n")
+    lists.add_milestone(world, project, "Now", due_date="2026-05-01")
+    lists.add_milestone(world, project, "Done 🌍", "closed")
+    for group in world.ancestors(project["namespace"]["id"]):
+        if not world.group_milestones[group["id"]]:
+            world.add_label(group, f"of {group['path']}")
+            lists.add_milestone(world, group, "Whole group", "closed")
+
+
 FILLERS = {
     "merge_requests": fill_merge_requests,
     "issues": fill_issues,
     "pipelines": fill_pipelines,
     "files": fill_files,
+    "lists": fill_lists,
 }
 
 
@@ -254,7 +277,7 @@ TEXTS = (
     ".title // .name",
     ".path, .id",
     "empty",
-    "(.name // .title) + 1",
+    '(.name // .title // "") + 1',
     "'it:' + .web_url",
     '"\\(.id): \\(.name)"',
 )
@@ -343,6 +366,8 @@ def _hold(draw: st.DrawFn, world: World, project: Row, users: list[Row]) -> None
         pipeline = world.add_pipeline(project, status, users[2], created_at=when, updated_at=when, source=source)
         world.add_job(pipeline, "build", retried=True)
         world.add_job(pipeline, "build", status)
+    if draw(st.booleans()):
+        fill_lists(world, project, users[0])
 
 
 def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
@@ -357,6 +382,7 @@ def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
     groups, projects = {"includeOnlyActiveGroups": active}, {"includeOnlyActiveProjects": active}
     states = st.lists(st.sampled_from(("opened", "closed", "merged")), max_size=4)
     days = st.sampled_from((0, 20, "60", 14.5))
+    levels = st.lists(st.sampled_from(("group", "project")), max_size=3)
     found: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "project": {**projects, "includeLanguages": yes_or_no},
         "group": groups,
@@ -367,6 +393,18 @@ def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
         "issue": {**groups, "state": st.sampled_from((None, "opened")), "nonArchived": yes_or_no, "updatedAfter": days},
         "pipeline": {**projects, "apiQueryParams": query},
         "job": {**projects, "pipelineQueryParams": query},
+        "release": projects,
+        "tag": projects,
+        "branch": {
+            **projects,
+            "defaultBranchOnly": yes_or_no,
+            "search": st.sampled_from(("e", "^rel", "0$")),
+            "regex": st.sampled_from(("", "^[a-z]+$", "/")),
+        },
+        "environment": {**projects, "states": st.lists(st.sampled_from(("available", "stopping", "stopped")))},
+        "deployment": {**projects, "apiQueryParams": st.sampled_from(({}, {"status": "success"}))},
+        "label": {**groups, **projects, "levels": levels},
+        "milestone": {**groups, **projects, "levels": levels, "state": st.sampled_from((None, "active", "closed"))},
     }
     return found[kind]
 
@@ -374,8 +412,9 @@ def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
 @st.composite
 def mappings(draw: st.DrawFn, v1: bool) -> dict[str, Any]:
     """One to three resources of different kinds that feed one or two blueprints with fields from the menus."""
-    kinds = [kind for kind in KINDS if kind not in ("file", "folder")]
-    kinds = [kind for kind in kinds if not (v1 and kind in ("member", "project-with-members"))]
+    # `gitlab` may list public projects that a token is no member of; GitLab refuses to tell of their deployments.
+    left_out = ("file", "folder", *(("member", "project-with-members", "environment", "deployment") if v1 else ()))
+    kinds = [kind for kind in KINDS if kind not in left_out]
     root: dict[str, Any] = {"filterOwnedProjects": draw(st.sampled_from((False, None)))} if v1 else {}
     if not v1 and draw(st.booleans()):
         root["visibility"] = {"minAccessLevel": draw(st.sampled_from((20, 30, "40")))}
@@ -389,7 +428,10 @@ def mappings(draw: st.DrawFn, v1: bool) -> dict[str, Any]:
     resources = []
     for kind in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=3, unique=True)):
         identifiers = [".id", ".id | tostring", f'"{kind}-\\(.id)"', "if .id % 2 == 0 then .id else null end"]
-        if kind not in ("merge-request", "issue"):
+        if kind in ("release", "tag", "branch"):
+            name = ".tag_name" if kind == "release" else ".name"
+            identifiers = [name, f'.__project.path_with_namespace + "/" + {name}']
+        elif kind not in ("merge-request", "issue"):
             identifiers += ["(.username // .status // .visibility) # many rows"]
         selector = draw(st.fixed_dictionaries({}, optional=_selectors(kind, v1)))
         resources.append(

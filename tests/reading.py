@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from urllib.parse import unquote
 
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.serve import JsonHandler, Server, serve
@@ -162,10 +163,11 @@ def url(get: Get) -> str:
 
 
 def script(answers: Mapping[str, Reply]) -> Callable[[Get], Reply]:
-    """Answer by the whole question, by its path, or else with an empty list."""
+    """Answer by the whole question, by its path, or else with a branch of that name or something empty."""
 
     def answer(get: Get) -> Reply:
-        empty: Any = {} if get.gives == "object" else []
+        head, _, name = get.path.rpartition("/branches/")
+        empty: Any = [] if get.gives == "list" else {"name": unquote(name)} if head else {}
         return answers.get(url(get), answers.get(get.path, page(empty)))
 
     return answer

@@ -35,7 +35,7 @@ FIRST = "per_page=100&page=1"
 # What 2026-05-01T12:00Z minus so many days is called in a query.
 DAYS_14, DAYS_90, DAYS_7 = "2026-04-17T12:00:00.000000Z", "2026-01-31T12:00:00.000000Z", "2026-04-24T12:00:00.000000Z"
 GROUPS = [group(1, "grp"), group(2, "grp/sub")]
-PROJECTS = [project(11, "grp/one", default_branch="main"), project(12, "grp/sub/two")]
+PROJECTS = [project(11, "grp/one", default_branch="main"), project(12, "grp/sub/two", default_branch="feature/ü")]
 PERSONAL = project(13, "ada/dotfiles")
 
 

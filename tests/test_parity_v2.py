@@ -11,7 +11,7 @@ from gitlab_port_export.demo.gitlab_store import DEVELOPER, MAINTAINER, World
 from harness import mapping_of, resource
 from parity import BY_CHANCE, ONE, TWO, check, company, guest_and_owner, mappings, tokens, whole, worlds
 
-Case = tuple[tuple[str, ...], dict[str, Any]]
+Case = tuple[Any, ...]
 MRS, ISSUES, BUILDS = ("merge_requests",), ("issues",), ("pipelines",)
 ALL_STATES = ["opened", "closed", "merged"]
 
@@ -19,6 +19,12 @@ ALL_STATES = ["opened", "closed", "merged"]
 def one(kind: str, *fill: str, root: Mapping[str, Any] | None = None, **selector: Any) -> Case:
     """A case with one resource that keeps whole rows."""
     return fill, mapping_of(whole(kind, selector=selector), **(root or {}))
+
+
+def named(kind: str, name: str, **selector: Any) -> Case:
+    """A case whose rows have no id: each is known by its project and its name."""
+    identifier = f'.__project.path_with_namespace + "@" + {name}'
+    return ("lists",), mapping_of(whole(kind, identifier=identifier, selector=selector))
 
 
 def open_to_all(**options: Any) -> dict[str, Any]:
@@ -86,6 +92,44 @@ SELECTORS: dict[str, Case] = {
     "jobs of active projects": one("job", *BUILDS, includeOnlyActiveProjects="true"),
     "jobs of failed pipelines": one("job", *BUILDS, pipelineQueryParams={"status": "failed"}),
     "jobs of branches": one("job", *BUILDS, pipelineQueryParams={"scope": "branches"}),
+    "releases": named("release", ".tag_name"),
+    "releases of active projects": named("release", ".tag_name", includeOnlyActiveProjects=True),
+    "tags": named("tag", ".name"),
+    "tags of inactive projects": named("tag", ".name", includeOnlyActiveProjects=False),
+    "default branches": named("branch", ".name"),
+    "default branches, whatever else": named("branch", ".name", regex="x", search="y", defaultBranchOnly="yes"),
+    "all branches": named("branch", ".name", defaultBranchOnly=False),
+    "branches by text": named("branch", ".name", defaultBranchOnly=False, search="release"),
+    "branches by their beginning": named("branch", ".name", defaultBranchOnly=False, search="^release"),
+    "branches by their end": named("branch", ".name", defaultBranchOnly="false", search="0$"),
+    "branches by expression before text": named(
+        "branch", ".name", defaultBranchOnly=False, search="main", regex="^[a-z]+/"
+    ),
+    "branches that do not exist": (*named("branch", ".name", defaultBranchOnly=False, regex="^none$"), True),
+    "deployments": one("deployment", "lists"),
+    "deployments of active projects": one("deployment", "lists", includeOnlyActiveProjects=True),
+    "deployments to an environment": one("deployment", "lists", apiQueryParams={"environment": "production"}),
+    "failed deployments": one("deployment", "lists", apiQueryParams={"status": "failed", "environment": None}),
+    "new deployments": one("deployment", "lists", apiQueryParams={"updatedAfter": days_ago(40)}),
+    "deployments of a period": one(
+        "deployment", "lists", apiQueryParams={"updated_after": days_ago(40), "updatedBefore": days_ago(0.7)}
+    ),
+    "deployments that finished": one(
+        "deployment", "lists", apiQueryParams={"finished_after": days_ago(40), "status": "success"}
+    ),
+    "deployments that had finished": one(
+        "deployment", "lists", apiQueryParams={"finishedBefore": days_ago(40), "status": "success"}
+    ),
+    "environments": one("environment", "lists"),
+    "environments in two states": one("environment", "lists", states=["available", "stopping", "available"]),
+    "labels": one("label", "lists"),
+    "labels of active groups": one("label", "lists", levels=["group"], includeOnlyActiveGroups=True),
+    "labels of active projects": one("label", "lists", levels=["project"], includeOnlyActiveProjects="true"),
+    "milestones": one("milestone", "lists"),
+    "closed milestones": one("milestone", "lists", state="closed"),
+    "active milestones of groups and active projects": one(
+        "milestone", "lists", state="active", includeOnlyActiveProjects=True
+    ),
     "everything that is visible": one("project", root=open_to_all()),
     "groups that are visible": one("group", root=open_to_all()),
     "from reporter on": one("project", root={"visibility": {"minAccessLevel": "20"}}),
@@ -96,8 +140,8 @@ SELECTORS: dict[str, Case] = {
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_selectors(name: str) -> None:
-    fill, mapping = SELECTORS[name]
-    check(company(fill), mapping)
+    fill, mapping, *nothing = SELECTORS[name]
+    check(company(fill), mapping, empty=bool(nothing))
 
 
 def test_no_state_is_no_merge_request() -> None:
@@ -397,10 +441,17 @@ def test_only_the_path_that_is_parsed_is_taken_out() -> None:
         ("job", "includeOnlyActiveProjects"),
         ("member", "includeOnlyActiveGroups"),
         ("project-with-members", "includeOnlyActiveProjects"),
+        ("branch", "includeOnlyActiveProjects"),
+        ("deployment", "includeOnlyActiveProjects"),
+        ("label", "includeOnlyActiveGroups"),
     ],
 )
 def test_a_list_that_two_selectors_need_is_read_once(kind: str, option: str) -> None:
-    check(company((*MRS, *ISSUES, *BUILDS)), mapping_of(whole(kind), whole(kind, "other", selector={option: True})))
+    name = {} if kind != "branch" else {"identifier": '.__project.path_with_namespace + "@" + .name'}
+    check(
+        company((*MRS, *ISSUES, *BUILDS, "lists")),
+        mapping_of(whole(kind, **name), whole(kind, "other", selector={option: True}, **name)),
+    )
 
 
 def test_languages_that_two_selectors_need_are_read_once() -> None:

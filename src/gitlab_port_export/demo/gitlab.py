@@ -27,7 +27,7 @@ __all__ = ["Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_s
 API = "/api/v4"
 GRAPHQL = "/api/graphql"
 CACHED_PAGES = 2000  # about half a gigabyte of full pages
-PAGING = ("page", "per_page", "cursor", "id_after", "id_before")
+PAGING = ("page", "per_page", "cursor", "id_after", "id_before", "page_token")
 # What each family of routes asks of a token's scopes; all others want one of the last two.
 SCOPES: dict[str, tuple[str, ...]] = {
     "user": ("read_user", "api", "read_api"),

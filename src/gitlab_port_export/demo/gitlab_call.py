@@ -76,31 +76,36 @@ def sees_project(call: Call, project: Row) -> bool:
     return call.access.admin or project["id"] in call.access.projects or _open_to_all(project)
 
 
-def _level(call: Call, project: Row) -> int:
+def role(call: Call, project: Row) -> int:
+    """The token's access level in a project; an administrator may do what an owner may."""
     return OWNER if call.access.admin else call.access.projects.get(project["id"], 0)
 
 
 def feature(call: Call, project: Row, name: str) -> bool:
     """Whether a feature of the project is on for the token: GitLab's `<name>_access_level`."""
     setting = project[f"{name}_access_level"]
-    return bool(setting == "enabled" or (setting == "private" and _level(call, project) > 0))
+    return bool(setting == "enabled" or (setting == "private" and role(call, project) > 0))
+
+
+def sees_code(call: Call, project: Row) -> bool:
+    """Whether the token may read the project's code, which guests of a private project may not."""
+    trusted = project["visibility"] != "private" or role(call, project) >= REPORTER
+    return trusted and feature(call, project, "repository")
 
 
 def sees_merge_requests(call: Call, project: Row) -> bool:
-    """Whether the token may list the project's merge requests."""
-    # Merge requests show code, which guests of a private project may not read.
-    code = project["visibility"] != "private" or _level(call, project) >= REPORTER
-    return code and feature(call, project, "merge_requests") and feature(call, project, "repository")
+    """Whether the token may list the project's merge requests, which show code."""
+    return feature(call, project, "merge_requests") and sees_code(call, project)
 
 
 def sees_pipelines(call: Call, project: Row) -> bool:
     """Whether the token may list the project's pipelines and jobs."""
-    return feature(call, project, "builds") and (project["public_jobs"] or _level(call, project) >= REPORTER)
+    return feature(call, project, "builds") and (project["public_jobs"] or role(call, project) >= REPORTER)
 
 
 def sees_issue(call: Call, project: Row, issue: Row) -> bool:
     """Whether the token may read this issue of a project it sees."""
-    if not issue["confidential"] or _level(call, project) >= REPORTER:
+    if not issue["confidential"] or role(call, project) >= REPORTER:
         return True
     people = [issue["author"], *issue["assignees"]]
     return any(person["id"] == call.access.user_id for person in people)
@@ -224,7 +229,7 @@ def ordered(call: Call, rows: Iterable[Row], keys: Sequence[str], default: str, 
     """Rows by `order_by` and `sort`, equal ones by id; RefusedError for an unknown key."""
     key = call.choice("order_by", keys, default)
     descending = call.choice("sort", ("asc", "desc"), sort) == "desc"
-    return sorted(rows, key=lambda row: (_sortable(row.get(key)), row["id"]), reverse=descending)
+    return sorted(rows, key=lambda row: (_sortable(row.get(key)), row.get("id", 0)), reverse=descending)
 
 
 def _sortable(value: object) -> tuple[int, str, int]:

@@ -38,14 +38,17 @@ class Listing:
     """A whole list in its order, and how it may be paged.
 
     `keyset` is what keyset pages go by: "id" for id_after and id_before with rows ordered by id, "cursor" with rows
-    ordered by descending id, or "page_token" for what comes from a repository, in any order. `limited` names the
-    type in the refusal of offsets that are too deep. `present` makes the row to send.
+    ordered by descending id, or "page_token" for what comes from a repository, in any order. `whole` is how many
+    branches or tags there are before any filter. `limited` names the type in the refusal of offsets that are too
+    deep. `present` makes the row to send.
     """
 
     rows: Sequence[Row]
     keyset: str = ""
     counted: bool = True
     limited: str = ""
+    whole: int | None = None
+    filtered: bool = False
     present: Callable[[Row], Row] = field(default=_same)
 
 
@@ -65,6 +68,8 @@ def cut(listing: Listing, params: Params, url: str) -> tuple[list[Row], HeaderLi
         listing = replace(listing, rows=_between(listing.rows, params))
     if listing.keyset == "page_token" and params.get("pagination") == "keyset":
         rows, headers = _tokens(listing, params, url, per_page)
+    elif listing.whole is not None and _positive(params, "page", 1) == 1:
+        rows, headers = _first_refs(listing, params, url, per_page)
     elif listing.keyset and params.get("pagination") == "keyset":
         rows, headers = _keyset(listing, params, url, per_page)
     else:
@@ -135,6 +140,11 @@ def _keyset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
 
 def _tokens(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
     """Cut a list from a repository: the token is the path or name of the last row, and a full page names a next one."""
+    if listing.filtered:
+        # The token is ignored, so a full page links to itself.
+        names, page = [str(row["name"]) for row in listing.rows], listing.rows
+        step: Params = {"per_page": str(per_page), "page_token": names[-1] if names else ""}
+        return page, [("Link", _link(url, params | step, "next"))] if len(page) == per_page else []
     names = [str(row.get("path") or row["name"]) for row in listing.rows]
     token = params.get("page_token")
     if token and token not in names:
@@ -143,8 +153,17 @@ def _tokens(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
     page = listing.rows[start : start + per_page]
     if len(page) < per_page:
         return page, []
-    step: Params = {"per_page": str(per_page), "page_token": names[start + per_page - 1]}
+    step = {"per_page": str(per_page), "page_token": names[start + per_page - 1]}
     return page, [("Link", _link(url, params | step, "next"))]
+
+
+def _first_refs(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
+    """The first page of refs by number: it always names a second one and counts what is there without any filter."""
+    numbers = {"X-Per-Page": per_page, "X-Page": 1, "X-Next-Page": 2, "X-Prev-Page": "", "X-Total": listing.whole}
+    numbers["X-Total-Pages"] = (listing.whole or 0) // per_page + 1
+    following = _link(url, params | {"page": "2", "per_page": str(per_page)}, "next")
+    page = listing.rows if listing.filtered else listing.rows[:per_page]
+    return page, [*((name, str(value)) for name, value in numbers.items()), ("Link", following)]
 
 
 def _between(rows: Sequence[Row], params: Params) -> Sequence[Row]:

@@ -31,6 +31,7 @@ from gitlab_port_export.demo.gitlab_call import (
     wanted_group,
     wanted_project,
 )
+from gitlab_port_export.demo.gitlab_lists import LISTS
 from gitlab_port_export.demo.gitlab_pages import Listing, Raw, RefusedError
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 from gitlab_port_export.demo.gitlab_store import OWNER
@@ -452,13 +453,6 @@ def _job_scope(call: Call) -> Iterator[Keep]:
         yield lambda row: row["status"] in scopes
 
 
-# Lists that are sent as they are stored
-
-
-def _stored(name: str) -> Callable[[Call], Result]:
-    return lambda call: Listing(getattr(call.world, name).get(wanted_project(call)["id"], ()))
-
-
 ROUTES = (
     Route("/user", "user", _user),
     Route("/users", "users", people.users),
@@ -493,12 +487,7 @@ ROUTES = (
     Route("/projects/:id/repository/tree", "tree", repository.tree),
     Route("/projects/:id/repository/files/:path", "files", repository.file),
     Route("/projects/:id/repository/files/:path/raw", "files", repository.raw_file),
-    Route("/projects/:id/repository/branches", "branches", _stored("branches")),
-    Route("/projects/:id/repository/tags", "tags", _stored("tags")),
-    Route("/projects/:id/releases", "releases", _stored("releases")),
-    Route("/projects/:id/environments", "environments", _stored("environments")),
-    Route("/projects/:id/deployments", "deployments", _stored("deployments")),
-    Route("/projects/:id/milestones", "milestones", _stored("milestones")),
+    *(Route(*entry) for entry in LISTS),
 )
 
 

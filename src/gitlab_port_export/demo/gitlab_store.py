@@ -84,6 +84,7 @@ class World:
     environments: Lists = field(default_factory=_lists)
     deployments: Lists = field(default_factory=_lists)
     milestones: Lists = field(default_factory=_lists)
+    group_milestones: Lists = field(default_factory=_lists)
     languages: dict[int, dict[str, float]] = field(default_factory=dict)
     files: Files = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     # Whether groups can be searched for file contents, how many results a search gives at most, and the projects
@@ -93,6 +94,8 @@ class World:
     unindexed: set[int] = field(default_factory=set)
     pipeline_details: dict[int, Row] = field(default_factory=dict)
     retried_jobs: set[int] = field(default_factory=set)
+    # When deployments finished: GitLab filters and sorts by it and does not show it.
+    finished: dict[int, str | None] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
     subgroups: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     projects_in: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -282,6 +285,7 @@ class World:
             self._memberships[member["id"]].discard(("group", group["id"]))
         self.group_labels.pop(group["id"], None)
         self.group_shares.pop(group["id"], None)
+        self.group_milestones.pop(group["id"], None)
         del self.groups[group["id"]]
         del self._paths[f"full_path:{group['full_path']}"]
 
