@@ -238,7 +238,8 @@ def fill_lists(world: World, project: Row, ada: Row) -> None:
     states = {"production": "available", "review/1": "stopped", "review/2": "stopping"}
     for name, state in states.items():
         environment = lists.add_environment(world, project, name, state=state)
-        for status, days in (("success", 90), ("failed", 30), ("running", 1), ("success", 0.5)):
+        runs = (("success", 90), ("failed", 30), ("running", 1), ("success", 0.5))
+        for status, days in runs if state == "available" else runs[:1]:
             lists.add_deployment(world, project, environment, ada if days > 1 else None, status, world.ago(days=days))
     world.add_label(project, "own", "#ff0000", description="It's | odd\n")
     lists.add_milestone(world, project, "Now", due_date="2026-05-01")

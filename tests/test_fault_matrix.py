@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from faults import BRIEF, NEVER, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
+from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Slow, Truncate, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
@@ -198,6 +199,9 @@ class Subject:
     in_group: bool = True
     dialects: tuple[str, ...] = ("gitlab-v2", "gitlab")
     other: str = "issue"
+    counted: bool = True
+    # Read by the same lines as another subject, so that `make soak` will do.
+    alike: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -242,17 +246,37 @@ def change_members(c: Company) -> None:
     newcomers(c, c.alpha, 1, "newcomer")
 
 
-def change_rows(lists: str, name: str, new: Callable[[World, Row, str], Row]) -> Callable[[Company], None]:
-    """Delete, change and add a row of the first project's list."""
+def change_rows(
+    held: str, name: str, new: Callable[[World, Row, str], Row], where: str = "one"
+) -> Callable[[Company], None]:
+    """Delete, change and add a row of the list of the first project or group."""
 
     def change(c: Company) -> None:
-        rows = getattr(c.world, lists)[c.one["id"]]
+        rows = getattr(c.world, held)[getattr(c, where)["id"]]
         del rows[40]
         rows[30] |= {name: "something else"}
-        new(c.world, c.one, "new")
+        new(c.world, getattr(c, where), "new")
         c.world.touch()
 
     return change
+
+
+def change_default_branches(c: Company) -> None:
+    commit = {"title": "something else"}
+    lists.add_branch(c.world, c.one, "main", commit=commit)
+    c.world.delete_project(c.world.project("alpha/old"))
+    c.world.add_project(c.beta, "new")
+
+
+def add_deployment(world: World, project: Row) -> Row:
+    (production,) = world.environments[project["id"]]
+    return lists.add_deployment(world, project, production)
+
+
+def many_deployments(c: Company) -> None:
+    lists.add_environment(c.world, c.one, "production")
+    for _ in range(MANY):
+        add_deployment(c.world, c.one)
 
 
 def change_jobs(c: Company) -> None:
@@ -323,11 +347,11 @@ def old_project(c: Company) -> None:
 
 
 MEMBERS = titled('.__members | map(.username) | join(" ")')
-SUBJECTS = (
+EVERY = (
     Subject(
         "project", "project", of_project("languages"), old_project, change_projects,
         {"selector": {"includeLanguages": True}, **titled('.__languages | keys | join(" ")')},
-        later_path=of_project("languages", "two"), in_group=False,
+        later_path=of_project("languages", "two"), in_group=False, counted=False,
     ),
     Subject(
         "project-labels", "project", of_project("labels"),
@@ -365,7 +389,9 @@ SUBJECTS = (
         change_rows("pipelines", "ref", lambda world, project, _: world.add_pipeline(project)), titled(".ref"),
         in_group=False,
     ),
-    Subject("job", "job", of_project("jobs"), many_jobs, change_jobs, titled(".stage"), in_group=False),
+    Subject(
+        "job", "job", of_project("jobs"), many_jobs, change_jobs, titled(".stage"), in_group=False, counted=False,
+    ),
     Subject(
         "job-pipelines", "job", of_project("pipelines"),
         lambda c: [c.world.add_job(c.world.add_pipeline(c.one), f"job {n}") for n in range(MANY)],
@@ -373,10 +399,11 @@ SUBJECTS = (
     ),
     Subject(
         "file", "file", of_project("repository/tree"), long_tree, change_tree, files("**/spec/*.json"), in_group=False,
+        counted=False,
     ),
     Subject(
         "file-content", "file", of_project("repository/files/info.json"), old_info, change_info, files("info.json"),
-        later_path=of_project("repository/files/info.json", "two"), in_group=False, dialects=("gitlab",),
+        later_path=of_project("repository/files/info.json", "two"), in_group=False, counted=False, dialects=("gitlab",),
     ),
     Subject(
         "folder", "folder", of_project("repository/tree"), long_tree, change_tree,
@@ -384,11 +411,61 @@ SUBJECTS = (
             "selector": {"folders": [{"path": "dirs/*"}]},
             "identifier": '.repo.path + "/" + .folder.name', **titled(".folder.path"),
         },
-        in_group=False, dialects=("gitlab-v2",),
+        in_group=False, counted=False, dialects=("gitlab-v2",),
+    ),
+    # These are read alike in both dialects.
+    Subject(
+        "release", "release", of_project("releases"),
+        lambda c: [lists.add_release(c.world, c.one, f"v{n:03}") for n in range(MANY)],
+        change_rows("releases", "name", lists.add_release), {"identifier": ".tag_name", **titled(".name")},
+        in_group=False, dialects=("gitlab",),
+    ),
+    Subject(
+        "tag", "tag", of_project("repository/tags"),
+        lambda c: [lists.add_tag(c.world, c.one, f"v{n:03}") for n in range(MANY)],
+        change_rows("tags", "message", lists.add_tag), {"identifier": ".name", **titled(".message")},
+        in_group=False, alike=True, dialects=("gitlab-v2",), counted=False,
+    ),
+    Subject(
+        "branch", "branch", lambda c: f"/projects/{c.one['id']}/repository/branches/main", old_project,
+        change_default_branches, {"identifier": ".__project.path_with_namespace", **titled(".commit.title")},
+        later_path=lambda c: f"/projects/{c.two['id']}/repository/branches/main",
+        in_group=False, dialects=("gitlab",), counted=False,
+    ),
+    Subject(
+        "branches", "branch", of_project("repository/branches"),
+        lambda c: [lists.add_branch(c.world, c.one, f"b{n:03}") for n in range(MANY)],
+        change_rows("branches", "merged", lists.add_branch),
+        {
+            "selector": {"defaultBranchOnly": False}, "identifier": '.__project.path_with_namespace + "@" + .name',
+            **titled(".merged | tostring"),
+        },
+        in_group=False, dialects=("gitlab-v2",), counted=False,
+    ),
+    Subject(
+        "deployment", "deployment", of_project("deployments"), many_deployments,
+        change_rows("deployments", "ref", lambda world, project, _: add_deployment(world, project)), titled(".ref"),
+        in_group=False, alike=True, dialects=("gitlab",),
+    ),
+    Subject(
+        "environment", "environment", of_project("environments"),
+        lambda c: [lists.add_environment(c.world, c.one, f"review/{n}") for n in range(MANY)],
+        change_rows("environments", "tier", lists.add_environment), titled(".tier"),
+        in_group=False, alike=True, dialects=("gitlab-v2",),
+    ),
+    Subject(
+        "label", "label", of_group("labels"),
+        lambda c: [c.world.add_label(c.alpha, f"label {n}") for n in range(MANY)],
+        change_rows("group_labels", "color", World.add_label, "alpha"), titled(".color"), dialects=("gitlab",),
+    ),
+    Subject(
+        "milestone", "milestone", of_group("milestones"),
+        lambda c: [lists.add_milestone(c.world, c.alpha, f"milestone {n}") for n in range(MANY)],
+        change_rows("group_milestones", "title", lists.add_milestone, "alpha"), titled(".title"),
+        alike=True, dialects=("gitlab-v2",),
     ),
 )  # fmt: skip
-# GitLab does not count their rows.
-UNCOUNTED = ("project", "job", "file", "file-content", "folder")
+SUBJECTS = tuple(one for one in EVERY if SOAK or not one.alike)
 
 
 def many_places(c: Company) -> None:
@@ -534,7 +611,7 @@ def page_rule(page: str) -> Callable[[Recorded], bool]:
 
     def picks(request: Recorded) -> bool:
         query = dict(request.query)
-        follows = bool({"cursor", "page_token", "id_after", "id_before"} & query.keys())
+        follows = bool({"cursor", "id_after", "id_before", "page_token"} & query.keys())
         return (page == "later") is (follows or (request.page - 1) * int(query.get("per_page", FULL)) >= FULL)
 
     return picks
@@ -587,7 +664,7 @@ def test_one_list_fails_in_the_older_dialect(scene: Scene, page: str, line: Line
 
 
 @pytest.mark.parametrize("page", PAGES)
-@scenes([one for one in SUBJECTS if one.later_path is None], OFTEN)  # a language or a file is no page
+@scenes([one for one in SUBJECTS if one.later_path is None], OFTEN)  # the others are no pages
 def test_a_page_that_is_too_large_is_asked_for_in_parts(scene: Scene, page: str) -> None:
     scene.check(scene.run(Line("too large a page", "always", (), ""), scene.requests_of(page)), "gone", "gone")
 
@@ -599,7 +676,7 @@ def test_languages_are_names_and_numbers(scene: Scene) -> None:
     scene.check(outcome, "held", "gone")
 
 
-@scenes([one for one in SUBJECTS if one.name not in UNCOUNTED], DIALECTS)
+@scenes([one for one in SUBJECTS if one.counted], DIALECTS)  # whose rows GitLab counts
 def test_a_page_that_lost_its_rows_is_missed(scene: Scene) -> None:
     outcome = scene.run(Line("no rows", "always", (), ""), scene.requests_of("later"))
     assert outcome.code == 1
@@ -752,10 +829,10 @@ def test_port_in_trouble_is_not_a_refusal(scene: Scene, effect: str) -> None:
 
 def test_so_many_combinations() -> None:
     """Run with -s to see the number."""
-    lists = sum(len(PAGES) * len(table(ONE_LIST)) * len(one.dialects) for one in SUBJECTS)
-    parts = sum(len(PAGES) * len(one.dialects) for one in SUBJECTS if one.name != "project")
+    lists = sum(len(PAGES) * len(table(ONE_LIST)) * len(one.dialects) for one in EVERY)
+    parts = sum(len(PAGES) * len(one.dialects) for one in EVERY if one.later_path is None)
     inventory = 2 * 2 * len(PAGES) * len(DIALECTS) * len(table(INVENTORY))
-    counted = sum(len(one.dialects) for one in SUBJECTS if one.name not in ("project", "job"))
+    counted = sum(len(one.dialects) for one in EVERY if one.counted)
     everything = lists + parts + counted + inventory + len(DIALECTS) * len(table(FIRST_CONTACT)) + len(PORT_CELLS)
     print(f"\n{everything} combinations with `make soak`")
-    assert everything == 1342
+    assert everything == 1681

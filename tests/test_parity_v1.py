@@ -9,6 +9,7 @@ from hypothesis import given
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from harness import mapping_of, resource
 from parity import BY_CHANCE, ONE, TWO, check, company, guest_and_owner, mappings, tokens, whole, worlds
+from test_parity_v2 import LISTS
 
 FILL = ("merge_requests", "issues", "pipelines", "lists")
 ANY_OWNER: dict[str, Any] = {"filterOwnedProjects": False}
@@ -19,12 +20,6 @@ Case = tuple[dict[str, Any], dict[str, Any]]
 def one(kind: str, root: Mapping[str, Any] | None = None, **selector: Any) -> Case:
     """A case with one resource that keeps whole rows, for both tokens everywhere."""
     return mapping_of(whole(kind, selector=selector), **(ANY_OWNER if root is None else root)), {}
-
-
-def named(kind: str, name: str, **selector: Any) -> Case:
-    """A case whose rows have no id: each is known by its project and its name."""
-    identifier = f'.__project.path_with_namespace + "@" + {name}'
-    return mapping_of(whole(kind, identifier=identifier, selector=selector), **ANY_OWNER), {}
 
 
 SELECTORS: dict[str, Case] = {
@@ -52,14 +47,8 @@ SELECTORS: dict[str, Case] = {
     "pipelines": one("pipeline"),
     "jobs": one("job"),
     "jobs of owned projects": one("job", {}),
-    "releases": named("release", ".tag_name"),
-    "tags": named("tag", ".name"),
-    "default branches": named("branch", ".name"),
-    "branches by text": named("branch", ".name", defaultBranchOnly=False, search="^release"),
-    "deployments of owned projects": one("deployment", {}, apiQueryParams={"status": "success"}),
-    "environments of owned projects": one("environment", {}, states=["stopped"]),
-    "labels": one("label"),
-    "milestones": one("milestone", state="closed"),
+    "lists": (mapping_of(*LISTS["all that there are"]), {}),
+    "branches by text": (mapping_of(*LISTS["branches by text"], **ANY_OWNER), {}),
     "pipelines of public projects": one("pipeline", {**ANY_OWNER, "projectVisibilityFilter": "public"}),
 }
 

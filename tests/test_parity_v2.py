@@ -11,7 +11,7 @@ from gitlab_port_export.demo.gitlab_store import DEVELOPER, MAINTAINER, World
 from harness import mapping_of, resource
 from parity import BY_CHANCE, ONE, TWO, check, company, guest_and_owner, mappings, tokens, whole, worlds
 
-Case = tuple[Any, ...]
+Case = tuple[tuple[str, ...], dict[str, Any]]
 MRS, ISSUES, BUILDS = ("merge_requests",), ("issues",), ("pipelines",)
 ALL_STATES = ["opened", "closed", "merged"]
 
@@ -19,12 +19,6 @@ ALL_STATES = ["opened", "closed", "merged"]
 def one(kind: str, *fill: str, root: Mapping[str, Any] | None = None, **selector: Any) -> Case:
     """A case with one resource that keeps whole rows."""
     return fill, mapping_of(whole(kind, selector=selector), **(root or {}))
-
-
-def named(kind: str, name: str, **selector: Any) -> Case:
-    """A case whose rows have no id: each is known by its project and its name."""
-    identifier = f'.__project.path_with_namespace + "@" + {name}'
-    return ("lists",), mapping_of(whole(kind, identifier=identifier, selector=selector))
 
 
 def open_to_all(**options: Any) -> dict[str, Any]:
@@ -92,44 +86,6 @@ SELECTORS: dict[str, Case] = {
     "jobs of active projects": one("job", *BUILDS, includeOnlyActiveProjects="true"),
     "jobs of failed pipelines": one("job", *BUILDS, pipelineQueryParams={"status": "failed"}),
     "jobs of branches": one("job", *BUILDS, pipelineQueryParams={"scope": "branches"}),
-    "releases": named("release", ".tag_name"),
-    "releases of active projects": named("release", ".tag_name", includeOnlyActiveProjects=True),
-    "tags": named("tag", ".name"),
-    "tags of inactive projects": named("tag", ".name", includeOnlyActiveProjects=False),
-    "default branches": named("branch", ".name"),
-    "default branches, whatever else": named("branch", ".name", regex="x", search="y", defaultBranchOnly="yes"),
-    "all branches": named("branch", ".name", defaultBranchOnly=False),
-    "branches by text": named("branch", ".name", defaultBranchOnly=False, search="release"),
-    "branches by their beginning": named("branch", ".name", defaultBranchOnly=False, search="^release"),
-    "branches by their end": named("branch", ".name", defaultBranchOnly="false", search="0$"),
-    "branches by expression before text": named(
-        "branch", ".name", defaultBranchOnly=False, search="main", regex="^[a-z]+/"
-    ),
-    "branches that do not exist": (*named("branch", ".name", defaultBranchOnly=False, regex="^none$"), True),
-    "deployments": one("deployment", "lists"),
-    "deployments of active projects": one("deployment", "lists", includeOnlyActiveProjects=True),
-    "deployments to an environment": one("deployment", "lists", apiQueryParams={"environment": "production"}),
-    "failed deployments": one("deployment", "lists", apiQueryParams={"status": "failed", "environment": None}),
-    "new deployments": one("deployment", "lists", apiQueryParams={"updatedAfter": days_ago(40)}),
-    "deployments of a period": one(
-        "deployment", "lists", apiQueryParams={"updated_after": days_ago(40), "updatedBefore": days_ago(0.7)}
-    ),
-    "deployments that finished": one(
-        "deployment", "lists", apiQueryParams={"finished_after": days_ago(40), "status": "success"}
-    ),
-    "deployments that had finished": one(
-        "deployment", "lists", apiQueryParams={"finishedBefore": days_ago(40), "status": "success"}
-    ),
-    "environments": one("environment", "lists"),
-    "environments in two states": one("environment", "lists", states=["available", "stopping", "available"]),
-    "labels": one("label", "lists"),
-    "labels of active groups": one("label", "lists", levels=["group"], includeOnlyActiveGroups=True),
-    "labels of active projects": one("label", "lists", levels=["project"], includeOnlyActiveProjects="true"),
-    "milestones": one("milestone", "lists"),
-    "closed milestones": one("milestone", "lists", state="closed"),
-    "active milestones of groups and active projects": one(
-        "milestone", "lists", state="active", includeOnlyActiveProjects=True
-    ),
     "everything that is visible": one("project", root=open_to_all()),
     "groups that are visible": one("group", root=open_to_all()),
     "from reporter on": one("project", root={"visibility": {"minAccessLevel": "20"}}),
@@ -140,8 +96,61 @@ SELECTORS: dict[str, Case] = {
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_selectors(name: str) -> None:
-    fill, mapping, *nothing = SELECTORS[name]
-    check(company(fill), mapping, empty=bool(nothing))
+    fill, mapping = SELECTORS[name]
+    check(company(fill), mapping)
+
+
+def listed(kind: str, **selector: Any) -> Any:
+    """A resource whose rows may have no id: each is known by where it lives and what it is called."""
+    home = "((.__project // .__group) | .path_with_namespace // .full_path)"
+    return whole(kind, identifier=f'{home} + "@{kind}-\\(.id // .tag_name // .name)"', selector=selector)
+
+
+BRANCHES: dict[str, Any] = {"defaultBranchOnly": False}
+LISTS: dict[str, tuple[Any, ...]] = {
+    "all that there are": tuple(
+        listed(kind) for kind in ("release", "tag", "branch", "deployment", "environment", "label", "milestone")
+    ),
+    "of active projects": (
+        listed("release", includeOnlyActiveProjects=True),
+        listed("branch", includeOnlyActiveProjects="true"),
+        listed("deployment", includeOnlyActiveProjects=True),
+        listed("label", includeOnlyActiveGroups=True, includeOnlyActiveProjects=True),
+    ),
+    "of inactive projects and groups": (
+        listed("tag", includeOnlyActiveProjects=False),
+        listed("environment", includeOnlyActiveProjects=False),
+        listed("milestone", includeOnlyActiveGroups=False, includeOnlyActiveProjects=True),
+    ),
+    "default branches, whatever else": (listed("branch", defaultBranchOnly="yes", regex="x", search="y"),),
+    "all branches": (listed("branch", **BRANCHES),),
+    "branches by text": (listed("branch", defaultBranchOnly="false", search="release"),),
+    "branches by their beginning": (listed("branch", **BRANCHES, search="^release"),),
+    "branches by their end": (listed("branch", **BRANCHES, search="0$"),),
+    "branches by expression before text": (listed("branch", **BRANCHES, search="main", regex="^[a-z]+/"),),
+    "branches that do not exist": (listed("branch", **BRANCHES, regex="^none$"), listed("environment")),
+    "deployments by state": (listed("deployment", apiQueryParams={"status": "failed", "environment": None}),),
+    "deployments to an environment": (listed("deployment", apiQueryParams={"environment": "production"}),),
+    "deployments of a period": (
+        listed("deployment", apiQueryParams={"updated_after": days_ago(40), "updatedBefore": days_ago(0.7)}),
+    ),
+    "deployments that finished": (
+        listed("deployment", apiQueryParams={"finished_after": days_ago(40), "status": "success"}),
+    ),
+    "deployments that had finished": (
+        listed("deployment", apiQueryParams={"finishedBefore": days_ago(40), "status": "success"}),
+    ),
+    "by state and level": (
+        listed("environment", states=["available", "stopping", "available"]),
+        listed("label", levels=["group"]),
+        listed("milestone", state="closed", levels=["project"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists(name: str) -> None:
+    check(company(("lists",)), mapping_of(*LISTS[name]))
 
 
 def test_no_state_is_no_merge_request() -> None:
@@ -441,16 +450,14 @@ def test_only_the_path_that_is_parsed_is_taken_out() -> None:
         ("job", "includeOnlyActiveProjects"),
         ("member", "includeOnlyActiveGroups"),
         ("project-with-members", "includeOnlyActiveProjects"),
-        ("branch", "includeOnlyActiveProjects"),
         ("deployment", "includeOnlyActiveProjects"),
         ("label", "includeOnlyActiveGroups"),
     ],
 )
 def test_a_list_that_two_selectors_need_is_read_once(kind: str, option: str) -> None:
-    name = {} if kind != "branch" else {"identifier": '.__project.path_with_namespace + "@" + .name'}
     check(
         company((*MRS, *ISSUES, *BUILDS, "lists")),
-        mapping_of(whole(kind, **name), whole(kind, "other", selector={option: True}, **name)),
+        mapping_of(whole(kind), whole(kind, "other", selector={option: True})),
     )
 
 
