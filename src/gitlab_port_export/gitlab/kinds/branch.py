@@ -8,8 +8,8 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, no_code, project_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, no_code, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_keyset
 from gitlab_port_export.model import Resource, Row, Scope
 from gitlab_port_export.parallel import Job
@@ -94,4 +94,16 @@ def _is_empty(scope: Scope) -> Generator[Any, Any, bool]:
     return bool(answer.data.get("empty_repo"))
 
 
-KIND = Kind("branch", BranchSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
+KIND = Kind(
+    "branch",
+    BranchSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Branches: the default one of each project, or more.",
+        ("GET /projects/:id/repository/branches/:branch", "GET /projects/:id/repository/branches"),
+        {"__project": PROJECT_PATH},
+        role=20,
+        hides="branches of private projects",
+    ),
+)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, query_params
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, query_params
 from gitlab_port_export.gitlab.kinds.pipeline import Instant
 from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, from_list, no_deployments, project_reads
 from gitlab_port_export.model import Resource
@@ -76,4 +76,11 @@ KIND = Kind(
     DeploymentSelector,
     reads,
     active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Deployments to environments.",
+        ("GET /projects/:id/deployments",),
+        {"__project": "the project's row"},
+        role=20,
+        hides="deployments",
+    ),
 )

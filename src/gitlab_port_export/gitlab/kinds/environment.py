@@ -6,8 +6,14 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, from_list, no_deployments, project_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.project_lists import (
+    PROJECT_PATH,
+    ProjectRowsSelector,
+    from_list,
+    no_deployments,
+    project_reads,
+)
 from gitlab_port_export.model import Resource
 
 State = Literal["available", "stopping", "stopped"]
@@ -38,4 +44,11 @@ KIND = Kind(
     EnvironmentSelector,
     reads,
     active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Environments that a project deploys to.",
+        ("GET /projects/:id/environments",),
+        {"__project": PROJECT_PATH},
+        role=20,
+        hides="environments",
+    ),
 )

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.levels import LevelsSelector, level_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.levels import OWNER, LevelsSelector, level_reads
 from gitlab_port_export.model import Resource
 
 
@@ -30,4 +30,9 @@ KIND = Kind(
     reads,
     active_groups=lambda selector: selector.include_only_active_groups,
     active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Labels, each once: that of a group comes with the group and not again with its projects.",
+        ("GET /groups/:id/labels", "GET /projects/:id/labels"),
+        OWNER,
+    ),
 )

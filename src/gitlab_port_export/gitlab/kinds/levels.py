@@ -9,11 +9,15 @@ from pydantic import Field
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import Context, Read, Wanted, each_once, feature_off, place_read
-from gitlab_port_export.gitlab.kinds.project_lists import with_owner
+from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, with_owner
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.model import Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
+OWNER = {
+    "__group": "the group's `full_path`; only where it belongs to a group",
+    "__project": f"{PROJECT_PATH}; only where it belongs to a project",
+}
 # The query of a selector's lists: (selector, whether of groups) → parameters.
 Wish = Callable[[Any, bool], Params]
 

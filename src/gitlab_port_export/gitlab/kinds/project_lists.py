@@ -13,6 +13,7 @@ from gitlab_port_export.gitlab.lists import Shape, read_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
+PROJECT_PATH = "the project's `path_with_namespace`"
 # Reads one project's rows as a selector wishes: (project, scope, wish, shape) → job.
 Start = Callable[[Place, Scope, Any, Shape], Job]
 

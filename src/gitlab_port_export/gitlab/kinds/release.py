@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, feature_off
-from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, project_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, feature_off
+from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_list
 from gitlab_port_export.model import Page, Resource, Row, Scope
 from gitlab_port_export.parallel import Job
@@ -41,4 +41,16 @@ def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
     yield from read_list(scope.token, f"/projects/{scope.id}/releases", params, named)
 
 
-KIND = Kind("release", ReleaseSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
+KIND = Kind(
+    "release",
+    ReleaseSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Releases.",
+        ("GET /projects/:id/releases",),
+        {"__project": PROJECT_PATH},
+        role=20,
+        hides="releases of private projects",
+    ),
+)

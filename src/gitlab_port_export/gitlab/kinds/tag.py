@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, no_code, project_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, no_code, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_keyset
 from gitlab_port_export.model import Resource, Scope
 from gitlab_port_export.parallel import Job
@@ -27,4 +27,16 @@ def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
     yield from read_keyset(scope.token, f"/projects/{scope.id}/repository/tags", params, shape)
 
 
-KIND = Kind("tag", TagSelector, reads, active_projects=lambda selector: selector.include_only_active_projects)
+KIND = Kind(
+    "tag",
+    TagSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Tags of the repositories.",
+        ("GET /projects/:id/repository/tags",),
+        {"__project": PROJECT_PATH},
+        role=20,
+        hides="tags of private projects",
+    ),
+)
