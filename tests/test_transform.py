@@ -120,6 +120,18 @@ def test_place_of_a_row(evaluator: Evaluator) -> None:
     assert [entity.order for entity in entities(found)] == [(2, 7), (3, 8), (2, 0)]
 
 
+@pytest.mark.parametrize("key", ["tag_name", "name"])
+def test_rows_without_an_id_have_an_order_that_does_not_depend_on_who_comes_first(
+    evaluator: Evaluator, key: str
+) -> None:
+    rows = [{key: "v1", "name": "v1"}, {key: "v2", "name": "v2"}, {key: None, "name": ["odd"]}]
+    there, back = (
+        entities(transformed(evaluator, resource({"identifier": "'x'"}), each)) for each in (rows, rows[::-1])
+    )
+    assert [entity.order for entity in there] == [entity.order for entity in back][::-1]
+    assert len({entity.order for entity in there}) == len(rows)
+
+
 def test_rows_without_any_field_to_compute(evaluator: Evaluator) -> None:
     found = transformed(evaluator, resource({"blueprint": ".b"}), [{"id": "x", "b": "y"}, {"id": "z"}], [])
     assert found == [Entity("y", "x", {}, 0, (1, 0)), Skipped(0, "identifier", "z")]

@@ -45,7 +45,7 @@ def project_reads(
     wants: dict[tuple[Active, Hashable], tuple[int, ...]] = {}
     for resource in resources:
         selector: Any = resource.selector
-        for wish in dict.fromkeys(wishes(selector)):
+        for wish in wishes(selector):
             key = (selector.include_only_active_projects, wish)
             wants[key] = (*wants.get(key, ()), resource.index)
 
