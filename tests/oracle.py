@@ -459,14 +459,14 @@ def _deployments(selector: Row, eye: Eyes) -> Found:
                 yield project["id"], row | {"__project": project}
 
 
-def _in_levels(of_groups: str, of_projects: str) -> Callable[[Row, Eyes], Found]:
+def _in_scopes(of_groups: str, of_projects: str) -> Callable[[Row, Eyes], Found]:
     def found(selector: Row, eye: Eyes) -> Found:
-        levels, state = selector.get("levels", ["group", "project"]), selector.get("state")
-        for group in eye.groups(_active_groups(selector)) if "group" in levels else []:
+        scopes, state = selector.get("scopes", ["group", "project"]), selector.get("state")
+        for group in eye.groups(_active_groups(selector)) if "group" in scopes else []:
             for row in getattr(eye.world, of_groups).get(group["id"], []):
                 if state in (None, row.get("state")):
                     yield group["id"], row | {"__group": {"full_path": group["full_path"]}}
-        for project in eye.projects(_active_projects(selector)) if "project" in levels else []:
+        for project in eye.projects(_active_projects(selector)) if "project" in scopes else []:
             on = eye.feature(project, "issues") or eye.feature(project, "merge_requests")
             for row in getattr(eye.world, of_projects).get(project["id"], []) if on else []:
                 if state in (None, row.get("state")):
@@ -492,8 +492,8 @@ KINDS: dict[str, Callable[[Row, Eyes], Found]] = {
     "branch": _branches,
     "environment": _environments,
     "deployment": _deployments,
-    "label": _in_levels("group_labels", "project_labels"),
-    "milestone": _in_levels("group_milestones", "milestones"),
+    "label": _in_scopes("group_labels", "project_labels"),
+    "milestone": _in_scopes("group_milestones", "milestones"),
 }
 
 

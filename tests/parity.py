@@ -383,7 +383,7 @@ def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
     groups, projects = {"includeOnlyActiveGroups": active}, {"includeOnlyActiveProjects": active}
     states = st.lists(st.sampled_from(("opened", "closed", "merged")), max_size=4)
     days = st.sampled_from((0, 20, "60", 14.5))
-    levels = st.lists(st.sampled_from(("group", "project")), max_size=3)
+    scopes = st.lists(st.sampled_from(("group", "project")), max_size=3)
     found: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "project": {**projects, "includeLanguages": yes_or_no},
         "group": groups,
@@ -404,8 +404,8 @@ def _selectors(kind: str, v1: bool) -> dict[str, st.SearchStrategy[Any]]:
         },
         "environment": {**projects, "states": st.lists(st.sampled_from(("available", "stopping", "stopped")))},
         "deployment": {**projects, "apiQueryParams": st.sampled_from(({}, {"status": "success"}))},
-        "label": {**groups, **projects, "levels": levels},
-        "milestone": {**groups, **projects, "levels": levels, "state": st.sampled_from((None, "active", "closed"))},
+        "label": {**groups, **projects, "scopes": scopes},
+        "milestone": {**groups, **projects, "scopes": scopes, "state": st.sampled_from((None, "active", "closed"))},
     }
     return found[kind]
 

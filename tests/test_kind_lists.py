@@ -114,16 +114,16 @@ SUCCESS = {"status": "success", "finishedAfter": "2026-01-01T00:00:00Z", "finish
             ]
             + of_projects("labels", f"include_ancestor_groups=false&{FIRST}"),
         ),
-        (one("label", levels=["project"]), of_projects("labels", f"include_ancestor_groups=false&{FIRST}")),
-        (one("label", levels=[]), []),
+        (one("label", scopes=["project"]), of_projects("labels", f"include_ancestor_groups=false&{FIRST}")),
+        (one("label", scopes=[]), []),
         (
-            one("milestone", state="active", levels=["group"]),
+            one("milestone", state="active", scopes=["group"]),
             [
                 f"/groups/{number}/milestones?include_ancestors=false&include_descendants=false&state=active&{FIRST}"
                 for number in (1, 2)
             ],
         ),
-        (one("milestone", levels=["project"]), of_projects("milestones", f"include_ancestors=false&{FIRST}")),
+        (one("milestone", scopes=["project"]), of_projects("milestones", f"include_ancestors=false&{FIRST}")),
     ],
 )
 def test_what_a_kind_asks(resource: dict[str, Any], dialect: Any, expected: list[str]) -> None:
@@ -136,7 +136,7 @@ def test_what_a_kind_asks(resource: dict[str, Any], dialect: Any, expected: list
         (one("environment", states=["available"]), one("environment", states=["stopped", "available"]), 4),
         (one("branch"), one("branch", defaultBranchOnly=False), 4),
         (one("branch"), one("branch", regex="x"), 2),
-        (one("label"), one("label", levels=["group"]), 4),
+        (one("label"), one("label", scopes=["group"]), 4),
         (one("milestone", state="closed"), one("milestone"), 8),
         (one("deployment"), one("deployment", apiQueryParams={"status": None}), 2),
         (one("tag"), one("tag", includeOnlyActiveProjects=None), 2),
@@ -167,17 +167,17 @@ def test_what_is_switched_off_is_not_asked_for(feature: str) -> None:
     kinds = (*BY_PROJECT, "label", "milestone")
     for setting in ("disabled", "private", "enabled"):
         row = CORE | {f"{feature}_access_level": setting}
-        quiet = {kind for kind in kinds if not asked(one(kind, **levels(kind)), projects=[row])}
+        quiet = {kind for kind in kinds if not asked(one(kind, **scopes(kind)), projects=[row])}
         assert quiet == (OFF[feature] if setting == "disabled" else set()), setting
 
 
-def levels(kind: str) -> dict[str, Any]:
-    return {"levels": ["project"]} if kind in ("label", "milestone") else {}
+def scopes(kind: str) -> dict[str, Any]:
+    return {"scopes": ["project"]} if kind in ("label", "milestone") else {}
 
 
 def test_labels_and_milestones_end_with_issues_and_merge_requests() -> None:
     row = CORE | {"issues_access_level": "disabled", "merge_requests_access_level": "disabled"}
-    assert asked(one("label", levels=["project"]), one("milestone", levels=["project"]), projects=[row]) == []
+    assert asked(one("label", scopes=["project"]), one("milestone", scopes=["project"]), projects=[row]) == []
 
 
 @pytest.mark.parametrize(("more", "read"), [({"empty_repo": True}, {"release"}), ({"default_branch": None}, {"tag"})])
@@ -337,7 +337,7 @@ def test_a_later_page_that_fails_is_no_end(kind: str) -> None:
         (one("branch", regex=["a"]), "selector.regex: must be a text; got a list"),
         (one("environment", states="stopped"), "selector.states: must be a list; got 'stopped'"),
         (one("environment", states=["gone"]), "selector.states.0: must be one of available, stopping, stopped"),
-        (one("label", levels=["user"]), "selector.levels.0: must be one of group, project; got 'user'"),
+        (one("label", scopes=["user"]), "selector.scopes.0: must be one of group, project; got 'user'"),
         (one("milestone", state="open"), "selector.state: must be one of active, closed; got 'open'"),
         (one("deployment", apiQueryParams=[]), "selector.apiQueryParams: must be an object; got a list"),
         (one("deployment", apiQueryParams={"status": "done"}), "selector.apiQueryParams.status: must be one of"),

@@ -22,8 +22,9 @@ from gitlab_port_export.port import defaults
 from harness import blueprint, mapping_of, port_with, resource, run_sync
 from oracle import expected
 
-MORE = files(defaults) / "more"
-DOC = Path(__file__).parents[1] / "docs" / "more-kinds.md"
+DEFAULTS = files(defaults)
+EXAMPLE = DEFAULTS.joinpath("lists-mapping.yml").read_text("utf-8")
+DOC = Path(__file__).parents[1] / "docs" / "lists.md"
 KINDS = ("release", "tag", "branch", "deployment", "environment", "label", "milestone")
 NAME = ".id // .tag_name // .name | tostring"
 
@@ -190,45 +191,25 @@ def test_odd_names_are_told_and_break_nothing() -> None:
         assert "\x1b" not in repr([problem.why for problem in report.problems])
 
 
-# The examples that users start from
+# The example that users start from
 
 
-def example(kind: str) -> tuple[list[Row], Any]:
-    return json.loads((MORE / f"{kind}.json").read_text("utf-8")), yaml.safe_load(text_of(kind))
-
-
-def text_of(kind: str) -> str:
-    return (MORE / f"{kind}.yml").read_text("utf-8")
-
-
-@pytest.mark.parametrize("kind", ["environment", "label", "milestone"])
-def test_the_examples_work_beside_the_default_mapping(kind: str) -> None:
-    blueprints, more = example(kind)
-    base = [
-        entry
-        for entry in defaults.default_blueprints()
-        if entry["identifier"] in ("service", "gitlabGroup", "gitlabMember")
-    ]
+def test_the_example_works_beside_the_default_mapping() -> None:
+    more, own = yaml.safe_load(EXAMPLE), json.loads(DEFAULTS.joinpath("lists-blueprints.json").read_text("utf-8"))
+    usual = defaults.default_blueprints()
+    base = [entry for entry in usual if entry["identifier"] in ("service", "gitlabGroup", "gitlabMember")]
     whole = yaml.safe_load(defaults.default_mapping_text("gitlab-v2"))
     resources = [entry for entry in whole["resources"] if entry["kind"] in ("member", "group-with-members", "project")]
     both = whole | {"resources": resources + more["resources"]}
-    world, store = sample_world(datetime.now(UTC)), port_with(*base, *blueprints)
+    world, store = sample_world(datetime.now(UTC)), port_with(*base, *own)
     with gitlab_server(world) as gitlab, port_server(store) as port:
         report, *_ = run_sync(gitlab, port, both)
-        assert report.exit_code == 0, report.problems
-        (own,) = (entry["identifier"] for entry in blueprints)
-        assert store.snapshot()[own] == expected(world, both, store.blueprints)[own] != {}
+    assert report.exit_code == 0, report.problems
+    wanted, held = expected(world, both, store.blueprints), store.snapshot()
+    for entry in own:
+        assert entry not in usual
+        assert held[entry["identifier"]] == wanted[entry["identifier"]] != {}
 
 
-@pytest.mark.parametrize("kind", ["environment", "label", "milestone"])
-def test_the_page_shows_the_examples_as_they_are(kind: str) -> None:
-    page = DOC.read_text("utf-8")
-    assert f"```yaml\n{text_of(kind)}```" in page
-    assert f"{kind}.json)" in page
-
-
-def test_a_run_without_them_creates_none_of_them() -> None:
-    usual = {entry["identifier"] for entry in defaults.default_blueprints()}
-    assert not usual & {
-        blueprint["identifier"] for kind in ("environment", "label", "milestone") for blueprint in example(kind)[0]
-    }
+def test_the_page_shows_the_example_as_it_is() -> None:
+    assert f"```yaml\n{EXAMPLE}```" in DOC.read_text("utf-8")

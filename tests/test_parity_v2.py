@@ -142,8 +142,8 @@ LISTS: dict[str, tuple[Any, ...]] = {
     ),
     "by state and level": (
         listed("environment", states=["available", "stopping", "available"]),
-        listed("label", levels=["group"]),
-        listed("milestone", state="closed", levels=["project"]),
+        listed("label", scopes=["group"]),
+        listed("milestone", state="closed", scopes=["project"]),
     ),
 }
 

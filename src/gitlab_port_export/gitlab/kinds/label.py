@@ -5,17 +5,17 @@ from typing import Any
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.levels import OWNER, LevelsSelector, level_reads
+from gitlab_port_export.gitlab.kinds.scoped_lists import OWNER, ScopedSelector, scoped_reads
 from gitlab_port_export.model import Resource
 
 
-class LabelSelector(LevelsSelector):
+class LabelSelector(ScopedSelector):
     """Labels of which groups and projects."""
 
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and per project."""
-    yield from level_reads("label", "labels", resources, context, _params)
+    yield from scoped_reads("label", "labels", resources, context, _params)
 
 
 def _params(_: Any, of_group: bool) -> Params:

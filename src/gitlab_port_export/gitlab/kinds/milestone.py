@@ -7,11 +7,11 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.levels import OWNER, LevelsSelector, level_reads
+from gitlab_port_export.gitlab.kinds.scoped_lists import OWNER, ScopedSelector, scoped_reads
 from gitlab_port_export.model import Resource
 
 
-class MilestoneSelector(LevelsSelector):
+class MilestoneSelector(ScopedSelector):
     """Which milestones of which groups and projects."""
 
     state: Literal["active", "closed"] | None = Field(default=None, description="only this state; default both")
@@ -19,7 +19,7 @@ class MilestoneSelector(LevelsSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and per project."""
-    yield from level_reads("milestone", "milestones", resources, context, _params)
+    yield from scoped_reads("milestone", "milestones", resources, context, _params)
 
 
 def _params(selector: Any, of_group: bool) -> Params:

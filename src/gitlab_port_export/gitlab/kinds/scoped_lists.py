@@ -22,10 +22,10 @@ OWNER = {
 Wish = Callable[[Any, bool], Params]
 
 
-class LevelsSelector(Selector):
+class ScopedSelector(Selector):
     """Rows of which groups and projects."""
 
-    levels: tuple[Literal["group", "project"], ...] = Field(
+    scopes: tuple[Literal["group", "project"], ...] = Field(
         default=("group", "project"),
         description="where to look: groups (one request for each), projects (one request for each), or both",
     )
@@ -41,7 +41,7 @@ class LevelsSelector(Selector):
     )
 
 
-def level_reads(
+def scoped_reads(
     kind: str, endpoint: str, resources: tuple[Resource, ...], context: Context, wish: Wish
 ) -> Iterator[Read]:
     """Yield one read per group, then one per project; rows get `__group` (full_path) or `__project`."""
@@ -51,9 +51,9 @@ def level_reads(
 def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, wish: Wish) -> Iterator[Wanted]:
     selector: Any = resource.selector
     places: list[Place] = []
-    if "group" in selector.levels:
+    if "group" in selector.scopes:
         places += context.inventory.groups(selector.include_only_active_groups)
-    if "project" in selector.levels:
+    if "project" in selector.scopes:
         active = selector.include_only_active_projects
         places += [place for place in context.inventory.projects(active) if not _nothing_there(place.row)]
     for place in places:
