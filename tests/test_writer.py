@@ -60,12 +60,12 @@ class TestBatches:
         bed.sync(*(thing(str(n), text="x") for n in range(7)))
         assert sorted(map(len, bulks(bed))) == [1, 3, 3]
 
-    @pytest.mark.parametrize(("letter", "fewest"), [("x", 2), ("é", 4), ('"', 2), ("\U0001f600", 7)])
+    @pytest.mark.parametrize(("letter", "fewest"), [("x", 2), ("é", 2), ('"', 2), ("\U0001f600", 2)])
     def test_no_call_is_larger_than_a_mebibyte(self, bed: Bed, letter: str, fewest: int) -> None:
         bed.sync(*(thing(str(n), text=letter * 20_000) for n in range(25)))
         calls = bed.server.calls(BULK)
         assert {call.status for call in calls} == {200}
-        sizes = [len(json.dumps(call.body, separators=(",", ":"))) for call in calls]
+        sizes = [len(json.dumps(call.body, separators=(",", ":"), ensure_ascii=False).encode()) for call in calls]
         assert max(sizes) <= 1 << 20
         assert len(sizes) == fewest
         assert len(bed.store.identifiers("thing")) == 25

@@ -8,6 +8,7 @@ import orjson
 
 from gitlab_port_export.text import well_formed
 
+NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 # What may be a float in JSON text: orjson writes each with a fraction or an exponent.
 FLOAT = re.compile(rb"\d[.e]")
 
@@ -33,6 +34,15 @@ def encode(value: Any) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def ascii_lines(value: Any) -> str:
+    """Return indented JSON in ASCII; a lone surrogate, which strict parsers refuse, becomes U+FFFD."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:
+        return json.dumps(json.loads(well_formed(json.dumps(value, ensure_ascii=False))), indent=2)
+    return text if text.isascii() else NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def canonical(value: Any) -> bytes:

@@ -1,6 +1,5 @@
 """Writes to Port in bulk and believes only what Port confirms, row by row."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import suppress
@@ -12,6 +11,7 @@ from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.client import Port, PortRefused, segment
 from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.wire import encode
 
 BULK_DELETE = 100
 # Room for the brackets around the entities.
@@ -102,7 +102,7 @@ class Writer:
             self._later.setdefault(key, []).append(change)
             return
         self._busy.add(key)
-        size = len(json.dumps(as_sent(change.entity), separators=(",", ":"))) + 1
+        size = len(encode(as_sent(change.entity))) + 1
         if self._sizes.get(blueprint, 0) + size > self._rules.batch_bytes - ENVELOPE_BYTES:
             self._send(blueprint)
         self._open.setdefault(blueprint, []).append(change)
@@ -161,11 +161,14 @@ class Writer:
     def _outcome(self, outcome: Outcome) -> Iterator[Result]:
         for change, identifier in outcome.written:
             self._again.pop(change.entity.key, None)
-            found = replace(change.entity, identifier=identifier) if change.entity.is_search else change.entity
-            yield Written(replace(change, entity=found))
+            yield Written(_found(change, identifier) if change.entity.is_search else change)
         for change, why in outcome.failed:
             yield Failed(change, why)
         self._again |= {change.entity.key: (change, result) for change, result in outcome.again}
+
+
+def _found(change: Upsert, identifier: str) -> Upsert:
+    return replace(change, entity=replace(change.entity, identifier=identifier))
 
 
 def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:

@@ -12,6 +12,7 @@ from gitlab_port_export.model import (
     Create,
     Delete,
     Ended,
+    Entity,
     Event,
     Failed,
     Held,
@@ -346,10 +347,10 @@ class Tally:
     def _shown(self, change: Write) -> Write:
         if isinstance(change, Delete):
             return replace(change, identifier=self._redact(change.identifier))
-        entity = replace(change.entity, body={})
-        if not entity.is_search:
-            entity = replace(entity, identifier=self._redact(str(entity.identifier)))
-        return replace(change, entity=entity)
+        entity = change.entity
+        identifier = entity.identifier if entity.is_search else self._redact(str(entity.identifier))
+        shown = Entity(entity.blueprint, identifier, {}, entity.resource, entity.order)
+        return Create(shown) if isinstance(change, Create) else Update(shown, change.fields)
 
     def _problem(self, problem: Problem) -> None:
         texts = asdict(problem).items()

@@ -1,6 +1,5 @@
 """The report as one JSON document for machines; report-v1.schema.json beside this says what is in it."""
 
-import json
 from dataclasses import asdict, fields
 from importlib.resources import files
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from gitlab_port_export import __version__
 from gitlab_port_export.model import Create, Delete, Problem, Report, Update
 from gitlab_port_export.report.fold import Write, left_out, meaning, total
-from gitlab_port_export.text import well_formed
+from gitlab_port_export.wire import ascii_lines
 
 SCHEMA_VERSION = 1
 
@@ -36,10 +35,8 @@ def render(report: Report) -> str:
         "reads": [asdict(place) for place in report.places],
         "left_out": asdict(left_out(report)),
     }
-    # A lone surrogate in a name would pass through as an escape that strict parsers refuse.
-    sound = json.loads(well_formed(json.dumps(document, ensure_ascii=False)))
     # Azure Pipelines obeys ##vso[…] and ##[…] anywhere in a line, also inside of JSON.
-    return json.dumps(sound, indent=2).replace("##", "#\\u0023") + "\n"
+    return ascii_lines(document).replace("##", "#\\u0023") + "\n"
 
 
 def schema() -> str:
