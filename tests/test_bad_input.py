@@ -215,11 +215,14 @@ MAPPINGS: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     ),
     "no jq": (
         PROJECTS.replace(".name", ".name |"),
-        ("m.yml:9: resource 0 (project): title: not a jq expression: .name |: ", "syntax error"),
+        ("m.yml:9:11: resource 0 (project): title: not a jq expression: .name |: ", "syntax error"),
     ),
     "no blueprint": (
         PROJECTS.replace("thing", "sevice"),
-        ("m.yml:10: resource 0 (project): blueprint: Port has no blueprint 'sevice'", "create the blueprint in Port"),
+        (
+            "m.yml:10:11: resource 0 (project): blueprint: Port has no blueprint 'sevice'",
+            "create the blueprint in Port",
+        ),
     ),
 }
 
@@ -240,7 +243,7 @@ def test_a_missing_mapping_is_named_with_its_option(bench: Bench) -> None:
 def test_every_fault_of_a_mapping_is_listed_at_once(bench: Bench) -> None:
     text = PROJECTS.replace(".name", ".name |").replace(".id | tostring", ".id |")
     ran = bench.run("plan", "--mapping", bench.file("m.yml", text))
-    assert_usage(ran, bench, "m.yml:8: resource 0 (project): identifier", "m.yml:9: resource 0 (project): title")
+    assert_usage(ran, bench, "m.yml:8:11: resource 0 (project): identifier", "m.yml:9:11: resource 0 (project): title")
 
 
 def test_default_blueprints_are_not_missed_where_they_are_not_to_be_created(bench: Bench) -> None:
@@ -293,7 +296,7 @@ def test_an_unknown_kind_holds_only_its_own_deletions(bench: Bench) -> None:
     text = PROJECTS + PROJECTS.partition("\n")[2].replace("project", "merge-requests").replace("thing", "other")
     ran = bench.run("sync", "--mapping", bench.file("m.yml", text))
     assert ran.returncode == 1
-    for words in ("unknown kind 'merge-requests'", "mapping line 11", "did you mean 'merge-request'?"):
+    for words in ("unknown kind 'merge-requests'", "mapping line 11:5", "resource 1", "did you mean 'merge-request'?"):
         assert words in ran.stdout
     assert bench.held()["thing"] == before["thing"] - {str(gone["id"])}
     assert bench.held()["other"] == before["other"]

@@ -547,6 +547,27 @@ def test_an_unknown_kind_without_a_neighbour_lists_the_known() -> None:
     assert problem.hint == "known kinds: issue, merge-request, project"
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("resource: []", "map.yml:1:1: resources: is missing; 'resource' stands there"),
+        (resource().replace("kind:", "kynd:"), "map.yml:2:5: resource 0: kind: is missing; 'kynd' stands there"),
+        (resource().replace("query:", "querry:"), "selector.query: is missing; 'querry' stands there"),
+        (resource().replace("identifier:", "identifer:"), "mappings.identifier: is missing; 'identifer' stands there"),
+        (resource().replace("mappings:", "mapping:"), "port.entity.mappings: is missing; 'mapping' stands there"),
+        (
+            resource(entity="team: {combinator: a, rules: [{property: a, operator: b, vlaue: c}]}"),
+            "team.rules.0.value: is missing; 'vlaue' stands there",
+        ),
+        # A key that means something is not another one misspelled.
+        (resource(entity="team: {combinator: a, rules: [{operator: b, value: c}]}"), "rules.0.property: is missing"),
+    ],
+)
+def test_a_misspelled_key_is_named_where_the_right_one_is_missing(text: str, fault: str) -> None:
+    (found,) = faults(text)
+    assert found.endswith(fault)
+
+
 def test_an_unknown_kind_must_still_be_whole() -> None:
     (fault,) = faults(resource(kind="zebra", selector="{}"))
     assert fault.endswith("resource 0 (zebra): selector.query: is missing")
@@ -593,7 +614,9 @@ resources:
         (22, "port.entity.mappings.relations.r.rules.0.values", "did you mean 'value'?"),
         (25, "port.entity.mappings.0.Title", "did you mean 'title'?"),
     ]
-    assert all(p.warning and p.resources == () and not p.holds_all for p in problems)
+    assert all(p.warning and not p.holds_all for p in problems)
+    assert [p.resources for p in problems] == [(), (), *[(0,)] * 8, (1,)]
+    assert [p.column for p in problems] == [1, 14, 5, 7, 24, 7, 9, 11, 15, 66, 61]
 
 
 def test_keys_of_our_own_values_cannot_be_written() -> None:
@@ -628,11 +651,11 @@ def test_expressions_that_are_not_jq() -> None:
     )
     found = check_expressions(mapping, compile_error)
     assert [fault.split(": not a jq expression: ")[0] for fault in found] == [
-        "map.yml:3: resource 0 (issue): selector.query",
-        "map.yml:5: resource 0 (issue): port.itemsToParse",
-        "map.yml:12: resource 0 (issue): properties.bad",
-        "map.yml:16: resource 0 (issue): relations.r.combinator",
-        "map.yml:16: resource 0 (issue): relations.r.rules.0.value",
+        "map.yml:3:16: resource 0 (issue): selector.query",
+        "map.yml:5:7: resource 0 (issue): port.itemsToParse",
+        "map.yml:12:13: resource 0 (issue): properties.bad",
+        "map.yml:16:13: resource 0 (issue): relations.r.combinator",
+        "map.yml:16:13: resource 0 (issue): relations.r.rules.0.value",
     ]
     assert ": .x | map(: jq: error: syntax error" in found[2]
     assert all("\n" not in fault for fault in found)

@@ -14,7 +14,17 @@ from pydantic_core import ErrorDetails
 
 from gitlab_port_export.document import Document, Fault, Mark, Path, read_object, read_yaml
 from gitlab_port_export.errors import UsageError
-from gitlab_port_export.model import Mapping, Problem, Resource, Selector, is_search, shown
+from gitlab_port_export.model import (
+    EntityMapping,
+    Mapping,
+    PortBlock,
+    Position,
+    Problem,
+    Resource,
+    Selector,
+    is_search,
+    shown,
+)
 from gitlab_port_export.text import clean
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,11 +56,11 @@ def check_expressions(mapping: Mapping, compiles: Callable[[str], str | None]) -
     """Return a fault for each expression that is not jq; `compiles` gives jq's error text, or None."""
     return tuple(
         clean(
-            f"{_place(mapping, resource, line)}: {name}: not a jq expression: "
+            f"{mapping.place(resource.index, position)}: {name}: not a jq expression: "
             f"{clean(' '.join(expression.split()), 80)}: {_first_line(error)}"
         )
         for resource in mapping.resources
-        for name, line, expression in _expressions(mapping, resource)
+        for name, position, expression in _expressions(mapping, resource)
         if (error := compiles(expression)) is not None
     )
 
@@ -88,14 +98,14 @@ def _check(document: Document, kinds: Kinds) -> tuple[Mapping, tuple[Problem, ..
         raise _refused(document, faults)
     raw = root.get("resources")
     if not isinstance(raw, list):
-        why = f"must be a list; got {shown(raw)}" if "resources" in root else "is missing"
+        why = f"must be a list; got {shown(raw)}" if "resources" in root else f"is missing{_instead('resources', root)}"
         faults.append(Fault(("resources",), why))
     resources = tuple(
         resource
         for index, item in enumerate(raw if isinstance(raw, list) else ())
         if (resource := _resource(item, index, kinds, faults))
     )
-    own = {"resources": resources, "origin": document.origin, "lines": _lines(document.marks)}
+    own = {"resources": resources, "origin": document.origin, "marks": _positions(document.marks)}
     mapping = _validated(Mapping, root | own, (), faults)
     if faults or mapping is None:
         raise _refused(document, faults)
@@ -123,10 +133,31 @@ def _validated(model: type[Model], raw: Any, path: Path, faults: list[Fault]) ->
         return model.model_validate(raw)
     except ValidationError as error:
         faults += (
-            Fault((*path, *_real(raw, each["loc"], each["type"] == "missing")), _why(each))
+            Fault((*path, *_real(raw, each["loc"], each["type"] == "missing")), _why(each) + _misspelled(each))
             for each in error.errors(include_url=False)
         )
         return None
+
+
+# Keys that a mapping must have somewhere, so that none of them is another one misspelled.
+_REQUIRED = {
+    alias
+    for model in (Mapping, Resource, PortBlock, EntityMapping, Selector)
+    for name, info in model.model_fields.items()
+    if (alias := info.alias or name)
+} | {"entity", "mappings", "combinator", "rules", "property", "operator", "value"}
+
+
+def _misspelled(error: ErrorDetails) -> str:
+    """Return which key may be meant for a missing one: one beside it that is near and means nothing else."""
+    if error["type"] != "missing" or not isinstance(error["input"], dict):
+        return ""
+    return _instead(str(error["loc"][-1]), error["input"])
+
+
+def _instead(missing: str, beside: Iterable[str]) -> str:
+    near = _nearest(missing, (key for key in beside if key not in _REQUIRED))
+    return f"; {shown(near)} stands there" if near else ""
 
 
 def _real(raw: Any, path: Path, missing: bool = False) -> Path:
@@ -145,15 +176,15 @@ def _has(raw: Any, part: str | int) -> bool:
     return isinstance(raw, dict) and part in raw
 
 
-def _lines(marks: Dict[Path, Mark]) -> dict[Path, int]:
-    """Return path → line; a single entity mapping is also found under index 0, as if the file held a list."""
-    lines = {path: mark.line for path, mark in marks.items()}
+def _positions(marks: Dict[Path, Mark]) -> dict[Path, tuple[int, int]]:
+    """Return path → (line, column); a single entity mapping is also found under index 0, as if it stood in a list."""
+    found = {path: (mark.line, mark.column) for path, mark in marks.items()}
     one = {
-        (*path[:5], 0, *path[5:]): line
-        for path, line in lines.items()
+        (*path[:5], 0, *path[5:]): position
+        for path, position in found.items()
         if path[2:5] == ("port", "entity", "mappings") and isinstance(path[5:6] and path[5], str)
     }
-    return lines | one
+    return found | one
 
 
 # --- what is legal and still worth saying
@@ -162,13 +193,15 @@ def _lines(marks: Dict[Path, Mark]) -> dict[Path, int]:
 def _unknown_kinds(mapping: Mapping, kinds: Kinds) -> Iterator[Problem]:
     for resource in mapping.resources:
         if not resource.known:
+            line, column = mapping.mark("resources", resource.index, "kind")
             yield Problem(
                 stage="mapping",
                 why=f"unknown kind {shown(resource.kind)}: nothing is read for this resource",
                 hint=_did_you_mean(resource.kind, kinds) or f"known kinds: {', '.join(sorted(kinds))}",
                 kind=resource.kind,
                 resources=(resource.index,),
-                line=mapping.line("resources", resource.index, "kind"),
+                line=line,
+                column=column,
                 field="kind",
             )
 
@@ -183,12 +216,15 @@ def _unknown_keys(mapping: Mapping, root: dict[str, Any]) -> Iterator[Problem]:
         resource = mapping.resources[path[1]] if len(path) > 1 and isinstance(path[1], int) else None
         if resource and not resource.known and path[2] == "selector":
             continue
+        line, column = mapping.mark(*path)
         yield Problem(
             stage="mapping",
             why=f"unknown key {shown(name)} is ignored",
             hint=_did_you_mean(name, known),
             kind=resource.kind if resource else "",
-            line=mapping.line(*path),
+            resources=(resource.index,) if resource else (),
+            line=line,
+            column=column,
             field=_dotted(path[2:] if resource else path),
             warning=True,
         )
@@ -230,9 +266,14 @@ def _at(raw: Any, path: Path) -> Any:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = _nearest(name, known)
+    return f"did you mean {shown(near)}?" if near else ""
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
     folded = {_folded(each): each for each in known}
     near = get_close_matches(_folded(name), folded, 1)
-    return f"did you mean {shown(folded[near[0]])}?" if near else ""
+    return folded[near[0]] if near else ""
 
 
 def _folded(name: str) -> str:
@@ -317,23 +358,17 @@ def _first_line(text: str) -> str:
 # --- expressions
 
 
-def _place(mapping: Mapping, resource: Resource, line: int | None) -> str:
-    where = f"{mapping.origin}:{line}" if line else mapping.origin
-    return f"{where}: {_resource_name(resource.index, resource.kind)}"
-
-
-def _expressions(mapping: Mapping, resource: Resource) -> Iterator[tuple[str, int | None, str]]:
-    """Yield (field, line, expression) of everything in a resource that jq will run."""
-    start: Path = ("resources", resource.index)
-    yield "selector.query", mapping.line(*start, "selector", "query"), resource.selector.query
+def _expressions(mapping: Mapping, resource: Resource) -> Iterator[tuple[str, Position, str]]:
+    """Yield (field, position, expression) of everything in a resource that jq will run."""
+    yield "selector.query", mapping.field_mark(resource.index, 0, "selector.query"), resource.selector.query
     if (items := resource.port.items_to_parse) is not None:
-        yield "port.itemsToParse", mapping.line(*start, "port", "itemsToParse"), items
+        yield "port.itemsToParse", mapping.field_mark(resource.index, 0, "itemsToParse"), items
     for index, entity in enumerate(resource.mappings):
         for name, value in entity.fields():
-            line = mapping.field_line(resource.index, index, name)
+            position = mapping.field_mark(resource.index, index, name)
             # Ocean's older form for file contents and searches stands where jq would.
             yield from (
-                (leaf, line, expression)
+                (leaf, position, expression)
                 for leaf, expression in _leaves(name, value)
                 if not expression.startswith(("file://", "search://"))
             )

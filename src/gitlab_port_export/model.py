@@ -24,6 +24,8 @@ from pydantic_core import core_schema
 
 Dialect = Literal["gitlab", "gitlab-v2"]
 Row = dict[str, Any]
+# Line and column, counted from 1; both None where they are not known.
+Position = tuple[int, int] | tuple[None, None]
 Stage = Literal[
     "settings", "mapping", "inventory", "read", "transform", "diff", "write", "delete", "integration", "report"
 ]
@@ -53,6 +55,7 @@ class Problem:
     warning: bool = False
     count: int = 1
     sample: str = ""
+    column: int | None = None
 
 
 class _Camel(BaseModel):
@@ -268,7 +271,7 @@ def _one_is_listed(value: Any) -> Any:
 
 
 class Mapping(_Camel):
-    """Port's mapping (port-app-config), checked; `lines` gives the line of each path for messages."""
+    """Port's mapping (port-app-config), checked; `marks` gives line and column of each path for messages."""
 
     # Ocean takes the options of the root, and only those, in snake_case as well.
     model_config = ConfigDict(populate_by_name=True)
@@ -298,7 +301,7 @@ class Mapping(_Camel):
     ] = Field(default=(), description="paths or patterns of files that hold entities as they are (GitOps)")
     branch: str | None = Field(default=None, description="the branch of the GitOps files, else the default branch")
     origin: SkipJsonSchema[str] = Field(default="", exclude=True)
-    lines: SkipJsonSchema[Dict[tuple[str | int, ...], int]] = Field(default_factory=dict, exclude=True)
+    marks: SkipJsonSchema[Dict[tuple[str | int, ...], tuple[int, int]]] = Field(default_factory=dict, exclude=True)
 
     @field_validator(
         "entity_deletion_threshold", mode="before", json_schema_input_type=Annotated[float, Field(ge=0, le=1)]
@@ -322,14 +325,30 @@ class Mapping(_Camel):
 
     def line(self, *path: str | int) -> int | None:
         """Return the line of the innermost known node on `path`, counted from 1, or None."""
-        for end in range(len(path), -1, -1):
-            if path[:end] in self.lines:
-                return self.lines[path[:end]]
-        return None
+        return self.mark(*path)[0]
+
+    def mark(self, *path: str | int) -> Position:
+        """Return line and column of the innermost known node on `path`, counted from 1, or two None."""
+        inner = (path[:end] for end in range(len(path), -1, -1))
+        return next((self.marks[found] for found in inner if found in self.marks), (None, None))
 
     def field_line(self, resource: int, entity: int, name: str) -> int | None:
         """Return the line of a field, named as by `EntityMapping.fields`, in that entity mapping."""
-        return self.line("resources", resource, "port", "entity", "mappings", entity, *name.split(".", 1))
+        return self.field_mark(resource, entity, name)[0]
+
+    def field_mark(self, resource: int, entity: int, name: str) -> Position:
+        """Return line and column of such a field, or of the selector's query or `itemsToParse`."""
+        match name.removeprefix("port."):
+            case "selector.query":
+                return self.mark("resources", resource, "selector", "query")
+            case "itemsToParse":
+                return self.mark("resources", resource, "port", "itemsToParse")
+        return self.mark("resources", resource, "port", "entity", "mappings", entity, *name.split(".", 1))
+
+    def place(self, resource: int, position: Position = (None, None)) -> str:
+        """Return "file:line:column: resource 2 (issue)", the beginning of every message about a resource."""
+        where = ":".join(str(part) for part in (self.origin, *position) if part is not None)
+        return f"{where}: resource {resource} ({self.resources[resource].kind})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,20 +272,14 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
     for index, names in mapped_blueprints(chosen.mapping).items():
         for number, name in enumerate(names):
             if name is not None and name not in existing and name not in created:
-                faults.setdefault(name, f"{_place(chosen.mapping, index, number)}: Port has no blueprint {name!r}")
+                place = chosen.mapping.place(index, chosen.mapping.field_mark(index, number, "blueprint"))
+                faults.setdefault(name, f"{place}: blueprint: Port has no blueprint {name!r}")
     if not faults:
         return
     hint = "create the blueprint in Port, or correct `blueprint` in the mapping"
     if chosen.blueprints and not settings.initialize_port_resources:
         hint = f"set OCEAN__INITIALIZE_PORT_RESOURCES=true to have them created, or {hint}"
     raise UsageError(*faults.values(), hint=hint)
-
-
-def _place(mapping: Mapping, index: int, entity: int) -> str:
-    """Return where the blueprint of an entity mapping is written, in the form that all faults of a mapping have."""
-    line = mapping.field_line(index, entity, "blueprint")
-    origin = f"{mapping.origin}:{line}" if line else mapping.origin
-    return f"{origin}: resource {index} ({mapping.resources[index].kind}): blueprint"
 
 
 def first_problems(run: Run) -> list[Problem]:

@@ -59,6 +59,7 @@ class _Faults:
 
     def problems(self, mapping: Mapping) -> Iterator[Problem]:
         for (index, entity, name, hint), (why, count, sample) in self.found.items():
+            line, column = mapping.field_mark(index, entity, name)
             yield Problem(
                 "transform",
                 why,
@@ -66,21 +67,12 @@ class _Faults:
                 kind=mapping.resources[index].kind,
                 resources=(index,),
                 field=name,
-                line=line_of(mapping, index, entity, name),
+                line=line,
+                column=column,
                 warning=hint == NULLED,
                 count=count,
                 sample=sample,
             )
-
-
-def line_of(mapping: Mapping, index: int, entity: int, name: str) -> int | None:
-    """Return the line of a field of a resource's entity mapping, of its selector, or of its `itemsToParse`."""
-    match name:
-        case "selector.query":
-            return mapping.line("resources", index, "selector", "query")
-        case "itemsToParse":
-            return mapping.line("resources", index, "port", "itemsToParse")
-    return mapping.field_line(index, entity, name)
 
 
 def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
@@ -196,6 +188,7 @@ class Transformer:
             if other == index:
                 future.cancel()
         culprit = self._culprit(index, batch.rows)
+        line, column = self._mapping.field_mark(index, self._owner(index, culprit), culprit)
         return Problem(
             "transform",
             "an expression ran too long or wanted too much memory; the resource was given up",
@@ -203,7 +196,8 @@ class Transformer:
             kind=self._mapping.resources[index].kind,
             resources=(index,),
             field=culprit,
-            line=line_of(self._mapping, index, self._owner(index, culprit), culprit),
+            line=line,
+            column=column,
         )
 
     def _culprit(self, index: int, rows: list[Row]) -> str:
