@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -200,6 +201,17 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
 
 
 @app.command()
+def check(
+    mapping: MappingOption = None,
+    output: OutputOption = Output.table,
+    deadline: DeadlineOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Look at settings, tokens, rights and mapping, and say what to do; read no data, write nothing."""
+    _leave(_guarded("check", output, debug, lambda shell: shell.check(mapping_file=mapping, deadline=deadline)))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the mapping file, for editors."""
     from gitlab_port_export.gitlab.kinds import KINDS  # noqa: PLC0415  # heavy imports wait until they are needed
@@ -222,13 +234,17 @@ def main() -> None:
 
 
 def _carry_out(command: Any, output: Output, *, debug: bool = False, detailed: bool = False, **options: Any) -> int:
-    """Return the exit code of a run; the only place that catches what ends one."""
+    return _guarded(command, output, debug, lambda shell: shell.run(command, detailed=detailed, **options))
+
+
+def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int]) -> int:
+    """Return the exit code of what is done in a shell; the only place that catches what ends a run."""
     from gitlab_port_export.errors import ExportError  # noqa: PLC0415  # heavy imports wait until a run
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
     shell = Shell(sys.stdout, sys.stderr, os.environ, as_json=output is Output.json, debug=debug)
     try:
-        return shell.run(command, detailed=detailed, **options)
+        return act(shell)
     except ExportError as error:
         return shell.fail(command, error)
     except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request

@@ -197,7 +197,7 @@ def _unknown_kinds(mapping: Mapping, kinds: Kinds) -> Iterator[Problem]:
             yield Problem(
                 stage="mapping",
                 why=f"unknown kind {shown(resource.kind)}: nothing is read for this resource",
-                hint=_did_you_mean(resource.kind, kinds) or f"known kinds: {', '.join(sorted(kinds))}",
+                hint=did_you_mean(resource.kind, kinds) or f"known kinds: {', '.join(sorted(kinds))}",
                 kind=resource.kind,
                 resources=(resource.index,),
                 line=line,
@@ -220,7 +220,7 @@ def _unknown_keys(mapping: Mapping, root: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(
             stage="mapping",
             why=f"unknown key {shown(name)} is ignored",
-            hint=_did_you_mean(name, known),
+            hint=did_you_mean(name, known),
             kind=resource.kind if resource else "",
             resources=(resource.index,) if resource else (),
             line=line,
@@ -265,7 +265,8 @@ def _at(raw: Any, path: Path) -> Any:
     return reduce(getitem, path, raw)
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean …?" with the nearest known name, or an empty text where none is near."""
     near = _nearest(name, known)
     return f"did you mean {shown(near)}?" if near else ""
 
@@ -347,7 +348,7 @@ def _why(error: ErrorDetails) -> str:
 def _not_one_of(expected: str, value: Any) -> str:
     """Take pydantic's list of values, "'a', 'b' or 'c'", apart."""
     choices = [quoted or plain for quoted, plain in re.findall(r"'([^']*)'|(\d+)", expected)]
-    hint = _did_you_mean(value, choices) if isinstance(value, str) else ""
+    hint = did_you_mean(value, choices) if isinstance(value, str) else ""
     return f"must be one of {', '.join(choices)}; got {shown(value)}{f' ({hint})' if hint else ''}"
 
 

@@ -58,6 +58,17 @@ class Problem:
     column: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found in one place, and what to do about it; an error would keep a sync from working."""
+
+    level: Literal["ok", "warning", "error"]
+    area: Literal["settings", "mapping", "gitlab", "port"]
+    where: str
+    what: str
+    hint: str = ""
+
+
 class _Camel(BaseModel):
     """Mapping files are written in camelCase; unknown keys are kept so that a warning can name them."""
 

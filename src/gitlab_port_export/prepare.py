@@ -87,17 +87,15 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
     `redactor` learns secrets that are read again during the run.
     """
     redactor = redactor or Redactor(settings.secrets())
-    identifier = (
-        settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
-    )
-    port = _port(settings, clock, identifier, redactor)
+    identifier = identifier_of(settings)
+    port = connect_port(settings, clock, identifier, redactor)
     evaluator = Evaluator(jq_environ(settings))
     try:
         port_time = integrations.instant_of(port.sign_in(first_contact=True))
         integration = integrations.fetch(port, identifier)
         kind = settings.integration_type or integration.kind or settings.default_type
         port.http.set_user_agent(integrations.user_agent(kind, identifier))
-        blueprints = _blueprints(port)
+        blueprints = port_blueprints(port)
         chosen = choose_mapping(settings, integration, kind, blueprints)
         check_jq(chosen.mapping, evaluator)
         check_blueprints(settings, chosen, blueprints)
@@ -109,7 +107,7 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
             raise PortUnavailable("the deadline passed before Port had answered", hint=hint) from None
         raise
     return Run(
-        settings, port, _gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
+        settings, port, connect_gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
         kind, chosen, blueprints, port_time, writes, redactor,
     )  # fmt: skip
 
@@ -120,7 +118,13 @@ def jq_environ(settings: Settings) -> dict[str, str]:
     return {name: value for name in settings.jq_env if (value := os.environ.get(name)) and redact(value) == value}
 
 
-def _port(settings: Settings, clock: Clock, identifier: str, redactor: Redactor) -> Port:
+def identifier_of(settings: Settings) -> str:
+    """Return the identifier of the integration: the one that was given, or the one that Ocean uses by default."""
+    return settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
+
+
+def connect_port(settings: Settings, clock: Clock, identifier: str, redactor: Redactor) -> Port:
+    """Return a client of Port; nothing is asked yet."""
     http = Http(
         settings.port_base_url,
         user_agent=integrations.user_agent(settings.integration_type or settings.default_type, identifier),
@@ -136,7 +140,8 @@ def _port(settings: Settings, clock: Clock, identifier: str, redactor: Redactor)
     return Port(http, lambda: (client(), secret()))
 
 
-def _gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str, redactor: Redactor) -> GitLab:
+def connect_gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str, redactor: Redactor) -> GitLab:
+    """Return a client of GitLab with all tokens; nothing is asked yet."""
     http = Http(
         settings.gitlab_url,
         user_agent=integrations.user_agent(kind, identifier),
@@ -161,7 +166,7 @@ def choose_mapping(
     will not say whether it has one and no file is given.
     """
     if settings.mapping_file is not None:
-        mapping, problems = load_mapping(_text(settings.mapping_file), str(settings.mapping_file), _selectors())
+        mapping, problems = read_mapping(settings.mapping_file)
         if not integration.accessible:
             problems += (_inaccessible(integration),)
         return Chosen(mapping, problems)
@@ -172,12 +177,18 @@ def choose_mapping(
         )
     if integration.config:
         origin = f"integration {integration.identifier} in Port"
-        mapping, problems = mapping_from_object(dict(integration.config), origin, _selectors())
+        mapping, problems = mapping_from_object(dict(integration.config), origin, selectors())
         return Chosen(mapping, problems, _left_to_create(settings, mapping, kind, existing))
     return _default(settings, kind)
 
 
-def _selectors() -> dict[str, type[Selector]]:
+def read_mapping(file: Path) -> tuple[Mapping, tuple[Problem, ...]]:
+    """Return the mapping of a file and what is doubtful about it. Raises UsageError."""
+    return load_mapping(_text(file), str(file), selectors())
+
+
+def selectors() -> dict[str, type[Selector]]:
+    """Return the selector of each kind, for reading mappings."""
     return {name: entry.selector for name, entry in KINDS.items()}
 
 
@@ -188,7 +199,7 @@ def _default(settings: Settings, kind: Dialect) -> Chosen:
         text, origin, blueprints = _text(found), str(found), _own_blueprints(folder)
     else:
         text, origin, blueprints = default_mapping_text(kind), "the default mapping", default_blueprints()
-    return Chosen(*load_mapping(text, origin, _selectors()), blueprints, _as_config(text))
+    return Chosen(*load_mapping(text, origin, selectors()), blueprints, _as_config(text))
 
 
 def _left_to_create(
@@ -253,7 +264,8 @@ def check_jq(mapping: Mapping, evaluator: Evaluator) -> None:
         raise UsageError(*faults, hint="every value of a mapping is a jq expression; write text as '\"text\"'")
 
 
-def _blueprints(port: Port) -> dict[str, Blueprint]:
+def port_blueprints(port: Port) -> dict[str, Blueprint]:
+    """Return Port's blueprints by identifier. Raises PortUnavailable."""
     try:
         return read_blueprints(port)
     except (PortRefused, Unreachable) as failure:

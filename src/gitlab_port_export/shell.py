@@ -16,13 +16,15 @@ from typing import Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
 
-from gitlab_port_export.errors import ExportError, Interrupted
+from gitlab_port_export.check import check, exit_code, faulty_settings
+from gitlab_port_export.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.http import Clock
-from gitlab_port_export.model import Problem, Report, Stage
+from gitlab_port_export.model import Finding, Problem, Report, Stage
 from gitlab_port_export.planfile import Recorder, opened
 from gitlab_port_export.prepare import prepare
 from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import files
+from gitlab_port_export.report import findings as as_findings
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report import markdown as as_markdown
 from gitlab_port_export.report.ci.channel import connect
@@ -90,6 +92,30 @@ class Shell:
         self._tell(report)
         self._show(report)
         return report.exit_code
+
+    def check(self, **options: Any) -> int:
+        """Look at everything that a sync needs and print what was found; never raises ExportError."""
+        findings: list[Finding] = []
+        try:
+            settings = load_settings(self._environ, **options)
+        except UsageError as error:
+            findings += faulty_settings(error)
+        else:
+            self._redactor = Redactor(settings.secrets())
+            self._log(settings)
+            with _signals():
+                findings += check(settings, Clock(settings.deadline), self._redactor)
+        shown = [self._redacted(finding) for finding in findings]
+        code = exit_code(shown)
+        if self._json:
+            self._stream.write(as_findings.to_json(shown, code))
+        else:
+            as_findings.render(shown, code, self._out)
+        return code
+
+    def _redacted(self, finding: Finding) -> Finding:
+        redact = self._redactor.redact
+        return replace(finding, where=redact(finding.where), what=redact(finding.what), hint=redact(finding.hint))
 
     def fail(self, command: Command, error: ExportError) -> int:
         """Print what ended the run before there was anything to report."""

@@ -81,7 +81,7 @@ def _token(call: Call) -> Row:
         "user_id": call.token.user["id"],
         "last_used_at": stamp(call.world.now),
         "active": True,
-        "expires_at": None,
+        "expires_at": call.token.expires_at,
     }
 
 

@@ -34,6 +34,7 @@ class Token:
     revoked: bool = False
     expired: bool = False
     denied: set[str] = field(default_factory=set)
+    expires_at: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ from gitlab_port_export.wire import canonical
 NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
 
 
+# The parts of a blueprint whose properties nobody may write.
+COMPUTED = ("calculationProperties", "mirrorProperties", "aggregationProperties")
+
+
 class Status(IntEnum):
     """What this run knows of an entity."""
 
@@ -34,11 +38,13 @@ class Relation:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A blueprint as Port has it: property schemas and relations by name."""
+    """A blueprint as Port has it: property schemas and relations by name, and what Port computes itself."""
 
     identifier: str
     properties: Mapping[str, Mapping[str, Any]]
     relations: Mapping[str, Relation]
+    required: tuple[str, ...] = ()
+    computed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Blueprint":
@@ -50,6 +56,8 @@ class Blueprint:
                 name: Relation(relation["target"], bool(relation.get("many")), bool(relation.get("required")))
                 for name, relation in (data.get("relations") or {}).items()
             },
+            tuple((data.get("schema") or {}).get("required") or ()),
+            frozenset(name for part in COMPUTED for name in data.get(part) or {}),
         )
 
 

@@ -35,6 +35,11 @@ def render(report: Report) -> str:
         "reads": [asdict(place) for place in report.places],
         "left_out": asdict(left_out(report)),
     }
+    return dumps(document)
+
+
+def dumps(document: object) -> str:
+    """Return ASCII JSON that every parser takes and that no CI system mistakes for a command."""
     # Azure Pipelines obeys ##vso[…] and ##[…] anywhere in a line, also inside of JSON.
     return ascii_lines(document).replace("##", "#\\u0023") + "\n"
 

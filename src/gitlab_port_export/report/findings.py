@@ -1,0 +1,56 @@
+"""What a check found, for people and for machines."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from gitlab_port_export.model import Finding
+from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
+from gitlab_port_export.text import clean
+
+_STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+def render(findings: Sequence[Finding], code: int, console: Console) -> None:
+    """Print one line a finding and what to do about it; the last line is the exit code and what that means."""
+    for line in _lines(findings, code):
+        console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _lines(findings: Sequence[Finding], code: int) -> Iterator[Text]:
+    for finding in findings:
+        where = "" if finding.where == finding.area else f"{finding.where}: "
+        yield Text.assemble(
+            (f"{finding.level:<8}", _STYLES[finding.level]), f"{finding.area:<9}", clean(f"{where}{finding.what}")
+        )
+        if finding.hint:
+            yield Text(f"{'':<8}{'':<9}→ {clean(finding.hint)}")
+    yield Text()
+    yield Text(f"exit {code}: {meaning(findings)}", "bold red" if code else "bold green")
+
+
+def meaning(findings: Sequence[Finding]) -> str:
+    """Return what was found in a few words."""
+    found = Counter(finding.level for finding in findings)
+    counts = ", ".join(_some(found[level], level) for level in ("error", "warning") if found[level])
+    if found["error"]:
+        return f"a sync would fail: {counts}"
+    return f"a sync can run; {counts or 'nothing to complain of'}"
+
+
+def _some(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def to_json(findings: Sequence[Finding], code: int) -> str:
+    """Return the findings as one JSON document with a newline at its end; keys are only ever added."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": "check",
+        "exit": {"code": code, "meaning": meaning(findings)},
+        "findings": [asdict(finding) for finding in findings],
+    }
+    return dumps(document)

@@ -1,0 +1,335 @@
+"""`check`: every finding that it can make, all in one run, the exit code, and that it writes nothing."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from conftest import INTEGRATION, Bench
+from gitlab_port_export import shell
+from gitlab_port_export.demo.gitlab import Fault, faults
+from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import refuse
+from gitlab_port_export.demo.world import GUEST, REPORTER, SAMPLE_TOKENS
+from gitlab_port_export.fit import UNKNOWN, misfits, outcome
+from gitlab_port_export.mapping import load_mapping
+from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.prepare import selectors
+from harness import NoWait, blueprint, mapping_of, resource
+
+THING = blueprint("thing", name="string", size="number", state={"type": "string", "enum": ["open", "closed"]})
+
+
+def findings(bench: Bench, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[int, list[dict[str, str]]]:
+    """Check in this process; the exit code and the findings."""
+    options = {name: changes.pop(name) for name in list(changes) if name in ("mapping_file", "deadline")}
+    monkeypatch.chdir(bench.folder)
+    monkeypatch.setattr(shell, "Clock", NoWait)
+    out = io.StringIO()
+    code = shell.Shell(out, io.StringIO(), bench.environ(**changes), as_json=True).check(**options)
+    document = json.loads(out.getvalue())
+    assert [secret for secret in bench.secrets if secret in out.getvalue()] == []
+    assert document["exit"]["code"] == code
+    assert bench.store.writes == 0
+    assert bench.changing_calls() == []
+    return code, document["findings"]
+
+
+def of(found: list[dict[str, str]], area: str, level: str = "") -> list[str]:
+    return [
+        f"{one['where']}: {one['what']}"
+        for one in found
+        if one["area"] == area and (one["level"] == level if level else one["level"] != "ok")
+    ]
+
+
+def test_all_is_well(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.add_blueprint(THING)
+    file = bench.file("m.yml", json.dumps(mapping_of(resource("project", properties={"name": ".name"}))))
+    code, found = findings(bench, monkeypatch, mapping_file=file)
+    assert code == 0
+    assert [one["what"] for one in found if one["level"] != "ok"] == ["does not exist; the first sync creates it"]
+    assert {one["area"] for one in found} == {"settings", "port", "mapping", "gitlab"}
+
+
+def test_no_rows_are_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings(bench, monkeypatch)
+    assert {request.path for request in bench.gitlab.requests} == {
+        "/user", "/version", "/personal_access_tokens/self", "/groups",
+    }  # fmt: skip
+    assert len(bench.gitlab.requests) <= 9
+
+
+# --- settings
+
+
+def test_faulty_settings_are_all_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"OCEAN__PORT__CLIENT_SECRET": None, "OCEAN__EXPORT__WORKERS": "many"}
+    code, found = findings(bench, monkeypatch, **changes)
+    assert code == 2
+    assert [one["where"] for one in found] == ["OCEAN__PORT__CLIENT_SECRET", "OCEAN__EXPORT__WORKERS"] or {
+        one["where"] for one in found
+    } == {"OCEAN__PORT__CLIENT_SECRET", "OCEAN__EXPORT__WORKERS"}
+    assert bench.port.requests == bench.gitlab.requests == []
+
+
+def test_doubtful_settings_are_warnings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, found = findings(bench, monkeypatch, OCEAN__EXPORT__WORKER="3")
+    assert code == 0
+    assert "OCEAN__EXPORT__WORKERS" in of(found, "settings", "warning")[0]
+
+
+# --- Port and GitLab
+
+
+def expires(days: int) -> Callable[[Bench], None]:
+    def arrange(bench: Bench) -> None:
+        day = (datetime.now(UTC) + timedelta(days=days)).date()
+        bench.world.tokens[SAMPLE_TOKENS[0]].expires_at = day.isoformat()
+
+    return arrange
+
+
+def token(**changes: Any) -> Callable[[Bench], None]:
+    return lambda bench: (
+        [setattr(bench.world.tokens[SAMPLE_TOKENS[0]], name, value) for name, value in changes.items()] and None
+    )
+
+
+def gitlab_fault(path: str, answer: Any) -> Callable[[Bench], None]:
+    return lambda bench: bench.gitlab.faults.append(Fault(path, answer))
+
+
+def port_fault(call: str, status: int) -> Callable[[Bench], None]:
+    return lambda bench: bench.port.faults.append(PortFault(call, refuse(status)))
+
+
+def integration(kind: str) -> Callable[[Bench], None]:
+    def arrange(bench: Bench) -> None:
+        bench.sync_an_hour_ago()
+        bench.store.writes = 0
+        bench.store.integrations[INTEGRATION]["installationAppType"] = kind
+
+    return arrange
+
+
+def lowered(bench: Bench) -> None:
+    reader = next(user for user in bench.world.users.values() if user["username"] == "research-reader")
+    bench.world.remove_member(bench.world.group("research"), reader)
+    bench.world.add_member(bench.world.group("research"), reader, GUEST)
+
+
+PLACES: dict[str, tuple[Callable[[Bench], None], int, str, str, str]] = {
+    "wrong credentials": (lambda bench: bench.store.credentials.clear(), 4, "port", "error", "refused the credentials"),
+    "no right to the integration": (
+        port_fault("GET /v1/integration/", 403), 4, "port", "error", "the credentials may not read it",
+    ),
+    "no right to blueprints": (
+        port_fault("GET /v1/blueprints$", 403), 4, "port", "error", "did not give its blueprints",
+    ),
+    "another type in Port": (integration("gitlab"), 0, "port", "warning", "has the type gitlab in Port"),
+    "GitLab in trouble": (gitlab_fault("/user", faults.login_page()), 3, "gitlab", "error", "answered 200 with"),
+    "a revoked token": (token(revoked=True), 3, "gitlab", "error", "token 1: 401"),
+    "a token without read_api": (token(scopes=("read_user",)), 3, "gitlab", "error", "lacks the scope read_api"),
+    "a token that may write": (
+        token(scopes=("api", "sudo")), 0, "gitlab", "warning", "may do more than read: api, sudo",
+    ),
+    "an administrator's token": (token(admin=True), 0, "gitlab", "warning", "is an administrator's"),
+    "a token that ends soon": (expires(13), 0, "gitlab", "warning", "expires in 13 days"),
+    "a token that ends today": (expires(0), 0, "gitlab", "warning", "expires today"),
+    "an OAuth token": (
+        gitlab_fault("/personal_access_tokens/self", faults.unauthorized()), 0, "gitlab", "warning",
+        "GitLab does not tell its scopes",
+    ),
+    "a role too low to be listed": (
+        lowered, 0, "gitlab", "warning", "role is below Developer in research: they and their projects are not read",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_wrong_with_port_and_gitlab(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrange, code, area, level, words = PLACES[name]
+    arrange(bench)
+    found_code, found = findings(bench, monkeypatch)
+    assert any(words in line for line in of(found, area, level)), found
+    assert found_code == code
+    assert all(one["hint"] for one in found if one["level"] == "error"), found
+
+
+def test_thirteen_days_and_fourteen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    expires(14)(bench)
+    assert not any("expires" in one["what"] for one in findings(bench, monkeypatch)[1])
+
+
+def test_rows_that_gitlab_hides_are_named_by_kind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowered(bench)
+    mapping = mapping_of(
+        *(resource(kind, blueprint="thing") for kind in ("issue", "pipeline", "job", "project")),
+        visibility={"useMinAccessLevel": False},
+    )
+    bench.store.add_blueprint(THING)
+    code, found = findings(bench, monkeypatch, mapping_file=bench.file("m.yml", json.dumps(mapping)))
+    assert code == 0
+    assert [line.removeprefix("groups: the role is below ") for line in of(found, "gitlab", "warning")] == [
+        "Planner in research: GitLab leaves out confidential issues there without a word (issue)",
+        "Reporter in research: GitLab leaves out pipelines of private projects there without a word (pipeline)",
+        "Reporter in research: GitLab leaves out jobs of private projects there without a word (job)",
+    ]
+
+
+def test_another_token_with_a_higher_role_is_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = bench.world.group("payments/cards")
+    reader = next(user for user in bench.world.users.values() if user["username"] == "research-reader")
+    bench.world.remove_member(cards, reader)
+    bench.world.add_member(cards, reader, REPORTER)
+    assert of(findings(bench, monkeypatch)[1], "gitlab") == []
+
+
+def test_a_pattern_that_can_match_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns = {
+        "OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING": json.dumps({SAMPLE_TOKENS[0]: ["platfrom/**", "payments/**"]})
+    }
+    _, found = findings(bench, monkeypatch, **patterns)
+    (line,) = of(found, "gitlab", "warning")
+    assert "'platfrom/**'" in line
+
+
+def test_everything_is_found_in_one_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.credentials.clear()
+    for one in bench.world.tokens.values():
+        one.revoked = True
+    file = bench.file("m.yml", json.dumps(mapping_of(resource("projcet", title=".name |"), colour=1)))
+    code, found = findings(bench, monkeypatch, mapping_file=file)
+    assert code == 2
+    assert len(of(found, "gitlab", "error")) == 2
+    assert len(of(found, "port", "error")) == 1
+    (kind, title) = of(found, "mapping", "error")
+    assert kind.startswith("m.yml:1:")
+    assert "resource 0 (projcet): kind: unknown kind 'projcet'" in kind
+    assert "title: not a jq expression" in title
+    assert any("unknown key 'colour'" in line for line in of(found, "mapping", "warning"))
+
+
+# --- the mapping beside Port's blueprints
+
+BLUEPRINTS = {
+    name: Blueprint.of(data)
+    for name, data in {
+        "thing": THING | {"calculationProperties": {"age": {}}},
+        "needy": {
+            **blueprint(
+                "needy", {"owner": {"target": "thing", "many": False, "required": True}}, a="string", b="string"
+            ),
+            "schema": {
+                "properties": {"a": {"type": "string"}, "b": {"type": "string", "default": "x"}},
+                "required": ["a", "b"],
+            },
+        },
+        "linked": blueprint("linked", {"one": "thing", "many": ["thing"]}),
+    }.items()
+}
+
+
+def misfit(blueprint: str, **fields: Any) -> list[str]:
+    text = json.dumps(mapping_of(resource("project", blueprint, **fields)), indent=1)
+    mapping, _ = load_mapping(text, "m.yml", selectors())
+    return [f"{one.where}: {one.what} → {one.hint}" for one in misfits(mapping, BLUEPRINTS)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"properties": {"nmae": ".name"}}, "has no property 'nmae' → did you mean 'name'?"),
+        ({"properties": {"age": "1"}}, "Port computes this property"),
+        ({"properties": {"size": '"big"'}}, "gives a string; the property holds a number → "),
+        ({"properties": {"size": ".id | tostring"}}, "gives a string; the property holds a number"),
+        ({"properties": {"name": "[1]"}}, "gives an array; the property holds a string"),
+        ({"properties": {"name": "true"}}, "gives a boolean; the property holds a string"),
+        ({"properties": {"state": "'opn'"}}, "the property cannot be 'opn' → did you mean 'open'?"),
+        ({"properties": {"state": '"red"'}}, "cannot be 'red' → possible are open, closed"),
+        ({"properties": {"name": "file://README.md", "size": "file://README.md"}}, "properties.size: gives a string"),
+    ],
+)
+def test_properties_that_port_would_refuse(fields: Any, words: str) -> None:
+    (line,) = misfit("thing", **fields)
+    assert words in line
+    assert line.startswith("m.yml:")
+    assert ": resource 0 (project): properties." in line
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"properties": {"name": ".x", "size": ".x", "state": ".x"}},
+        {"properties": {"size": "null", "state": "null"}},
+        {"properties": {"size": "5", "state": '"open"', "name": '"a \\(.b)"'}},
+        {"properties": {"size": ".x | length", "name": ".x | tojson"}},
+        {"properties": {"size": ".x # | tostring"}},
+        {"blueprint_expression": ".kind", "properties": {"whatever": "1"}},
+    ],
+)
+def test_what_fits_or_cannot_be_told(fields: Any) -> None:
+    assert misfit("thing", **fields) == []
+
+
+def test_relations() -> None:
+    wrong = {"one": "[.a]", "on": ".a", "many": '"x"'}
+    found = misfit("linked", relations={"one": "[1]", "on": ".a", "many": '"x"'})
+    assert len(found) == len(wrong)
+    assert "gives an array; the relation holds one identifier" in found[0]
+    assert "has no relation 'on' → did you mean 'one'?" in found[1]
+    assert "gives a string; the relation holds identifiers in an array" in found[2]
+    assert misfit("linked", relations={"one": '"a"', "many": '["b"]'}) == []
+
+
+def test_what_is_required_must_be_mapped_somewhere() -> None:
+    found = misfit("needy", properties={"b": ".b"})
+    assert [line.partition(" → ")[0] for line in found] == [
+        "blueprint needy: property a is required and not mapped",
+        "blueprint needy: relation owner is required and not mapped",
+    ]
+    assert misfit("needy", properties={"a": ".a"}, relations={"owner": ".o"}) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind", "value"),
+    [
+        ('"a"', "string", "a"),
+        ("'a b'", "string", "a b"),
+        ("1.5", "number", 1.5),
+        ("{}", "object", {}),
+        ("null", None, None),
+        (".a", None, UNKNOWN),
+        (".a | not", "boolean", UNKNOWN),
+        ('.a | "tostring"', None, UNKNOWN),
+    ],
+)
+def test_outcomes(expression: str, kind: str | None, value: Any) -> None:
+    assert outcome(expression) == (kind, value)
+
+
+# --- as a process
+
+
+def test_the_command_prints_findings_and_what_to_do(bench: Bench) -> None:
+    token(scopes=("api",))(bench)
+    ran = bench.run("check")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    lines = ran.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if "may do more than read: api" in line)
+    assert lines[at].startswith("warning gitlab   token 1 (catalog): ")
+    assert lines[at + 1].strip() == "→ make a new token with the scope read_api alone"
+    assert lines[-1] == "exit 0: a sync can run; 2 warnings"
+    bench.store.credentials.clear()
+    assert bench.run("check").returncode == 4
+    assert bench.changing_calls() == []
+
+
+def test_names_from_gitlab_cannot_steer_a_terminal(bench: Bench) -> None:
+    token(name="\x1b[31m\n::error::x")(bench)
+    ran = bench.run("check")
+    assert "\\x1b[31m\\n::error::x" in ran.stdout
