@@ -212,6 +212,25 @@ def check(
 
 
 @app.command()
+def preview(
+    kind: Annotated[str, typer.Argument(help="Kind of the mapping, for example merge-request.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show of each resource.")] = 3,
+    index: Annotated[int | None, typer.Option("--index", min=0, help="Only this resource, counted from 0.")] = None,
+    row: Annotated[Path | None, typer.Option("--row", help="A saved row (JSON) instead of GitLab's.")] = None,
+    mapping: MappingOption = None,
+    output: OutputOption = Output.table,
+    deadline: DeadlineOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show a few rows of a kind and what the mapping makes of each; write nothing."""
+    from gitlab_port_export.model import Wanted  # noqa: PLC0415  # heavy imports wait until they are needed
+
+    wanted = Wanted(kind, limit, index, str(row) if row else None)
+    options = {"mapping_file": mapping, "deadline": deadline}
+    _leave(_guarded("preview", output, debug, lambda shell: shell.preview(wanted, **options)))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of the mapping file, for editors."""
     from gitlab_port_export.gitlab.kinds import KINDS  # noqa: PLC0415  # heavy imports wait until they are needed

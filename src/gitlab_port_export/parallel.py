@@ -203,7 +203,7 @@ def drive(
     *,
     workers: int,
     uses: Mapping[Hashable, int] | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Run jobs and yield what they yield, in the order it happens.
 
     `perform` answers each yielded `question` on one of `workers` threads. Jobs start lazily: at most twice as many

@@ -19,15 +19,17 @@ from urllib3.exceptions import InsecureRequestWarning
 from gitlab_port_export.check import check, exit_code, faulty_settings
 from gitlab_port_export.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.http import Clock
-from gitlab_port_export.model import Finding, Problem, Report, Stage
+from gitlab_port_export.model import Finding, Problem, Report, Stage, Wanted
 from gitlab_port_export.planfile import Recorder, opened
 from gitlab_port_export.prepare import prepare
+from gitlab_port_export.preview import preview
 from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import files
 from gitlab_port_export.report import findings as as_findings
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report import markdown as as_markdown
 from gitlab_port_export.report.ci.channel import connect
+from gitlab_port_export.report import preview as as_preview
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
@@ -112,6 +114,30 @@ class Shell:
         else:
             as_findings.render(shown, code, self._out)
         return code
+
+    def preview(self, wanted: Wanted, **options: Any) -> int:
+        """Show a few rows and what the mapping makes of them. Raises ExportError.
+
+        With a saved row and a mapping file there is nothing to ask, so settings that are not complete will do.
+        """
+        settings: Settings | None = None
+        try:
+            settings = load_settings(self._environ, **options)
+        except UsageError:
+            if wanted.row is None or options.get("mapping_file") is None:
+                raise
+        else:
+            self._redactor = Redactor(settings.secrets())
+            self._log(settings)
+        with _signals():
+            found = preview(
+                wanted, settings, options.get("mapping_file"), Clock(settings.deadline if settings else None)
+            )
+        if self._json:
+            self._stream.write(self._redactor.redact(as_preview.to_json(found)))
+        else:
+            as_preview.render(found, self._redactor.redact, self._out)
+        return found.exit_code
 
     def _redacted(self, finding: Finding) -> Finding:
         redact = self._redactor.redact

@@ -282,13 +282,17 @@ class Transformer:
             return {self._key: str(error)}
 
     def _error_of(self, value: Any) -> str | None:
-        """Return the error that stands in a field's place, also deep in a search query."""
-        if not isinstance(value, dict):
-            return None
-        if self._key in value:
-            return str(value[self._key])
-        parts = (value.get("property"), value.get("operator"), value.get("value"), *_rules(value))
-        return next((error for part in parts if (error := self._error_of(part))), None)
+        return error_in(value, self._key)
+
+
+def error_in(value: Any, key: str) -> str | None:
+    """Return the error that stands under `key` in a field's place, also deep in a search query."""
+    if not isinstance(value, dict):
+        return None
+    if key in value:
+        return str(value[key])
+    parts = (value.get("property"), value.get("operator"), value.get("value"), *_rules(value))
+    return next((error for part in parts if (error := error_in(part, key))), None)
 
 
 def _rules(value: dict[str, Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -153,6 +154,52 @@ def read_inventory(
     found = merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
     owned_or_visible = mapping.filter_owned_projects or mapping.project_visibility_filter is not None
     return replace(found, restricted=dialect == "gitlab" and bool(owned_or_visible))
+
+
+def glimpse(
+    gitlab: GitLab,
+    patterns: Mapping[str, Patterns],
+    dialect: Dialect,
+    mapping: PortMapping,
+    actives: tuple[frozenset[Active], frozenset[Active]],
+) -> Inventory:
+    """Return an inventory of the first groups and projects alone, for showing a few rows with few requests.
+
+    Of each list only as many pages are read as it takes to find a place that the patterns allow, and no further
+    token is asked once there are a group and a project. Raises GitLabUnavailable when no token gives anything.
+    """
+    _first_contact(gitlab, tuple(patterns))
+    listings: list[Listing] = []
+    for token, allowed in patterns.items():
+        groups: dict[Active, tuple[Row, ...]] = {}
+        projects: dict[Active, tuple[Row, ...]] = {}
+        failure: ReadFailed | None = None
+        try:
+            for active in actives[0] | {None}:
+                params = listing_params(dialect, mapping, "groups", active)
+                groups[active] = _first_rows(gitlab, read_list(token, "/groups", params, list), allowed)
+            for active in actives[1] | {None}:
+                params = listing_params(dialect, mapping, "projects", active)
+                projects[active] = _first_rows(gitlab, read_keyset(token, "/projects", params, list), allowed)
+        except ReadFailed as caught:
+            failure = caught
+        listings.append(Listing(token, groups, projects, failure))
+        if all(any(allowed.allows(path_of(row)) for row in rows.get(None, ())) for rows in (groups, projects)):
+            break
+    failures = {entry.token: entry.failure for entry in listings if entry.failure}
+    if len(failures) == len(listings):
+        raise unavailable(failures, gitlab.http.base_url)
+    return merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
+
+
+def _first_rows(gitlab: GitLab, job: Job, allowed: Patterns) -> tuple[Row, ...]:
+    found: list[Row] = []
+    with closing(drive([job], gitlab.get, Get, workers=1)) as pages:
+        for page in pages:
+            found += page
+            if any(allowed.allows(path_of(row)) for row in found):
+                break
+    return tuple(found)
 
 
 def _first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """Carries out the plan: pages as they come, and a Problem for every read that did not end complete."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from gitlab_port_export.parallel import All, Job, Once, drive
 __all__ = ["guarded", "read"]
 
 
-def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Iterator[Page | Problem | Began | Ended]:
+def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Generator[Page | Problem | Began | Ended, None, None]:
     """Yield the pages of all reads as they arrive, and the Problems that hold deletions. Raises http.Stopped."""
     uses = Counter(key for entry in plan.reads for key in (*entry.shares, *entry.needs))
     dead_before = set(gitlab.dead_tokens)

@@ -1,0 +1,143 @@
+"""A preview for people, the row beside what becomes of it, and for machines."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gitlab_port_export.model import Entity, FieldSample, MappedSample, Preview, Problem, Row, RowSample
+from gitlab_port_export.report.fold import EXIT_MEANINGS, where
+from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
+from gitlab_port_export.text import clean
+
+# GitLab shows runners' tokens and the like to owners; a preview ends up in logs.
+_SECRET = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
+
+
+def render(preview: Preview, redact: Callable[[str], str], console: Console) -> None:
+    """Print each row and its fields, side by side on a terminal; the last line is the exit code and its meaning.
+
+    `redact` takes secrets out of every text that quotes a row, an expression or an answer.
+    """
+    for block in _blocks(preview, lambda text: clean(redact(text)), console.is_terminal):
+        console.print(block, soft_wrap=not console.is_terminal)
+
+
+def _blocks(preview: Preview, safe: Callable[[str], str], terminal: bool) -> Iterator[RenderableType]:
+    for number, sample in enumerate(preview.samples, 1):
+        title = f"row {number} of {preview.kind}, resource {sample.resource}, from {sample.scope or 'the listing'}"
+        yield Text(safe(title), "bold")
+        row = json.dumps(masked(sample.row), indent=2, ensure_ascii=False)
+        left = Text("\n".join(map(safe, row.split("\n"))))
+        right = list(_fields(sample, safe))
+        if terminal:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+            table.add_column("GitLab", ratio=2, overflow="fold")
+            table.add_column("Port", ratio=3, overflow="fold")
+            table.add_row(left, Group(*right))
+            yield table
+        else:
+            yield left
+            yield from right
+        yield Text()
+    for problem in preview.problems:
+        yield from _problem(problem, safe)
+    if not preview.samples:
+        yield Text(f"no row of {safe(preview.kind)} was found", "yellow")
+    meaning = f"{len(preview.samples)} shown" if not preview.exit_code else EXIT_MEANINGS[preview.exit_code]
+    yield Text(f"exit {preview.exit_code}: {meaning}", "bold red" if preview.exit_code else "bold green")
+
+
+def _fields(sample: RowSample, safe: Callable[[str], str]) -> Iterator[Text]:
+    verdict: FieldSample | None = None
+    for mapped in sample.mapped:
+        if mapped.selected is not verdict:
+            yield from _field(mapped.selected, safe)
+            verdict = mapped.selected
+        yield Text(f"entity mapping {mapped.entity}", "dim")
+        for field in mapped.fields:
+            yield from _field(field, safe)
+    for entity in sample.entities:
+        yield Text(f"entity {safe(str(entity.blueprint))}: {safe(_short(entity.identifier))}", "bold green")
+    for note in sample.notes:
+        yield Text(safe(note), "yellow")
+
+
+def _field(field: FieldSample, safe: Callable[[str], str]) -> Iterator[Text]:
+    expression = field.expression if isinstance(field.expression, str) else json.dumps(field.expression)
+    yield Text.assemble((safe(field.name), "bold"), f": {safe(' '.join(expression.split()))}")
+    if field.error:
+        yield Text(f"  ! {safe(field.error)}", "red")
+    else:
+        yield Text(f"  = {safe(_short(field.value))}", "green")
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _problem(problem: Problem, safe: Callable[[str], str]) -> Iterator[Text]:
+    style = "yellow" if problem.warning else "red"
+    yield Text(safe(f"{problem.stage}: {problem.why}"), style)
+    if place := where(problem):
+        yield Text(f"  {safe(place)}")
+    if problem.hint:
+        yield Text(f"  → {safe(problem.hint)}")
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """Return JSON with the texts under secret-sounding keys replaced."""
+    if isinstance(value, dict):
+        return {name: masked(part, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [masked(part, key) for part in value]
+    return "[masked]" if isinstance(value, str) and _SECRET.search(key) else value
+
+
+def to_json(preview: Preview) -> str:
+    """Return the preview as one JSON document with a newline at its end; keys are only ever added."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": "preview",
+        "exit": {"code": preview.exit_code},
+        "kind": preview.kind,
+        "mapping_origin": preview.origin,
+        "rows": [_sample(sample) for sample in preview.samples],
+        "problems": [asdict(problem) for problem in preview.problems],
+    }
+    return dumps(document)
+
+
+def _sample(sample: RowSample) -> dict[str, Any]:
+    row: Row = masked(sample.row)
+    return {
+        "resource": sample.resource,
+        "scope": sample.scope,
+        "row": row,
+        "mapped": [_mapped(mapped) for mapped in sample.mapped],
+        "entities": [_entity(entity) for entity in sample.entities],
+        "notes": list(sample.notes),
+    }
+
+
+def _mapped(mapped: MappedSample) -> dict[str, Any]:
+    return {
+        "entity": mapped.entity,
+        "selector": _told(mapped.selected),
+        "fields": {field.name: _told(field) for field in mapped.fields},
+    }
+
+
+def _told(field: FieldSample) -> dict[str, Any]:
+    result = {"error": field.error} if field.error else {"value": field.value}
+    return {"expression": field.expression, "line": field.line, **result}
+
+
+def _entity(entity: Entity) -> dict[str, Any]:
+    return {"blueprint": entity.blueprint, "identifier": entity.identifier, **entity.body}
