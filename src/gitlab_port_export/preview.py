@@ -156,7 +156,7 @@ def _rows(
             for event in events:
                 if isinstance(event, Problem):
                     yield event
-                else:
+                elif isinstance(event, Page):
                     yield from ((event.scope.path, row) for row in event.rows)
     except Stopped:
         yield Problem("read", "the deadline passed before there were enough rows", "allow more time (--deadline)")
