@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format check wheel node lock clean
+.PHONY: help demo test soak bench lint format docs check wheel node lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -36,6 +36,9 @@ lint: $(DEV) ## Check style, types and layers
 format: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DEV) ## Write the generated parts of docs/mapping.md
+	$(BIN)/python tools/mapping_docs.py
 
 check: lint test ## Everything that must pass before a change is offered
 

@@ -1,0 +1,179 @@
+"""Writes the generated parts of docs/mapping.md from the models and the kinds; `--check` only says what is stale."""
+
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.world import sample_world
+from gitlab_port_export.gitlab.client import GitLab, Token
+from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
+from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind
+from gitlab_port_export.gitlab.plan import make_plan, needed_actives
+from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.http import Clock, Http
+from gitlab_port_export.mapping import mapping_from_object
+from gitlab_port_export.model import Dialect, Page
+from gitlab_port_export.schema import mapping_schema
+
+PAGE = Path(__file__).parent.parent / "docs" / "mapping.md"
+PART = re.compile(r"(<!-- generated: (?P<name>[\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+SCHEMA = mapping_schema(KINDS)
+
+
+def generated(text: str) -> str:
+    """Return the page with every generated part as it should be."""
+    return PART.sub(lambda found: found[1] + _part(found["name"], text) + found[3], text)
+
+
+def example_of(kind: str, text: str) -> Any:
+    """Return the first example of a kind's section as a list of resources."""
+    section = re.search(rf"^### `{re.escape(kind)}`\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
+    found = re.search(r"^```yaml\n(.*?)^```", section[1] if section else "", re.DOTALL | re.MULTILINE)
+    return yaml.safe_load(found[1]) if found else []
+
+
+def _part(name: str, text: str) -> str:
+    match name.split():
+        case ["options"]:
+            return _table(SCHEMA, skip=("resources",), snake_case=False)
+        case ["definition", title]:
+            return _table(SCHEMA["$defs"][title])
+        case ["kind", kind]:
+            return _kind(KINDS[kind], text)
+    raise SystemExit(f"nothing is generated under the name {name!r}")
+
+
+def _table(schema: Any, skip: tuple[str, ...] = ("-",), *, snake_case: bool = True) -> str:
+    rows = [row for row in _rows(schema) if not row[0].startswith(skip) and (snake_case or "_" not in row[0])]
+    return _markdown(("name", "value", "default", ""), rows)
+
+
+def _rows(schema: Any, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Yield (name, values, default, description) of each field, those of nested blocks too."""
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        default = "required" if name in required else _value(field["default"]) if "default" in field else ""
+        yield f"{prefix}{name}", _values(field), default, field.get("description", "")
+        block = _block(field)
+        if block and block.get("properties") and prefix.count(".") < 2:
+            many = "[]" if "array" in str(field.get("type")) else ""
+            yield from _rows(block, f"{prefix}{name}{many}.")
+
+
+def _block(field: Any) -> Any:
+    """Return the definition that a field, or an item of its list, refers to; search queries are told once."""
+    places = (field, *field.get("anyOf", ()), field.get("items") or {}, *((field.get("items") or {}).get("anyOf", ())))
+    names = [place["$ref"].rpartition("/")[2] for place in places if "$ref" in place]
+    return next((SCHEMA["$defs"][name] for name in names if name not in ("Boolean", "NumberText", "_Search")), None)
+
+
+def _values(field: Any) -> str:  # noqa: PLR0911  # one answer a form of schema
+    """Return in words what a field takes."""
+    if "enum" in field:
+        return ", ".join(_value(one) for one in field["enum"])
+    if "const" in field:
+        return _value(field["const"])
+    if "oneOf" in field:
+        return "a kind, see below"
+    if "anyOf" in field:
+        kinds = [_values(one) for one in field["anyOf"]]
+        return " or ".join(dict.fromkeys(kind for kind in kinds if kind and kind != "null"))
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        return {"Boolean": "true, false", "NumberText": "", "_Search": "search query"}.get(name, "object")
+    match field.get("type"):
+        case "array":
+            inner = _values(field.get("items", {}))
+            return f"list: {inner}" if inner else "list"
+        case ["string", "number", "boolean"]:
+            return "jq"
+        case ["string", "number"] | "string":
+            return "text"
+        case None:
+            return ""
+        case kind:
+            return str(kind)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    return "" if value is None else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _kind(kind: Kind, text: str) -> str:
+    about = kind.about
+    lines = [about.what, "", f"GitLab: {', '.join(f'`{endpoint}`' for endpoint in about.endpoints)}."]
+    if about.role:
+        lines += ["", f"Below the role {_ROLES[about.role]} GitLab leaves out {about.hides} without a word."]
+    definition = SCHEMA["$defs"][kind.selector.__name__]
+    rows = [row for row in _rows(definition) if row[0] not in ("query", "exportEnvVariables")]
+    if rows:
+        lines += ["", _markdown(("selector", "value", "default", ""), rows).rstrip()]
+    keys = sorted({key for dialect in ("gitlab-v2", "gitlab") for key in row_keys(kind.name, dialect, text)})
+    own = [f"`.{key}`" for key in keys if key not in about.adds]
+    if own:
+        lines += ["", f"A row has {', '.join(own)}."]
+    if about.adds:
+        lines += ["", _markdown(("added", ""), [(f".{name}", what) for name, what in about.adds.items()]).rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+_ROLES = {15: "Planner", 20: "Reporter", 30: "Developer", 40: "Maintainer", 50: "Owner"}
+
+
+def row_keys(kind: str, dialect: Dialect, text: str) -> set[str]:
+    """Return the top-level keys of the rows that the section's example reads from the sample GitLab."""
+    mapping, _ = mapping_from_object({"resources": example_of(kind, text)}, "example", _selectors())
+    world = sample_world(datetime.now(UTC))
+    with gitlab_server(world) as server:
+        http = Http(server.url, user_agent="docs", verify=True, timeout=10, clock=Clock(), workers=2)
+        secret = next(iter(world.tokens))
+        gitlab = GitLab(http, {"token 1": Token("token 1", lambda: secret)})
+        patterns = {"token 1": Patterns(("**",))}
+        wide = mapping.model_copy(update={"filter_owned_projects": None})
+        inventory = read_inventory(gitlab, patterns, dialect, wide, needed_actives(mapping), 2)
+        plan = make_plan(Context(inventory, dialect, datetime.now(UTC), mapping.resources))
+        pages = [page for page in read(plan, gitlab, 2) if isinstance(page, Page) and page.kind == kind]
+        http.close()
+    return {key for page in pages for row in page.rows for key in row}
+
+
+def _selectors() -> Any:
+    return {name: kind.selector for name, kind in KINDS.items()}
+
+
+def _markdown(head: tuple[str, ...], rows: Any) -> str:
+    """Return a table whose first column is code."""
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| `{row[0]}` | {' | '.join(_cell(cell) for cell in row[1:])} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> None:
+    """Write the page, or with `--check` fail when it is stale or a kind has no section."""
+    text = PAGE.read_text("utf-8")
+    if missing := [kind for kind in KINDS if f"<!-- generated: kind {kind} -->" not in text]:
+        sys.exit(f"{PAGE.name} has no section for {', '.join(missing)}")
+    fresh = generated(text)
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(fresh, "utf-8")
+    elif fresh != text:
+        sys.exit(f"{PAGE.name} is stale: run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
