@@ -198,6 +198,33 @@ def test_a_pattern_that_can_match_nothing(bench: Bench, monkeypatch: pytest.Monk
     assert "'platfrom/**'" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "area", "code"),
+    [("OCEAN__PORT__BASE_URL", "port", 4), ("OCEAN__INTEGRATION__CONFIG__GITLAB_HOST", "gitlab", 3)],
+)
+def test_who_does_not_answer(name: str, area: str, code: int, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    found_code, found = findings(bench, monkeypatch, **{name: "http://127.0.0.1:9"})
+    assert found_code == code
+    (line,) = of(found, area, "error")
+    assert line.startswith("http://127.0.0.1:9: ")
+    # The other one is looked at all the same.
+    assert any(one["level"] == "ok" and one["area"] == ("port" if area == "gitlab" else "gitlab") for one in found)
+
+
+def test_a_mapping_that_cannot_be_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, found = findings(bench, monkeypatch, mapping_file="nowhere.yml")
+    assert code == 2
+    assert of(found, "mapping", "error") == ["nowhere.yml: cannot be read: No such file or directory"]
+
+
+def test_a_blueprint_that_port_lacks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = bench.file("m.yml", json.dumps(mapping_of(resource("project", "thinf")), indent=1))
+    code, found = findings(bench, monkeypatch, mapping_file=file)
+    assert code == 2
+    (line,) = of(found, "mapping", "error")
+    assert line.endswith("resource 0 (project): blueprint: Port has no blueprint 'thinf'")
+
+
 def test_everything_is_found_in_one_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.store.credentials.clear()
     for one in bench.world.tokens.values():

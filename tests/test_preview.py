@@ -210,6 +210,15 @@ def test_dead_tokens_end_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     assert previewed(bench, monkeypatch, "issue")[0] == 3
 
 
+def test_a_token_in_a_row_is_not_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.world.project("platform/gateway")["description"] = f"curl -H 'PRIVATE-TOKEN: {bench.secrets[0]}'"
+    mapping = mapping_of(resource("project", query='.path == "gateway"', properties={"d": ".description"}))
+    file = Path(bench.file("m.yml", json.dumps(mapping)))
+    found = previewed(bench, monkeypatch, "project", mapping_file=file, limit=1)[1]
+    assert "[secret]" in fields(found["rows"][0])["properties.d"]
+    assert bench.secrets[0] not in json.dumps(found)
+
+
 # --- what it looks like
 
 SAMPLE = Preview(
@@ -250,6 +259,10 @@ def test_the_command(bench: Bench) -> None:
     assert 'relations.project: .references.full | split("!")[0]\n  = "a/b"\n' in ran.stdout
     assert "##vso[" not in ran.stdout
     assert ran.stdout.endswith("exit 0: 1 shown\n")
+    refused = bench.run("preview", "isue", "--output", "json")
+    document = json.loads(refused.stdout)
+    assert (refused.returncode, document["command"], document["exit"]) == (2, "preview", {"code": 2})
+    assert document["problems"][0]["hint"] == "did you mean 'issue'?"
     missing = bench.run("preview", "merge-request", "--row", "row.json", **bare)
     assert missing.returncode == 2
     assert "OCEAN__PORT__CLIENT_ID" in missing.stderr

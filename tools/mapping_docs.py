@@ -120,6 +120,8 @@ def _kind(kind: Kind, text: str) -> str:
     if rows:
         lines += ["", _markdown(("selector", "value", "default", ""), rows).rstrip()]
     keys = sorted({key for dialect in ("gitlab-v2", "gitlab") for key in row_keys(kind.name, dialect, text)})
+    if untold := [key for key in keys if key.startswith("__") and key not in about.adds]:
+        sys.exit(f"the kind {kind.name} does not tell what {', '.join(untold)} is")
     own = [f"`.{key}`" for key in keys if key not in about.adds]
     if own:
         lines += ["", f"A row has {', '.join(own)}."]

@@ -134,7 +134,7 @@ class Shell:
                 wanted, settings, options.get("mapping_file"), Clock(settings.deadline if settings else None)
             )
         if self._json:
-            self._stream.write(self._redactor.redact(as_preview.to_json(found)))
+            self._stream.write(as_preview.to_json(found, self._redactor.redact))
         else:
             as_preview.render(found, self._redactor.redact, self._out)
         return found.exit_code
@@ -143,7 +143,7 @@ class Shell:
         redact = self._redactor.redact
         return replace(finding, where=redact(finding.where), what=redact(finding.what), hint=redact(finding.hint))
 
-    def fail(self, command: Command, error: ExportError) -> int:
+    def fail(self, command: str, error: ExportError) -> int:
         """Print what ended the run before there was anything to report."""
         faults = [self._redactor.redact(fault) for fault in error.faults]
         hint = self._redactor.redact(error.hint)
@@ -155,7 +155,7 @@ class Shell:
         self._say(f"exit {error.exit_code}: {EXIT_MEANINGS.get(error.exit_code, 'ended early')}", "bold")
         return error.exit_code
 
-    def bug(self, command: Command, error: Exception) -> int:
+    def bug(self, command: str, error: Exception) -> int:
         """Print one line for a bug of ours, and its traceback when asked for."""
         if self._debug:
             for line in self._redactor.redact("".join(traceback.format_exception(error))).rstrip("\n").split("\n"):
@@ -183,8 +183,12 @@ class Shell:
             machine=self._files.get("json"),
         )
 
-    def _publish(self, command: Command, code: int, faults: list[str], hint: str) -> None:
+    def _publish(self, command: str, code: int, faults: list[str], hint: str) -> None:
         """Write a report that holds no more than what ended the run, to every file that can be written."""
+        if command not in ("sync", "plan"):
+            if self._json:
+                self._stream.write(as_json.refusal(command, code, faults, hint))
+            return
         stage: Stage = "settings" if code == 2 else "inventory" if code == 3 else "integration"
         problems = tuple(Problem(stage, fault, hint) for fault in faults)
         started = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,5 +1,6 @@
 """The report as one JSON document for machines; report-v1.schema.json beside this says what is in it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from importlib.resources import files
 from typing import Any
@@ -36,6 +37,12 @@ def render(report: Report) -> str:
         "left_out": asdict(left_out(report)),
     }
     return dumps(document)
+
+
+def refusal(command: str, code: int, faults: Sequence[str], hint: str) -> str:
+    """Return what ended a command that makes no report, as JSON with a newline at its end."""
+    problems = [{"why": fault, "hint": hint} for fault in faults]
+    return dumps({"schema_version": SCHEMA_VERSION, "command": command, "exit": {"code": code}, "problems": problems})
 
 
 def dumps(document: object) -> str:

@@ -100,8 +100,8 @@ def masked(value: Any, key: str = "") -> Any:
     return "[masked]" if isinstance(value, str) and _SECRET.search(key) else value
 
 
-def to_json(preview: Preview) -> str:
-    """Return the preview as one JSON document with a newline at its end; keys are only ever added."""
+def to_json(preview: Preview, redact: Callable[[str], str]) -> str:
+    """Return the preview, redacted, as one JSON document with a newline at its end; keys are only ever added."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": "preview",
@@ -111,7 +111,18 @@ def to_json(preview: Preview) -> str:
         "rows": [_sample(sample) for sample in preview.samples],
         "problems": [asdict(problem) for problem in preview.problems],
     }
-    return dumps(document)
+    return dumps(_redacted(document, redact))
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {redact(str(key)): _redacted(part, redact) for key, part in value.items()}
+        case list() | tuple():
+            return [_redacted(part, redact) for part in value]
+    return value
 
 
 def _sample(sample: RowSample) -> dict[str, Any]:
