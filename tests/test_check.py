@@ -76,6 +76,17 @@ def test_faulty_settings_are_all_named(bench: Bench, monkeypatch: pytest.MonkeyP
     assert bench.port.requests == bench.gitlab.requests == []
 
 
+def test_a_mapping_file_is_looked_at_beside_faulty_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = bench.file("m.yml", json.dumps(mapping_of(resource("isue", title=".a |"))))
+    code, found = findings(bench, monkeypatch, mapping_file=file, OCEAN__PORT__CLIENT_ID=None)
+    assert code == 2
+    assert len(of(found, "settings", "error")) == 1
+    assert [line.partition("(isue): ")[2][:25] for line in of(found, "mapping", "error")] == [
+        "kind: unknown kind 'isue'",
+        "title: not a jq expressio",
+    ]
+
+
 def test_doubtful_settings_are_warnings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     code, found = findings(bench, monkeypatch, OCEAN__EXPORT__WORKER="3")
     assert code == 0

@@ -2,8 +2,10 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from collections.abc import Mapping as Dict
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.errors import ExportError, PortUnavailable, UsageError
@@ -31,6 +33,7 @@ from gitlab_port_export.prepare import (
     identifier_of,
     jq_environ,
     port_blueprints,
+    read_mapping,
 )
 from gitlab_port_export.settings import Settings, Token
 from gitlab_port_export.text import Redactor
@@ -63,6 +66,17 @@ def faulty_settings(error: ExportError) -> Findings:
     for fault in error.faults:
         where, _, what = fault.partition(": ")
         yield Finding("error", "settings", where if what else "settings", what or where, error.hint)
+
+
+def check_file(file: Path) -> Findings:
+    """Yield what is found about a mapping file alone: with settings that cannot be used nobody can be asked."""
+    with closing(Evaluator({})) as evaluator:
+        try:
+            mapping, problems = read_mapping(file)
+        except UsageError as error:
+            yield from _faults(error)
+        else:
+            yield from _alone(mapping, problems, evaluator)
 
 
 def check(settings: Settings, clock: Clock, redactor: Redactor) -> Findings:
@@ -167,24 +181,29 @@ def _mapping(
         yield from _faults(error)
         return None
     mapping = chosen.mapping
-    kinds = ", ".join(dict.fromkeys(resource.kind for resource in mapping.resources))
-    if mapping.resources:
-        yield Finding("ok", "mapping", mapping.origin, f"can be read; it maps {kinds}")
-    else:
-        yield Finding("error", "mapping", mapping.origin, "has no resources", "add resources to the mapping")
-    for problem in chosen.problems:
-        if problem.stage == "mapping":
-            yield _doubt(mapping, problem)
-    try:
-        check_jq(mapping, evaluator)
-    except UsageError as error:
-        yield from _faults(error)
+    yield from _alone(mapping, chosen.problems, evaluator)
     if blueprints is None:
         what = "whether the mapping fits Port's blueprints was not checked: Port did not give them"
         yield Finding("warning", "mapping", mapping.origin, what)
     else:
         yield from _fit(settings, chosen, blueprints)
     return mapping
+
+
+def _alone(mapping: Mapping, problems: Iterable[Problem], evaluator: Evaluator) -> Findings:
+    """Yield what can be found without Port: what it maps, what is doubtful, and what is no jq."""
+    kinds = ", ".join(dict.fromkeys(resource.kind for resource in mapping.resources))
+    if mapping.resources:
+        yield Finding("ok", "mapping", mapping.origin, f"can be read; it maps {kinds}")
+    else:
+        yield Finding("error", "mapping", mapping.origin, "has no resources", "add resources to the mapping")
+    for problem in problems:
+        if problem.stage == "mapping":
+            yield _doubt(mapping, problem)
+    try:
+        check_jq(mapping, evaluator)
+    except UsageError as error:
+        yield from _faults(error)
 
 
 def _faults(error: ExportError) -> Findings:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
 
-from gitlab_port_export.check import check, exit_code, faulty_settings
+from gitlab_port_export.check import check, check_file, exit_code, faulty_settings
 from gitlab_port_export.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Finding, Problem, Report, Stage, Wanted
@@ -102,6 +102,8 @@ class Shell:
             settings = load_settings(self._environ, **options)
         except UsageError as error:
             findings += faulty_settings(error)
+            if file := options.get("mapping_file"):
+                findings += check_file(Path(file))
         else:
             self._redactor = Redactor(settings.secrets())
             self._log(settings)
