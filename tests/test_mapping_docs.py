@@ -1,9 +1,9 @@
 """docs/mapping.md: its generated parts are current, every kind is told of, and every example does what it says."""
 
 import re
+import runpy
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from gitlab_port_export.demo.gitlab import GitLabServer
-from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.mapping import constant_blueprint
 from harness import blueprint, mapping_of, port_with, process_environ, run_sync
 
 ROOT = Path(__file__).parent.parent
+TOOL = runpy.run_path(str(ROOT / "tools" / "mapping_docs.py"))
 PAGE = (ROOT / "docs" / "mapping.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 TEXTS = [block for block in BLOCKS if yaml.safe_load(block)]
@@ -45,7 +45,7 @@ def test_no_section_is_left_of_a_kind_that_is_gone() -> None:
 
 
 # Properties of the examples that are no text.
-TYPES = {"labels": "array", "reviewers": "array", "isArchived": "boolean", "role": "number"}
+TYPES = {"labels": "array", "reviewers": "array", "isArchived": "boolean", "protected": "boolean", "role": "number"}
 TARGETS = {"service": "service"}
 
 
@@ -69,7 +69,7 @@ def blueprints(*mappings: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_every_example_makes_entities(number: int) -> None:
     mapping = whole(EXAMPLES[number])
-    world = sample_world(datetime.now(UTC))
+    world = TOOL["world"]()
     # What a relation finds by a query must be there already.
     store = port_with(*blueprints(mapping))
     if "combinator" in TEXTS[number]:

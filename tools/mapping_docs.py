@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from gitlab_port_export.demo.gitlab import gitlab_server
-from gitlab_port_export.demo.world import sample_world
+from gitlab_port_export.demo.world import World, sample_world
 from gitlab_port_export.gitlab.client import GitLab, Token
 from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -25,6 +25,15 @@ from gitlab_port_export.schema import mapping_schema
 PAGE = Path(__file__).parent.parent / "docs" / "mapping.md"
 PART = re.compile(r"(<!-- generated: (?P<name>[\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SCHEMA = mapping_schema(KINDS)
+
+
+def world() -> World:
+    """Return the GitLab that the examples are for: the sample, and files that few projects have."""
+    found = sample_world(datetime.now(UTC))
+    gateway = found.project("platform/gateway")
+    found.set_file(gateway, ".claude/skills/review/SKILL.md", "---\nname: review\n---\nRead before you write.\n")
+    found.set_file(gateway, ".claude-plugin/plugin.json", '{"name": "gateway", "version": "1.0.0"}\n')
+    return found
 
 
 def generated(text: str) -> str:
@@ -136,10 +145,10 @@ _ROLES = {15: "Planner", 20: "Reporter", 30: "Developer", 40: "Maintainer", 50: 
 def row_keys(kind: str, dialect: Dialect, text: str) -> set[str]:
     """Return the top-level keys of the rows that the section's example reads from the sample GitLab."""
     mapping, _ = mapping_from_object({"resources": example_of(kind, text)}, "example", _selectors())
-    world = sample_world(datetime.now(UTC))
-    with gitlab_server(world) as server:
+    sample = world()
+    with gitlab_server(sample) as server:
         http = Http(server.url, user_agent="docs", verify=True, timeout=10, clock=Clock(), workers=2)
-        secret = next(iter(world.tokens))
+        secret = next(iter(sample.tokens))
         gitlab = GitLab(http, {"token 1": Token("token 1", lambda: secret)})
         patterns = {"token 1": Patterns(("**",))}
         wide = mapping.model_copy(update={"filter_owned_projects": None})
