@@ -97,6 +97,7 @@ def _asks_only_what_the_page_says(gitlab: GitLabServer, mapping: Any) -> None:
     for name in ("__languages", "__labels"):
         said = str(KINDS["project"].about.adds[name])
         told.update(re.findall(r"`(GET [^`]+)`", said))
-    patterns = [re.compile(re.sub(r":\w+", r"[^/]+", endpoint.removeprefix("GET "))) for endpoint in told]
+    parts = (endpoint.removeprefix("GET ").replace(":file_path", ".+") for endpoint in told)
+    patterns = [re.compile(re.sub(r":\w+", "[^/]+", part)) for part in parts]
     asked = {request.path for request in gitlab.requests}
     assert [path for path in asked if not any(pattern.fullmatch(path) for pattern in patterns)] == []
