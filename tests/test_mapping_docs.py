@@ -96,8 +96,8 @@ def _asks_only_what_the_page_says(gitlab: GitLabServer, mapping: Any) -> None:
     told |= {"GET /user", "GET /groups", "GET /projects"}
     for name in ("__languages", "__labels"):
         said = str(KINDS["project"].about.adds[name])
-        told.update(re.findall(r"`(GET [^`]+)`", said))
-    parts = (endpoint.removeprefix("GET ").replace(":file_path", ".+") for endpoint in told)
+        told.update(re.findall(r"`((?:GET|POST) [^`]+)`", said))
+    parts = (endpoint.partition(" ")[2].replace(":file_path", ".+") for endpoint in told)
     patterns = [re.compile(re.sub(r":\w+", "[^/]+", part)) for part in parts]
     asked = {request.path for request in gitlab.requests}
     assert [path for path in asked if not any(pattern.fullmatch(path) for pattern in patterns)] == []

@@ -127,7 +127,7 @@ KIND = Kind(
         "Projects.",
         ("GET /projects",),
         {
-            "__languages": "the share of each language in percent, by name (by GraphQL, else "
+            "__languages": "the share of each language in percent, by name (`POST /api/graphql`, else "
             "`GET /projects/:id/languages`); with `includeLanguages`, in integration type gitlab always",
             "__labels": "the project's labels (`GET /projects/:id/labels`); with `includeLabels`",
             "__includedFiles": "by path the texts of `includedFiles`, null where there is no such file "
