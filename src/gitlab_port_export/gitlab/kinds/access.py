@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Active, Place
 from gitlab_port_export.gitlab.kinds.group import BATCH
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, place_read
 from gitlab_port_export.gitlab.kinds.members import is_bot
 from gitlab_port_export.gitlab.kinds.roles import (
     ROLES,
@@ -119,4 +119,18 @@ KIND = Kind(
     reads,
     active_groups=lambda selector: selector.include_only_active_groups,
     active_projects=lambda selector: selector.include_only_active_projects,
+    about=About(
+        "Who has which role where: one row for each person and each group or project.",
+        (
+            "GET /groups/:id/members",
+            "GET /groups/:id/members/all",
+            "GET /projects/:id/members",
+            "GET /projects/:id/members/all",
+        ),
+        {
+            "__scope": "the group or project: `kind` (`group` or `project`), `id` and `full_path`",
+            "__membership": "`direct`, `inherited`, `invited`, or `indirect` where GitLab does not tell which",
+            "__inherited_from": "the path of the group that gives the role; null for direct members",
+        },
+    ),
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from gitlab_port_export.gitlab.content import parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import PLUGIN_FILES, Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
@@ -134,4 +134,20 @@ def _text(contents: list[Row], *names: str) -> str | None:
     return next((value for value in values if isinstance(value, str) and value.strip()), None)
 
 
-KIND = Kind("plugin", PluginSelector, reads, active_projects=lambda selector: selector.include_only_active_groups)
+KIND = Kind(
+    "plugin",
+    PluginSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_groups,
+    about=About(
+        "Projects that extend a coding agent, with what their manifests say.",
+        ("GET /projects/:id/repository/tree", "GET /projects/:id/repository/files/:file_path"),
+        {
+            "plugin": "`name`, `displayName`, `description`, `version`, `supports`, and a key for each program",
+            "repo": "the project's row",
+            "__branch": "the branch that was read",
+        },
+        role=20,
+        hides="files of private projects",
+    ),
+)

@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.content import parsed
 from gitlab_port_export.gitlab.globs import FLAGS
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
@@ -143,4 +143,20 @@ def _fixed(pattern: str) -> str:
     return pattern
 
 
-KIND = Kind("skill", SkillSelector, reads, active_projects=lambda selector: selector.include_only_active_groups)
+KIND = Kind(
+    "skill",
+    SkillSelector,
+    reads,
+    active_projects=lambda selector: selector.include_only_active_groups,
+    about=About(
+        "Instructions for coding agents, one row for each SKILL.md.",
+        ("GET /projects/:id/repository/tree", "GET /projects/:id/repository/files/:file_path"),
+        {
+            "skill": "what the file says: `name`, `description`, `instructions`, `frontmatter`, and its `path`",
+            "repo": "the project's row",
+            "__branch": "the branch that was read",
+        },
+        role=20,
+        hides="files of private projects",
+    ),
+)

@@ -10,7 +10,7 @@ from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.group import BATCH, NOWHERE
 from gitlab_port_export.gitlab.kinds.guard import guarded
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, place_read
 from gitlab_port_export.gitlab.kinds.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.roles import Tree
 from gitlab_port_export.gitlab.lists import read_keyset, whole_list
@@ -166,4 +166,19 @@ def _account(row: Row) -> Row:
     return {name: row.get(name) for name in ACCOUNT} | {"__source": "members"}
 
 
-KIND = Kind("user", UserSelector, reads)
+KIND = Kind(
+    "user",
+    UserSelector,
+    reads,
+    about=About(
+        "Accounts: all of the instance for an administrator's token, else everybody who has a role.",
+        (
+            "GET /users",
+            "GET /groups/:id/members",
+            "GET /groups/:id/members/all",
+            "GET /projects/:id/members",
+            "GET /projects/:id/members/all",
+        ),
+        {"__source": "`users` or `members`: where the row is from, and so which fields it has"},
+    ),
+)
