@@ -171,6 +171,15 @@ def test_what_is_wrong_with_port_and_gitlab(name: str, bench: Bench, monkeypatch
     assert all(one["hint"] for one in found if one["level"] == "error"), found
 
 
+def test_accounts_need_an_administrator(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    token(admin=True, scopes=("read_api", "admin_mode"))(bench)
+    bench.store.add_blueprint(THING)
+    for kind, warnings in (("user", 0), ("project", 2)):
+        file = bench.file("m.yml", json.dumps(mapping_of(resource(kind, "thing"))))
+        _, found = findings(bench, monkeypatch, mapping_file=file)
+        assert len([line for line in of(found, "gitlab", "warning") if line.startswith("token 1")]) == warnings
+
+
 def test_thirteen_days_and_fourteen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     expires(14)(bench)
     assert not any("expires" in one["what"] for one in findings(bench, monkeypatch)[1])

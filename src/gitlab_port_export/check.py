@@ -262,7 +262,7 @@ def _gitlab(gitlab: GitLab, settings: Settings, kind: Dialect, mapping: Mapping 
     )
     today = datetime.now(UTC).date()
     for alias, user in users.items():
-        yield from _token(alias, user, _own(gitlab, alias), today)
+        yield from _token(alias, user, _own(gitlab, alias), today, accounts="user" in about)
     tokens = tuple(token for token in settings.tokens if token.alias in users)
     yield from _roles(gitlab, tokens, settings.workers, about, _floor(kind, mapping))
 
@@ -284,7 +284,8 @@ def _own(gitlab: GitLab, token: str) -> Row | None:
     return found
 
 
-def _token(alias: str, user: Row, own: Row | None, today: date) -> Findings:
+def _token(alias: str, user: Row, own: Row | None, today: date, *, accounts: bool) -> Findings:
+    """Yield what is found about one token; `accounts` says that the mapping has a use for an administrator's."""
     who = f", as {user['username']}" if user.get("username") else ""
     if own is None:
         what = f"works{who}; GitLab does not tell its scopes and when it expires"
@@ -292,11 +293,12 @@ def _token(alias: str, user: Row, own: Row | None, today: date) -> Findings:
         return
     where = f"{alias} ({own['name']})" if own.get("name") else alias
     yield Finding("ok", "gitlab", where, f"works{who}")
-    yield from _scopes(where, [str(scope) for scope in own.get("scopes") or ()])
+    scopes = [str(scope) for scope in own.get("scopes") or ()]
+    yield from _scopes(where, [scope for scope in scopes if not (accounts and scope == "admin_mode")])
     yield from _expiry(where, own.get("expires_at"), today)
-    if user.get("is_admin"):
+    if user.get("is_admin") and not accounts:
         what = "is an administrator's, which is more than reading needs"
-        yield Finding("warning", "gitlab", where, what, "use a group access token, unless the kind `user` is mapped")
+        yield Finding("warning", "gitlab", where, what, "use a group access token with the scope read_api")
 
 
 def _scopes(where: str, scopes: list[str]) -> Findings:
