@@ -129,7 +129,7 @@ def _kind(kind: Kind, text: str) -> str:
     if rows:
         lines += ["", _markdown(("selector", "value", "default", ""), rows).rstrip()]
     keys = sorted({key for dialect in ("gitlab-v2", "gitlab") for key in row_keys(kind.name, dialect, text)})
-    if untold := [key for key in keys if key.startswith("__") and key not in about.adds]:
+    if untold := [key for key in keys if key.startswith("__") and key not in about.adds and key not in about.what]:
         sys.exit(f"the kind {kind.name} does not tell what {', '.join(untold)} is")
     own = [f"`.{key}`" for key in keys if key not in about.adds]
     if own:
