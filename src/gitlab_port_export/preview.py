@@ -261,8 +261,6 @@ class _Alone:
         if why := next(filter(None, map(self.broken.get, _leaves(value))), None):
             return None, why
         program = build(resource, self.key, only=name)
-        if not program.fields[number]:
-            return None, "is no jq expression; it is not read yet"
         (path,) = program.paths[number]
         if path is not None:
             return _followed(self.row, path)

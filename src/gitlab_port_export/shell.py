@@ -28,8 +28,8 @@ from gitlab_port_export.report import files
 from gitlab_port_export.report import findings as as_findings
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report import markdown as as_markdown
-from gitlab_port_export.report.ci.channel import connect
 from gitlab_port_export.report import preview as as_preview
+from gitlab_port_export.report.ci.channel import connect
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
