@@ -45,6 +45,10 @@ class Evaluator:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
+    def start(self) -> None:
+        """Start a worker, so that it is up when the first expressions come."""
+        self._pool.submit(self._process)
+
     def submit(self, program: str, text: bytes) -> "Future[bytes]":
         """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
 

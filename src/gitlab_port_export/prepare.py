@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,13 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
     evaluator = Evaluator(jq_environ(settings))
     try:
         port_time = integrations.instant_of(port.sign_in(first_contact=True))
-        integration = integrations.fetch(port, identifier)
+        evaluator.start()
+        with ThreadPoolExecutor(1, thread_name_prefix="port") as beside:
+            reading = beside.submit(port_blueprints, port)
+            integration = integrations.fetch(port, identifier)
+            blueprints = reading.result()
         kind = settings.integration_type or integration.kind or settings.default_type
         port.http.set_user_agent(integrations.user_agent(kind, identifier))
-        blueprints = port_blueprints(port)
         chosen = choose_mapping(settings, integration, kind, blueprints)
         check_jq(chosen.mapping, evaluator)
         check_blueprints(settings, chosen, blueprints)
@@ -194,12 +198,15 @@ def selectors() -> dict[str, type[Selector]]:
 
 def _default(settings: Settings, kind: Dialect) -> Chosen:
     """Return the mapping that a new integration gets: the resources folder's, else the built-in one."""
-    folder = settings.resources_path
-    if found := next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None):
-        text, origin, blueprints = _text(found), str(found), _own_blueprints(folder)
+    if found := _default_file(settings.resources_path):
+        text, origin, blueprints = _text(found), str(found), _own_blueprints(found.parent)
     else:
         text, origin, blueprints = default_mapping_text(kind), "the default mapping", default_blueprints()
     return Chosen(*load_mapping(text, origin, selectors()), blueprints, _as_config(text))
+
+
+def _default_file(folder: Path) -> Path | None:
+    return next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None)
 
 
 def _left_to_create(
@@ -210,12 +217,13 @@ def _left_to_create(
     A first run that ended early (say, with a wrong GitLab token) leaves the mapping in Port without its blueprints.
     """
     try:
-        default = _default(settings, kind)
+        file = _default_file(settings.resources_path)
+        blueprints = _own_blueprints(file.parent) if file else default_blueprints()
+        if all(data["identifier"] in existing for data in blueprints):
+            return ()
+        return blueprints if _default(settings, kind).mapping.resources == mapping.resources else ()
     except UsageError:
         return ()
-    is_default = default.mapping.resources == mapping.resources
-    whole = all(data["identifier"] in existing for data in default.blueprints)
-    return default.blueprints if is_default and not whole else ()
 
 
 def _inaccessible(integration: Integration) -> Problem:

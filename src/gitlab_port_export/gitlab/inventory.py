@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, un
 from gitlab_port_export.gitlab.lists import read_keyset, read_list
 from gitlab_port_export.model import Dialect, Problem, Row, Scope
 from gitlab_port_export.model import Mapping as PortMapping
-from gitlab_port_export.parallel import Job, drive
+from gitlab_port_export.parallel import All, Job, drive
 
 # The selectors' includeOnlyActive…: None does not ask GitLab to filter.
 Active = bool | None
@@ -224,18 +224,22 @@ def _listing(
 ) -> Job:
     groups: dict[Active, tuple[Row, ...]] = {}
     projects: dict[Active, tuple[Row, ...]] = {}
-    failure: ReadFailed | None = None
-    try:
+
+    def list_groups() -> Job:
+        # One after the other: GitLab allows few requests a minute here.
         for active in sorted(actives[0] | {None}, key=str):
             rows: list[Row] = []
             yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), rows.extend)
             groups[active] = tuple(rows)
-        for active in sorted(actives[1] | {None}, key=str):
-            rows = []
-            yield from read_keyset(
-                token, "/projects", listing_params(dialect, mapping, "projects", active), rows.extend
-            )
-            projects[active] = tuple(rows)
+
+    def list_projects(active: Active) -> Job:
+        rows: list[Row] = []
+        yield from read_keyset(token, "/projects", listing_params(dialect, mapping, "projects", active), rows.extend)
+        projects[active] = tuple(rows)
+
+    failure: ReadFailed | None = None
+    try:
+        yield All((list_groups(), *(list_projects(active) for active in sorted(actives[1] | {None}, key=str))))
     except ReadFailed as caught:
         failure = caught
     yield Listing(token, groups, projects, failure)

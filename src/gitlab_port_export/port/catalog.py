@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from itertools import repeat
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
@@ -121,14 +122,22 @@ class Catalog:
 
         Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends.
         """
-        for kind in TYPES:
-            payload = {
-                "datasource_prefix": f"port-ocean/{kind}/",
-                "datasource_suffix": f"/{integration}/exporter",
-                "limit": OWNED_PAGE,
-            }
-            for page in _pages(self._port, "/blueprints/entities/datasource-entities", payload):
+        # Of each type the next page is under way while one is looked at.
+        reads = map(self._owned, TYPES, repeat(integration))
+        begun = [(pages, self._executor.submit(next, pages, None)) for pages in reads]
+        for pages, first in begun:
+            following = first
+            while (page := following.result()) is not None:
+                following = self._executor.submit(next, pages, None)
                 yield from ((row["blueprint"], row["identifier"]) for row in page)
+
+    def _owned(self, kind: str, integration: str) -> Iterator[list[Any]]:
+        payload = {
+            "datasource_prefix": f"port-ocean/{kind}/",
+            "datasource_suffix": f"/{integration}/exporter",
+            "limit": OWNED_PAGE,
+        }
+        return _pages(self._port, "/blueprints/entities/datasource-entities", payload)
 
     def fresh(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield these entities as Port holds them now, with relations and times."""
