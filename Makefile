@@ -19,10 +19,10 @@ demo: $(RUNTIME) ## Sync a sample GitLab to a sample Port, both on this machine
 	$(BIN)/gitlab-port-export demo $(ARGS)
 
 test: $(DEV) ## Run the tests (make test ARGS="-k name")
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 4 $(ARGS)
 
 soak: $(DEV) ## Run every combination of faults and 200 random schedules (make soak SEED=1)
-	SOAK=200 SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest -n 2 tests/test_fault_matrix.py tests/test_soak.py $(ARGS)
+	SOAK=200 SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest -n 4 tests/test_fault_matrix.py tests/test_soak.py $(ARGS)
 
 bench: $(RUNTIME) ## Measure requests, time, CPU and memory (make bench ARGS="--sizes 10k")
 	$(BIN)/python benchmarks/run.py $(ARGS)

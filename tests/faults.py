@@ -51,6 +51,7 @@ class Lent:
 
     def __init__(self) -> None:
         self._evaluator = Evaluator({})
+        self.start = self._evaluator.start
         self.workers = self._evaluator.workers
         self.submit = self._evaluator.submit
         self.compile_errors = self._evaluator.compile_errors
