@@ -222,7 +222,7 @@ def test_the_action_runs_an_image_and_hands_on_nothing_else(machine: Machine) ->
 
 
 def test_the_action_refuses_an_image_of_ocean(machine: Machine) -> None:
-    _, ran = action(machine, image="ghcr.io/port-labs/port-ocean-gitlab-v2", version="latest")
+    _, ran = action(machine, image="registry.example.com/port-labs/port-ocean-gitlab-v2", version="latest")
     assert ran.code == 2
     assert "names an image of Ocean" in ran.out
     assert machine.called("docker") == []
