@@ -112,21 +112,80 @@ def test_json_that_nests_without_an_end_is_a_problem_of_that_read(bench: Bench) 
         assert report.kinds["project"].rows == 1
 
 
-@pytest.mark.parametrize(
-    "depth",
-    [
-        400,
-        pytest.param(1000, marks=pytest.mark.xfail(strict=True, raises=RecursionError, reason="it ends as a bug")),
-    ],
-)
-def test_a_row_that_nests_deeply_ends_no_run(depth: int, bench: Bench) -> None:
-    row = {**bench.world.project("acme/app"), "custom": "HERE"}
-    body = json.dumps([row]).replace('"HERE"', nested(depth))
-    bench.gitlab.faults.append(Fault("^/projects$", Reply(200, body.encode())))
-    mapping = mapping_of(resource("project", title=".custom | [.. | numbers] | tojson"))
+# Expressions that reach the deep part of a row as jq's input, as a value, as a list, in a key, and in the selector.
+REACHING: dict[str, Any] = {
+    "in jq": resource("project", title=".custom | [.. | numbers] | tojson"),
+    "as a value": resource("project", title=".name", properties={"text": ".custom"}),
+    "in a list": resource("project", title=".name", relations={"many": "[.custom]"}),
+    "in the selector": resource("project", query=".custom"),
+    "as a search": resource("project", identifier="{combinator: .name, rules: [.custom]}"),
+    "parsed": resource("project", port={"itemsToParse": "[.custom]"}, title=".name"),
+}
+
+
+def with_a_deep_row(bench: Bench, depth: int) -> None:
+    """Let the list of projects hold a second one whose `custom` nests so deeply."""
+    rows = [bench.world.project("acme/app"), {**bench.world.project("acme/lib"), "custom": "HERE"}]
+    body = json.dumps(rows).replace('"HERE"', nested(depth))
+    bench.gitlab.faults[:] = [Fault("^/projects$", Reply(200, body.encode(), (("X-Next-Page", ""),)))]
+
+
+@pytest.mark.parametrize(("name", "depth"), [*((name, 1000) for name in REACHING), ("as a value", 400)])
+def test_a_row_that_nests_deeply_is_a_problem_of_that_row(name: str, depth: int, bench: Bench) -> None:
+    bench.world.add_project(bench.world.group("acme"), "lib", name="Lib")
+    gone = bench.world.add_project(bench.world.group("acme"), "gone")
+    bench.store.add_blueprint(blueprint("target"))
+    bench.sync_an_hour_ago(mapping_of(resource("project", properties={"text": ".path"})))
+    bench.world.delete_project(gone)
+    with_a_deep_row(bench, depth)
+    mapping = mapping_of(REACHING[name], resource("merge-request", "request", title=".title"))
     report = run_sync(bench.gitlab, bench.port, mapping).report
-    assert report.exit_code in (0, 1)
-    assert report.kinds["project"].rows == 1
+    assert report.exit_code == 1
+    (problem,) = (one for one in report.problems if "acme/lib" in one.sample)
+    assert (problem.stage, problem.kind, problem.resources) == ("transform", "project", (0,))
+    assert [held.reason for held in report.held] == ["problem"]
+    assert report.blueprints["request"].created == 1
+    assert str(gone["id"]) in bench.held()["thing"]
+    if name in ("in jq", "as a value", "parsed"):
+        assert bench.store.snapshot()["thing"][str(bench.world.project("acme/app")["id"])][0] in ("App", "[]")
+
+
+def test_what_no_expression_reaches_may_nest_as_it_likes(bench: Bench) -> None:
+    bench.world.add_project(bench.world.group("acme"), "lib", name="Lib")
+    with_a_deep_row(bench, 1000)
+    report = run_sync(bench.gitlab, bench.port, mapping_of(resource("project", title=".name"))).report
+    assert (report.exit_code, report.blueprints["thing"].created) == (0, 2)
+    # Port's mapping editor gets the other row.
+    examples = next(call.body["examples"] for call in bench.port.calls("POST .*/examples$"))
+    assert [row["path"] for row in examples] == ["app"]
+
+
+def test_other_texts_that_nest_deeply_end_no_run(bench: Bench) -> None:
+    """An error's message, the id of a row, an entity that somebody else wrote."""
+    for status, body in ((403, f'{{"message": {nested(900)}}}'), (200, f'[{{"id": {nested(900)}}}]')):
+        bench.gitlab.faults[:] = [Fault("merge_requests", Reply(status, body.encode()))]
+        report = run_sync(bench.gitlab, bench.port, MAPPING).report
+        assert report.exit_code == 1
+        assert [(problem.stage, problem.kind) for problem in report.problems] == [("read", "merge-request")]
+    bench.gitlab.faults.clear()
+    row = f'{{"identifier": "1", "properties": {{"text": {nested(900)}}}}}'
+    body = f'{{"ok": true, "entities": [{row}], "next": null}}'
+    effect = type(refuse(200))(reply=(200, body.encode(), (), "application/json"))
+    bench.port.faults[:] = [PortFault("/v1/blueprints/thing/entities/search", effect)]
+    mapping = mapping_of(resource("project", identifier='"1"', properties={"text": ".name"}))
+    report = run_sync(bench.gitlab, bench.port, mapping).report
+    assert (report.exit_code, report.blueprints["thing"].updated) == (0, 1)
+
+
+def test_what_an_expression_nests_deeply_is_a_problem_of_that_row(bench: Bench) -> None:
+    bench.world.add_project(bench.world.group("acme"), "lib")
+    deep = 'if .path == "lib" then reduce range({}) as $i (1; [.]) else .name end'
+    for levels in (300, 1100, 5000):
+        mapping = mapping_of(resource("project", properties={"text": deep.format(levels)}))
+        report = run_sync(bench.gitlab, bench.port, mapping).report
+        assert report.exit_code == 1
+        assert [(one.stage, "acme/lib" in one.sample) for one in report.problems] == [("transform", True)]
+        assert report.blueprints["thing"].failed == 0
 
 
 def test_a_mapping_in_port_that_nests_deeply_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

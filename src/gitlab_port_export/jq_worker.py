@@ -48,8 +48,9 @@ def serve(seconds: float) -> None:
         try:
             if program:
                 if program not in compiled:
-                    compiled[program] = jq.compile(program)
-                status, out = 0, compiled[program].input_text(text).text()
+                    # jq itself writes the JSON: Python would lose whole numbers that no double holds.
+                    compiled[program] = jq.compile(f"({program}\n) | tojson")
+                status, out = 0, next(iter(compiled[program].input_text(text)), "")
             else:
                 status, out = 0, json.dumps([fault(jq, expression) for expression in json.loads(text)])
         except (ValueError, StopIteration, MemoryError) as error:

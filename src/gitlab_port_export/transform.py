@@ -22,7 +22,7 @@ from gitlab_port_export.program import (
     reachable,
     rewrite_quotes,
 )
-from gitlab_port_export.wire import decode, encode
+from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
 # jq needs several times the size of its input; a worker may have 1 GiB.
@@ -31,6 +31,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9@_.+:\\/=-]{1,1000}\Z")
 LOST = "correct the expression; rows were left out"
 NULLED = "the property was set to null there"
+DEEP = "what nests so deeply cannot be mapped; rows were left out"
 UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 Order = tuple[int, int]
 # The value of a `file://` or `search://` field that was not read: the field is left as it is in Port.
@@ -128,7 +129,11 @@ class Transformer:
                 self._send(index, self._batches.pop(index))
 
     def _send(self, index: int, batch: _Batch) -> None:
-        text = self._input(index, batch.rows)
+        try:
+            text = self._input(index, batch.rows)
+        except ValueError:
+            batch = self._shallow(index, batch)
+            text = self._input(index, batch.rows)
         if len(text) > BATCH_BYTES and len(batch.rows) > 1:
             middle = len(batch.rows) // 2
             for part in (slice(middle), slice(middle, None)):
@@ -136,8 +141,24 @@ class Transformer:
             return
         self._under_way.append((index, batch, self._evaluator.submit(self._programs[index].text, text)))
 
+    def _shallow(self, index: int, batch: _Batch) -> _Batch:
+        """Return the batch without the rows that nest too deeply to be sent; those are faults."""
+        kept = _Batch()
+        for row, order in zip(batch.rows, batch.orders, strict=True):
+            try:
+                self._input(index, [row])
+            except ValueError as error:
+                self._faults.add(index, 0, "", f"a row {error}", _label(row), DEEP)
+            else:
+                kept.rows.append(row)
+                kept.orders.append(order)
+        return kept
+
     def _input(self, index: int, rows: list[Row]) -> bytes:
-        """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse."""
+        """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse.
+
+        Raises ValueError where a row nests too deeply.
+        """
         keys = self._keys[index]
         if keys is None:
             shown = [row if LEGACY not in row else {k: v for k, v in row.items() if k != LEGACY} for row in rows]
@@ -161,8 +182,8 @@ class Transformer:
             if text := future.result():
                 found: list[Any] = decode(text)
                 return found
-        except JqError:
-            pass  # one row's error ended the program; the rows are tried one by one
+        except (JqError, ValueError):
+            pass  # one row ended the program, or gave what nests too deeply; the rows are tried one by one
         return [self._alone(index, row) for row in batch.rows]
 
     def _alone(self, index: int, row: Row) -> list[Any]:
@@ -174,6 +195,9 @@ class Transformer:
                 return list(items)
         except JqError as error:
             why = str(error) or why
+        except ValueError as error:
+            self._faults.add(index, 0, "", f"an expression gives what cannot be read: {error}", _label(row), DEEP)
+            return []
         if index not in self._enders:
             self._enders[index] = self._culprit(index, [row])
         name = self._enders[index]
@@ -233,7 +257,7 @@ class Transformer:
         if isinstance(selected, list) and selected and selected[0] is False:
             yield Skipped(index, "selector")
             return
-        why = self._error_of(selected)
+        why = None if is_deep(selected) else self._error_of(selected)
         if why is None:
             given = _short(selected[0]) if selected else "nothing"
             why = f"the selector must give true or false; it gave {given}"
@@ -252,6 +276,9 @@ class Transformer:
             for path in paths
         ]
         for at, value in enumerate(values):
+            if isinstance(value, dict | list) and is_deep(value):
+                self._faults.add(index, number, names[at], "the value nests too deeply", _label(row), DEEP)
+                return
             if type(value) is dict and (error := self._error_of(value)):
                 fatal = at < 2  # identifier and blueprint
                 self._faults.add(index, number, names[at], error, _label(row), LOST if fatal else NULLED)
@@ -352,14 +379,14 @@ def _text(identifier: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)[:80]
+    return in_words(value if not isinstance(value, str) else json.dumps(value, ensure_ascii=False), 80)
 
 
 def _label(row: Row) -> str:
     """Return what a person recognises a row by."""
     for name in ("web_url", "path_with_namespace", "full_path", "username", "name", "id"):
-        if row.get(name):
-            return str(row[name])
+        if isinstance(found := row.get(name), str | int) and found:
+            return str(found)
     if isinstance(inner := row.get("file") or row.get("folder"), dict):
         return f"{(row.get('repo') or {}).get('path_with_namespace', '')}: {inner.get('path', '')}"
     return ""

@@ -9,30 +9,64 @@ import orjson
 from gitlab_port_export.text import well_formed
 
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-# What may be a float in JSON text: orjson writes each with a fraction or an exponent.
-FLOAT = re.compile(rb"\d[.e]")
+# What may be a float in JSON text (orjson writes each with a fraction or an exponent), or a whole number that no
+# double holds.
+UNEVEN = re.compile(rb"\d[.e]|\d{16}")
+# A double holds each whole number up to here, and none of the size of the other.
+EXACT, LARGEST = 2**53, 10**308
+
+# A whole number of so many digits may be more than the 64 bits that orjson keeps of one: it follows one of these.
+BEFORE, DIGITS = b":,[ \n\t\r-", b"0123456789"
+SHAPE = bytes.maketrans(BEFORE + DIGITS, b":" * len(BEFORE) + b"0" * len(DIGITS))
+BIG = b":" + b"0" * 19
+
+# orjson writes no more levels than this, and far below Python's own limit recursive functions are safe.
+MAX_LEVELS = 254
+TOO_DEEP = f"nests more than {MAX_LEVELS} levels deep"
 
 
 def decode(body: bytes | str) -> Any:
     """Return the parsed JSON. Raises ValueError.
 
     orjson refuses lone surrogates, which the standard library takes; they are no characters, and U+FFFD
-    stands in their place.
+    stands in their place. It also makes floats of whole numbers beyond 64 bits, which are kept here.
     """
     try:
-        return orjson.loads(body)
+        found = orjson.loads(body)
+        return _with_big_numbers(body, found) if BIG in _bytes(body).translate(SHAPE) else found
     except orjson.JSONDecodeError:
         try:
-            return orjson.loads(well_formed(json.dumps(json.loads(body), ensure_ascii=False)))
+            text = well_formed(json.dumps(json.loads(body), ensure_ascii=False))
+            return json.loads(text, parse_constant=_no_number)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 
 
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _bytes(body: bytes | str) -> bytes:
+    return body.encode() if isinstance(body, str) else body
+
+
+def _with_big_numbers(body: bytes | str, found: Any) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return found  # thousands of digits, or nearly a thousand levels
+
+
 def encode(value: Any) -> bytes:
-    """Return compact JSON; whole numbers beyond 64 bits and lone surrogates are left to the standard library."""
+    """Return compact JSON; whole numbers beyond 64 bits and lone surrogates are left to the standard library.
+
+    Raises ValueError where the value nests more than MAX_LEVELS deep.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
+        if _is_deep(value):
+            raise ValueError(TOO_DEEP) from None
         return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -46,15 +80,22 @@ def ascii_lines(value: Any) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """Return the one JSON text of a value: keys in order, and 1.0 written as 1, the same number to Port."""
+    """Return the one JSON text of a value, with keys in order and numbers as Port tells them apart.
+
+    1.0 is 1, and beyond 2^53 there are doubles only. Raises ValueError where the value nests too deeply.
+    """
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        return orjson.dumps(_plain(value), option=orjson.OPT_SORT_KEYS) if FLOAT.search(text) else text
-    except TypeError:  # whole numbers beyond 64 bits
+        return orjson.dumps(_plain(value), option=orjson.OPT_SORT_KEYS) if UNEVEN.search(text) else text
+    except TypeError:  # whole numbers beyond 64 bits, or too many levels
+        if _is_deep(value):
+            raise ValueError(TOO_DEEP) from None
         return json.dumps(_plain(value), sort_keys=True).encode()
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, int) and EXACT < abs(value) < LARGEST:
+        value = float(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -62,3 +103,33 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return value
+
+
+def is_deep(value: Any) -> bool:
+    """Say whether a value nests too deeply to be sent as a part of something."""
+    try:
+        encode([[[[value]]]])
+    except ValueError:
+        return True
+    return False
+
+
+def in_words(value: Any, limit: int) -> str:
+    """Return a text as it is and anything else as JSON, of `limit` characters at most."""
+    if isinstance(value, str):
+        return value[:limit]
+    try:
+        return encode(value).decode()[:limit]
+    except ValueError as error:
+        return f"(something that {error})"[:limit]
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_LEVELS + 1):
+        level = [part for one in level for part in _parts(one)]
+    return any(_parts(one) for one in level)
+
+
+def _parts(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []

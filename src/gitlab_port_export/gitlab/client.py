@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
+from gitlab_port_export.wire import in_words
 
 Params = tuple[tuple[str, str], ...]
 Reason = Literal["dead token", "scope", "forbidden", "missing", "shape", "server", "network", "incomplete", "refused"]
@@ -56,8 +57,7 @@ def message_of(answer: Answer) -> str:
     data = answer.data
     if not isinstance(data, dict):
         return ""
-    found = data.get("message") or data.get("error_description") or data.get("error") or ""
-    return str(found)[:300]
+    return in_words(data.get("message") or data.get("error_description") or data.get("error") or "", 300)
 
 
 def judge(answer: Answer, gives: str) -> None:

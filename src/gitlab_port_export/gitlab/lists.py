@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, count_of, link_next, rows_of
+from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, rows_of
 from gitlab_port_export.http import Answer, origin_of
 from gitlab_port_export.model import Row
 from gitlab_port_export.parallel import All, Job, Once
+from gitlab_port_export.wire import encode
 
 PER_PAGE = 100
 # A page may be too much for GitLab's time limits (a query's, a request's); smaller ones get through, or fail too.
@@ -58,11 +59,17 @@ class _List:
 
 
 def key_of(row: Row) -> Hashable:
-    """Return what tells rows of one list apart: the id; releases, tags and branches have only a name."""
+    """Return what tells rows of one list apart: the id; releases, tags and branches have only a name.
+
+    Raises ReadFailed for a row without any that nests too deeply to be compared as a whole.
+    """
     for name in ("id", "tag_name", "path", "name"):
-        if (value := row.get(name)) is not None:
-            return (name, value) if isinstance(value, Hashable) else repr(value)
-    return repr(row)
+        if isinstance(value := row.get(name), str | int):
+            return name, value
+    try:
+        return encode(row)
+    except ValueError as error:
+        raise ReadFailed("shape", f"answered 200 with a row that {error}", NO_GITLAB, 200) from None
 
 
 def list_key(token: str, path: str, params: Params) -> Hashable:

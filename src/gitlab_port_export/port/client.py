@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from gitlab_port_export.errors import PortUnavailable
 from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
+from gitlab_port_export.wire import in_words
 
 REFRESHES = 3
 REGIONS = {"api.getport.io": "api.us.getport.io", "api.port.io": "api.us.port.io"}
@@ -18,8 +19,8 @@ class PortRefused(Exception):
     def __init__(self, answer: Answer) -> None:
         data = answer.data if isinstance(answer.data, dict) else {}
         self.status = answer.status
-        self.code = str(data.get("error") or "")
-        self.text = str(data.get("message") or self.code or f"status {answer.status}")[:500]
+        self.code = in_words(data.get("error") or "", 100)
+        self.text = in_words(data.get("message") or self.code or f"status {answer.status}", 500)
         super().__init__(f"{answer.status}: {self.text}")
 
 

@@ -13,6 +13,7 @@ from gitlab_port_export.http import Answer, Stopped, Unreachable
 from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.client import Port, PortRefused, segment
 from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.wire import is_deep
 
 EXAMPLES_PER_KIND = 5
 # The parts of a blueprint that can name others, in the order in which Port can take them.
@@ -156,9 +157,12 @@ def _iso(moment: datetime) -> str:
 
 
 def send_examples(port: Port, identifier: str, examples: Mapping[str, Sequence[Row]]) -> None:
-    """Send a few raw rows a kind for Port's mapping editor, secrets and e-mail addresses masked; refusals are fine."""
+    """Send a few raw rows a kind for Port's mapping editor, secrets and e-mail addresses masked; refusals are fine.
+
+    Rows that nest too deeply are left out.
+    """
     for kind, rows in examples.items():
-        payload = {"examples": [masked(row) for row in rows[:EXAMPLES_PER_KIND]]}
+        payload = {"examples": [masked(row) for row in rows[:EXAMPLES_PER_KIND] if not is_deep(row)]}
         try:
             port.call("POST", f"/integration/{segment(identifier)}/kinds/{segment(kind)}/examples", payload=payload)
         except (Unreachable, Stopped, PortUnavailable):

@@ -254,7 +254,10 @@ def _code(value: Any) -> int:
         return FIRST_HASH + value
     # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart. As a tuple it is not
     # taken for a text that reads the same.
-    return FIRST_HASH + (hash((canonical(value),)) & 0x7FFFFFFF)
+    try:
+        return FIRST_HASH + (hash((canonical(value),)) & 0x7FFFFFFF)
+    except ValueError:
+        return NOT_SET  # it nests deeper than anything that a run writes, so it differs from all
 
 
 def _set_code(value: Any) -> int:
