@@ -15,7 +15,8 @@ from reading import group, inventory, listing, project
 ONE, TWO, THREE = "token 1", "token 2", "token 3"
 
 TREE = [group(1, "a"), group(2, "a/b"), group(3, "a/b/c"), group(4, "d")]
-PROJECTS = [project(11, "a/one"), project(12, "a/b/two"), project(13, "a/b/c/three"), project(14, "d/four")]
+PATHS = {11: "a/one", 12: "a/b/two", 13: "a/b/c/three", 14: "d/four"}
+PROJECTS = [project(number, path, 30) for number, path in PATHS.items()]
 
 
 def shown(covered: Sequence[Covered]) -> dict[str, tuple[str, ...]]:
@@ -49,6 +50,24 @@ def test_a_token_that_lacks_a_wanted_project_does_not_read_its_group() -> None:
 def test_where_no_token_holds_everything_smaller_groups_and_projects_are_read() -> None:
     found = inventory(listing(ONE, TREE, [PROJECTS[0], PROJECTS[2]]), listing(TWO, TREE, [PROJECTS[1], PROJECTS[3]]))
     assert shown(cover(found, None)) == {"a/one": (ONE,), "a/b/two": (TWO,), "a/b/c": (ONE,), "d": (TWO,)}
+
+
+def test_what_only_guests_see_is_read_through_its_group() -> None:
+    """GitLab refuses a guest the merge requests of a private project, and shortens those of its group."""
+    guest = [project(number, path, 10) for number, path in PATHS.items()]
+    found = inventory(listing(ONE, TREE, guest), listing(TWO, TREE[1:], PROJECTS[1:3]))
+    covered = cover(found, None)
+    assert shown(covered) == {"a?": (ONE,), "a/b": (TWO,), "d": (ONE,)}
+    (part,) = (entry for entry in covered if entry.allows)
+    assert part.place.scope.token == ONE
+    assert [path for path in PATHS.values() if part.allows and part.allows(path)] == ["a/one"]
+
+
+def test_a_guest_who_does_not_see_the_group_asks_for_the_project() -> None:
+    """What then is refused is a problem, not an empty list."""
+    lone = project(11, "a/one", 10)
+    found = inventory(listing(ONE, [], [lone]), listing(TWO, TREE, [project(11, "a/one"), *PROJECTS[1:]]))
+    assert shown(cover(found, None)) == {"a/one": (ONE, TWO), "a/b": (TWO,), "d": (TWO,)}
 
 
 def test_personal_and_lone_projects_are_read_alone() -> None:
@@ -150,6 +169,7 @@ HOMES = st.lists(
     st.tuples(st.lists(NAME, min_size=1, max_size=4).map("/".join), st.sampled_from(["x", "y"])), max_size=8
 )
 PATTERN = st.sampled_from(["**", "*", "a/**", "a/*", "a/b/**", "a*", "**/x", "a/x", "b/a/y", "a/b/?", "*/x", "[ab]/**"])
+ROLE = st.sampled_from([None, 10, 30, 30])
 TOKENS = st.lists(st.lists(PATTERN, min_size=1, max_size=2).map(tuple), min_size=1, max_size=3)
 
 
@@ -158,13 +178,15 @@ def inventories(draw: st.DrawFn) -> Inventory:
     """Some groups and projects; each token lists any of them and is for some paths."""
     groups = [group(number, path) for number, path in enumerate(draw(GROUPS), 1)]
     homes = dict.fromkeys(f"{home}/{name}" for home, name in draw(HOMES))
-    projects = [project(number, path) for number, path in enumerate(homes, 100)]
     patterns = dict(zip((ONE, TWO, THREE), draw(TOKENS), strict=False))
 
     def some(rows: list[Row]) -> list[Row]:
         return draw(st.lists(st.sampled_from(rows), unique_by=lambda row: row["id"])) if rows else []
 
-    return inventory(*(listing(token, some(groups), some(projects)) for token in patterns), patterns=patterns)
+    def seen() -> list[Row]:
+        return some([project(number, path, draw(ROLE)) for number, path in enumerate(homes, 100)])
+
+    return inventory(*(listing(token, some(groups), seen()) for token in patterns), patterns=patterns)
 
 
 def is_below(path: str, above: str) -> bool:
@@ -179,12 +201,14 @@ def test_every_wanted_project_is_covered_once_and_no_group_twice(found: Inventor
     for wanted in found.projects():
         path = wanted.scope.path
         by_group = [e for e in groups if is_below(path, e.place.scope.path) and (e.allows is None or e.allows(path))]
-        alone = [entry for entry in covered if entry.place.scope == wanted.scope]
+        alone = [entry for entry in covered if entry.place.scope.id == wanted.scope.id]
         assert len(by_group) + len(alone) == 1, path
         for entry in by_group:
             assert all(wanted.scope.id in found.listed[token] for token in entry.place.tokens), "whoever reads sees it"
     for entry in groups:
-        assert not any(is_below(entry.place.scope.path, other.place.scope.path) for other in groups)
+        assert not any(
+            is_below(entry.place.scope.path, other.place.scope.path) and other.allows is None for other in groups
+        )
 
 
 @settings(max_examples=40, deadline=None)

@@ -397,7 +397,6 @@ def test_tokens_and_patterns(name: str) -> None:
     check(company((*MRS, *ISSUES, *BUILDS)), mapping, tokens=TOKENS[name])
 
 
-@pytest.mark.xfail(strict=True, reason="a guest is refused the list of a project that the list of its group shortens")
 def test_a_guest_above_and_an_owner_below() -> None:
     mapping = mapping_of(whole("merge-request"), whole("issue", "other"), visibility={"minAccessLevel": 10})
     check(guest_and_owner(), mapping)

@@ -13,6 +13,16 @@ Allows = Callable[[str], bool] | None
 
 
 @dataclass(frozen=True)
+class _Among:
+    """Wants the rows of these projects."""
+
+    paths: frozenset[str]
+
+    def __call__(self, path: str) -> bool:
+        return path in self.paths
+
+
+@dataclass(frozen=True)
 class Covered:
     """A place to read at once: a group with everything below it, or one project; `allows` filters its rows."""
 
@@ -91,8 +101,32 @@ def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
             return
     for child in tree.children.get(group.scope.path, ()):
         yield from _visit(tree, child)
+    yield from _apart(tree, group)
+
+
+def _apart(tree: _Tree, group: Place) -> Iterator[Covered]:
+    """Yield how to read the projects right below a group that no token reads as a whole.
+
+    A guest is refused a private project's own merge requests, and gets what he may see of them in the group's list;
+    so what only a guest reads is taken from there, without the rows of other projects.
+    """
+    weak: dict[str, set[str]] = {}
     for project in tree.direct.get(group.scope.path, ()):
-        yield Covered(project)
+        token = _guest(tree, project, group)
+        if token is None:
+            yield Covered(project)
+        else:
+            weak.setdefault(token, set()).add(project.scope.path)
+    for token, paths in weak.items():
+        place = Place(group.row, replace(group.scope, token=token), (token,))
+        yield Covered(place, _Among(frozenset(paths)))
+
+
+def _guest(tree: _Tree, project: Place, group: Place) -> str | None:
+    """Return a token that lists the group too and sees as much of a project as any, where none has a real role."""
+    best = tree.best.get(project.scope.id, 0)
+    able = (token for token in project.tokens if tree.inventory.listed[token].get(project.scope.id) == best)
+    return None if best >= REPORTER else next((token for token in able if token in group.tokens), None)
 
 
 def _holds(tree: _Tree, token: str, group: Place, wanted: set[int]) -> bool:

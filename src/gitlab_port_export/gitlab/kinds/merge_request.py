@@ -72,8 +72,8 @@ def _nothing_there(row: Row) -> bool:
 def wanted_list(
     kind: str, endpoint: str, mark: str, covered: Covered, resources: tuple[int, ...], params: Params
 ) -> Wanted:
-    """Return the read of a list as wanted by these resources; the same list of the same place is the same read."""
-    key = (covered.place.scope.is_group, covered.place.scope.id, covered.place.tokens, params)
+    """Return the read of a list as wanted by these resources; the same rows of the same place are the same read."""
+    key = (covered.place.scope.is_group, covered.place.scope.id, covered.place.tokens, covered.allows, params)
     return key, lambda every: list_read(kind, endpoint, mark, covered, every, params), resources
 
 
