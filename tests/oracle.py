@@ -41,8 +41,10 @@ def expected(
     whole = not mapping.get("enableMergeEntity", True)
     held: dict[tuple[str, str], Entity] = {}
     for resource in mapping["resources"]:
-        for key, entity in _entities(resource, rows_of(resource, eyes)).items():
-            held[key] = entity if whole or key not in held else held[key].under(entity)
+        mappings, rows = resource["port"]["entity"]["mappings"], list(rows_of(resource, eyes))
+        for one in mappings if isinstance(mappings, list) else [mappings]:
+            for key, entity in _entities(resource, one, rows).items():
+                held[key] = entity if whole or key not in held else held[key].under(entity)
     return _in_port(held.values(), blueprints)
 
 
@@ -525,21 +527,20 @@ class Entity:
         )
 
 
-def _entities(resource: Mapping[str, Any], rows: Iterable[Row]) -> dict[tuple[str, str], Entity]:
-    """Entities of a resource by key; the first row of a key wins, and of one row its last item."""
+def _entities(
+    resource: Mapping[str, Any], mapping: Mapping[str, Any], rows: Iterable[Row]
+) -> dict[tuple[str, str], Entity]:
+    """Entities of one entity mapping by key; the first row of a key wins, and of one row its last item."""
     found: dict[tuple[str, str], Entity] = {}
     for row in rows:
-        found = {entity.key: entity for entity in _entities_of(resource, row)} | found
+        found = {entity.key: entity for entity in _entities_of(resource, mapping, row)} | found
     return found
 
 
-def _entities_of(resource: Mapping[str, Any], row: Row) -> Iterator[Entity]:
-    mappings = resource["port"]["entity"]["mappings"]
+def _entities_of(resource: Mapping[str, Any], mapping: Mapping[str, Any], row: Row) -> Iterator[Entity]:
     for item in _items(resource["port"], row):
-        if first(resource["selector"]["query"], item) is True:
-            for one in mappings if isinstance(mappings, list) else [mappings]:
-                if entity := _entity(one, item):
-                    yield entity
+        if first(resource["selector"]["query"], item) is True and (entity := _entity(mapping, item)):
+            yield entity
 
 
 def _items(port: Mapping[str, Any], row: Row) -> list[Row]:

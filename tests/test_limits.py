@@ -225,6 +225,35 @@ def test_the_deadline_holds_for_a_body_that_drips() -> None:
             http.close()
 
 
+def test_whole_numbers_beyond_64_bits_stay_what_they_are(bench: Bench) -> None:
+    big = [2**63, 2**64, -(2**63) - 1, 10**30]
+    row = {**bench.world.project("acme/app"), "plain": big[1], "deep": {"list": big}}
+    bench.gitlab.faults[:] = [Fault("^/projects$", Reply(200, json.dumps([row]).encode(), (("X-Next-Page", ""),)))]
+    bench.store.add_blueprint(blueprint("counted", plain="number", byjq="number", all="object", text="string"))
+    fields = {"plain": ".plain", "byjq": ".plain | .", "all": ".deep | {list}", "text": ".plain | tostring"}
+    mapping = mapping_of(resource("project", "counted", properties=fields))
+    for written in (1, 0):
+        report = run_sync(bench.gitlab, bench.port, mapping).report
+        assert report.exit_code == 0
+        assert report.blueprints["counted"].created == written
+    (entity,) = bench.store.snapshot()["counted"].values()
+    expected = {"plain": big[1], "byjq": big[1], "all": {"list": big}, "text": str(big[1])}
+    assert repr(entity[3]) == repr(expected)
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
+def test_jq_that_cannot_be_started_is_said_in_one_line(
+    program: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    shown = run_here(bench.environ(), bench.folder, monkeypatch, mapping_file="m.yml")
+    assert "a worker process for jq" in shown.err
+    assert "ulimit -u" in shown.err
+    assert "bug" not in shown.err
+    assert shown.code == 2
+    assert bench.changing_calls() == []
+
+
 # --- mappings
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

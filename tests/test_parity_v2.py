@@ -407,6 +407,18 @@ def test_patterns_and_active_groups() -> None:
     check(company(MRS), mapping, tokens={ONE: ["acme/**"]})
 
 
+@pytest.mark.parametrize("merge", [True, False])
+def test_entity_mappings_of_one_resource_are_laid_over_each_other(merge: bool) -> None:
+    two = thing()
+    two["port"]["entity"]["mappings"] = [
+        {"identifier": ".path", "blueprint": '"thing"', "title": ".name", "properties": {"text": ".name"}},
+        {"identifier": ".path", "blueprint": '"thing"', "properties": {"text": ".path", "number": ".id"}},
+        {"identifier": ".namespace.path", "blueprint": '"thing"', "properties": {"number": ".id"}},
+        {"identifier": ".namespace.path", "blueprint": '"thing"', "properties": {"text": ".path", "flag": "true"}},
+    ]
+    check(company(), mapping_of(two, enableMergeEntity=merge))
+
+
 def test_whole_entities_replace_each_other() -> None:
     mapping = mapping_of(
         thing(properties={"text": ".name", "number": ".id"}),

@@ -5,7 +5,7 @@ from typing import Any
 
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
-from gitlab_port_export.demo.port import Fault, PortServer, Recorded, port_server, refuse
+from gitlab_port_export.demo.port import Effect, Fault, PortServer, Recorded, port_server, refuse
 from gitlab_port_export.demo.world import sample_world
 from harness import Ran, blueprint, mapping_of, port_with, resource, run_sync
 
@@ -74,3 +74,16 @@ def test_a_sign_in_refused_after_some_writes_ends_in_a_report() -> None:
         assert ran.report.exit_code == 1
         assert 0 < ran.report.blueprints["service"].created == len(store.identifiers("service")) < 12
         assert any("refused the credentials" in problem.why for problem in ran.report.problems)
+
+
+def test_an_answer_that_does_not_parse_is_no_answer_and_asked_for_again() -> None:
+    """The 207 of a bulk call was cut short: its rows may be written, and writing them twice does no harm."""
+    world, *_ = company()
+    store = port_with(blueprint("service"), blueprint("issue", {"about": "service"}))
+    broken = Effect(reply=(207, b'{"ok": true, "entities": [{"ind', (), "application/json"), applied=True)
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        port.faults.append(Fault(r"POST .*/service/entities/bulk", broken, times=2))
+        ran = synced(gitlab, port)
+        assert (ran.report.exit_code, ran.report.problems) == (0, ())
+        assert ran.report.blueprints["service"].created == 2
+        assert len(port.calls(r"POST .*/service/entities/bulk")) == 3

@@ -93,16 +93,24 @@ def test_single_quotes_are_read_as_ocean_reads_them(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["input", "[inputs]", 'import "a" as a; .', 'include "a"; .', "input_line_number", "module {}; ."]
-)
+    "text",
+    [
+        *("input", "[inputs]", 'import "a" as a; .', 'include "a"; .', "input_line_number", "module {}; ."),
+        r'"\(input)"', r'"a \(.b + "c \(input)") d"', r'@text "\((.a | input))"', r'"\\" + input', '"(" + input',
+    ],
+)  # fmt: skip
 def test_forbidden_words(text: str) -> None:
     assert forbidden_word(text) in ("input", "inputs", "import", "include", "module", "input_line_number")
 
 
 @pytest.mark.parametrize(
     "text",
-    [".input", "$input", '"input"', ".a # input", "{input: 1}", "{inputs}", "input_filename", ".a.include", "my_input"],
-)
+    [
+        *(".input", "$input", '"input"', ".a # input", "{input: 1}", "{inputs}", "input_filename", ".a.include"),
+        "my_input", r'"the input is \(.x)"', r'"\(.input)"', r'"\(")")" + "input"', '"input(" + ")"', r'"a \"input"',
+        '"input',
+    ],
+)  # fmt: skip
 def test_harmless_words(text: str) -> None:
     assert forbidden_word(text) is None
 

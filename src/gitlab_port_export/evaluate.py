@@ -11,11 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gitlab_port_export import jq_worker
+from gitlab_port_export.errors import UsageError
 from gitlab_port_export.wire import decode, encode
 
 PAGE_SECONDS = 10.0
 MEMORY_BYTES = 1024 * 1024 * 1024
 MAX_WORKERS = 4
+NO_WORKER = "allow the job more processes and memory (`ulimit -u`, the container's limits), and check the installation"
 
 
 class Killed(Exception):
@@ -52,7 +54,7 @@ class Evaluator:
     def submit(self, program: str, text: bytes) -> "Future[bytes]":
         """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
 
-        The future raises Killed or JqError.
+        The future raises Killed or JqError, and UsageError when no process can be started.
         """
         return self._pool.submit(self._run, program, text)
 
@@ -62,10 +64,18 @@ class Evaluator:
             answer = self._pool.submit(self._run, "", encode(list(expressions))).result()
         except Killed:
             if len(expressions) == 1:
+                self._try_out()
                 return ["compiling it takes too long or too much memory"]
             return [error for expression in expressions for error in self.compile_errors([expression])]
         found: list[str | None] = decode(answer)
         return found
+
+    def _try_out(self) -> None:
+        """Raise UsageError when a worker cannot even do nothing: then no expression is to blame."""
+        try:
+            self._pool.submit(self._run, ".", b"0").result()
+        except Killed:
+            raise UsageError("a worker process for jq ends as soon as it is started", hint=NO_WORKER) from None
 
     def close(self) -> None:
         """End the workers."""
@@ -124,13 +134,18 @@ class Evaluator:
             str(memory),
             str(seconds),
         ]
-        return subprocess.Popen(  # noqa: S603  # our own interpreter and script, no shell
-            arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._environ,
-        )
+        try:
+            return subprocess.Popen(  # noqa: S603  # our own interpreter and script, no shell
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self._environ,
+            )
+        except OSError as error:
+            raise UsageError(
+                f"a worker process for jq could not be started: {error.strerror or error}", hint=NO_WORKER
+            ) from None
 
     def _forget(self, process: "subprocess.Popen[bytes]") -> None:
         process.kill()

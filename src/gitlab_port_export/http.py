@@ -32,6 +32,8 @@ FIRST_TIMEOUT = (3.0, 4.0)
 FIRST_WAIT = 1.0
 # 409 only as GitLab's "Resource lock"; 500 because a GitLab under load answers it and recovers.
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+# An answer with one of these is read: 207 is Port's for a bulk call in which some rows were refused.
+PARSED_STATUSES = frozenset({200, 201, 207})
 # x-ratelimit-reset is epoch seconds in some documents of Port and seconds-until-reset in its clients.
 EPOCH_THRESHOLD = 1_000_000_000
 
@@ -327,7 +329,8 @@ class Http:
             raise Unreachable("too many redirects")
         if answer.status in RETRIED_STATUSES or (answer.status == 409 and b"Resource lock" in answer.body):
             raise _Again(answer, f"{method} {answer.url} answered {answer.status}")
-        if answer.status == 200 and answer.is_json and answer.data is None and answer.body.strip() != b"null":
+        unread = answer.is_json and answer.data is None and answer.body.strip() != b"null"
+        if unread and answer.status in PARSED_STATUSES:
             raise _Again(None, f"{method} {answer.url} sent JSON that does not parse")
         if is_used_up(answer.headers, self.workers) and (pause := retry_after(answer.headers, self.clock.now())):
             self.pace.hold(pause)

@@ -388,13 +388,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """What one row became. `identifier` may be a search query; `body` holds only the fields that the mapping sets."""
+    """What one row became. `identifier` may be a search query; `body` holds only the fields that the mapping sets.
+
+    `resource` and `part` say which entity mapping of which resource made it.
+    """
 
     blueprint: str
     identifier: Any
     body: dict[str, Any]
     resource: int
     order: tuple[int, int] = (0, 0)
+    part: int = 0
 
     @property
     def key(self) -> tuple[str, str]:

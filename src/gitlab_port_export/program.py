@@ -17,7 +17,9 @@ LEGACY_PREFIXES = ("file://", "search://")
 LEGACY = "__legacy"
 # What ends a comment at an expression's end, also one that a backslash carries on to the next line.
 END = "\n\n"
-STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\n]*')
+# The parts of an expression by what they open or close: outside a string, and in one.
+CODE = re.compile(r'#[^\n]*|["()]|[^#"()]+')
+TEXT = re.compile(r'\\\(|"|\\.|[^"\\]+|\\', re.DOTALL)
 FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_line_number)\b(?!\s*:)")
 
 
@@ -59,8 +61,27 @@ def is_legacy(value: Expression | Query) -> bool:
 
 def forbidden_word(expression: Expression) -> str | None:
     """Return a word that cannot work here: there is one row and no further input, and no modules."""
-    found = FORBIDDEN.search(STRINGS.sub('""', expression))
+    found = FORBIDDEN.search(_code(expression))
     return found[1] if found else None
+
+
+def _code(expression: Expression) -> str:
+    r"""Return an expression without its comments and texts; what stands in `\(…)` in a text is code too."""
+    kept: list[str] = []
+    opened: list[str] = []
+    at = 0
+    while at < len(expression):
+        in_text = opened[-1:] == ['"']
+        token = (TEXT if in_text else CODE).match(expression, at)
+        if token is None:
+            break
+        at, part = token.end(), token[0]
+        if part == ('"' if in_text else ")") and opened:
+            opened.pop()
+        elif part in (("\\(",) if in_text else ('"', "(")):
+            opened.append(part[-1])
+        kept.append(" " if in_text or part.startswith("#") else part)
+    return "".join(kept)
 
 
 def build(resource: Resource, error_key: str, only: str | None = None) -> Program:

@@ -298,7 +298,7 @@ class Transformer:
             self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
         else:
             known = identifier if isinstance(identifier, dict | str) else _text(identifier)
-            yield Entity(blueprint, known, _body(program.places[number], rest), index, order)
+            yield Entity(blueprint, known, _body(program.places[number], rest), index, order, number)
 
     def _follow(self, row: Row, path: Path) -> Any:
         if path[0] == LEGACY:
@@ -406,25 +406,26 @@ def _row_number(row: Row) -> int:
 def merge_shared(
     events: Iterable[Event | Entity], shared: frozenset[str] | None, *, by_field: bool = True
 ) -> Iterator[Event | Entity]:
-    """Merge entities of blueprints that several resources feed (None: any), in mapping order, later fields winning.
+    """Merge entities of blueprints that several entity mappings feed (None: any), in their order, later fields winning.
 
-    They wait until everything was read; all others pass at once. Of rows of one resource with the same key the one
-    from the lowest scope, then the lowest row id, wins. Without `by_field` the last resource's entity replaces the
+    They wait until everything was read; all others pass at once. Of rows of one entity mapping with the same key the
+    one from the lowest scope, then the lowest row id, wins. Without `by_field` the last mapping's entity replaces the
     others whole, as Port does without merging.
     """
-    waiting: dict[tuple[str, str], dict[int, Entity]] = {}
+    waiting: dict[tuple[str, str], dict[tuple[int, int], Entity]] = {}
     for event in events:
         if not isinstance(event, Entity) or (shared is not None and event.blueprint not in shared) or event.is_search:
             yield event
             continue
         found = waiting.setdefault(event.key, {})
-        other = found.get(event.resource)
+        source = (event.resource, event.part)
+        other = found.get(source)
         if other is not None:
             yield Skipped(event.resource, "duplicate", str(event.identifier))
         if other is None or event.order <= other.order:
-            found[event.resource] = event
+            found[source] = event
     for found in waiting.values():
-        ordered = [found[index] for index in sorted(found)][0 if by_field else -1 :]
+        ordered = [found[source] for source in sorted(found)][0 if by_field else -1 :]
         body: dict[str, Any] = {}
         for entity in ordered:
             for name, value in entity.body.items():

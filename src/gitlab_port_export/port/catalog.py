@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
@@ -205,4 +206,4 @@ def resolved(entity: Entity, catalog: Catalog, known: dict[str, list[str] | None
             return None
         found[name] = answer if relation.many else (answer[0] if answer else None)
     body = {**entity.body, "relations": {**relations, **found}}
-    return Entity(entity.blueprint, entity.identifier, body, entity.resource, entity.order)
+    return replace(entity, body=body)
