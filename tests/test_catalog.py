@@ -9,7 +9,7 @@ from gitlab_port_export.demo.port import Fault, drop, refuse
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved, search
 from gitlab_port_export.port.client import PortRefused
-from gitlab_port_export.port.ledger import Blueprint, Relation, Status
+from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status
 from harness import blueprint, port_with
 from port_bed import MINE, Bed, a_bed, thing, things
 
@@ -49,7 +49,7 @@ class TestLedgers:
         bed.seed("thing", *(f"e{n}" for n in range(2500)), properties={"text": "x", "size": 3}, by="anybody")
         bed.server.requests.clear()
         ledger = a_catalog(bed, "title", "properties.text", "relations.friends").ledger("thing")
-        assert not isinstance(ledger, str)
+        assert isinstance(ledger, Ledger)
         assert all(ledger.meet(thing(f"e{n}", text="x")).status is Status.UNCHANGED for n in range(2500))
         first, second, third = searches(bed)
         assert first["limit"] == 1000
@@ -65,7 +65,7 @@ class TestLedgers:
         bed.seed("thing", "a", icon="Git", properties={"size": 3})
         bed.server.requests.clear()
         ledger = a_catalog(bed, "title", whole=True).ledger("thing")
-        assert not isinstance(ledger, str)
+        assert isinstance(ledger, Ledger)
         assert "include" not in searches(bed)[0]
         assert set(ledger.meet(thing("a")).fields) == {"icon", "properties.size"}
 
@@ -73,7 +73,9 @@ class TestLedgers:
         catalog = a_catalog(bed)
         catalog.start(["thing", "thing", "nowhere"])
         assert catalog.ledger("thing") is catalog.ledger("thing")
-        assert catalog.ledger("nowhere") == "Port has no blueprint nowhere"
+        missing = catalog.ledger("nowhere")
+        assert isinstance(missing, Missing)
+        assert missing.why == "Port has no blueprint nowhere"
         assert set(catalog.ledgers) == {"thing"}
         assert len(searches(bed)) == 1
 
@@ -82,8 +84,8 @@ class TestLedgers:
         bed.server.faults.append(Fault("/search$", effect))
         catalog = a_catalog(bed)
         found = catalog.ledger("thing")
-        assert isinstance(found, str)
-        assert found.startswith("Port's entities of blueprint thing could not be read: ")
+        assert isinstance(found, Missing)
+        assert found.why.startswith("Port's entities of blueprint thing could not be read: ")
         assert catalog.ledgers == {}
 
     def test_half_a_list_is_none(self, bed: Bed) -> None:
@@ -93,13 +95,13 @@ class TestLedgers:
             return request.path.endswith("/search") and "from" in request.body
 
         bed.server.faults.append(Fault(second, refuse(500)))
-        assert isinstance(a_catalog(bed).ledger("thing"), str)
+        assert isinstance(a_catalog(bed).ledger("thing"), Missing)
 
     def test_pages_that_lead_in_a_circle_end(self, bed: Bed) -> None:
         bed.server.faults.append(Fault("/search$", refuse(200, {"ok": True, "entities": [], "next": "again"})))
         found = a_catalog(bed).ledger("thing")
-        assert isinstance(found, str)
-        assert "circle" in found
+        assert isinstance(found, Missing)
+        assert "circle" in found.why
         with pytest.raises(Unreachable):
             list(search(bed.port, "thing", (), None))
 

@@ -257,7 +257,7 @@ class TestBlueprints:
     @pytest.mark.parametrize("where", ["POST /v1/blueprints$", "PATCH /v1/blueprints"])
     def test_a_refusal_ends_the_run(self, bed: Bed, where: str, effect: Any) -> None:
         bed.server.faults.append(Fault(where, effect))
-        with pytest.raises(PortUnavailable, match="create the default blueprints"):
+        with pytest.raises(PortUnavailable, match="the default blueprints could not be created"):
             create_blueprints(bed.port, {}, default_blueprints())
 
 

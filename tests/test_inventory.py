@@ -312,7 +312,7 @@ def refused(server: GitLabServer, secrets: Any = SAMPLE_TOKENS) -> str:
     with pytest.raises(GitLabUnavailable) as caught:
         read(server, secrets)
     assert caught.value.exit_code == 3
-    return " ".join((*caught.value.faults, caught.value.hint))
+    return " → ".join((*caught.value.faults, caught.value.hint))
 
 
 @pytest.mark.parametrize("fault", [faults.unauthorized, faults.revoked, faults.expired])
@@ -379,20 +379,23 @@ def test_a_token_that_may_not_read_its_user_still_counts(world: World) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (faults.login_page, "text/html"),
-        (faults.bad_gateway, "502"),
-        (faults.server_error, "500"),
-        (faults.endpoint_throttled, "rate limit"),
-        (lambda: faults.reply_json(200, [1]), "another shape"),
-        (faults.Drop, "did not answer"),
-        (lambda: faults.redirect("https://login.example.com/"), "redirects to https://login.example.com"),
-        (lambda: faults.not_found(""), "404"),
+        (faults.login_page, "GitLab at {url} answered 200 with text/html"),
+        (faults.bad_gateway, "GitLab at {url} answered 502 → GitLab was in trouble; run again"),
+        (faults.server_error, "GitLab at {url} answered 500"),
+        (faults.endpoint_throttled, "GitLab at {url} answered 429"),
+        (lambda: faults.reply_json(200, [1]), "GitLab at {url} answered 200 with JSON of another shape"),
+        (faults.Drop, "GitLab could not be reached: {url} did not answer: "),
+        (
+            lambda: faults.redirect("https://login.example.com/"),
+            "GitLab could not be reached: the server redirects to https://login.example.com",
+        ),
+        (lambda: faults.not_found(""), "GitLab at {url} answered 404"),
     ],
 )
 def test_a_host_that_is_no_gitlab_ends_the_run_soon(world: World, fault: Callable[[], Any], words: str) -> None:
     with gitlab_server(world) as server:
         server.faults.append(Fault("", fault()))
-        assert words in refused(server)
+        assert words.format(url=server.url) in refused(server)
         assert len(server.requests) <= 2
 
 

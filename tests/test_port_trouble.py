@@ -3,11 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
-from gitlab_port_export.demo.port import Effect, Fault, PortServer, Recorded, port_server, refuse
+from gitlab_port_export.demo.port import Effect, Fault, PortServer, Recorded, drop, port_server, refuse
 from gitlab_port_export.demo.world import sample_world
+from gitlab_port_export.errors import PortUnavailable
 from harness import Ran, blueprint, mapping_of, port_with, resource, run_sync
+from reading import Leap
 
 TOKEN = "token-of-the-team"
 
@@ -87,3 +91,79 @@ def test_an_answer_that_does_not_parse_is_no_answer_and_asked_for_again() -> Non
         assert (ran.report.exit_code, ran.report.problems) == (0, ())
         assert ran.report.blueprints["service"].created == 2
         assert len(port.calls(r"POST .*/service/entities/bulk")) == 3
+
+
+# What Port does to the question, and what the user is told to do.
+LATER, NETWORK = "Port was busy or in trouble; run again later", "check the network and proxies, and run again"
+ADVICE = {
+    "403": (refuse(403), "give the credentials the right to {right}"),
+    "429": (refuse(429), LATER),
+    "503": (refuse(503), LATER),
+    "no answer": (drop(), NETWORK),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_a_write_that_fails_says_where_and_what_to_do(name: str) -> None:
+    effect, hint = ADVICE[name]
+    world, *_ = company()
+    store = port_with(blueprint("service"), blueprint("issue", {"about": "service"}))
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        port.faults.append(Fault(r"POST .*/service/entities/bulk", effect))
+        (problem,) = synced(gitlab, port, clock=Leap()).report.problems
+    assert (problem.stage, problem.blueprint, problem.count) == ("write", "service", 2)
+    assert problem.hint == hint.format(right="create and update entities of this blueprint")
+    assert "first" in problem.sample
+
+
+@pytest.mark.parametrize(
+    ("mapped", "words", "hint"),
+    [
+        (resource("project", "service", title="[.id]"), "422", "correct the field's expression"),
+        (resource("project", "service", properties={"size": ".name"}), "422", "correct the field's expression"),
+        (resource("project", "service", relations={"owner": '"nobody"'}), "404", "map the related entity too"),
+    ],
+)
+def test_a_row_that_port_refuses_says_what_to_do(mapped: Any, words: str, hint: str) -> None:
+    world, *_ = company()
+    store = port_with(blueprint("person"), blueprint("service", {"owner": "person"}, size="number"))
+    report = run_sync(world, store, mapping_of(mapped, createMissingRelatedEntities=False)).report
+    (problem,) = report.problems
+    assert (problem.stage, problem.blueprint, problem.count) == ("write", "service", 2)
+    assert words in problem.why
+    assert hint in problem.hint
+
+
+RIGHTS = {
+    "GET /v1/blueprints$": "read blueprints",
+    "GET /v1/integration/": "read integrations",
+    "POST /v1/integration$": "create integrations",
+    "POST /v1/blueprints$": "create blueprints, or create them yourself",
+}
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    # Credentials that may not touch the integration may still write entities.
+    [(question, name) for question in RIGHTS for name in ADVICE if name != "403" or "integration" not in question],
+)
+def test_only_a_refusal_is_blamed_on_rights(question: str, name: str) -> None:
+    effect, hint = ADVICE[name]
+    with gitlab_server(sample_world(datetime.now(UTC))) as gitlab, port_server(port_with()) as port:
+        port.faults.append(Fault(question, effect))
+        with pytest.raises(PortUnavailable) as caught:
+            run_sync(gitlab, port, clock=Leap())
+    assert caught.value.hint.startswith(hint.format(right=RIGHTS[question]))
+
+
+@pytest.mark.parametrize("name", ADVICE)
+@pytest.mark.parametrize("path", ["service/entities/search", "datasource-entities"])
+def test_entities_that_cannot_be_read_say_what_to_do(path: str, name: str) -> None:
+    effect, hint = ADVICE[name]
+    world, *_ = company()
+    store = port_with(blueprint("service"), blueprint("issue", {"about": "service"}))
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        port.faults.append(Fault(f"POST .*{path}", effect))
+        (problem,) = synced(gitlab, port, clock=Leap()).report.problems
+    where = " of this blueprint" if "search" in path else ""
+    assert problem.hint == hint.format(right=f"read entities{where}")

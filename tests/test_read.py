@@ -482,7 +482,7 @@ def test_a_failure_is_told_in_gitlabs_own_words(server: GitLabServer) -> None:
             ({"message": "404 Project Not Found"}, "404: 404 Project Not Found"),
             ({"error": "x is invalid"}, "404: x is invalid"),
             ({"error": "e", "error_description": "because"}, "404: because"),
-            ({"message": {"base": ["no"]}}, "404: {'base': ['no']}"),
+            ({"message": {"base": ["no"]}}, '404: {"base":["no"]}'),
             ([1], "404"),
         ):
             server.faults[:] = [Fault("^/version$", faults.reply_json(404, payload))]

@@ -9,7 +9,7 @@ from gitlab_port_export.diff import Policy
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Delete, Entity, Event, Held, Problem, Written
 from gitlab_port_export.port.catalog import Catalog
-from gitlab_port_export.port.client import PortRefused
+from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.ledger import relation_targets, target_key
 from gitlab_port_export.port.writer import Deleter, blueprint_order, dependency_order
 
@@ -98,7 +98,7 @@ def deletions(
         yield Problem(
             "delete",
             f"Port did not list what is ours, so nothing more is deleted: {failure}",
-            "run again; give the credentials the right to read entities",
+            advice(failure, "read entities"),
             holds_all=True,
         )
 

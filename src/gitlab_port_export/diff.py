@@ -8,7 +8,7 @@ from typing import Literal
 
 from gitlab_port_export.mapping import mapped_blueprints
 from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Update
-from gitlab_port_export.port.ledger import Ledger, Status, relation_targets
+from gitlab_port_export.port.ledger import Ledger, Missing, Status, relation_targets
 
 # Below so many owned entities a share says nothing, so no limit applies.
 FEW = 10
@@ -24,7 +24,7 @@ class Differ:
     resolved, or None.
     """
 
-    ledger: Callable[[str], Ledger | str]
+    ledger: Callable[[str], Ledger | Missing]
     comparable: Callable[[Entity], Entity | None]
     updates: dict[tuple[str, str], Update] = field(default_factory=dict)
     targets: set[int] = field(default_factory=set)
@@ -46,11 +46,11 @@ class Differ:
 
     def _meet(self, entity: Entity) -> Iterator[Event]:
         ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
-        if isinstance(ledger, str):
+        if isinstance(ledger, Missing):
             yield Problem(
                 "diff",
-                ledger,
-                "check the blueprint in Port, the credentials' rights and the mapping's blueprint expression",
+                ledger.why,
+                ledger.hint,
                 blueprint=entity.blueprint,
                 resources=(entity.resource,),
                 sample=str(entity.identifier),

@@ -489,6 +489,7 @@ class Failed:
 
     change: Create | Update | Delete
     why: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

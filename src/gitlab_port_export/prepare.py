@@ -24,7 +24,7 @@ from gitlab_port_export.mapping import (
 from gitlab_port_export.model import Dialect, Mapping, Problem, Selector
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import read_blueprints
-from gitlab_port_export.port.client import Port, PortRefused
+from gitlab_port_export.port.client import Port, PortRefused, advice
 from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
 from gitlab_port_export.port.integration import Integration
 from gitlab_port_export.port.ledger import Blueprint
@@ -279,7 +279,7 @@ def port_blueprints(port: Port) -> dict[str, Blueprint]:
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
             f"Port did not give its blueprints: {failure}",
-            hint="give the credentials the right to read blueprints",
+            hint=advice(failure, "read blueprints"),
         ) from None
 
 

@@ -46,7 +46,7 @@ from gitlab_port_export.planfile import Basis, PlanFile, Recorder, differences, 
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog, resolved
 from gitlab_port_export.port.client import PortRefused
-from gitlab_port_export.port.ledger import Blueprint, target_key
+from gitlab_port_export.port.ledger import Blueprint, Ledger, target_key
 from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
 from gitlab_port_export.program import LEGACY
@@ -434,6 +434,6 @@ def _noted(outcomes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
         if isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
             entity: Entity = outcome.change.entity
             ledger = catalog.ledger(entity.blueprint)
-            if not isinstance(ledger, str):
+            if isinstance(ledger, Ledger):
                 ledger.mark(str(entity.identifier))
         yield outcome

@@ -183,9 +183,20 @@ def secret_reader(secret: str, file: Path | None, learn: Callable[[str], None] |
 
 def unavailable(failures: Mapping[str, ReadFailed], url: str) -> GitLabUnavailable:
     """Return the error that ends a run in which no token gave an inventory."""
-    faults = [f"{alias}: GitLab at {url} said {failure.why}" for alias, failure in failures.items()]
+    faults = [f"{alias}: {_sentence(failure, url)}" for alias, failure in failures.items()]
     hints = dict.fromkeys(failure.hint for failure in failures.values() if failure.hint)
     return GitLabUnavailable(*faults, hint="; ".join(hints))
+
+
+def _sentence(failure: ReadFailed, url: str) -> str:
+    match failure.reason:
+        case "network":
+            return f"GitLab could not be reached: {failure.why}"
+        case "shape":
+            return f"GitLab at {url} {failure.why}"
+        case "incomplete":
+            return f"the list of groups or projects at {url} is not complete: {failure.why}"
+    return f"GitLab at {url} answered {failure.why}"
 
 
 def link_next(answer: Answer) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Entity
-from gitlab_port_export.port.client import Port, PortRefused, segment
-from gitlab_port_export.port.ledger import Blueprint, Ledger, digests
+from gitlab_port_export.port.client import Port, PortRefused, advice, segment
+from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
 
 SEARCH_PAGE = 1000
 OWNED_PAGE = 5000
@@ -78,16 +78,22 @@ class Catalog:
             if name in self.blueprints and name not in self._loading:
                 self._loading[name] = self._executor.submit(self._load, name)
 
-    def ledger(self, name: str) -> Ledger | str:
+    def ledger(self, name: str) -> Ledger | Missing:
         """Return the ledger of a blueprint, waiting for it where needed, or why there is none."""
         self.start([name])
         future = self._loading.get(name)
         if future is None:
-            return f"Port has no blueprint {name}"
+            return Missing(
+                f"Port has no blueprint {name}",
+                "create the blueprint in Port, or correct the expression of `blueprint` in the mapping",
+            )
         try:
             return future.result()
         except (PortRefused, Unreachable) as failure:
-            return f"Port's entities of blueprint {name} could not be read: {failure}"
+            return Missing(
+                f"Port's entities of blueprint {name} could not be read: {failure}",
+                advice(failure, "read entities of this blueprint", "see whether the blueprint still exists in Port"),
+            )
 
     @property
     def ledgers(self) -> Mapping[str, Ledger]:

@@ -24,6 +24,16 @@ class PortRefused(Exception):
         super().__init__(f"{answer.status}: {self.text}")
 
 
+def advice(failure: PortRefused | Unreachable | int, right: str, otherwise: str = "run again") -> str:
+    """Return what to do about a refusal (or its status): `right` is what the credentials must be allowed to do."""
+    if isinstance(failure, Unreachable):
+        return "check the network and proxies, and run again"
+    status = failure if isinstance(failure, int) else failure.status
+    if status in (401, 403):
+        return f"give the credentials the right to {right}"
+    return "Port was busy or in trouble; run again later" if status == 429 or status >= 500 else otherwise
+
+
 class Port:
     """The API of one Port organisation, signed in with client credentials."""
 

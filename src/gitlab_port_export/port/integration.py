@@ -11,11 +11,12 @@ from gitlab_port_export import __version__
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.http import Answer, Stopped, Unreachable
 from gitlab_port_export.model import Dialect, Row
-from gitlab_port_export.port.client import Port, PortRefused, segment
+from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.wire import is_deep
 
 EXAMPLES_PER_KIND = 5
+READ, WRITE = "read integrations", "create integrations"
 # The parts of a blueprint that can name others, in the order in which Port can take them.
 LATER = (("relations", "ownership"), ("mirrorProperties", "calculationProperties", "aggregationProperties"))
 # A run repeats `running` this often; one that has not done so for the longer time has died.
@@ -52,17 +53,19 @@ def gitops_agent(kind: Dialect, identifier: str) -> str:
 
 def fetch(port: Port, identifier: str) -> Integration:
     """Return the integration of that identifier. Raises PortUnavailable."""
+    asked = f"Port did not say whether it has the integration {identifier}"
     try:
         answer = port.call("GET", f"/integration/{segment(identifier)}", params=(("byField", "installationId"),))
     except Unreachable as failure:
-        raise PortUnavailable(f"Port stopped answering: {failure}") from None
+        raise PortUnavailable(f"{asked}: {failure}", hint=advice(failure, READ)) from None
     if answer.status == 404:
         return Integration(identifier)
     if answer.status in (401, 403):
         return Integration(identifier, accessible=False)
     data = answer.data.get("integration") if isinstance(answer.data, dict) else None
     if answer.status != 200 or not isinstance(data, dict):
-        raise PortUnavailable(f"Port answered {PortRefused(answer)} when asked for the integration {identifier}")
+        refusal = PortRefused(answer)
+        raise PortUnavailable(f"{asked}: {refusal}", hint=advice(refusal, READ))
     kind = str(data.get("installationAppType") or "").lower()
     return Integration(
         identifier, "gitlab-v2" if kind == "gitlab-v2" else "gitlab" if kind == "gitlab" else None,
@@ -103,15 +106,17 @@ def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]
         "config": dict(config),
         "actionsProcessingEnabled": False,
     }
+    failed = f"the integration {identifier} could not be created in Port"
     try:
         answer = port.call("POST", "/integration", payload=payload)
     except Unreachable as failure:
-        raise PortUnavailable(f"Port stopped answering: {failure}") from None
+        raise PortUnavailable(f"{failed}: {failure}", hint=advice(failure, WRITE)) from None
     if answer.status in (200, 201, 409):
         return True
     if answer.status in (401, 403):
         return False
-    raise PortUnavailable(f"Port refused to create the integration {identifier}: {PortRefused(answer)}")
+    refusal = PortRefused(answer)
+    raise PortUnavailable(f"{failed}: {refusal}", hint=advice(refusal, WRITE, "create the integration in Port"))
 
 
 def store_config(port: Port, identifier: str, config: Mapping[str, Any]) -> bool:
@@ -225,9 +230,10 @@ def create_blueprints(
                     port.ask("PATCH", f"/blueprints/{segment(data['identifier'])}", payload=payload)
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
-            f"Port refused to create the default blueprints: {failure}",
-            hint="give the credentials the right to create blueprints, or create them and set "
-            "OCEAN__INITIALIZE_PORT_RESOURCES=false",
+            f"the default blueprints could not be created in Port: {failure}",
+            hint=advice(
+                failure, "create blueprints, or create them yourself and set OCEAN__INITIALIZE_PORT_RESOURCES=false"
+            ),
         ) from None
     return [data["identifier"] for data in created]
 

@@ -71,6 +71,14 @@ class Verdict:
     lost: bool = False
 
 
+@dataclass(frozen=True)
+class Missing:
+    """Why there is no ledger of a blueprint, and what to do about it."""
+
+    why: str
+    hint: str
+
+
 class Ledger:
     """All entities of one blueprint: a slot each, with a 4-byte code per mapped field.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
-from gitlab_port_export.port.client import Port, PortRefused, segment
+from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.wire import encode
 
@@ -18,6 +18,15 @@ BULK_DELETE = 100
 ENVELOPE_BYTES = 64
 # Refusals that may be about one entity of a call; others would only be repeated for every half.
 DIVISIBLE = (400, 404, 409, 413, 422)
+WRITE, DELETE = "create and update entities of this blueprint", "delete entities of this blueprint"
+UNFIT = "correct the field's expression in the mapping, or the blueprint in Port"
+RELATED = "map the related entity too, or write createMissingRelatedEntities: true in the mapping"
+ADVICE = {
+    400: UNFIT,
+    404: "see whether the blueprint still exists in Port, and run again",
+    413: "map less into the entity: Port takes no larger one",
+    422: UNFIT,
+}
 Upsert = Create | Update
 Result = Written | Failed | Skipped
 Key = tuple[str, str]
@@ -59,7 +68,7 @@ class Outcome:
     """
 
     written: tuple[tuple[Upsert, str], ...] = ()
-    failed: tuple[tuple[Upsert, str], ...] = ()
+    failed: tuple[Failed, ...] = ()
     again: tuple[tuple[Upsert, Failed | Skipped], ...] = ()
 
 
@@ -162,8 +171,7 @@ class Writer:
         for change, identifier in outcome.written:
             self._again.pop(change.entity.key, None)
             yield Written(_found(change, identifier) if change.entity.is_search else change)
-        for change, why in outcome.failed:
-            yield Failed(change, why)
+        yield from outcome.failed
         self._again |= {change.entity.key: (change, result) for change, result in outcome.again}
 
 
@@ -185,7 +193,8 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
             payload={"entities": [as_sent(c.entity) for c in batch.changes]},
         )
     except Unreachable as failure:
-        return Outcome(failed=tuple((change, f"no answer from Port: {failure}") for change in batch.changes))
+        why, hint = f"no answer from Port: {failure}", advice(failure, WRITE)
+        return Outcome(failed=tuple(Failed(change, why, hint) for change in batch.changes))
     if answer.status in (200, 207) and isinstance(answer.data, dict):
         return _by_row(batch, answer.data)
     refusal = PortRefused(answer)
@@ -194,30 +203,33 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
         halves = (batch.changes[:middle], batch.changes[middle:])
         first, second = (upsert(port, rules, Batch(batch.blueprint, half)) for half in halves)
         return Outcome(first.written + second.written, first.failed + second.failed, first.again + second.again)
-    return Outcome(failed=tuple((change, str(refusal)) for change in batch.changes))
+    hint = advice(refusal, WRITE, ADVICE.get(refusal.status, "run again"))
+    return Outcome(failed=tuple(Failed(change, str(refusal), hint) for change in batch.changes))
 
 
 def _by_row(batch: Batch, data: Mapping[str, Any]) -> Outcome:
     confirmed = {row.get("index"): str(row.get("identifier")) for row in data.get("entities") or ()}
     errors = {row.get("index"): row for row in data.get("errors") or ()}
     written: list[tuple[Upsert, str]] = []
-    failed: list[tuple[Upsert, str]] = []
+    failed: list[Failed] = []
     again: list[tuple[Upsert, Failed | Skipped]] = []
     for index, change in enumerate(batch.changes):
         if index in errors:
             row = errors[index]
             why = f"{row.get('statusCode')}: {row.get('message') or row.get('error')}"
             if row.get("error") != "not_found":
-                failed.append((change, why))
+                status = row.get("statusCode")
+                known = status if isinstance(status, int) else 422
+                failed.append(Failed(change, why, advice(known, WRITE, ADVICE.get(known, "run again"))))
             elif change.entity.is_search and row.get("identifier") == "unknown":
                 # The search found nothing; what it looks for may be on its way. Ocean leaves such rows out.
                 again.append((change, Skipped(change.entity.resource, "identifier", change.entity.key[1])))
             else:
-                again.append((change, Failed(change, why)))
+                again.append((change, Failed(change, why, RELATED)))
         elif index in confirmed:
             written.append((change, confirmed[index]))
         else:
-            failed.append((change, "Port did not confirm the row"))
+            failed.append(Failed(change, "Port did not confirm the row", "run again"))
     return Outcome(tuple(written), tuple(failed), tuple(again))
 
 
@@ -298,7 +310,7 @@ class Deleter:
                 yield self._confirmed(Delete(blueprint, identifier), answer)
         elif not (isinstance(answer, PortRefused) and answer.status in DIVISIBLE):
             for identifier in identifiers:
-                yield Failed(Delete(blueprint, identifier), str(answer))
+                yield Failed(Delete(blueprint, identifier), str(answer), advice(answer, DELETE))
         elif len(identifiers) > 1:
             middle = len(identifiers) // 2
             yield from self._bulk(blueprint, identifiers[:middle])
@@ -308,7 +320,7 @@ class Deleter:
 
     def _confirmed(self, change: Delete, deleted: set[str]) -> Written | Failed:
         gone = change.identifier in deleted or self._is_gone(change.blueprint, change.identifier)
-        return Written(change) if gone else Failed(change, "Port did not confirm the deletion")
+        return Written(change) if gone else Failed(change, "Port did not confirm the deletion", "run again")
 
     def _is_gone(self, blueprint: str, identifier: str) -> bool:
         """Port lists only what it deleted itself: an entity that was gone before is as good as deleted."""
@@ -322,7 +334,7 @@ class Deleter:
         if refusal.status == 404:
             return self._confirmed(change, set())
         if not _is_about_dependents(refusal):
-            return Failed(change, str(refusal))
+            return Failed(change, str(refusal), advice(refusal, DELETE))
         if not self._cascade:
             return Held(
                 change.blueprint,
@@ -333,7 +345,7 @@ class Deleter:
             )
         answer = self._call(change.blueprint, [change.identifier], cascade=True)
         if isinstance(answer, PortRefused | Unreachable):
-            return Failed(change, str(answer))
+            return Failed(change, str(answer), advice(answer, DELETE))
         return self._confirmed(replace(change, cascade=True), answer)
 
     def _call(self, blueprint: str, identifiers: list[str], *, cascade: bool) -> set[str] | PortRefused | Unreachable:

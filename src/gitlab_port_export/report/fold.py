@@ -364,7 +364,7 @@ class Tally:
         blueprint, identifier = target(failed.change)
         self._entities[blueprint, "failed"] += 1
         stage: Literal["write", "delete"] = "delete" if isinstance(failed.change, Delete) else "write"
-        self._problem(Problem(stage, failed.why, blueprint=blueprint, entity=identifier))
+        self._problem(Problem(stage, failed.why, failed.hint, blueprint=blueprint, entity=identifier))
 
     def _hold(self, held: Held) -> None:
         self._entities[held.blueprint, "held"] += len(held.identifiers)
