@@ -82,7 +82,7 @@ def page(
     url: str = f"{HOST}/api/v4/list",
 ) -> Answer:
     """A 200 as the client hands it on; `following` is X-Next-Page, `link` the URL of rel="next"."""
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", "x-request-id": "1"}
     given = {"x-next-page": following, "x-total": total, "x-total-pages": pages}
     headers |= {name: str(value) for name, value in given.items() if value is not None}
     if link is not None:

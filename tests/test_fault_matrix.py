@@ -69,6 +69,7 @@ drop               | always | 3     | 1          | held       | did not answer
 drop               | once   | 0     | 0          | gone       |
 truncate           | always | 3     | 1          | held       | did not answer
 truncate           | once   | 0     | 0          | gone       |
+a gateway's list   | always | 3     | 1          | held       | none of the headers that GitLab sends with a list
 slow               | always | 3     | 1          | held       | did not answer
 slow               | once   | 0     | 0          | gone       |
 too large a page   | always | 0     | 0          | gone       |
@@ -113,7 +114,8 @@ ANSWERS: dict[str, Callable[[], Answer]] = {
     "slow": lambda: Slow(NEVER),
     "too large a page": faults.server_error,
     "maintenance": faults.not_a_list,
-    "no rows": lambda: reply_json(200, []),
+    "no rows": lambda: reply_json(200, [], ("X-Next-Page", "")),
+    "a gateway's list": faults.gateway_list,
 }
 PAGES = ("first", "later")
 DIALECTS = ["gitlab-v2", "gitlab"]
@@ -685,6 +687,15 @@ def test_a_page_that_lost_its_rows_is_missed(scene: Scene) -> None:
     scene.check(outcome, "held", "gone")
 
 
+@pytest.mark.parametrize("page", PAGES)
+@scenes([one for one in SUBJECTS if one.later_path is None], OFTEN)  # the others are no lists
+def test_an_empty_list_that_is_not_gitlabs_is_no_list(scene: Scene, page: str) -> None:
+    outcome = scene.run(Line("a gateway's list", "always", (), ""), scene.requests_of(page))
+    assert outcome.code == 1
+    assert "none of the headers that GitLab sends with a list" in outcome.words
+    scene.check(outcome, "held", "gone")
+
+
 @cells(INVENTORY)
 @scenes([GROUPS, PROJECTS], OFTEN)
 def test_the_inventory_of_the_only_token_fails(scene: Scene, page: str, line: Line) -> None:
@@ -833,6 +844,6 @@ def test_so_many_combinations() -> None:
     parts = sum(len(PAGES) * len(one.dialects) for one in EVERY if one.later_path is None)
     inventory = 2 * 2 * len(PAGES) * len(DIALECTS) * len(table(INVENTORY))
     counted = sum(len(one.dialects) for one in EVERY if one.counted)
-    everything = lists + parts + counted + inventory + len(DIALECTS) * len(table(FIRST_CONTACT)) + len(PORT_CELLS)
+    everything = lists + 2 * parts + counted + inventory + len(DIALECTS) * len(table(FIRST_CONTACT)) + len(PORT_CELLS)
     print(f"\n{everything} combinations with `make soak`")
-    assert everything == 1847
+    assert everything == 1915

@@ -50,8 +50,39 @@ def in_turn(*replies: Reply) -> Callable[[Get], Reply]:
     st.sampled_from(["x-next-page", "link", "nothing"]),
 )
 def test_every_row_comes_once_whatever_headers_get_through(count: int, counted: bool, style: str) -> None:
+    count = max(count, int(style == "nothing"))
     got, _ = by_offset(offset(ids(count), counted=counted, style=style))
     assert sorted(got) == list(range(1, count + 1))
+
+
+def foreign(rows: Any, **headers: str) -> Answer:
+    """A list without any header of GitLab's but these."""
+    return Answer(200, {"content-type": "application/json", **headers}, b"", f"{HOST}/api/v4/list", rows)
+
+
+WHO = "an empty list came for /list with none of the headers"
+
+
+@pytest.mark.parametrize("header", ["x-next-page", "x-page", "x-per-page", "x-total", "link"])
+def test_an_empty_list_is_gitlabs_by_its_headers(header: str) -> None:
+    assert by_offset(in_turn(foreign([], **{header: ""})))[0] == []
+    assert by_keyset(in_turn(foreign([], **{header: ""})))[0] == []
+    with pytest.raises(ReadFailed, match=WHO):
+        by_offset(in_turn(foreign([])))
+    # Where one page has them all do.
+    with pytest.raises(ReadFailed, match=WHO):
+        by_offset(in_turn(page(ids(100), following="2"), foreign([])))
+    assert by_offset(in_turn(foreign(ids(100)), foreign([])))[0] == [row["id"] for row in ids(100)]
+
+
+def test_an_empty_keyset_list_is_gitlabs_by_any_of_its_headers() -> None:
+    """GitLab names no page there, and sends Link only where a next one follows."""
+    for header in ("x-request-id", "x-runtime", "x-gitlab-meta"):
+        assert by_keyset(in_turn(foreign([], **{header: "1"})))[0] == []
+        with pytest.raises(ReadFailed, match=WHO):
+            by_offset(in_turn(foreign([], **{header: "1"})))
+    with pytest.raises(ReadFailed, match=WHO):
+        by_keyset(in_turn(foreign([])))
 
 
 @pytest.mark.parametrize(("count", "requests"), [(0, 1), (1, 1), (100, 1), (101, 2), (300, 3), (1000, 10)])

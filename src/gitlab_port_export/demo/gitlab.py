@@ -252,7 +252,7 @@ class _Handler(JsonHandler):
         fault = state.take_fault(request)
         match fault and fault.answer:
             case Reply() as reply:
-                self._send(request, _as_answered(reply), started)
+                self._send(request, _as_answered(reply), started, foreign=reply.foreign)
             case Drop():
                 state.record(request)
                 self.drop()
@@ -278,7 +278,15 @@ class _Handler(JsonHandler):
         answered = state.respond(request.token, path, request.query, urlsplit(self.path).query)
         return replace(answered, headers=[*answered.headers, *headers])
 
-    def _send(self, request: Recorded, answered: Answered, started: float, cut_short: bool = False) -> None:
+    def _send(
+        self,
+        request: Recorded,
+        answered: Answered,
+        started: float,
+        *,
+        cut_short: bool = False,
+        foreign: bool = False,
+    ) -> None:
         state: GitLabServer = self.server.state
         if state.latency:
             self.server.pause(state.latency(answered.rows))
@@ -287,8 +295,9 @@ class _Handler(JsonHandler):
         if answered.packed and "gzip" in self.headers.get("Accept-Encoding", ""):
             body = answered.packed
             headers.append(("Content-Encoding", "gzip"))
-        headers.append(("X-Request-Id", f"{number:032x}"))
-        headers.append(("X-Runtime", f"{time.monotonic() - started:.6f}"))
+        if not foreign:
+            headers.append(("X-Request-Id", f"{number:032x}"))
+            headers.append(("X-Runtime", f"{time.monotonic() - started:.6f}"))
         if cut_short:
             headers.append(("Content-Length", str(len(body))))
             body = body[: len(body) // 2]

@@ -32,12 +32,13 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Reply:
-    """Answer with this instead."""
+    """Answer with this instead; `foreign` as something before GitLab does, without the headers of GitLab's answers."""
 
     status: int
     body: bytes = b""
     headers: HeaderPairs = ()
     content_type: str = "application/json"
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Fault:
 def reply_json(status: int, payload: object, *headers: tuple[str, str]) -> Reply:
     """Any JSON answer."""
     return Reply(status, json.dumps(payload).encode(), headers)
+
+
+def gateway_list() -> Reply:
+    """An empty list that does not come from GitLab: a gateway, a mock or a cache has made it up."""
+    return Reply(200, b"[]", foreign=True)
 
 
 def unauthorized() -> Reply:

@@ -19,6 +19,9 @@ STRIPES = 8
 REREADS = 2
 # GitLab may filter a page to nothing after it was cut; so many in a row have no end.
 BLANK_PAGES = 100
+# GitLab sends one of these with each page of an offset list, and of the others with any answer.
+PAGED = ("x-next-page", "x-page", "x-per-page", "x-total", "link")
+SERVED = (*PAGED, "x-request-id", "x-runtime", "x-gitlab-meta")
 MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitLab's answers"
 
 # What becomes of new rows of a page: something for the consumer (a Page), or None.
@@ -36,6 +39,24 @@ class _List:
     totals: dict[int, int] = field(default_factory=dict)
     nexts: dict[int, int | None] = field(default_factory=dict)
     blanks: int = 0
+    stripped: bool = False
+
+    def check_sender(self, answer: Answer, marks: tuple[str, ...]) -> None:
+        """Raise ReadFailed for an empty page without any of the headers that mark GitLab's.
+
+        `[]` is also what a gateway or a mock says in GitLab's place. Where a proxy takes these headers off, pages with
+        rows lack them too.
+        """
+        if any(name in answer.headers for name in marks):
+            return
+        if answer.data:
+            self.stripped = True
+        elif not self.stripped:
+            raise ReadFailed(
+                "incomplete",
+                f"an empty list came for {self.path} with none of the headers that GitLab sends with a list",
+                "look for a proxy or gateway that answers in GitLab's place, or takes off headers such as X-Next-Page",
+            )
 
     def fresh(self, rows: list[Row]) -> list[Row]:
         """Return the rows not seen before; a page that came before raises: the list would never end."""
@@ -120,6 +141,7 @@ def _stripe(state: _List, token: str, params: Params, shape: Shape, numbers: ran
 
 def _page(state: _List, token: str, params: Params, shape: Shape, number: int) -> Generator[Any, Any, Answer]:
     answer, rows = yield from _ask(state.path, token, params, number)
+    state.check_sender(answer, PAGED)
     state.nexts[number] = next_page(answer, number, rows)
     if (total := count_of(answer, "x-total")) is not None:
         state.totals[number] = total
@@ -206,6 +228,7 @@ def read_keyset(
         asked.add(query)
         size, answer = yield from _ask_keyset(token, path, query)
         rows = rows_of(answer)
+        state.check_sender(answer, SERVED)
         if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
             yield shaped
         url = link_next(answer) if linked else None
