@@ -72,7 +72,7 @@ class Differ:
         match verdict.status:
             case Status.CREATED:
                 # A better row for an entity that was just created overwrites it.
-                yield Update(entity, verdict.fields) if verdict.fields else Create(entity)
+                yield Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity)
             case _ if known is None:
                 # A search that cannot be compared is written each run; Port resolves it.
                 self.updates[entity.key] = Update(entity)

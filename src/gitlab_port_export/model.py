@@ -430,10 +430,14 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Port holds the entity with other values in `fields` (empty where it cannot be compared)."""
+    """Port holds the entity with other values in `fields` (empty where it cannot be compared).
+
+    `again`: this run created it a moment ago, from a row that another one with the same key now beats.
+    """
 
     entity: Entity
     fields: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def _record(change: Write, state: State) -> dict[str, Any]:
         return found
     # What others add to an entity meanwhile is no reason to refuse an update, which leaves it alone.
     found["was"] = state and {name: digest for name, digest in state.items() if name != "updatedAt"}
-    more = {"fields": change.fields} if isinstance(change, Update) else {}
+    more = {"fields": change.fields, "again": change.again} if isinstance(change, Update) else {}
     return {**found, **more, "body": change.entity.body}
 
 
@@ -131,7 +131,8 @@ def _change(record: Mapping[str, Any]) -> Write:
         case "create":
             return Create(Entity(blueprint, identifier, record["body"], -1))
         case "update":
-            return Update(Entity(blueprint, identifier, record["body"], -1), tuple(record["fields"]))
+            entity = Entity(blueprint, identifier, record["body"], -1)
+            return Update(entity, tuple(record["fields"]), record.get("again") is True)
         case "delete":
             return Delete(blueprint, identifier)
     raise ValueError("an unknown action")

@@ -45,9 +45,9 @@ from gitlab_port_export.model import (
 from gitlab_port_export.planfile import Basis, PlanFile, Recorder, differences, digest_of
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog, resolved
-from gitlab_port_export.port.client import PortRefused
+from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.ledger import Blueprint, Ledger, target_key
-from gitlab_port_export.port.writer import Deleter, Rules, Writer, blueprint_order, dependency_order
+from gitlab_port_export.port.writer import Deleter, Key, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, first_problems
 from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Tally
@@ -341,7 +341,10 @@ def _planned(run: Run, state: _State, executor: ThreadPoolExecutor, plan: PlanFi
         now = _catalog(run, run.blueprints, executor)
         found = differences(plan, _basis(run), now.states, partial(now.owned, run.integration.identifier))
     except (PortRefused, Unreachable) as failure:
-        raise PortUnavailable(f"Port did not say what it holds, so the plan was not applied: {failure}") from None
+        raise PortUnavailable(
+            f"Port did not say what it holds, so the plan was not applied: {failure}",
+            hint=advice(failure, "read entities"),
+        ) from None
     if found:
         raise UsageError(*found, hint="nothing was written; make a new plan")
     state.begin()
@@ -417,7 +420,7 @@ def _apply(run: Run, events: Iterable[Event], catalog: Catalog, executor: Thread
             else:
                 waiting.setdefault(event.entity.blueprint, []).append(event)
         for name in blueprint_order(waiting, catalog.blueprints):
-            changes = {change.entity.key: change for change in waiting[name]}
+            changes = _last_of_each(waiting[name])
             for group in dependency_order([change.entity for change in changes.values()], catalog.blueprints):
                 for entity in group:
                     yield from writer.add(changes[entity.key])
@@ -426,6 +429,14 @@ def _apply(run: Run, events: Iterable[Event], catalog: Catalog, executor: Thread
     except (Stopped, ExportError):
         yield from writer.abandon(GRACE_SECONDS)
         raise
+
+
+def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Update]:
+    """Return the last change of each entity; what was not created yet is created from its best row at once."""
+    return {
+        change.entity.key: Create(change.entity) if isinstance(change, Update) and change.again else change
+        for change in changes
+    }
 
 
 def _noted(outcomes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:

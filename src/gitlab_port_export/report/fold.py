@@ -223,6 +223,8 @@ class Tally:
         self._more: Counter[Held] = Counter()
         self._changes: dict[tuple[str, str], list[Write]] = {}
         self._kept: Counter[str] = Counter()
+        # Creations that Port refused: the row that beats such a one creates the entity after all.
+        self._uncreated: set[tuple[str, str]] = set()
 
     def add(self, event: Event) -> None:
         """Take one event into account."""
@@ -335,6 +337,12 @@ class Tally:
         return [change for key in deletes_first for change in self._changes[key]][:MAX_CHANGES]
 
     def _change(self, change: Write) -> None:
+        if isinstance(change, Update) and change.again:
+            # An entity counts once, whichever of its rows came first, unless Port refused that one.
+            if target(change) not in self._uncreated:
+                return
+            self._uncreated.discard(target(change))
+            change = Create(change.entity)
         key = target(change)[0], _VERBS[type(change)]
         self._entities[key] += 1
         sort = "delete" if isinstance(change, Delete) else "write"
@@ -362,6 +370,8 @@ class Tally:
 
     def _failed(self, failed: Failed) -> None:
         blueprint, identifier = target(failed.change)
+        if isinstance(failed.change, Create):
+            self._uncreated.add((blueprint, identifier))
         self._entities[blueprint, "failed"] += 1
         stage: Literal["write", "delete"] = "delete" if isinstance(failed.change, Delete) else "write"
         self._problem(Problem(stage, failed.why, failed.hint, blueprint=blueprint, entity=identifier))
