@@ -5,10 +5,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
 
-from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, unavailable
+from gitlab_port_export.gitlab.client import NO_GITLAB, Get, GitLab, Params, ReadFailed, unavailable
 from gitlab_port_export.gitlab.lists import read_keyset, read_list
 from gitlab_port_export.model import Dialect, Problem, Row, Scope
 from gitlab_port_export.model import Mapping as PortMapping
@@ -229,12 +228,14 @@ def _listing(
         # One after the other: GitLab allows few requests a minute here.
         for active in sorted(actives[0] | {None}, key=str):
             rows: list[Row] = []
-            yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), rows.extend)
+            shape = partial(_take, rows, "full_path")
+            yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), shape)
             groups[active] = tuple(rows)
 
     def list_projects(active: Active) -> Job:
         rows: list[Row] = []
-        yield from read_keyset(token, "/projects", listing_params(dialect, mapping, "projects", active), rows.extend)
+        shape = partial(_take, rows, "path_with_namespace")
+        yield from read_keyset(token, "/projects", listing_params(dialect, mapping, "projects", active), shape)
         projects[active] = tuple(rows)
 
     failure: ReadFailed | None = None
@@ -243,6 +244,14 @@ def _listing(
     except ReadFailed as caught:
         failure = caught
     yield Listing(token, groups, projects, failure)
+
+
+def _take(rows: list[Row], path: str, page: list[Row]) -> None:
+    """Add the rows of a page. Raises ReadFailed for one without id and path: they are what everything else hangs on."""
+    for row in page:
+        if type(row.get("id")) is not int or not isinstance(row.get(path), str) or not row[path]:
+            raise ReadFailed("shape", f"answered 200 with a row that has no id or no {path}", NO_GITLAB, 200)
+    rows += page
 
 
 def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop_pending: bool) -> Inventory:
@@ -298,9 +307,10 @@ def path_of(row: Row) -> str:
 
 def access_of(row: Row) -> int:
     """Return the token's access level on a project, 0 where GitLab does not say."""
-    permissions: dict[str, Any] = row.get("permissions") or {}
-    found = (permissions.get("project_access"), permissions.get("group_access"))
-    return max((entry["access_level"] for entry in found if entry), default=0)
+    permissions = row.get("permissions")
+    found = permissions.values() if isinstance(permissions, dict) else ()
+    levels = (entry.get("access_level") for entry in found if isinstance(entry, dict))
+    return max((level for level in levels if isinstance(level, int)), default=0)
 
 
 def _failures(listings: list[Listing]) -> Iterator[Problem]:

@@ -9,7 +9,6 @@ from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed,
 from gitlab_port_export.http import Answer, origin_of
 from gitlab_port_export.model import Row
 from gitlab_port_export.parallel import All, Job, Once
-from gitlab_port_export.wire import encode
 
 PER_PAGE = 100
 # A page may be too much for GitLab's time limits (a query's, a request's); smaller ones get through, or fail too.
@@ -82,15 +81,12 @@ class _List:
 def key_of(row: Row) -> Hashable:
     """Return what tells rows of one list apart: the id; releases, tags and branches have only a name.
 
-    Raises ReadFailed for a row without any that nests too deeply to be compared as a whole.
+    Raises ReadFailed for a row without any: GitLab has none such.
     """
     for name in ("id", "tag_name", "path", "name"):
-        if isinstance(value := row.get(name), str | int):
+        if isinstance(value := row.get(name), str | int) and not isinstance(value, bool):
             return name, value
-    try:
-        return encode(row)
-    except ValueError as error:
-        raise ReadFailed("shape", f"answered 200 with a row that {error}", NO_GITLAB, 200) from None
+    raise ReadFailed("shape", "answered 200 with a row that has neither an id nor a name", NO_GITLAB, 200)
 
 
 def list_key(token: str, path: str, params: Params) -> Hashable:

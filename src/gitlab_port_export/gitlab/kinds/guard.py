@@ -1,5 +1,6 @@
 """Guards one read: each token that may do it in turn, and a Problem when none of them could."""
 
+import logging
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,11 @@ from gitlab_port_export.gitlab.lists import whole_list
 from gitlab_port_export.model import Problem
 from gitlab_port_export.parallel import Job
 
+logger = logging.getLogger(__name__)
+
+# What code raises that meets a row without what GitLab documents, or with another type of it.
+STRANGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 def guarded(entry: Read) -> Job:
     """Run one read with each token that may do it, from its first page, until one succeeds; else yield a Problem."""
@@ -21,6 +27,9 @@ def guarded(entry: Read) -> Job:
             return
         except ReadFailed as failure:
             failures.append((token, failure))
+        except STRANGE as error:
+            logger.debug("%s of %s", entry.kind, entry.scope.path, exc_info=True)
+            failures.append((token, _strange(error)))
     # A token may have lost the project that another one still sees, so all have to agree that it is gone.
     for token, last in failures:
         if last.reason != "missing" or not (yield from _is_gone(entry, token)):
@@ -36,6 +45,15 @@ def guarded(entry: Read) -> Job:
         scope=entry.scope.path,
         kind=entry.kind,
         resources=entry.resources,
+    )
+
+
+def _strange(error: Exception) -> ReadFailed:
+    return ReadFailed(
+        "shape",
+        f"a row is not as GitLab documents it ({type(error).__name__}: {error})"[:300],
+        "look for a proxy that changes GitLab's answers; if there is none, report it with the output of --debug",
+        200,
     )
 
 

@@ -1,0 +1,99 @@
+"""Rows that are not as GitLab documents them: a Problem of that read, whose deletions are held, and never a bug."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_faults import Reply
+from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.errors import GitLabUnavailable
+from gitlab_port_export.gitlab.kinds import KINDS
+from harness import blueprint, mapping_of, port_with, resource, run_sync
+
+# Each is one row of a list; `id` where the list needs one to go on.
+ROWS: dict[str, Any] = {
+    "nothing": {},
+    "an id that is an object": {"id": {"a": 1}, "name": {}},
+    "an id alone": {"id": 1},
+    "numbers for texts": {"id": 1, "path_with_namespace": 5, "full_path": 5, "created_at": 5, "name": 5, "username": 5},
+    "texts for objects": {"id": 1, "permissions": "x", "pipeline": "x", "references": "x", "user": "x", "name": "x"},
+    "objects for texts": {"id": True, "iid": {}, "name": {}, "project_id": {}, "references": {"full": {}}},
+    "roles that are none": {
+        "id": 1, "path_with_namespace": "acme/app", "full_path": "acme", "name": "x",
+        "permissions": {"project_access": {"access_level": "x"}, "group_access": {}},
+    },
+    "a number": 5,
+    "null": None,
+}  # fmt: skip
+LISTS = {
+    "^/groups$": ("group",),
+    "^/projects$": ("project",),
+    "/members": ("member", "group-with-members", "project-with-members"),
+    "/merge_requests$": ("merge-request",),
+    "/issues$": ("issue",),
+    "/pipelines$": ("pipeline", "job"),
+    "/jobs$": ("job",),
+    "/labels$": ("project",),
+    "/(tags|releases|branches)$": ("tag", "release", "branch"),
+    "/(deployments|environments|milestones)$": ("deployment", "environment", "milestone"),
+}
+SELECTORS: dict[str, Any] = {"project": {"includeLabels": True}, "branch": {"defaultBranchOnly": False}}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[GitLabServer, PortServer]]:
+    """A GitLab with one of everything that was synced, and a Port that holds it."""
+    world = World(datetime.now(UTC))
+    reader = world.add_user("reader")
+    group = world.add_group("acme")
+    world.add_member(group, reader, MAINTAINER)
+    world.add_token("token-of-reader", reader)
+    project = world.add_project(group, "app")
+    world.add_merge_request(project, "First")
+    world.add_issue(project, "First")
+    world.add_job(world.add_pipeline(project, "success", reader), "build")
+    store = port_with(*(blueprint(kind, text="string") for kind in KINDS))
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        yield gitlab, port
+
+
+# Lists of which we use more than a row's name meet every row.
+USED = ("^/groups$", "^/projects$", "/pipelines$", "/jobs$")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(path, name) for path in LISTS for name in ROWS if path in USED or name in ("nothing", "objects for texts")],
+)
+def test_a_strange_row_is_no_bug_and_deletes_nothing(
+    path: str, name: str, servers: tuple[GitLabServer, PortServer]
+) -> None:
+    gitlab, port = servers
+    kinds = dict.fromkeys((*LISTS[path], "project"))
+    mapping = mapping_of(
+        *(
+            resource(kind, kind, identifier=f'"{kind}-\\(.id // .name)"', selector=SELECTORS.get(kind, {}))
+            for kind in kinds
+        ),
+        entityDeletionThreshold=1,
+    )
+    gitlab.faults.clear()
+    assert run_sync(gitlab, port, mapping).report.exit_code == 0
+    before = port.store.snapshot()
+    answer = Reply(200, json.dumps([ROWS[name]]).encode(), (("X-Next-Page", ""),))
+    gitlab.faults[:] = [Fault(path, answer)]
+    try:
+        report = run_sync(gitlab, port, mapping).report
+    except GitLabUnavailable:
+        assert path in ("^/groups$", "^/projects$")
+        return
+    failed = {problem.kind for problem in report.problems if problem.stage == "read"}
+    assert report.exit_code == int(bool(failed))
+    assert all(port.store.snapshot()[kind].keys() >= before[kind].keys() for kind in failed)
+    if name in ("nothing", "an id that is an object", "a number", "null"):
+        assert failed.issuperset(LISTS[path])
