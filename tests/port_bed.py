@@ -21,10 +21,10 @@ from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.diff import Differ, Policy
 from gitlab_port_export.http import Clock, Http
 from gitlab_port_export.model import Create, Entity, Event, Mapping, Problem, Update, Written
-from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved
+from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.writer import Deleter, Rules, Writer
-from gitlab_port_export.sync import _noted
+from gitlab_port_export.write import noted
 from harness import NoWait, mapping_of, resource
 
 MINE = "mine"
@@ -114,14 +114,13 @@ class Bed:
             self.port, read_blueprints(self.port), lambda name: self.fields, self.executor, whole=not self.rules.merge
         )
         catalog.start(sorted(names))
-        answers: dict[str, list[str] | None] = {}
-        differ = Differ(catalog.ledger, lambda entity: resolved(entity, catalog, answers))
+        differ = Differ(catalog.ledger, catalog.resolved)
         events: list[Event] = []
         writer = Writer(self.port, self.rules, self.executor, 8)
         for event in differ.run(entities):
             done = writer.add(event) if writes and isinstance(event, Create | Update) else [event]
-            events += _noted(done, catalog)
-        events += _noted(writer.finish(catalog.blueprints), catalog)
+            events += noted(done, catalog)
+        events += noted(writer.finish(catalog.blueprints), catalog)
         problems = [event for event in events if isinstance(event, Problem)]
         searched = frozenset(one.resource for one in entities if isinstance(one, Entity) and one.is_search)
         policy = Policy(self.mapping, problems, searched, self.released, frozenset(differ.unresolved))

@@ -7,7 +7,7 @@ import pytest
 
 from gitlab_port_export.demo.port import Fault, drop, refuse
 from gitlab_port_export.http import Unreachable
-from gitlab_port_export.port.catalog import Catalog, read_blueprints, resolved, search
+from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
 from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status
 from harness import blueprint, port_with
@@ -134,19 +134,19 @@ class TestOwned:
 class TestResolved:
     def test_only_searches_are_asked_for(self, bed: Bed) -> None:
         entity = thing("a", relations={"parent": "p"})
-        assert resolved(entity, a_catalog(bed), {}) is entity
+        assert a_catalog(bed).resolved(entity) is entity
         assert searches(bed) == []
 
     def test_one_and_many(self, bed: Bed) -> None:
         bed.seed("thing", "x", properties={"text": "needle"})
         row = thing("a", relations={"parent": QUERY, "friends": QUERY}, size=1, meta={"title": "A"})
-        found = resolved(row, a_catalog(bed), {})
+        found = a_catalog(bed).resolved(row)
         assert found == thing("a", relations={"parent": "x", "friends": ["x"]}, size=1, meta={"title": "A"})
         assert row.body["relations"]["parent"] == QUERY
 
     def test_nothing_found_is_no_relation(self, bed: Bed) -> None:
         row = thing("a", relations={"parent": QUERY, "friends": QUERY})
-        assert resolved(row, a_catalog(bed), {}) == thing("a", relations={"parent": None, "friends": []})
+        assert a_catalog(bed).resolved(row) == thing("a", relations={"parent": None, "friends": []})
 
     @pytest.mark.parametrize(
         "row",
@@ -160,17 +160,16 @@ class TestResolved:
     )
     def test_what_cannot_be_compared(self, bed: Bed, row: Any) -> None:
         bed.seed("thing", "x", "y", properties={"text": "needle"})
-        assert resolved(row, a_catalog(bed), {}) is None
+        assert a_catalog(bed).resolved(row) is None
 
     @pytest.mark.parametrize("effect", [refuse(422), drop()])
     def test_what_port_does_not_answer(self, bed: Bed, effect: Any) -> None:
         bed.server.faults.append(Fault("/search$", effect))
-        assert resolved(thing("a", relations={"parent": QUERY}), a_catalog(bed), {}) is None
+        assert a_catalog(bed).resolved(thing("a", relations={"parent": QUERY})) is None
 
     def test_each_query_is_asked_once(self, bed: Bed) -> None:
-        answers: dict[str, list[str] | None] = {}
         catalog = a_catalog(bed)
         other = {**QUERY, "combinator": "or"}
         for query in (QUERY, other, QUERY, other):
-            resolved(thing("a", relations={"friends": query}), catalog, answers)
+            catalog.resolved(thing("a", relations={"friends": query}))
         assert len(searches(bed)) == 2

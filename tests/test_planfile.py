@@ -12,6 +12,7 @@ import pytest
 
 from conftest import INTEGRATION, Bench
 from gitlab_port_export import planfile
+from gitlab_port_export.apply import MAX_NAMED, differences
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
@@ -219,10 +220,10 @@ def test_a_large_plan_is_written_and_read_in_little_memory(tmp_path: Path) -> No
         recorder.save(path, (), ())
     with planfile.opened(path) as plan:
         assert sum(1 for _ in plan.changes()) == 5_002
-        same = planfile.differences(plan, BASIS, states, lambda: [("thing", "old"), ("thing", "other")])
+        same = differences(plan, BASIS, states, lambda: [("thing", "old"), ("thing", "other")])
         assert same == []
-        assert len(planfile.differences(plan, BASIS, lambda *_: {}, lambda: [])) == planfile.MAX_NAMED + 1
-        foreign = planfile.differences(plan, BASIS, states, lambda: [("thing", "0")])
+        assert len(differences(plan, BASIS, lambda *_: {}, lambda: [])) == MAX_NAMED + 1
+        foreign = differences(plan, BASIS, states, lambda: [("thing", "0")])
         assert foreign == ["thing old is not of this integration"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,16 +1,52 @@
-"""Documents of `specPath` files → entities, taken as they are; pure."""
+"""GitOps: documents of `specPath` files → entities, taken as they are, and written in the name of GitOps."""
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Generator, Iterable, Iterator, Mapping, Set
+from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
-from gitlab_port_export.gitlab.specs import KIND, Spec
-from gitlab_port_export.model import Entity, Problem
+from gitlab_port_export.diff import Differ
+from gitlab_port_export.gitlab.inventory import Inventory
+from gitlab_port_export.gitlab.specs import KIND, Spec, read_specs
+from gitlab_port_export.model import Entity, Event, Problem
+from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.ledger import Blueprint, target_key
+from gitlab_port_export.prepare import Run
 from gitlab_port_export.transform import unfit_identifier
+from gitlab_port_export.write import make_catalog, write
 
 # Entities from files belong to no resource of the mapping.
 NO_RESOURCE = -1
 FIELDS = ("title", "icon", "team", "properties", "relations")
 OBJECTS = ("properties", "relations")
+
+
+def write_files(
+    run: Run, inventory: Inventory, blueprints: Mapping[str, Blueprint], executor: Executor
+) -> Generator[Event, None, set[int]]:
+    """Write the entities that stand in files (in a plan: say what would be); return their keys of ledger.target_key.
+
+    Whatever goes wrong holds all deletions: the entities may be needed, or ours from another run.
+    """
+    mapping, identifier = run.mapping, run.integration.identifier
+    if not mapping.spec_paths:
+        return set()
+    specs = read_specs(run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.kind, run.settings.workers)
+    found: list[Entity] = []
+    for item in entities(specs, blueprints.keys()):
+        if isinstance(item, Entity):
+            found.append(item)
+        else:
+            yield item
+    catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
+    changes = Differ(catalog.ledger, catalog.resolved).run(found)
+    run.port.http.set_user_agent(integrations.gitops_agent(run.kind, identifier))
+    try:
+        for event in write(run, changes, catalog, executor) if run.writes else changes:
+            yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
+    finally:
+        run.port.http.set_user_agent(integrations.user_agent(run.kind, identifier))
+    return {target_key(*entity.key) for entity in found}
 
 
 def entities(specs: Iterable[Spec | Problem], blueprints: Set[str]) -> Iterator[Entity | Problem]:

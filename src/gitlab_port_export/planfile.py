@@ -1,11 +1,10 @@
-"""Plan files: the exact changes of a plan, one a line and sealed with a checksum, and what they were decided upon."""
+"""Plan files: the exact changes of a plan, one a line and sealed with a checksum, with what they were decided upon."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from itertools import chain
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, Any
@@ -19,9 +18,8 @@ from gitlab_port_export.report.fold import Write, target
 from gitlab_port_export.wire import decode, encode
 
 VERSION = 1
-# How many entities Port is asked for at once, and how many differences are named.
+# How many entities Port is asked for at once.
 BATCH = 100
-MAX_NAMED = 20
 MAX_LINE = 16 * 1024 * 1024
 _AGAIN = "make a new plan"
 
@@ -215,64 +213,3 @@ def _well_formed(record: Mapping[str, Any]) -> None:
         isinstance(change, Delete) or isinstance(record["body"], dict)
     ):
         raise ValueError("not a change")
-
-
-def differences(
-    plan: PlanFile, basis: Basis, states: States, owned: Callable[[], Iterable[tuple[str, str]]]
-) -> list[str]:
-    """Return what is not as it was when the plan was made, in words: at most so many of them, and how many more.
-
-    `owned` gives (blueprint, identifier) of all that is ours; it is asked for only when something is to be deleted.
-    """
-    found = [
-        f"the plan was made for {_words(one.name)} {planned}, and this run has {now}"
-        for one in fields(Basis)
-        if (planned := getattr(plan.basis, one.name)) != (now := getattr(basis, one.name))
-    ]
-    # Another integration or another mapping means other entities, and no one wants a list of those.
-    if found:
-        return found
-    number = 0
-    for line in chain(_changed(plan, states), _not_ours(plan, owned)):
-        number += 1
-        if number <= MAX_NAMED:
-            found.append(line)
-    return [*found, f"and {number - MAX_NAMED} more"] if number > MAX_NAMED else found
-
-
-def _words(name: str) -> str:
-    return {"type": "the integration type", "port": "Port at", "mapping": "a mapping with the digest"}.get(
-        name, f"the {name}"
-    )
-
-
-def _changed(plan: PlanFile, states: States) -> Iterator[str]:
-    """Yield each entity that Port holds in another state, asking for some of them at once."""
-    waiting: dict[str, dict[str, State]] = {}
-    for change, was in plan.changes():
-        blueprint, identifier = target(change)
-        group = waiting.setdefault(blueprint, {})
-        group[identifier] = was
-        if len(group) >= BATCH:
-            yield from _compared(blueprint, waiting.pop(blueprint), states)
-    for blueprint, group in waiting.items():
-        yield from _compared(blueprint, group, states)
-
-
-def _not_ours(plan: PlanFile, owned: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[str]:
-    """Yield what the plan deletes and this integration did not write: a file may have been made by anybody."""
-    doomed = {target(change) for change, _ in plan.changes() if isinstance(change, Delete)}
-    if doomed:
-        doomed.difference_update(owned())
-    yield from (f"{blueprint} {identifier} is not of this integration" for blueprint, identifier in sorted(doomed))
-
-
-def _compared(blueprint: str, group: Mapping[str, State], states: States) -> Iterator[str]:
-    now = states(blueprint, list(group))
-    for identifier, was in group.items():
-        found = now.get(identifier)
-        if was is None or found is None:
-            if was is not found:
-                yield f"{blueprint} {identifier} {'exists in Port by now' if was is None else 'is gone from Port'}"
-        elif names := sorted(name for name in was if was[name] != found.get(name)):
-            yield f"{blueprint} {identifier} has changed in Port: {', '.join(names)}"

@@ -71,6 +71,7 @@ class Catalog:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
         self._whole, self._absent = whole, absent
         self._loading: dict[str, Future[Ledger]] = {}
+        self._answers: dict[str, list[str] | None] = {}
 
     def start(self, names: Iterable[str]) -> None:
         """Begin to read these blueprints' entities."""
@@ -181,35 +182,36 @@ class Catalog:
         except (PortRefused, Unreachable):
             return None
 
+    def resolved(self, entity: Entity) -> Entity | None:
+        """Return the entity with its search relations as identifiers for comparing, or None where that cannot be done.
+
+        Each different query is asked once.
+        """
+        if isinstance(entity.body.get("team"), dict):
+            return None
+        relations = entity.body.get("relations") or {}
+        queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
+        if not queries:
+            return entity
+        blueprint = self.blueprints.get(entity.blueprint)
+        found: dict[str, Any] = {}
+        for name, query in queries.items():
+            relation = blueprint.relations.get(name) if blueprint else None
+            if relation is None:
+                return None
+            answer = self._answer(relation.target, query)
+            if answer is None or (not relation.many and len(answer) > 1):
+                return None
+            found[name] = answer if relation.many else (answer[0] if answer else None)
+        return replace(entity, body={**entity.body, "relations": {**relations, **found}})
+
+    def _answer(self, target: str, query: Mapping[str, Any]) -> list[str] | None:
+        key = f"{target} {query!r}"
+        if key not in self._answers:
+            self._answers[key] = self.resolve(target, query)
+        return self._answers[key]
+
 
 def _bare(field: str) -> str:
     head, _, key = field.partition(".")
     return key or f"${head}"
-
-
-def resolved(entity: Entity, catalog: Catalog, known: dict[str, list[str] | None]) -> Entity | None:
-    """Return the entity with its search relations as identifiers for comparing, or None where that cannot be done.
-
-    Each different query is asked once a run.
-    """
-    if isinstance(entity.body.get("team"), dict):
-        return None
-    relations = entity.body.get("relations") or {}
-    queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
-    if not queries:
-        return entity
-    blueprint = catalog.blueprints.get(entity.blueprint)
-    found: dict[str, Any] = {}
-    for name, query in queries.items():
-        relation = blueprint.relations.get(name) if blueprint else None
-        if relation is None:
-            return None
-        key = f"{relation.target} {query!r}"
-        if key not in known:
-            known[key] = catalog.resolve(relation.target, query)
-        answer = known[key]
-        if answer is None or (not relation.many and len(answer) > 1):
-            return None
-        found[name] = answer if relation.many else (answer[0] if answer else None)
-    body = {**entity.body, "relations": {**relations, **found}}
-    return replace(entity, body=body)

@@ -1,0 +1,71 @@
+"""Records a plan: its changes as they come, with what Port has to search for as it is found now."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from gitlab_port_export.http import Unreachable
+from gitlab_port_export.model import Create, Delete, Entity, Event, Problem, Update
+from gitlab_port_export.planfile import Basis, Recorder, digest_of
+from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.client import PortRefused
+from gitlab_port_export.prepare import Run
+
+
+def basis_of(run: Run) -> Basis:
+    """Return what a plan of this run is made for."""
+    return Basis(run.integration.identifier, run.kind, run.settings.port_base_url, digest_of(run.mapping))
+
+
+def begin(recorder: Recorder, run: Run, catalog: Catalog) -> Iterator[Problem]:
+    """Begin a plan file, and warn of what it cannot hold."""
+    if run.mapping.spec_paths:
+        yield Problem(
+            "mapping", "a plan file does not hold the entities of specPath", "sync without --plan", warning=True
+        )
+    recorder.begin(basis_of(run), catalog.states)
+
+
+def recorded(recorder: Recorder, catalog: Catalog, events: Iterable[Event]) -> Iterator[Event]:
+    """Hand on the events of a plan and record its changes."""
+    for event in events:
+        yield event
+        match event:
+            case Create(entity) | Update(entity):
+                found = _found(entity, catalog)
+                if isinstance(found, Problem):
+                    yield found
+                else:
+                    yield from _tried(partial(recorder.add, replace(event, entity=found)))
+            case Delete():
+                yield from _tried(partial(recorder.add, event))
+
+
+def finish(recorder: Recorder) -> Iterator[Problem]:
+    """Record the changes that still wait."""
+    yield from _tried(recorder.finish)
+
+
+def _found(entity: Entity, catalog: Catalog) -> Entity | Problem:
+    """Return the entity with its searches as identifiers, so that applying the plan finds the same ones."""
+    if entity.is_search:
+        found = catalog.resolve(entity.blueprint, entity.identifier) or []
+        if len(found) != 1:
+            return Problem(
+                "diff",
+                f"a search for an entity finds {len(found)}, so the plan file does not have it",
+                "let the search find one entity; or sync without a plan file",
+                blueprint=entity.blueprint,
+                resources=(entity.resource,),
+                sample=str(entity.identifier),
+            )
+        entity = replace(entity, identifier=found[0])
+    return catalog.resolved(entity) or entity
+
+
+def _tried(record: Callable[[], None]) -> Iterator[Problem]:
+    """Record something; a plan file that cannot be had is a Problem of the plan."""
+    try:
+        record()
+    except (PortRefused, Unreachable, OSError) as failure:
+        yield Problem("report", f"the plan file could not be made: {failure}", "run again", holds_all=True)

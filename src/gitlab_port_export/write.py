@@ -1,0 +1,95 @@
+"""The write stage: the catalog that a run compares with, and changes to Port in the order that relations need."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+
+from gitlab_port_export.diff import fields_of
+from gitlab_port_export.errors import ExportError
+from gitlab_port_export.http import Stopped
+from gitlab_port_export.model import Create, Event, Update, Written
+from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.ledger import Blueprint, Ledger
+from gitlab_port_export.port.writer import Key, Rules, Writer, blueprint_order, dependency_order
+from gitlab_port_export.prepare import Run
+
+# How long a stopped run waits for the answers of calls that are under way.
+GRACE_SECONDS = 2.0
+
+
+def ensure_blueprints(run: Run) -> dict[str, Blueprint]:
+    """Return Port's blueprints, after creating the missing ones of a default mapping (in a plan: as if created)."""
+    if not (run.chosen.blueprints and run.settings.initialize_port_resources):
+        return dict(run.blueprints)
+    if run.writes:
+        integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints)
+    return {data["identifier"]: Blueprint.of(data) for data in run.chosen.blueprints} | dict(run.blueprints)
+
+
+def make_catalog(
+    run: Run,
+    blueprints: Mapping[str, Blueprint],
+    executor: Executor,
+    fields: Callable[[str], Sequence[str]] | None = None,
+) -> Catalog:
+    """Return the catalog of these blueprints; `fields` gives the fields that are written, by default the mapping's."""
+    return Catalog(
+        run.port,
+        blueprints,
+        fields or partial(fields_of, run.mapping),
+        executor,
+        whole=not run.mapping.enable_merge_entity,
+        absent=frozenset(blueprints) - frozenset(run.blueprints),
+    )
+
+
+def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor) -> Iterator[Event]:
+    """Write changes as they come, or targets before sources when Port is not to create missing ones.
+
+    Yields what Port answered, and every other event as it came.
+    """
+    rules = Rules(
+        run.mapping.enable_merge_entity,
+        run.mapping.create_missing_related_entities,
+        run.settings.batch_length,
+        run.settings.batch_bytes,
+    )
+    writer = Writer(run.port, rules, executor, 2 * run.settings.workers)
+    waiting: dict[str, list[Create | Update]] = {}
+    try:
+        for event in events:
+            if not isinstance(event, Create | Update):
+                yield event
+            elif rules.create_missing:
+                yield from writer.add(event)
+            else:
+                waiting.setdefault(event.entity.blueprint, []).append(event)
+        for name in blueprint_order(waiting, catalog.blueprints):
+            changes = _last_of_each(waiting[name])
+            for group in dependency_order([change.entity for change in changes.values()], catalog.blueprints):
+                for entity in group:
+                    yield from writer.add(changes[entity.key])
+                yield from writer.flush()
+        yield from writer.finish(catalog.blueprints)
+    except (Stopped, ExportError):
+        yield from writer.abandon(GRACE_SECONDS)
+        raise
+
+
+def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Update]:
+    """Return the last change of each entity; what was not created yet is created from its best row at once."""
+    return {
+        change.entity.key: Create(change.entity) if isinstance(change, Update) and change.again else change
+        for change in changes
+    }
+
+
+def noted(outcomes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
+    """Tell the ledger which entities Port found for search identifiers, so that they are not taken for gone."""
+    for outcome in outcomes:
+        if isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
+            ledger = catalog.ledger(outcome.change.entity.blueprint)
+            if isinstance(ledger, Ledger):
+                ledger.mark(str(outcome.change.entity.identifier))
+        yield outcome
