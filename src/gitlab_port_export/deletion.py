@@ -138,8 +138,7 @@ def _not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> lis
 def _is_before(moment: str, instant: str) -> bool:
     """Compare two ISO instants; one that cannot be read counts as recent."""
     try:
-        first, second = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (moment, instant))
-        return first < second
+        return datetime.fromisoformat(moment) < datetime.fromisoformat(instant)
     except (ValueError, TypeError):  # TypeError: one of them names no time zone
         return False
 

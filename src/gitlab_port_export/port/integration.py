@@ -86,8 +86,8 @@ def is_active(integration: Integration, now: str | None) -> bool:
     if integration.running_since is None:
         return False
     try:
-        since = datetime.fromisoformat(integration.running_since.replace("Z", "+00:00"))
-        until = datetime.fromisoformat(now.replace("Z", "+00:00")) if now else datetime.now(UTC)
+        since = datetime.fromisoformat(integration.running_since)
+        until = datetime.fromisoformat(now) if now else datetime.now(UTC)
         return (until - since).total_seconds() < SILENT_SECONDS
     except (ValueError, TypeError):  # no instant, or one without a zone: nothing can be told from it
         return False

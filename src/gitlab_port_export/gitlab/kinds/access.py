@@ -7,8 +7,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.group import BATCH
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, pages, place_read
 from gitlab_port_export.gitlab.kinds.members import is_bot
 from gitlab_port_export.gitlab.kinds.roles import (
     ROLES,
@@ -21,7 +20,7 @@ from gitlab_port_export.gitlab.kinds.roles import (
     roles_in,
     roles_key,
 )
-from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
+from gitlab_port_export.model import Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
 
@@ -80,8 +79,7 @@ def _wish(selector: Any) -> _Wish:
 def _start(tree: Tree, place: Place, resources: tuple[int, ...], wish: _Wish, scope: Scope) -> Job:
     found = yield from _roles(tree, place, wish, scope)
     rows = [row_of(found[person], scope) for person in sorted(found) if wish.bots or not is_bot(found[person].row)]
-    for start in range(0, len(rows), BATCH):
-        yield Page("access", resources, scope, rows[start : start + BATCH])
+    yield from pages("access", resources, scope, rows)
 
 
 def _roles(tree: Tree, place: Place, wish: _Wish, scope: Scope) -> Generator[Any, Any, Roles]:

@@ -9,8 +9,8 @@ from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import PARSED_ENDINGS, Unreadable, parsed, references, resolved, text_of
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, tree_reads
-from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file, walked
+from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, entries, tree_reads
+from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file
 from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope
 from gitlab_port_export.parallel import All, Job
 
@@ -35,15 +35,8 @@ def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
     found: Found = {}
     wishes = tree.of("file")
     walks = fewest(tree.wants)
-    proved: set[str] = set()
-    for walk in walks:
-        asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
-        if not asking:
-            continue
-        for entry in (yield from walked(scope, tree.ref, walk, tree.wants, proved)):
-            for wish in asking:
-                if wish.want.takes(entry):
-                    found.setdefault(str(entry["path"]), {}).setdefault(wish.variant, set()).add(wish.resource)
+    for row, wish in (yield from entries(tree, wishes, scope)):
+        found.setdefault(str(row["path"]), {}).setdefault(wish.variant, set()).add(wish.resource)
     for wish in wishes:
         if is_plain_file(wish.want) and not any(walk.holds(wish.want.walk) for walk in walks):
             assert wish.want.glob is not None  # noqa: S101  # a plain file has one; this is for mypy

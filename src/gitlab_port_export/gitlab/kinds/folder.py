@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.repository import FolderSelector, Tree, Variant, tree_reads
-from gitlab_port_export.gitlab.trees import fewest, has_ref, walked
-from gitlab_port_export.model import Page, Problem, Resource, Row, Scope
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, pages
+from gitlab_port_export.gitlab.kinds.repository import FolderSelector, Tree, Variant, entries, tree_reads
+from gitlab_port_export.gitlab.trees import has_ref
+from gitlab_port_export.model import Problem, Resource, Row, Scope
 from gitlab_port_export.parallel import Job
-
-BATCH = 100
 
 
 def reads(_: tuple[Resource, ...], context: Context) -> Iterator[Read]:
@@ -32,30 +30,22 @@ def _folders(place: Place, tree: Tree, scope: Scope) -> Job:
         )
         return
     rows: dict[Variant, dict[str, tuple[Row, set[int]]]] = {}
-    proved: set[str] = set()
-    for walk in fewest(tree.wants):
-        asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
-        if not asking:
-            continue
-        for entry in (yield from walked(scope, tree.ref, walk, tree.wants, proved)):
-            for wish in asking:
-                if wish.want.takes(entry):
-                    found = rows.setdefault(wish.variant, {}).setdefault(str(entry["path"]), (entry, set()))
-                    found[1].add(wish.resource)
+    for row, wish in (yield from entries(tree, wishes, scope)):
+        _, resources = rows.setdefault(wish.variant, {}).setdefault(str(row["path"]), (row, set()))
+        resources.add(wish.resource)
     known: Known = {}
-    for variant, entries in rows.items():
+    for variant, folders in rows.items():
         more = yield from included(scope, tree.ref, variant.included_files, known)
-        yield from _pages(place, tree, scope, entries, {"__includedFiles": more} if variant.included_files else {})
+        yield from _pages(place, tree, scope, folders, {"__includedFiles": more} if variant.included_files else {})
 
 
-def _pages(place: Place, tree: Tree, scope: Scope, entries: dict[str, tuple[Row, set[int]]], more: Row) -> Job:
+def _pages(place: Place, tree: Tree, scope: Scope, folders: dict[str, tuple[Row, set[int]]], more: Row) -> Job:
     by_resources: dict[tuple[int, ...], list[Row]] = {}
-    for entry, resources in entries.values():
-        row = {"folder": entry, "repo": place.row, "__branch": tree.ref, **more}
+    for folder, resources in folders.values():
+        row = {"folder": folder, "repo": place.row, "__branch": tree.ref, **more}
         by_resources.setdefault(tuple(sorted(resources)), []).append(row)
     for indexes, rows in by_resources.items():
-        for start in range(0, len(rows), BATCH):
-            yield Page("folder", indexes, scope, rows[start : start + BATCH])
+        yield from pages("folder", indexes, scope, rows)
 
 
 KIND = Kind(

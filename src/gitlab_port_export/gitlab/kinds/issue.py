@@ -1,14 +1,13 @@
 """Kind `issue`: issues (also incidents, test cases and tasks), read per topmost group."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.cover import Covered, cover
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, by, each_once, feature_off
-from gitlab_port_export.gitlab.kinds.merge_request import wanted_list
+from gitlab_port_export.gitlab.kinds.group_lists import Wish, group_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
 from gitlab_port_export.model import Resource, Selector
 
 
@@ -25,31 +24,17 @@ class IssueSelector(Selector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per topmost group (or lone project) and wish."""
-    yield from each_once(_wanted(by(resources, lambda selector: _wish(selector, context)), context))
+    wants = by(resources, lambda selector: _wish(selector, context))
+    yield from group_reads("issue", "issues", "#", wants, context)
 
 
-def _wanted(wants: Mapping[tuple[bool | None, bool, Params], tuple[int, ...]], context: Context) -> Iterator[Wanted]:
-    for (active, non_archived, wish), indexes in wants.items():
-        for covered in cover(context.inventory, active):
-            if covered.place.scope.is_group:
-                params: Params = (*wish, ("non_archived", str(non_archived).lower()))
-                yield wanted_list("issue", "issues", "#", covered, indexes, params)
-            elif not _nothing_there(covered, non_archived=non_archived):
-                yield wanted_list("issue", "issues", "#", covered, indexes, wish)
-
-
-def _wish(selector: Any, context: Context) -> tuple[bool | None, bool, Params]:
+def _wish(selector: Any, context: Context) -> Wish:
     found: Params = (("scope", "all"), ("order_by", "created_at"), ("sort", "asc"))
     named = (("state", selector.state), ("issue_type", selector.issue_type), ("labels", selector.labels))
     found += tuple((name, value) for name, value in named if value is not None)
     if selector.updated_after:
         found += (("updated_after", context.days_ago(selector.updated_after)),)
-    return selector.include_only_active_groups, selector.non_archived, found
-
-
-def _nothing_there(covered: Covered, *, non_archived: bool) -> bool:
-    row = covered.place.row
-    return (non_archived and bool(row.get("archived"))) or feature_off(row, "issues")
+    return Wish(selector.include_only_active_groups, selector.non_archived, found)
 
 
 KIND = Kind(

@@ -63,23 +63,21 @@ def _wanted(
 
 
 def _all_of(place: Place, resources: tuple[int, ...]) -> Read:
-    return place_read("job", place, resources, _all_jobs(resources))
+    return place_read("job", place, resources, partial(_all_jobs, resources))
 
 
 def _latest_of(place: Place, params: Params, resources: tuple[int, ...]) -> Read:
     key = list_key(place.scope.token, pipelines_path(place.scope), params)
-    return place_read("job", place, resources, _latest_jobs(place, resources, params), requests=2, shares=(key,))
+    start = partial(_latest_jobs, resources, params)
+    return place_read("job", place, resources, start, requests=2, shares=(key,))
 
 
 def _wish(selector: Any) -> tuple[bool | None, PipelineQuery | None]:
     return selector.include_only_active_projects, selector.pipeline_query_params
 
 
-def _all_jobs(resources: tuple[int, ...]) -> Any:
-    def start(scope: Scope) -> Job:
-        yield from read_keyset(scope.token, jobs_path(scope), (), page_of("job", resources, scope))
-
-    return start
+def _all_jobs(resources: tuple[int, ...], scope: Scope) -> Job:
+    yield from read_keyset(scope.token, jobs_path(scope), (), page_of("job", resources, scope))
 
 
 def jobs_path(scope: Scope) -> str:
@@ -127,31 +125,27 @@ class _TooFar(Exception):
         self.pipelines = pipelines
 
 
-def _latest_jobs(place: Place, resources: tuple[int, ...], params: Params) -> Any:
-    def start(scope: Scope) -> Job:
-        pipelines = yield from whole_list(scope.token, pipelines_path(place.scope), params)
-        if not pipelines:
-            return
-        wanted = _Wanted({row["id"]: instant(row["created_at"]) for row in pipelines})
+def _latest_jobs(resources: tuple[int, ...], params: Params, scope: Scope) -> Job:
+    pipelines = yield from whole_list(scope.token, pipelines_path(scope), params)
+    if not pipelines:
+        return
+    wanted = _Wanted({row["id"]: instant(row["created_at"]) for row in pipelines})
 
-        def shape(rows: list[Row]) -> Page | None:
-            kept = wanted.latest(rows)
-            return Page("job", resources, scope, kept) if kept else None
+    def shape(rows: list[Row]) -> Page | None:
+        kept = wanted.latest(rows)
+        return Page("job", resources, scope, kept) if kept else None
 
-        try:
-            yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=wanted.complete)
-        except _TooFar as stopped:
-            for pipeline in stopped.pipelines:
-                # GitLab leaves retried jobs out here.
-                path = f"{pipelines_path(scope)}/{pipeline}/jobs"
-                yield from read_list(scope.token, path, (), shape)
-
-    return start
+    try:
+        yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=wanted.complete)
+    except _TooFar as stopped:
+        for pipeline in stopped.pipelines:
+            # GitLab leaves retried jobs out here.
+            yield from read_list(scope.token, f"{pipelines_path(scope)}/{pipeline}/jobs", (), shape)
 
 
 def instant(text: str) -> datetime:
     """Return GitLab's ISO 8601 text as an aware datetime."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)
 
 
 KIND = Kind(

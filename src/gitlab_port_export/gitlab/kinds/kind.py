@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +12,11 @@ from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Inventory, Place
 from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
+
+# Rows of a page that no request of its own gave.
+PAGE_ROWS = 100
+# The scope of rows that come from no group or project alone.
+ALL_OF_GITLAB = Scope(0, "", is_group=True)
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,17 @@ class Kind:
     about: About = About()
 
 
-def by(resources: Iterable[Resource], key: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:
+def by(resources: Iterable[Resource], wish: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:
     """Group resource indexes by what their selector makes them read, in mapping order."""
+    return by_each(resources, lambda selector: (wish(selector),))
+
+
+def by_each(resources: Iterable[Resource], wishes: Callable[[Any], Iterable[Any]]) -> Mapping[Any, tuple[int, ...]]:
+    """Group resource indexes by each of the wishes that their selector has, in mapping order."""
     found: dict[Any, tuple[int, ...]] = {}
     for resource in resources:
-        wanted = key(resource.selector)
-        found[wanted] = (*found.get(wanted, ()), resource.index)
+        for wish in dict.fromkeys(wishes(resource.selector)):
+            found[wish] = (*found.get(wish, ()), resource.index)
     return found
 
 
@@ -96,6 +107,28 @@ def each_once(wanted: Iterable[Wanted]) -> Iterator[Read]:
 def place_read(kind: str, place: Place, resources: tuple[int, ...], start: Callable[[Scope], Job], **more: Any) -> Read:
     """Return the read of one group or project with all the tokens that may do it."""
     return Read(kind, place.scope, place.tokens, resources, start, **more)
+
+
+def listed_reads(kind: str, places: tuple[Place, ...], resources: tuple[int, ...]) -> Iterator[Read]:
+    """Yield the reads that hand on rows of the inventory as they are and need no request."""
+
+    def start(some: tuple[Place, ...], _: Scope) -> Job:
+        yield Page(kind, resources, ALL_OF_GITLAB, [place.row for place in some])
+
+    for at in range(0, len(places), PAGE_ROWS):
+        some = places[at : at + PAGE_ROWS]
+        yield Read(kind, ALL_OF_GITLAB, ("",), resources, partial(start, some), requests=0)
+
+
+def pages(kind: str, resources: tuple[int, ...], scope: Scope, rows: list[Row]) -> Iterator[Page]:
+    """Yield rows that came at once in pages of the usual size."""
+    for at in range(0, len(rows), PAGE_ROWS):
+        yield Page(kind, resources, scope, rows[at : at + PAGE_ROWS])
+
+
+def api_path(scope: Scope) -> str:
+    """Return the path of a group or project in GitLab's API, below which its lists are."""
+    return f"/{'groups' if scope.is_group else 'projects'}/{scope.id}"
 
 
 def page_of(kind: str, resources: tuple[int, ...], scope: Scope) -> Callable[[list[Row]], Page]:

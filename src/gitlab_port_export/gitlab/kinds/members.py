@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.kind import Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import Read, api_path, by, place_read
 from gitlab_port_export.gitlab.lists import list_key, whole_list
 from gitlab_port_export.model import Dialect, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -78,8 +78,7 @@ def is_bot(row: Row) -> bool:
 
 def members_path(scope: Scope, *, inherited: bool) -> str:
     """Return the path of a scope's member list."""
-    owner = "groups" if scope.is_group else "projects"
-    return f"/{owner}/{scope.id}/members{'/all' if inherited else ''}"
+    return f"{api_path(scope)}/members{'/all' if inherited else ''}"
 
 
 def members_of(scope: Scope, wish: Wish) -> Generator[Any, Any, list[Row]]:

@@ -19,8 +19,9 @@ from gitlab_port_export.gitlab.kinds.kind import (
     place_read,
     query_params,
 )
+from gitlab_port_export.gitlab.kinds.project_lists import with_owner
 from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
-from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
+from gitlab_port_export.model import Dialect, Resource, Scope, Selector
 from gitlab_port_export.parallel import Job
 
 OLD_WINDOW_DAYS = 14.0
@@ -100,9 +101,7 @@ def _read(place: Place, params: Params, dialect: Dialect, shared: bool, resource
     project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
 
     def start(scope: Scope) -> Job:
-        def shape(rows: list[Row]) -> Page:
-            return Page("pipeline", resources, scope, [{**row, "__project": project} for row in rows])
-
+        shape = with_owner("pipeline", resources, scope, "__project", project)
         path = pipelines_path(scope)
         if not shared:
             yield from read_list(scope.token, path, params, shape)

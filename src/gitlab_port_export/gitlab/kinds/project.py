@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from gitlab_port_export.gitlab.additions import finds, included
-from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.group import BATCH, listed_rows
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, place_read
+from gitlab_port_export.gitlab.inventory import Active, Place
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, place_read
 from gitlab_port_export.gitlab.kinds.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, has_code, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
@@ -48,25 +47,23 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """
     always = context.dialect == "gitlab"
     older = {resource.index for resource in resources if legacy_texts(resource)}
-    wants: dict[tuple[bool | None, Additions], tuple[int, ...]] = {}
-    for resource in resources:
-        selector: Any = resource.selector
-        wanted = Additions(
+
+    def wish(selector: Any) -> tuple[Active, Additions]:
+        return selector.include_only_active_projects, Additions(
             selector.include_languages or always,
             selector.include_labels,
             selector.included_files,
             selector.search_queries,
         )
-        key = (selector.include_only_active_projects, wanted)
-        wants[key] = (*wants.get(key, ()), resource.index)
+
+    wants = by(resources, wish)
     asked = {active for active, wanted in wants if wanted.languages}
     together = batches(place for active in asked for place in context.inventory.projects(active))
     for (active, wanted), indexes in wants.items():
         places = context.inventory.projects(active)
         # What is read for older properties is read with the token of each project.
         if not any(wanted) and not older.intersection(indexes):
-            for start in range(0, len(places), BATCH):
-                yield listed_rows("project", places[start : start + BATCH], indexes)
+            yield from listed_reads("project", places, indexes)
             continue
         for place in places:
             yield enriched(place, indexes, together.get(place.scope.id), wanted)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Read, each_once, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, by_each, each_once, feature_off, place_read
 from gitlab_port_export.gitlab.lists import Shape, read_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -42,12 +42,9 @@ def project_reads(
 
     `wishes` are those of a selector. `__project` is the project's path alone, or its whole row.
     """
-    wants: dict[tuple[Active, Hashable], tuple[int, ...]] = {}
-    for resource in resources:
-        selector: Any = resource.selector
-        for wish in wishes(selector):
-            key = (selector.include_only_active_projects, wish)
-            wants[key] = (*wants.get(key, ()), resource.index)
+
+    def of(selector: Any) -> Iterator[tuple[Active, Hashable]]:
+        yield from ((selector.include_only_active_projects, wish) for wish in wishes(selector))
 
     def read(place: Place, wish: Hashable, indexes: tuple[int, ...]) -> Read:
         project = place.row if whole_project else {"path_with_namespace": place.scope.path}
@@ -59,7 +56,7 @@ def project_reads(
 
     yield from each_once(
         ((place.scope.id, wish), partial(read, place, wish), indexes)
-        for (active, wish), indexes in wants.items()
+        for (active, wish), indexes in by_each(resources, of).items()
         for place in context.inventory.projects(active)
         if not nothing_there(place.row)
     )

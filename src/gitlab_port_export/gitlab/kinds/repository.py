@@ -1,6 +1,6 @@
 """What the kinds of repositories share: what their selectors want of which, so that each is walked once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -19,10 +19,11 @@ from gitlab_port_export.gitlab.trees import (
     fewest,
     nothing_there,
     walk_key,
+    walked,
     wanted_files,
     wanted_folders,
 )
-from gitlab_port_export.model import Resource, Scope, Selector
+from gitlab_port_export.model import Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
 # What Ocean's `gitlab-v2` takes where a folder's repository names no branch.
@@ -272,9 +273,20 @@ def _begin(start: Start, tree: Tree, place: Place) -> Callable[[Scope], Job]:
     return lambda scope: start(place, tree, scope)
 
 
-def needed(wishes: tuple[Wish, ...], walks: tuple[Any, ...]) -> tuple[Any, ...]:
+def needed(wishes: tuple[Wish, ...], walks: tuple[Walk, ...]) -> tuple[Walk, ...]:
     """Return the walks that these wishes look into."""
     return tuple(walk for walk in walks if any(walk.holds(wish.want.walk) for wish in wishes))
+
+
+def entries(tree: Tree, wishes: tuple[Wish, ...], scope: Scope) -> Generator[Any, Any, list[tuple[Row, Wish]]]:
+    """Return the entries of a tree that these wishes take, each with the wish. Raises ReadFailed."""
+    found: list[tuple[Row, Wish]] = []
+    proved: set[str] = set()
+    for walk in needed(wishes, fewest(tree.wants)):
+        asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
+        rows: list[Row] = yield from walked(scope, tree.ref, walk, tree.wants, proved)
+        found += ((row, wish) for row in rows for wish in asking if wish.want.takes(row))
+    return found
 
 
 def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, ...], start: Start) -> Read:

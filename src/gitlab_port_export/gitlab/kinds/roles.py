@@ -6,6 +6,7 @@ from typing import Any
 
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.kind import api_path
 from gitlab_port_export.gitlab.kinds.members import members_path
 from gitlab_port_export.gitlab.lists import list_key, whole_list
 from gitlab_port_export.model import Row, Scope
@@ -214,9 +215,8 @@ def _invited(row: Row, fitting: Sequence[Invitation]) -> Role:
 def _invitations(tree: Tree, place: Place, scope: Scope) -> Generator[Any, Any, list[Invitation]]:
     shared = place.row.get("shared_with_groups")
     if not isinstance(shared, list):
-        owner = "groups" if scope.is_group else "projects"
         params: Params = (("with_projects", "false"),) if scope.is_group else ()
-        answer = yield Get(scope.token, f"/{owner}/{scope.id}", params, gives="object")
+        answer = yield Get(scope.token, api_path(scope), params, gives="object")
         shared = answer.data.get("shared_with_groups") or []
     found = [
         Invitation(one["group_full_path"], one["group_access_level"], one.get("expires_at"))

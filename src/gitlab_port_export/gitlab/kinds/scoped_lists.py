@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Read, Wanted, each_once, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, Wanted, api_path, each_once, feature_off, place_read
 from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, with_owner
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.model import Resource, Row, Scope, Selector
@@ -74,8 +74,7 @@ def _read(kind: str, endpoint: str, place: Place, params: Params, resources: tup
     )
 
     def start(scope: Scope) -> Job:
-        owners = "groups" if scope.is_group else "projects"
         shape = with_owner(kind, resources, scope, name, owner)
-        yield from read_list(scope.token, f"/{owners}/{scope.id}/{endpoint}", params, shape)
+        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, shape)
 
     return place_read(kind, place, resources, start)

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.group import BATCH, NOWHERE
 from gitlab_port_export.gitlab.kinds.guard import guarded
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, place_read
+from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, About, Context, Kind, Read, by, pages, place_read
 from gitlab_port_export.gitlab.kinds.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.roles import Tree
 from gitlab_port_export.gitlab.lists import read_keyset, whole_list
@@ -54,10 +53,10 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     for wish, indexes in by(resources, lambda selector: _Wish(selector.source, selector.include_bot_members)).items():
         start = partial(_start, context, tree, indexes, wish)
         if wish.source == "members":
-            yield Read("user", NOWHERE, ("",), indexes, start, requests=len(lists), shares=lists)
+            yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=len(lists), shares=lists)
         else:
             needs = lists if wish.source is None else ()
-            yield Read("user", NOWHERE, ("",), indexes, start, requests=2, needs=needs)
+            yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=2, needs=needs)
 
 
 def _start(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wish, _: Scope) -> Job:
@@ -108,7 +107,7 @@ def _accounts(tokens: list[str], resources: tuple[int, ...], wish: _Wish) -> Job
         if any("is_admin" not in row for row in rows):
             raise ReadFailed("incomplete", "GitLab lists accounts as to no administrator", NO_ADMINISTRATOR)
         kept = [_shown(row) for row in rows if wish.bots or not is_bot(row)]
-        return Page("user", resources, NOWHERE, kept) if kept else None
+        return Page("user", resources, ALL_OF_GITLAB, kept) if kept else None
 
     failure: ReadFailed | None = None
     for token in tokens:
@@ -138,8 +137,7 @@ def _members(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wi
     )
     rows = [{name: value for name, (_, value) in found[person].items()} for person in sorted(found)]
     kept = [_account(row) for row in rows if wish.bots or not is_bot(row)]
-    for start in range(0, len(kept), BATCH):
-        yield Page("user", resources, NOWHERE, kept[start : start + BATCH])
+    yield from pages("user", resources, ALL_OF_GITLAB, kept)
 
 
 def _gather(tree: Tree, place: Place, found: Found, scope: Scope) -> Job:
