@@ -7,9 +7,9 @@ import pytest
 
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.gitlab.client import Get, ReadFailed
+from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.plan import make_plan
-from gitlab_port_export.gitlab.read import guarded
 from gitlab_port_export.model import Problem, Row
 from reading import HOST, Play, Reply, context, failed, group, inventory, listing, page, project, script
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, M
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -26,6 +27,32 @@ class Once:
 
     key: Hashable
     start: Callable[[], Job]
+
+
+def through(job: Job, hand_on: Callable[[Any], Job]) -> Job:
+    """Run a job, and all that it starts, with whatever they say going through `hand_on`, which returns the answer."""
+    answer: Any = None
+    error: Exception | None = None
+    with closing(job):
+        while True:
+            try:
+                said = job.throw(error) if error else job.send(answer)
+            except StopIteration as stop:
+                return stop.value
+            answer = error = None
+            match said:
+                case All(jobs=jobs):
+                    said = All(tuple(through(one, hand_on) for one in jobs))
+                case Once(key=key, start=start):
+                    said = Once(key, partial(_started, start, hand_on))
+            try:
+                answer = yield from hand_on(said)
+            except Exception as failure:  # noqa: BLE001  # handed on to the job that asked, never swallowed
+                error = failure
+
+
+def _started(start: Callable[[], Job], hand_on: Callable[[Any], Job]) -> Job:
+    return through(start(), hand_on)
 
 
 @dataclass

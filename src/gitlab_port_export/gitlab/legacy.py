@@ -1,6 +1,6 @@
 """Ocean's older properties, `file://path` and `search://scope=…&&query=…`: read for each row while its page goes by."""
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.trees import nothing_there
 from gitlab_port_export.model import Dialect, Page, Problem, Resource, Row, Scope
-from gitlab_port_export.parallel import All, Job
+from gitlab_port_export.parallel import All, Job, through
 from gitlab_port_export.program import LEGACY, is_legacy
 
 FILE, SEARCH = "file://", "search://"
@@ -33,30 +33,9 @@ def with_legacy(read: Read, context: Context) -> Read:
 
     def start(scope: Scope) -> Job:
         adder = _Adder(texts, context.dialect, read.kind)
-        return (yield from _pages_through(read.start(scope), adder.add))
+        return (yield from through(read.start(scope), adder.hand_on))
 
     return replace(read, start=start)
-
-
-def _pages_through(job: Job, add: Callable[[Page], Job]) -> Job:
-    """Run a job, and the jobs that it starts side by side, with every page going through `add`."""
-    answer: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            said = job.throw(error) if error else job.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        answer = error = None
-        if isinstance(said, Page):
-            yield from add(said)
-            continue
-        if isinstance(said, All):
-            said = All(tuple(_pages_through(child, add) for child in said.jobs))
-        try:
-            answer = yield said
-        except Exception as failure:  # noqa: BLE001  # handed on to the job that asked, never swallowed
-            error = failure
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,14 @@ class _Adder:
     kind: str
     known: dict[Hashable, Any] = field(default_factory=dict)
 
-    def add(self, page: Page) -> Job:
+    def hand_on(self, said: Any) -> Job:
+        """Ask and yield what a read says, pages with the values added."""
+        if not isinstance(said, Page):
+            return (yield said)
+        yield from self._add(said)
+        return None
+
+    def _add(self, page: Page) -> Job:
         """Yield the page with `LEGACY` in each row: text → value. What could not be read is not there, and told."""
         wanted = tuple(dict.fromkeys(text for index in page.resources for text in self.texts.get(index, ())))
         if not wanted:

@@ -1,10 +1,8 @@
 """Carries out the plan: pages as they come, and a Problem for every read that did not end complete."""
 
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Generator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab
@@ -12,9 +10,7 @@ from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
 from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.model import Began, Ended, Page, Problem
-from gitlab_port_export.parallel import All, Job, Once, drive
-
-__all__ = ["guarded", "read"]
+from gitlab_port_export.parallel import Job, drive, through
 
 
 def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Generator[Page | Problem | Began | Ended, None, None]:
@@ -41,7 +37,8 @@ class _Sum:
     requests: int = 0
     failure: str = ""
 
-    def add(self, said: Any) -> None:
+    def hand_on(self, said: Any) -> Job:
+        """Add up what the read asks and gives."""
         match said:
             case Get():
                 self.requests += 1
@@ -49,38 +46,12 @@ class _Sum:
                 self.rows += len(said.rows)
             case Problem(warning=False):
                 self.failure = self.failure or said.why
+        return (yield said)
 
 
 def _told(number: int, entry: Read) -> Job:
     """Run one read and tell when it begins and ends; a list that is shared counts for the read that asks first."""
     found = _Sum()
     yield Began(number, entry.kind, entry.scope.path)
-    yield from _summed(guarded(entry), found)
+    yield from through(guarded(entry), found.hand_on)
     yield Ended(number, entry.kind, entry.scope.path, found.rows, found.requests, found.failure)
-
-
-def _summed(job: Job, found: _Sum) -> Job:
-    """Run the job, and all that it starts, and add up what it asks and gives."""
-    answer: Any = None
-    error: Exception | None = None
-    with closing(job):
-        while True:
-            try:
-                said = job.throw(error) if error else job.send(answer)
-            except StopIteration as stop:
-                return stop.value
-            answer = error = None
-            found.add(said)
-            match said:
-                case All(jobs=jobs):
-                    said = All(tuple(_summed(one, found) for one in jobs))
-                case Once(key=key, start=start):
-                    said = Once(key, partial(_begun, start, found))
-            try:
-                answer = yield said
-            except Exception as failure:  # noqa: BLE001  # handed on to the job, never swallowed
-                error = failure
-
-
-def _begun(start: Callable[[], Job], found: _Sum) -> Job:
-    return _summed(start(), found)

@@ -10,8 +10,8 @@ from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, documents, references, resolved, text_of
 from gitlab_port_export.gitlab.globs import file_globs
 from gitlab_port_export.gitlab.inventory import Inventory, Place
+from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
-from gitlab_port_export.gitlab.read import guarded
 from gitlab_port_export.gitlab.trees import (
     Want,
     fewest,
