@@ -67,7 +67,7 @@ def report_of(*names: str, command: Any = "sync", changes: int = 1) -> Report:
 
 def test_what_the_fold_keeps_of_a_run() -> None:
     report = report_of("a", "b")
-    assert [(one.scope, one.rows, one.requests, one.failure) for one in report.places] == [
+    assert [(one.scope, one.rows, one.requests, one.failure) for one in report.reads] == [
         ("a", 2, 3, ""),
         ("b", 2, 3, "b"),
     ]
@@ -80,7 +80,7 @@ def test_what_the_fold_keeps_of_a_run() -> None:
 
 
 def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"MAX_OF_A_SORT": 3, "MAX_CHANGES": 10, "MAX_HELD": 2, "MAX_PLACES": 2}.items():
+    for name, value in {"MAX_OF_A_SORT": 3, "MAX_CHANGES": 10, "MAX_HELD": 2, "MAX_READS": 2}.items():
         monkeypatch.setattr(fold, name, value)
     tally = Tally("sync")
     for number in range(50):
@@ -94,7 +94,7 @@ def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytes
     assert {name: kept.count(name) for name in kept} == {"x": 3, "y": 3, "z": 4}
     assert sum(isinstance(change, Delete) for change in report.changes) == 3
     assert fold.left_out(report) == fold.LeftOut(changes=190, held=48, reads=47)
-    assert [place.failure for place in report.places].count("403") == 1
+    assert [place.failure for place in report.reads].count("403") == 1
     assert report.held[0].count == 50
     assert "190 changes are counted and not kept" in markdown.render(report)
     assert "238 further changes counted above" in html.render(report)
@@ -126,7 +126,7 @@ def test_json_is_what_its_schema_says_and_nothing_more(report: Report) -> None:
     Draft202012Validator(closed(schema)).validate(document)
     assert "kept out" not in text
     for name in ("reads", "timeline", "problems", "held", "changes"):
-        assert bool(document[name]) == bool(report.places)
+        assert bool(document[name]) == bool(report.reads)
 
 
 # --- markdown

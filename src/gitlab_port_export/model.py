@@ -545,8 +545,11 @@ class KindCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One read: a kind from one group or project (empty for all of GitLab); `failure` says why it is not complete."""
+class ReadCounts:
+    """What came of one read: a kind from one group or project (empty for all of GitLab).
+
+    `failure` says why it is not complete.
+    """
 
     kind: str
     scope: str
@@ -570,7 +573,7 @@ class Report:
     """The fold of everything that happened in a run; every renderer reads this and nothing else.
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
-    Counts are exact; of `changes`, `places` and held identifiers only a bounded sample is kept, which holds no values.
+    Counts are exact; of `changes`, `reads` and held identifiers only a bounded sample is kept, which holds no values.
     `links` are (label, address) of pages about the run.
     """
 
@@ -589,7 +592,7 @@ class Report:
     port_requests: int = 0
     plan: tuple[str, ...] = ()
     timeline: tuple[Span, ...] = ()
-    places: tuple[Place, ...] = ()
+    reads: tuple[ReadCounts, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
 
 

@@ -18,8 +18,8 @@ from gitlab_port_export.model import (
     Held,
     KindCounts,
     Page,
-    Place,
     Problem,
+    ReadCounts,
     Report,
     Skipped,
     Span,
@@ -37,7 +37,7 @@ FailOn = Literal["problems", "limit", "never"]
 MAX_CHANGES = 10_000
 MAX_OF_A_SORT = 2_000
 MAX_HELD = 1_000
-MAX_PLACES = 5_000
+MAX_READS = 5_000
 MAX_SAMPLES = 3
 
 EXIT_MEANINGS: dict[int, str] = {
@@ -128,7 +128,7 @@ def left_out(report: Report) -> LeftOut:
     return LeftOut(
         sum(map(writes, report.blueprints.values())) - len(report.changes),
         sum(held.more for held in report.held),
-        sum(counts.reads for counts in report.kinds.values()) - len(report.places),
+        sum(counts.reads for counts in report.kinds.values()) - len(report.reads),
     )
 
 
@@ -215,9 +215,9 @@ class Tally:
         self._clock, self._zero = clock, clock()
         self._spans: dict[str, tuple[float, float]] = {}
         self._under_way: dict[int, float] = {}
-        self._places: list[Place] = []
+        self._reads: list[ReadCounts] = []
         self._entities: Counter[tuple[str, str]] = Counter()
-        self._read: Counter[tuple[str, str]] = Counter()
+        self._kind_sums: Counter[tuple[str, str]] = Counter()
         self._problems: dict[Problem, _Group] = {}
         self._held: dict[Held, list[str]] = {}
         self._more: Counter[Held] = Counter()
@@ -244,7 +244,7 @@ class Tally:
             case Ended():
                 self._end(event)
             case Skipped():
-                self._read[self._kind(event.resource), "skipped"] += event.count
+                self._kind_sums[self._kind(event.resource), "skipped"] += event.count
             case Problem():
                 self._problem(event)
             case Failed():
@@ -288,7 +288,7 @@ class Tally:
             mapping_origin=mapping_origin,
             integration=integration,
             blueprints=blueprints,
-            kinds={name: self._kind_counts(name) for name in sorted({name for name, _ in self._read})},
+            kinds={name: self._kind_counts(name) for name in sorted({name for name, _ in self._kind_sums})},
             problems=problems,
             held=held,
             # Deletes matter most, so they are the last to be dropped.
@@ -297,7 +297,7 @@ class Tally:
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
             timeline=tuple(Span(name, round(start, 3), round(end, 3)) for name, (start, end) in self._spans.items()),
-            places=tuple(sorted(self._places, key=lambda place: (place.kind, place.scope))),
+            reads=tuple(sorted(self._reads, key=lambda read: (read.kind, read.scope))),
         )
 
     def _now(self) -> float:
@@ -317,20 +317,20 @@ class Tally:
 
     def _page(self, page: Page) -> None:
         self._mark(page.kind)
-        self._read[page.kind, "pages"] += 1
-        self._read[page.kind, "rows"] += len(page.rows)
+        self._kind_sums[page.kind, "pages"] += 1
+        self._kind_sums[page.kind, "rows"] += len(page.rows)
 
     def _end(self, ended: Ended) -> None:
         self._mark(ended.kind)
-        self._read[ended.kind, "reads"] += 1
-        self._read[ended.kind, "failed"] += bool(ended.failure)
-        self._read[ended.kind, "requests"] += ended.requests
+        self._kind_sums[ended.kind, "reads"] += 1
+        self._kind_sums[ended.kind, "failed"] += bool(ended.failure)
+        self._kind_sums[ended.kind, "requests"] += ended.requests
         seconds = round(self._now() - self._under_way.pop(ended.number, self._now()), 3)
         sort = "failed" if ended.failure else "complete"
-        if self._kept[sort] < MAX_PLACES:
+        if self._kept[sort] < MAX_READS:
             self._kept[sort] += 1
             scope, failure = self._redact(ended.scope), self._redact(ended.failure)
-            self._places.append(Place(ended.kind, scope, ended.rows, ended.requests, seconds, failure))
+            self._reads.append(ReadCounts(ended.kind, scope, ended.rows, ended.requests, seconds, failure))
 
     def _sample(self) -> list[Write]:
         deletes_first = sorted(self._changes, key=lambda key: key[1] != "deleted")
@@ -391,4 +391,4 @@ class Tally:
         return Counts(**{name: self._entities[blueprint, name] for name in Counts.__dataclass_fields__})
 
     def _kind_counts(self, kind: str) -> KindCounts:
-        return KindCounts(**{name: self._read[kind, name] for name in KindCounts.__dataclass_fields__})
+        return KindCounts(**{name: self._kind_sums[kind, name] for name in KindCounts.__dataclass_fields__})

@@ -230,10 +230,12 @@ def _kind_chart(report: Report, name: str) -> Iterator[str]:
 
 
 def _failed_reads(report: Report) -> Iterator[str]:
-    failed = [place for place in report.places if place.failure]
+    failed = [read for read in report.reads if read.failure]
     if failed:
         yield f"<details><summary>{some(len(failed), 'read')} not complete</summary><ul>"
-        yield from (f"<li>{_name(p.kind)} of {_name(p.scope or 'GitLab')}: {_name(p.failure)}</li>" for p in failed)
+        yield from (
+            f"<li>{_name(read.kind)} of {_name(read.scope or 'GitLab')}: {_name(read.failure)}</li>" for read in failed
+        )
         yield "</ul></details>"
 
 

@@ -33,7 +33,7 @@ def render(report: Report) -> str:
         "changes": [_change(change) for change in report.changes],
         "plan": report.plan,
         "timeline": [asdict(span) for span in report.timeline],
-        "reads": [asdict(place) for place in report.places],
+        "reads": [asdict(read) for read in report.reads],
         "left_out": asdict(left_out(report)),
     }
     return dumps(document)

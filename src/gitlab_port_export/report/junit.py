@@ -57,8 +57,8 @@ def _joined(cases: Iterable[_Case]) -> list[_Case]:
             skipped=before.skipped + case.skipped,
             said=before.said + case.said,
         )
-    place = {"run": 0, "catalog": 2}
-    return sorted(found.values(), key=lambda case: (place.get(case.suite, 1), case.suite))
+    order = {"run": 0, "catalog": 2}
+    return sorted(found.values(), key=lambda case: (order.get(case.suite, 1), case.suite))
 
 
 def _run(report: Report) -> Iterator[_Case]:
@@ -82,15 +82,15 @@ def _failed_reads(report: Report, kind: str) -> int:
 
 
 def _reads(report: Report) -> Iterator[_Case]:
-    for place in report.places:
-        name = place.scope or "all of GitLab"
-        said = f"{some(place.rows, 'row')}, {some(place.requests, 'request')}"
-        failures = (place.failure,) if place.failure else ()
-        yield _Case(place.kind, f"read.{place.kind}", name, place.seconds, failures, said=(said,))
+    for read in report.reads:
+        name = read.scope or "all of GitLab"
+        said = f"{some(read.rows, 'row')}, {some(read.requests, 'request')}"
+        failures = (read.failure,) if read.failure else ()
+        yield _Case(read.kind, f"read.{read.kind}", name, read.seconds, failures, said=(said,))
     for kind, counts in report.kinds.items():
-        listed = [place for place in report.places if place.kind == kind]
-        failed = counts.failed - sum(1 for place in listed if place.failure)
-        complete = counts.reads - counts.failed - sum(1 for place in listed if not place.failure)
+        listed = [read for read in report.reads if read.kind == kind]
+        failed = counts.failed - sum(1 for read in listed if read.failure)
+        complete = counts.reads - counts.failed - sum(1 for read in listed if not read.failure)
         if failed > 0:
             yield _Case(kind, f"read.{kind}", "further reads that failed", failures=(f"{failed} more",))
         if complete > 0:
