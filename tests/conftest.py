@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from faults import one_evaluator
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
@@ -96,3 +97,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench of its own for one test."""
     with running(tmp_path) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def lent_evaluator() -> Iterator[None]:
+    """One evaluator for all runs of a file's tests, so that not every run starts processes."""
+    with one_evaluator():
+        yield

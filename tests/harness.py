@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,7 +18,7 @@ from jsonschema import Draft202012Validator
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
-from gitlab_port_export.demo.world import World
+from gitlab_port_export.demo.world import OWNER, Row, World
 from gitlab_port_export.document import read_yaml
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.http import Clock
@@ -46,6 +47,16 @@ class Ran(NamedTuple):
     report: Report
     store: PortStore
     gitlab: GitLabServer
+
+
+def acme(token: str = "token-of-reader", role: int = OWNER) -> tuple[World, Row, Row]:
+    """A world, the user whose token is known there, and the group `acme` in which that user has a role."""
+    world = World(datetime.now(UTC))
+    reader = world.add_user("reader")
+    world.add_token(token, reader)
+    group = world.add_group("acme")
+    world.add_member(group, reader, role)
+    return world, reader, group
 
 
 def run_sync(

@@ -1,33 +1,23 @@
 """What is added to rows: included files, searches, and Ocean's older `file://` and `search://` properties."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from faults import one_evaluator
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
-from gitlab_port_export.demo.gitlab_store import OWNER, World
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from gitlab_port_export.demo.gitlab_store import World
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 THINGS = blueprint("thing", object="object", text="string", flag="boolean")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with one_evaluator():
-        yield
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 
 def small() -> World:
     """Two projects with files, one with nothing in it."""
-    world = World(datetime.now(UTC))
-    reader = world.add_user("reader")
-    world.add_token("token-of-reader", reader)
-    group = world.add_group("acme")
-    world.add_member(group, reader, OWNER)
+    world, _, group = acme()
     app = world.add_project(group, "app")
     world.set_file(app, "README.md", "# App\nIt is written in Go.\n")
     world.set_file(app, "docs/a/README.md", "# About a\n")

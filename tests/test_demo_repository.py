@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,17 +9,14 @@ import requests
 
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.world import MAINTAINER, World
+from harness import acme
 
 TOKEN = "token-of-reader"
 
 
 @pytest.fixture
 def world() -> World:
-    world = World(datetime.now(UTC))
-    reader = world.add_user("reader")
-    world.add_token(TOKEN, reader)
-    group = world.add_group("acme")
-    world.add_member(group, reader, MAINTAINER)
+    world, _, group = acme(role=MAINTAINER)
     app = world.add_project(group, "app")
     for path in ("README.md", "a/b/one.yaml", "a/b/two.yaml", "a/three.json", "z.txt"):
         world.set_file(app, path, f"name of {path}\n\n\n\nname again\n")

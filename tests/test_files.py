@@ -1,24 +1,18 @@
 """Kinds `file` and `folder`: what is found, how it is parsed, what it costs, and that nothing is lost to a failure."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from faults import one_evaluator
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
-from gitlab_port_export.demo.gitlab_store import OWNER, World
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from gitlab_port_export.demo.gitlab_store import World
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 TOKEN = "token-of-reader"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with one_evaluator():
-        yield
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 
 THINGS = blueprint("thing", object="object", text="string")
@@ -31,12 +25,8 @@ FOLDER = {"identifier": '(.repo.path + "/" + .folder.path) | gsub("/"; ":")', "p
 
 def small() -> World:
     """A group with a subgroup, an archived, an empty and a personal project, each with files of its own."""
-    world = World(datetime.now(UTC))
-    reader = world.add_user("reader")
-    world.add_token(TOKEN, reader)
-    group = world.add_group("acme")
+    world, reader, group = acme()
     sub = world.add_group("sub", group)
-    world.add_member(group, reader, OWNER)
     app = world.add_project(group, "app", name="The App")
     for path, text in {
         "README.md": "# App\n",

@@ -1,19 +1,16 @@
 """Entities that stand in files (`specPath`): taken as they are, written in the name of GitOps, never deleted."""
 
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from faults import one_evaluator
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, gitlab_server
-from gitlab_port_export.demo.gitlab_store import OWNER, World
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.model import Report
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 PORT_YML = """\
 identifier: gateway
@@ -34,18 +31,11 @@ BLUEPRINTS = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with one_evaluator():
-        yield
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 
 def small() -> World:
-    world = World(datetime.now(UTC))
-    reader = world.add_user("reader")
-    world.add_token("token-of-reader", reader)
-    group = world.add_group("acme")
-    world.add_member(group, reader, OWNER)
+    world, _, group = acme()
     app = world.add_project(group, "app")
     world.set_file(app, "ops/port.yml", PORT_YML.replace("one: [] , ", ""))
     world.set_file(app, "docs/notes.md", "# Notes\n")

@@ -19,7 +19,7 @@ from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.world import GUEST, MAINTAINER, Row, World, sample_world
 from gitlab_port_export.model import Report
 from gitlab_port_export.port import defaults
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 from oracle import expected
 
 DEFAULTS = files(defaults)
@@ -41,11 +41,7 @@ def mapping(**selectors: Any) -> Any:
 @contextmanager
 def served() -> Iterator[tuple[World, Row, Row, GitLabServer, PortServer]]:
     """A group with a filled project and an empty one, GitLab and Port."""
-    world = World(datetime.now(UTC))
-    reader = world.add_user("reader")
-    world.add_token("token", reader)
-    group = world.add_group("acme")
-    world.add_member(group, reader, MAINTAINER)
+    world, reader, group = acme("token", role=MAINTAINER)
     project = world.add_project(group, "core")
     world.add_project(group, "empty", empty_repo=True)
     lists.fill_lists(world, project, reader)

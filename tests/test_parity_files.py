@@ -1,25 +1,19 @@
 """What `file` and `folder` leave in Port, against an independent model, in both dialects."""
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faults import one_evaluator
 from gitlab_port_export.gitlab.globs import Glob, file_globs
 from gitlab_port_export.gitlab.trees import Walk, fewest, is_plain_file, wanted_files, wanted_folders
 from harness import mapping_of, resource
 from oracle_files import fits, segments_fit
 from parity import check, company
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with one_evaluator():
-        yield
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 
 PLACE = '(.repo.path_with_namespace + ":" + {}) | gsub("[][]"; "_")'

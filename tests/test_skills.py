@@ -1,22 +1,20 @@
 """Kinds `skill` and `plugin`: what is found, what a row tells, what it costs, and that a failure deletes nothing."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from faults import one_evaluator
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_rows import Row
-from gitlab_port_export.demo.gitlab_store import OWNER, World
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.gitlab.kinds.plugin import plugin_of
 from gitlab_port_export.gitlab.kinds.skill import USUAL, parted, root_of, skill_of
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 from parity import read_twice
 
 TOKEN = "token-of-reader"
@@ -26,20 +24,13 @@ PLUGIN = {"identifier": ".repo.path", "properties": {"object": "."}}
 FRONT = "---\nname: Ship it\ndescription: How we ship\nsince: 2026-01-02\n---\n\n# Steps\n"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick() -> Iterator[None]:
-    with one_evaluator():
-        yield
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 
 @pytest.fixture
 def world() -> World:
     """A group with a project that has skills, two that are plugins, one with neither, and one without anything."""
-    world = World(datetime.now(UTC))
-    reader = world.add_user("reader")
-    world.add_token(TOKEN, reader)
-    group = world.add_group("acme")
-    world.add_member(group, reader, OWNER)
+    world, _, group = acme()
     app = world.add_project(group, "app", name="The App", default_branch="trunk")
     for path in (
         ".agents/skills/ship/SKILL.md",
