@@ -82,7 +82,7 @@ class _Handler(JsonHandler):
             response.status, body, [*headers, ("Content-Length", str(len(body)))], response.headers["Content-Type"]
         )
 
-    def do_CONNECT(self) -> None:  # noqa: N802 - http.server's name
+    def do_CONNECT(self) -> None:  # noqa: N802  # http.server's name
         self.close_connection = True
         if not self._note():
             return

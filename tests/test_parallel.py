@@ -146,7 +146,7 @@ def test_one_failure_of_all_is_enough_and_the_rest_is_dropped(answerer: Answerer
             answerer.gate.set()
             yield f"caught {error}"
 
-    def All_inside() -> Job:  # noqa: N802 - it is an All inside an All
+    def All_inside() -> Job:  # noqa: N802  # it is an All inside an All
         yield All((lasting("two"),))
 
     assert run(answerer, asker(), workers=4) == ["caught bad"]

@@ -228,7 +228,7 @@ def test_trouble_that_passes_loses_nothing(fault: Callable[[], Any]) -> None:
 
 def test_a_page_too_heavy_for_gitlab_is_read_in_smaller_ones() -> None:
     big = large_world(NOW, 1, issues=250, merge_requests=0, pipelines=0)
-    heavy = lambda request: request.path.endswith("/issues") and ("per_page", "100") in request.query  # noqa: E731 - short
+    heavy = lambda request: request.path.endswith("/issues") and ("per_page", "100") in request.query  # noqa: E731  # short
     with gitlab_server(big) as server:
         server.faults.append(Fault(heavy, faults.server_error()))
         got = sync(server, "issue", secrets=[LARGE_TOKEN])
@@ -446,7 +446,7 @@ def gone_for(*tokens: str) -> Callable[[Get], Any]:
 @pytest.mark.parametrize(("tokens", "problems"), [((ONE, TWO), 0), ((ONE,), 1), ((TWO,), 1), ((), 1)])
 def test_all_tokens_have_to_agree_that_a_project_is_gone(tokens: tuple[str, ...], problems: int) -> None:
     scope = Scope(7, "grp/sub group/app", token=ONE)
-    start = lambda at: read_list(at.token, "/projects/7/x", (), lambda rows: rows)  # noqa: E731 - short
+    start = lambda at: read_list(at.token, "/projects/7/x", (), lambda rows: rows)  # noqa: E731  # short
     played = play(guarded(Read("x", scope, (ONE, TWO), (0,), start)), gone_for(*tokens))
     assert len(played.said) == problems
     assert any(get.path == "/groups/grp%2Fsub%20group/projects" for get in played.asked)

@@ -25,6 +25,7 @@ from gitlab_port_export.model import (
     is_search,
     shown,
 )
+from gitlab_port_export.program import is_legacy
 from gitlab_port_export.text import clean
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -369,9 +370,7 @@ def _expressions(mapping: Mapping, resource: Resource) -> Iterator[tuple[str, Po
             position = mapping.field_mark(resource.index, index, name)
             # Ocean's older form for file contents and searches stands where jq would.
             yield from (
-                (leaf, position, expression)
-                for leaf, expression in _leaves(name, value)
-                if not expression.startswith(("file://", "search://"))
+                (leaf, position, expression) for leaf, expression in _leaves(name, value) if not is_legacy(expression)
             )
 
 

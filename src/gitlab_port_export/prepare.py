@@ -103,7 +103,7 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         chosen = choose_mapping(settings, integration, kind, blueprints)
         check_jq(chosen.mapping, evaluator)
         check_blueprints(settings, chosen, blueprints)
-    except BaseException as error:
+    except BaseException as error:  # whatever ends it, what was started is ended too
         evaluator.close()
         port.http.close()
         if isinstance(error, Stopped):

@@ -36,7 +36,7 @@ __all__ = [
 
 # The first sees the groups platform and payments; the second research and, like the first, payments/cards.
 SAMPLE_TOKENS = ("demo-token-one", "demo-token-two")
-LARGE_TOKEN = "demo-token-large"  # noqa: S105 - opens nothing but the stand-in
+LARGE_TOKEN = "demo-token-large"  # noqa: S105  # opens nothing but the stand-in
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ class Tally:
             case Held():
                 self._hold(event)
 
-    def finish(  # noqa: PLR0913 - what a report says of the run besides its events
+    def finish(  # noqa: PLR0913  # what a report says of the run besides its events
         self,
         *,
         started: str,
