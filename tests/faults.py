@@ -53,7 +53,7 @@ class Lent:
         self._evaluator = Evaluator({})
         self.start = self._evaluator.start
         self.workers = self._evaluator.workers
-        self.start, self.submit = self._evaluator.start, self._evaluator.submit
+        self.submit = self._evaluator.submit
         self.compile_errors = self._evaluator.compile_errors
         self.end = self._evaluator.close
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from gitlab_port_export import prepare
+from faults import one_evaluator
 from gitlab_port_export.demo import gitlab_faults
 from gitlab_port_export.demo.gitlab import Fault as GitLabFault
 from gitlab_port_export.demo.gitlab import gitlab_server
@@ -18,7 +18,6 @@ from gitlab_port_export.demo.port import drop, port_server, refuse
 from gitlab_port_export.demo.port_store import Content, PortStore
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, World
 from gitlab_port_export.errors import GitLabUnavailable, PortUnavailable
-from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.model import Create, Delete, Event, Held, Update, Written
 from gitlab_port_export.report.fold import target
 from harness import blueprint, mapping_of, port_with, resource, run_sync
@@ -345,23 +344,7 @@ def changes(events: list[Event]) -> set[tuple[type, Key]]:
     return {(type(one), target(one)) for one in made if isinstance(one, Create | Update | Delete)}
 
 
-class Kept:
-    """The worker processes of all runs of a test: starting new ones takes longer than all the rest of a run."""
-
-    def __init__(self) -> None:
-        self.evaluator = Evaluator({})
-        self.workers = self.evaluator.workers
-        self.submit, self.compile_errors = self.evaluator.submit, self.evaluator.compile_errors
-
-    def close(self) -> None:
-        """Stay: the next run uses them."""
-
-
 @pytest.mark.timeout(3600)  # only HYPOTHESIS_PROFILE=thorough comes near
-def test_any_history(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept()
-    monkeypatch.setattr(prepare, "Evaluator", lambda environ: kept)
-    try:
+def test_any_history() -> None:
+    with one_evaluator():
         run_state_machine_as_test(Exporter, settings=settings(examples(8, 300, slow=True), stateful_step_count=12))
-    finally:
-        kept.evaluator.close()
