@@ -1,5 +1,7 @@
 """Port in trouble in the middle of a run: what it still needs stays, and the report tells what was written."""
 
+import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +11,7 @@ from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import Effect, Fault, PortServer, Recorded, drop, port_server, refuse
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.errors import PortUnavailable
+from gitlab_port_export.errors import PortUnavailable, UsageError
 from harness import Ran, blueprint, mapping_of, port_with, resource, run_sync
 from reading import Leap
 
@@ -167,3 +169,72 @@ def test_entities_that_cannot_be_read_say_what_to_do(path: str, name: str) -> No
         (problem,) = synced(gitlab, port, clock=Leap()).report.problems
     where = " of this blueprint" if "search" in path else ""
     assert problem.hint == hint.format(right=f"read entities{where}")
+
+
+# Answers of another shape than Port documents, by the question that gets them.
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "GET /v1/blueprints$": (
+        {"ok": True}, {"ok": True, "blueprints": [{}]}, {"ok": True, "blueprints": [{"identifier": "x", "schema": 5}]},
+    ),
+    "GET /v1/integration/": ({"ok": True, "integration": {"config": 5, "resyncState": 5}}, {"integration": 5}),
+    "/resync-state$": ({"integration": {"resyncState": 5}}, {"integration": 5}, [1]),
+    "service/entities/search$": (
+        {"ok": True}, {"ok": True, "entities": {}}, {"ok": True, "entities": [{}]}, {"ok": True, "entities": None},
+        {"ok": True, "entities": [{"identifier": "first", "relations": 5}]},
+        {"ok": True, "entities": [], "next": {"a": 1}},
+    ),
+    "/datasource-entities$": (
+        {"ok": True}, {"ok": True, "entities": {}}, {"ok": True, "entities": [{}]}, {"ok": True, "entities": [5]},
+    ),
+    "service/entities/bulk$": (
+        {"ok": True, "entities": 5}, {"ok": True, "entities": [5], "errors": [{}]}, {"ok": True, "errors": 5},
+        {"ok": True, "entities": [{"index": {}}]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("question", SHAPES)
+def test_an_answer_of_another_shape_is_no_bug_and_deletes_nothing(question: str) -> None:
+    world, first, _ = company()
+    store = port_with(blueprint("service"), blueprint("issue", {"about": "service"}))
+    store.clock = lambda: time.time() - 3600
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        assert synced(gitlab, port).report.exit_code == 0
+        store.clock = time.time
+        before = store.snapshot()
+        world.delete_project(first)
+        world.rename_project(world.project("acme/second"), path="third")
+        for shape in SHAPES[question]:
+            port.faults[:] = [Fault(question, refuse(200, shape))]
+            try:
+                report = synced(gitlab, port, clock=Leap()).report
+            except (PortUnavailable, UsageError):
+                assert question.startswith("GET ")
+            else:
+                # Of the only issue nothing is left, and that is held.
+                assert report.exit_code == (1 if "entities" in question else 5), (shape, report.problems)
+            if question.endswith(("search$", "datasource-entities$")):
+                assert store.snapshot()["service"].keys() >= before["service"].keys()
+
+
+def test_only_what_was_asked_for_is_deleted_whatever_port_lists() -> None:
+    """Right before it deletes, a run asks Port for the state of just these; a cache may answer with all there are."""
+    world, first, _ = company()
+    store = port_with(blueprint("service"))
+    store.clock = lambda: time.time() - 3600
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        projects = mapping_of(resource("project", "service", identifier=".path"))
+        assert run_sync(gitlab, port, projects).report.exit_code == 0
+        store.clock = time.time
+        world.delete_project(first)
+        everything = [{"identifier": name, "updatedAt": "2020-01-01T00:00:00Z"} for name in ("first", "second")]
+        rule = '"$identifier"'
+        port.faults.append(
+            Fault(
+                lambda call: call.path.endswith("service/entities/search") and rule in json.dumps(call.body["query"]),
+                refuse(200, {"ok": True, "entities": everything, "next": None}),
+            )
+        )
+        ran = run_sync(gitlab, port, projects)
+    assert ran.report.blueprints["service"].deleted == 1
+    assert store.identifiers("service") == {"second"}

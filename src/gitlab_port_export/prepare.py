@@ -181,7 +181,7 @@ def choose_mapping(
         )
     if integration.config:
         origin = f"integration {integration.identifier} in Port"
-        mapping, problems = mapping_from_object(dict(integration.config), origin, selectors())
+        mapping, problems = mapping_from_object(integration.config, origin, selectors())
         return Chosen(mapping, problems, _left_to_create(settings, mapping, kind, existing))
     return _default(settings, kind)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Entity
-from gitlab_port_export.port.client import Port, PortRefused, advice, segment
+from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
 
 SEARCH_PAGE = 1000
@@ -19,8 +19,9 @@ TYPES = ("gitlab", "gitlab-v2")
 
 def read_blueprints(port: Port) -> dict[str, Blueprint]:
     """Return all blueprints of the organisation by identifier."""
-    found = port.ask("GET", "/blueprints")["blueprints"]
-    return {data["identifier"]: Blueprint.of(data) for data in found}
+    answer = port.ask("GET", "/blueprints")
+    with documented("the list of blueprints"):
+        return {data["identifier"]: Blueprint.of(data) for data in answer["blueprints"]}
 
 
 def search(port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[str] | None) -> Iterator[list[Any]]:
@@ -45,8 +46,11 @@ def _pages(
     asked: set[str] = set()
     while True:
         answer = port.ask("POST", path, params=params, payload=payload)
-        yield answer["entities"]
-        following = answer.get("next")
+        with documented(f"a page of {path}"):
+            rows, following = answer["entities"], str(answer.get("next") or "")
+            if not isinstance(rows, list) or not all(isinstance(row["identifier"], str) for row in rows):
+                raise TypeError("not a list of entities")
+        yield rows
         if not following:
             return
         if following in asked:
@@ -122,7 +126,8 @@ class Catalog:
             include = list(dict.fromkeys(names))
         # Of a blueprint that this run created, or would create, Port holds nothing.
         for page in () if name in self._absent else search(self._port, name, (), include):
-            ledger.hold(page)
+            with documented(f"an entity of {name}"):
+                ledger.hold(page)
         return ledger
 
     def owned(self, integration: str) -> Iterator[tuple[str, str]]:
@@ -137,7 +142,9 @@ class Catalog:
             following = first
             while (page := following.result()) is not None:
                 following = self._executor.submit(next, pages, None)
-                yield from ((row["blueprint"], row["identifier"]) for row in page)
+                with documented("the list of what is ours"):
+                    found = [(str(row["blueprint"]), row["identifier"]) for row in page]
+                yield from found
 
     def _owned(self, kind: str, integration: str) -> Iterator[list[Any]]:
         payload = {
@@ -148,14 +155,16 @@ class Catalog:
         return _pages(self._port, "/blueprints/entities/datasource-entities", payload)
 
     def fresh(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield these entities as Port holds them now, with relations and times."""
+        """Yield these entities, and no others, as Port holds them now, with relations and times."""
         known = self.blueprints.get(blueprint)
         include = ["$identifier", "$updatedAt", *(known.relations if known else ())]
         for start in range(0, len(identifiers), VERIFY_PAGE):
             part = list(identifiers[start : start + VERIFY_PAGE])
             rule = {"property": "$identifier", "operator": "in", "value": part}
             for page in search(self._port, blueprint, [rule], include):
-                yield from page
+                if not all(isinstance(row.get("relations") or {}, dict) for row in page):
+                    raise Unreachable(f"an entity of {blueprint} came with relations that are no object")
+                yield from (row for row in page if row["identifier"] in part)
 
     def states(self, blueprint: str, identifiers: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return {identifier: {field: digest of its value}} of those that Port holds now, over all compared fields.

@@ -1,7 +1,8 @@
 """One Port request at a time: signs in, refreshes a refused token once for all workers, repeats."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +33,16 @@ def advice(failure: PortRefused | Unreachable | int, right: str, otherwise: str 
     if status in (401, 403):
         return f"give the credentials the right to {right}"
     return "Port was busy or in trouble; run again later" if status == 429 or status >= 500 else otherwise
+
+
+@contextmanager
+def documented(what: str) -> Iterator[None]:
+    """Raise Unreachable where code meets `what` in another shape than Port documents, as one of these errors."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"[:200]
+        raise Unreachable(f"{what} came in another shape than Port documents ({found})") from None
 
 
 class Port:

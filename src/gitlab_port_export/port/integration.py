@@ -69,8 +69,12 @@ def fetch(port: Port, identifier: str) -> Integration:
     kind = str(data.get("installationAppType") or "").lower()
     return Integration(
         identifier, "gitlab-v2" if kind == "gitlab-v2" else "gitlab" if kind == "gitlab" else None,
-        data.get("config") or None, exists=True, running_since=_running_since(data.get("resyncState") or {}),
+        data.get("config") or None, exists=True, running_since=_running_since(_object(data.get("resyncState"))),
     )  # fmt: skip
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _running_since(state: Mapping[str, Any]) -> str | None:
@@ -144,8 +148,7 @@ def set_state(port: Port, identifier: str, state: State, started: datetime) -> s
         return None
     if answer.status != 200 or not isinstance(answer.data, dict):
         return None
-    stated = (answer.data.get("integration") or {}).get("resyncState") or {}
-    instant = stated.get("updatedAt")
+    instant = _object(_object(answer.data.get("integration")).get("resyncState")).get("updatedAt")
     return str(instant) if instant else instant_of(answer)
 
 

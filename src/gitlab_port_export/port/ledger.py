@@ -50,8 +50,8 @@ class Blueprint:
     def of(cls, data: Mapping[str, Any]) -> "Blueprint":
         """Read Port's JSON of a blueprint."""
         return cls(
-            data["identifier"],
-            (data.get("schema") or {}).get("properties") or {},
+            str(data["identifier"]),
+            {name: dict(schema) for name, schema in ((data.get("schema") or {}).get("properties") or {}).items()},
             {
                 name: Relation(relation["target"], bool(relation.get("many")), bool(relation.get("required")))
                 for name, relation in (data.get("relations") or {}).items()

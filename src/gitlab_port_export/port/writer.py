@@ -208,8 +208,8 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
 
 
 def _by_row(batch: Batch, data: Mapping[str, Any]) -> Outcome:
-    confirmed = {row.get("index"): str(row.get("identifier")) for row in data.get("entities") or ()}
-    errors = {row.get("index"): row for row in data.get("errors") or ()}
+    confirmed = {row["index"]: str(row.get("identifier")) for row in _rows(data.get("entities"))}
+    errors = {row["index"]: row for row in _rows(data.get("errors"))}
     written: list[tuple[Upsert, str]] = []
     failed: list[Failed] = []
     again: list[tuple[Upsert, Failed | Skipped]] = []
@@ -231,6 +231,12 @@ def _by_row(batch: Batch, data: Mapping[str, Any]) -> Outcome:
         else:
             failed.append(Failed(change, "Port did not confirm the row", "run again"))
     return Outcome(tuple(written), tuple(failed), tuple(again))
+
+
+def _rows(found: Any) -> list[Mapping[str, Any]]:
+    """Return the rows of an answer that say which one of the call they are about; others confirm nothing."""
+    rows = found if isinstance(found, list) else []
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("index"), int)]
 
 
 def dependency_order(entities: Sequence[Entity], blueprints: Mapping[str, Blueprint]) -> Iterator[list[Entity]]:
@@ -358,7 +364,8 @@ class Deleter:
             )
         except (PortRefused, Unreachable) as failure:
             return failure
-        return {str(identifier) for identifier in data.get("deletedEntities") or ()}
+        deleted = data.get("deletedEntities")
+        return {str(identifier) for identifier in deleted} if isinstance(deleted, list) else set()
 
 
 def _is_about_dependents(refusal: PortRefused) -> bool:
