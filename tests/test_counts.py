@@ -99,3 +99,19 @@ def test_a_row_that_port_takes_after_it_refused_the_one_before_creates_the_entit
         assert port.store.snapshot()["person"]["ada"][3] == {"number": winner}
     assert report.blueprints == {"person": Counts(created=1, failed=1)}
     assert report.exit_code == 1
+
+
+def test_a_target_that_the_run_creates_is_found_by_a_search_in_the_next_run() -> None:
+    """The search is asked before anything is written; `docs/safety.md` says so."""
+    world, _ = two_rows(better_first=True)
+    rule = {"property": '"$identifier"', "operator": '"="', "value": ".path"}
+    search = {"combinator": '"and"', "rules": [rule]}
+    people = resource("project", "person", identifier=".path", relations={"home": search})
+    homes = resource("project", "home", identifier=".path")
+    held = port_with(blueprint("home"), blueprint("person", {"home": "home"}))
+    with serving(held) as port:
+        run_sync(world, port, mapping_of(resource("project", "person", identifier=".path")))
+        for updated in (0, 1, 0):
+            report = run_sync(world, port, mapping_of(people, homes)).report
+            assert (report.exit_code, bool(report.blueprints["person"].updated)) == (0, bool(updated))
+    assert held.snapshot()["person"]["core"][4] == {"home": "core"}
