@@ -282,6 +282,34 @@ MAPPINGS: dict[str, tuple[Any, ...]] = {
             },
         },
     ),
+    "mappings of a row that are the same entity": (
+        {
+            "kind": "project",
+            "selector": {"query": "true"},
+            "port": {
+                "entity": {
+                    "mappings": [
+                        {
+                            "identifier": ".namespace.path",
+                            "blueprint": '"thing"',
+                            "title": ".path",
+                            "properties": {"text": ".name", "number": ".id"},
+                        },
+                        {
+                            "identifier": ".path",
+                            "blueprint": 'if .archived then "other" else "thing" end',
+                            "properties": {"more": ".name", "flag": "true"},
+                        },
+                        {
+                            "identifier": ".namespace.path",
+                            "blueprint": '"thing"',
+                            "properties": {"more": ".path", "number": "if .archived then null else 0 - .id end"},
+                        },
+                    ]
+                }
+            },
+        },
+    ),
 }
 
 
