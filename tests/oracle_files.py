@@ -79,7 +79,7 @@ def file_rows(selector: Row, eye: Any) -> Found:
 
 def path_of(row: Row) -> str:
     """What tells a project's rows of these kinds apart."""
-    return str(row["file"]["file_path"] if "file" in row else row["folder"]["path"])
+    return str(row["file"]["file_path"] if "file" in row else row["__branch"] + ":" + row["folder"]["path"])
 
 
 def included(selector: Row, held: dict[str, bytes]) -> Row:
@@ -151,27 +151,25 @@ def referred(value: Any, held: dict[str, bytes]) -> Any:
 
 
 def folder_rows(selector: Row, eye: Any) -> Found:
-    for block in selector["folders"]:
+    for block in selector.get("folders", []):
         for project in eye.projects(selector.get("includeOnlyActiveProjects")):
-            branch = _branch(block, project, eye.v1)
-            if branch is None:
-                continue
-            held = files_of(eye, project, branch)
-            for path in sorted({"/".join(p.split("/")[:end]) for p in held for end in range(1, p.count("/") + 1)}):
-                if _folder_fits(path, block["path"], eye.v1):
-                    entry = {"id": sha("tree", path), "name": path.split("/")[-1], "type": "tree", "path": path}
-                    row = {"folder": entry | {"mode": "040000"}, "repo": project, "__branch": branch}
-                    yield project["id"], row | included(selector, held)
+            for branch in _branches(block, project, eye.v1):
+                held = files_of(eye, project, branch)
+                for path in sorted({"/".join(p.split("/")[:end]) for p in held for end in range(1, p.count("/") + 1)}):
+                    if _folder_fits(path, block["path"], eye.v1):
+                        entry = {"id": sha("tree", path), "name": path.split("/")[-1], "type": "tree", "path": path}
+                        row = {"folder": entry | {"mode": "040000"}, "repo": project, "__branch": branch}
+                        yield project["id"], row | included(selector, held)
 
 
-def _branch(block: Row, project: Row, v1: bool) -> str | None:
+def _branches(block: Row, project: Row, v1: bool) -> list[str]:
     repos = block.get("repos") or []
     if v1:
-        return (block.get("branch") or project["default_branch"]) if project["name"] in repos else None
+        return [block.get("branch") or project["default_branch"]] if project["name"] in repos else []
     if not repos:
-        return str(project["default_branch"])
+        return [project["default_branch"]]
     named = (project["path_with_namespace"], str(project["id"]))
-    return next((repo.get("branch", "main") for repo in repos if repo["name"] in named), None)
+    return [repo.get("branch", "main") for repo in repos if repo["name"].strip("/") in named]
 
 
 def _folder_fits(path: str, pattern: str, v1: bool) -> bool:

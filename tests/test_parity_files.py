@@ -28,7 +28,8 @@ def file(path: str, blueprint: str = "thing", included: Any = (), active: Any = 
 
 def folder(*folders: Any, included: Any = (), active: Any = None) -> Any:
     selector = {"folders": list(folders), "includedFiles": list(included), "includeOnlyActiveProjects": active}
-    return resource("folder", selector=selector, identifier=PLACE.format(".folder.path"), properties={"object": "."})
+    place = PLACE.format('.__branch + ":" + .folder.path')
+    return resource("folder", selector=selector, identifier=place, properties={"object": "."})
 
 
 PARTS_OF = 3
@@ -52,6 +53,13 @@ V2: dict[str, tuple[Any, ...]] = {
     "folders of a branch": (folder({"path": "**", "repos": [{"name": "acme/core", "branch": "dev"}, {"name": "1"}]}),),
     "folders with files": (folder({"path": "docs"}, included=["README.md"], active=True),),
     "both kinds": (file("docs/**/*.md"), folder({"path": "docs/*"})),
+    "folders of two branches": (
+        folder(
+            {"path": "*/*", "repos": [{"name": "/acme/core/"}, {"name": "acme/core", "branch": "dev"}]},
+            {"path": "docs", "branch": "dev", "repos": [{"name": "acme/core"}]},
+        ),
+    ),
+    "no folders": (resource("folder"), file("package.json")),
 }
 V1: dict[str, tuple[Any, ...]] = {
     "a name": (file("README.md"),),
@@ -63,6 +71,7 @@ V1: dict[str, tuple[Any, ...]] = {
     "folders of nobody": (folder({"path": "deploy"}), file("README.md", "other")),
     "folders": (folder({"path": "deploy", "repos": ["Kern ⚙", "Bibliothek"]}, {"path": "", "repos": ["Kern ⚙"]}),),
     "folders of a branch": (folder({"path": "deploy", "repos": ["Kern ⚙"], "branch": "dev"}),),
+    "no folders": (resource("folder"), file("README.md", "other")),
 }
 
 

@@ -89,7 +89,7 @@ class FolderBlock(Block):
 class FolderSelector(Selector):
     """Which folders of which projects."""
 
-    folders: tuple[FolderBlock, ...] = Field(description="which folders")
+    folders: tuple[FolderBlock, ...] = Field(default=(), description="which folders; none gives no rows")
     included_files: IncludedFiles
     include_only_active_projects: bool | None = Field(default=None, description="as for the kind `project`")
 
@@ -181,13 +181,15 @@ def _folders(resource: Resource, context: Context) -> _Wanted:
     old = context.dialect == "gitlab"
     for block in selector.folders:
         want = wanted_folders(block.path, wildcards=not old)
-        branches = {repo.name: repo.branch or block.branch or (None if old else USUAL_BRANCH) for repo in block.repos}
-        if old and not branches:
-            continue
-        for name, place in _chosen(context, selector.include_only_active_projects, tuple(branches)):
-            branch = next((branches[key] for key in _names(name, place, context) if key in branches), None)
-            wish = Wish("folder", resource.index, want, Variant(included_files=selector.included_files))
-            yield name, place, _ref(place, branch), wish
+        wish = Wish("folder", resource.index, want, Variant(included_files=selector.included_files))
+        # A project may be named several times, with another branch each.
+        names: dict[str | None, tuple[str, ...]] = {} if block.repos or old else {None: ()}
+        for repo in block.repos:
+            branch = repo.branch or (block.branch if old else USUAL_BRANCH)
+            names[branch] = (*names.get(branch, ()), repo.name)
+        for branch, repos in names.items():
+            for name, place in _chosen(context, selector.include_only_active_projects, repos):
+                yield name, place, _ref(place, branch), wish
 
 
 def _skills(resource: Resource, context: Context) -> _Wanted:
@@ -212,15 +214,6 @@ def _ref(place: Place | None, branch: str | None) -> str:
     return branch or str((place.row.get("default_branch") if place else "") or "")
 
 
-def _names(name: str, place: Place | None, context: Context) -> tuple[str, ...]:
-    """Return what a selector may call a project."""
-    if place is None:
-        return (name,)
-    if context.dialect == "gitlab":
-        return (str(place.row.get("name")),)
-    return (place.scope.path, str(place.scope.id))
-
-
 def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> Iterator[tuple[str, Place | None]]:
     """Yield the wanted projects by their path; those that gitlab-v2 names and no token lists come without a place."""
     if not repos:
@@ -231,7 +224,9 @@ def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> It
             if place.row.get("name") in repos:
                 yield place.scope.path, place
         return
-    listed = {name: place for place in context.inventory.projects(active) for name in _names("", place, context)}
+    listed = {
+        name: place for place in context.inventory.projects(active) for name in (place.scope.path, str(place.scope.id))
+    }
     for name in dict.fromkeys(repo.strip("/") for repo in repos):
         found = listed.get(name)
         yield (found.scope.path if found else name), found
