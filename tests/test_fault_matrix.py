@@ -348,6 +348,50 @@ def old_project(c: Company) -> None:
     c.world.set_languages(c.world.add_project(c.alpha, "old"), Perl=100.0)
 
 
+def change_roles(c: Company) -> None:
+    members = c.world.project_members[c.one["id"]]
+    c.world.remove_member(c.one, c.world.users[members[40]["id"]])
+    members[30] |= {"access_level": OWNER}
+    newcomers(c, c.one, 1, "newcomer")
+
+
+def skill(c: Company, name: str, text: str) -> None:
+    c.world.set_file(c.one, f"skills/{name}/SKILL.md", f"---\ndescription: {text}\n---\n")
+
+
+def many_skills(c: Company) -> None:
+    """More than a page of entries, of which a few are skills, on the first page and the last."""
+    for n in range(MANY):
+        c.world.set_file(c.one, f"skills/{n:03}/notes.txt", "")
+    for n in (0, 1, 2, 110, 111, 112):
+        skill(c, f"{n:03}", f"number {n}")
+
+
+def change_skills(c: Company) -> None:
+    c.world.remove_file(c.one, "skills/111/SKILL.md")
+    c.world.remove_file(c.one, "skills/001/SKILL.md")
+    skill(c, "112", "something else")
+    skill(c, "new", "new")
+
+
+MANIFEST = "gemini-extension.json"
+
+
+def manifest(c: Company, project: Row, version: str) -> None:
+    c.world.set_file(project, MANIFEST, f'{{"version": "{version}"}}')
+
+
+def old_plugins(c: Company) -> None:
+    for number, project in enumerate((c.one, c.two, c.three, c.world.add_project(c.alpha, "old"))):
+        manifest(c, project, f"number {number}")
+
+
+def change_plugins(c: Company) -> None:
+    c.world.delete_project(c.world.project("alpha/old"))
+    manifest(c, c.one, "something else")
+    manifest(c, c.world.add_project(c.beta, "new"), "new")
+
+
 MEMBERS = titled('.__members | map(.username) | join(" ")')
 EVERY = (
     Subject(
@@ -465,6 +509,26 @@ EVERY = (
         lambda c: [lists.add_milestone(c.world, c.alpha, f"milestone {n}") for n in range(MANY)],
         change_rows("group_milestones", "title", lists.add_milestone, "alpha"), titled(".title"),
         alike=True, dialects=("gitlab-v2",),
+    ),
+    Subject(
+        "user", "user", of_group("members"), lambda c: newcomers(c, c.alpha, MANY), change_members,
+        {"identifier": ".username", **titled(".name")}, alike=True, dialects=("gitlab",),
+    ),
+    Subject(
+        "access", "access", of_project("members"), lambda c: newcomers(c, c.one, MANY), change_roles,
+        {"identifier": '.__scope.full_path + ":" + .username', **titled(".access_role")},
+        in_group=False, dialects=("gitlab-v2",),
+    ),
+    Subject(
+        "skill", "skill", of_project("repository/tree"), many_skills, change_skills,
+        {"identifier": '.repo.path + "/" + .skill.path', **titled(".skill.description")},
+        in_group=False, counted=False, alike=True, dialects=("gitlab",),
+    ),
+    Subject(
+        "plugin", "plugin", of_project(f"repository/files/{MANIFEST}"), old_plugins, change_plugins,
+        {"identifier": ".repo.path", **titled(".plugin.version")},
+        later_path=of_project(f"repository/files/{MANIFEST}", "two"), in_group=False, counted=False, alike=True,
+        dialects=("gitlab-v2",),
     ),
 )  # fmt: skip
 SUBJECTS = tuple(one for one in EVERY if SOAK or not one.alike)
@@ -846,4 +910,4 @@ def test_so_many_combinations() -> None:
     counted = sum(len(one.dialects) for one in EVERY if one.counted)
     everything = lists + 2 * parts + counted + inventory + len(DIALECTS) * len(table(FIRST_CONTACT)) + len(PORT_CELLS)
     print(f"\n{everything} combinations with `make soak`")
-    assert everything == 1915
+    assert everything == 2089
