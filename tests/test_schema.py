@@ -80,6 +80,7 @@ ACCEPTED = {
             "port": {"entity": {"mappings": [{"identifier": "1", "blueprint": "2"}]}},
         }
     ),
+    "no items to parse": with_port(itemsToParse=""),
     "items to parse": with_port(itemsToParse=".a", itemsToParseName="x", itemsToParseTopLevelTransform=False),
     "unknown keys, which are a warning": of(colour="red") | {"x-common": {}, "whatever": 1},
 }

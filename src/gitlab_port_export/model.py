@@ -228,13 +228,21 @@ class _EntityBlock(_Camel):
     ] = Field(description="how a row becomes an entity; a list makes several of each row")
 
 
+def _empty_is_none(value: Any) -> Any:
+    """Ocean takes an empty text, which forms leave behind, for none."""
+    return None if value == "" else value
+
+
+_ANY_TEXT = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+
+
 class PortBlock(_Camel):
     """The `port:` part of a resource."""
 
     entity: _EntityBlock
-    items_to_parse: Expression | None = Field(
-        default=None, description="jq; a list in the row, of which each item is mapped as a row of its own"
-    )
+    items_to_parse: Annotated[
+        Expression | None, BeforeValidator(_empty_is_none, json_schema_input_type=_ANY_TEXT | None)
+    ] = Field(default=None, description="jq; a list in the row, of which each item is mapped as a row of its own")
     items_to_parse_name: str = Field(default="item", description="the key under which the row holds its item")
     items_to_parse_top_level_transform: bool = Field(
         default=True, description="leave the list itself out of the row that holds an item"
