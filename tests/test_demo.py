@@ -2,12 +2,16 @@
 
 import os
 import re
+import shlex
+import signal
+import sys
+from itertools import takewhile
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import PIPE, CompletedProcess, Popen
 
 import pytest
 
-from harness import run_command
+from harness import process_environ, run_command
 
 # Notes the host of every connection that any of the demo's processes makes; Python runs this file at its start.
 WITNESS = """
@@ -76,3 +80,21 @@ def test_a_pipe_gets_plain_lines_in_order(ran: CompletedProcess[str]) -> None:
 def test_it_speaks_to_this_machine_alone(ran: CompletedProcess[str], folder: Path) -> None:
     assert ran.returncode == 0
     assert set((folder / "hosts.txt").read_text().split()) == {"127.0.0.1"}
+
+
+def test_both_servers_stay_for_other_commands_until_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gitlab_port_export", "demo", "--keep"]
+    with Popen(command, cwd=tmp_path, env=process_environ({}), stdout=PIPE, text=True) as demo:
+        try:
+            assert demo.stdout
+            lines = list(takewhile(lambda line: line != "  gitlab-port-export plan\n", demo.stdout))
+            exported = (shlex.split(line)[1] for line in lines if line.startswith("  export "))
+            settings = dict(setting.split("=", 1) for setting in exported)
+            plan = run_command(["plan", "--detailed-exitcode"], settings, tmp_path)
+            assert (plan.returncode, plan.stderr) == (0, "")
+            demo.send_signal(signal.SIGINT)
+            rest, _ = demo.communicate(timeout=10)
+        finally:
+            demo.kill()
+    assert demo.returncode == 0
+    assert "To run it for real" in rest

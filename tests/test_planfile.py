@@ -223,6 +223,10 @@ def test_a_large_plan_is_written_and_read_in_little_memory(tmp_path: Path) -> No
         same = differences(plan, BASIS, states, lambda: [("thing", "old"), ("thing", "other")])
         assert same == []
         assert len(differences(plan, BASIS, lambda *_: {}, lambda: [])) == MAX_NAMED + 1
+        gone = differences(
+            plan, BASIS, lambda name, ids: {k: v for k, v in states(name, ids).items() if k != "old"}, lambda: []
+        )
+        assert gone == ["thing old is gone from Port"]
         foreign = differences(plan, BASIS, states, lambda: [("thing", "0")])
         assert foreign == ["thing old is not of this integration"]
     peak = tracemalloc.get_traced_memory()[1]

@@ -140,6 +140,8 @@ def test_exit_0_is_not_called_in_step_when_it_only_passes():
     tally = Tally("plan")
     tally.add(Create(entity("a")))
     assert "nothing was written" in fold.meaning(finish(tally))
+    tally.add(held("limit", "h"))
+    assert fold.meaning(finish(tally)) == "the plan is complete, but deletions are held"
     assert fold.meaning(finish(Tally("plan"))) == EXIT_MEANINGS[0]
 
 
@@ -316,7 +318,8 @@ def test_the_report_reads_from_counts_to_the_exit_code():
         "Deleted with their dependents\n"
         "    - gone and its dependents\n"
         "\n"
-        "Read: project 1 page, 2 rows, 1 skipped\n"
+        "Read from GitLab\n"
+        "  project: 2 rows, 1 skipped, 1 page\n"
         "\n"
         "blueprint  created  updated  unchanged  deleted  held  failed\n"
         "issue            0        1          0        1     0       0\n"
@@ -355,6 +358,17 @@ def test_a_narrow_terminal_still_shows_names_and_numbers():
     assert ["issue", "0", "1", "0", "1", "0", "0"] in rows
 
 
+def test_a_very_narrow_terminal_gets_lines_in_the_place_of_the_table():
+    stream = Terminal()
+    console = console_report.make_console(stream, {"NO_COLOR": "1"})
+    console.width = 48
+    console_report.render(full_report(), console)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert "issue: 1 updated, 1 deleted" in lines
+    assert "service: 1 created, 1 unchanged, 2 held" in lines
+    assert not any("…" in line for line in lines)
+
+
 def plan_report(changes: int = 60) -> Report:
     tally = Tally("plan")
     for number in range(changes):
@@ -371,7 +385,10 @@ def test_a_plan_lists_reads_and_every_change_off_a_terminal():
     assert "    ~ i: title, properties.url" in lines
     assert "    ~ {'combinator': 'and', 'rules': []}: cannot be compared" in lines
     assert "more" not in text
-    assert lines[-1].startswith("exit 0: the plan is complete, nothing was written (")
+    assert lines[-1].startswith(
+        "exit 0: the plan is complete, nothing was written (60 to create, 2 to update, 0 to del"
+    )
+    assert ["blueprint", "to", "create", "to", "update", "unchanged"] in [line.split()[:6] for line in lines]
 
 
 def test_a_terminal_gets_the_first_fifty_changes_of_a_blueprint():

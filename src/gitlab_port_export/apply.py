@@ -84,7 +84,8 @@ def differences(
     if found:
         return found
     number = 0
-    for line in chain(_changed(plan, states), _not_ours(plan, owned)):
+    doomed = {target(change) for change, _ in plan.changes() if isinstance(change, Delete)}
+    for line in chain(_changed(plan, states, doomed), _not_ours(doomed, owned)):
         number += 1
         if number <= MAX_NAMED:
             found.append(line)
@@ -97,32 +98,37 @@ def _words(name: str) -> str:
     )
 
 
-def _changed(plan: PlanFile, states: States) -> Iterator[str]:
-    """Yield each entity that Port holds in another state, asking for some of them at once."""
+def _changed(plan: PlanFile, states: States, doomed: set[tuple[str, str]]) -> Iterator[str]:
+    """Yield each entity that Port holds in another state, asking for some of them at once.
+
+    What is gone leaves `doomed`: nobody owns it, and once is enough to say so.
+    """
     waiting: dict[str, dict[str, State]] = {}
     for change, was in plan.changes():
         blueprint, identifier = target(change)
         group = waiting.setdefault(blueprint, {})
         group[identifier] = was
         if len(group) >= BATCH:
-            yield from _compared(blueprint, waiting.pop(blueprint), states)
+            yield from _compared(blueprint, waiting.pop(blueprint), states, doomed)
     for blueprint, group in waiting.items():
-        yield from _compared(blueprint, group, states)
+        yield from _compared(blueprint, group, states, doomed)
 
 
-def _not_ours(plan: PlanFile, owned: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[str]:
+def _not_ours(doomed: set[tuple[str, str]], owned: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[str]:
     """Yield what the plan deletes and this integration did not write: a file may have been made by anybody."""
-    doomed = {target(change) for change, _ in plan.changes() if isinstance(change, Delete)}
     if doomed:
         doomed.difference_update(owned())
     yield from (f"{blueprint} {identifier} is not of this integration" for blueprint, identifier in sorted(doomed))
 
 
-def _compared(blueprint: str, group: Mapping[str, State], states: States) -> Iterator[str]:
+def _compared(
+    blueprint: str, group: Mapping[str, State], states: States, doomed: set[tuple[str, str]]
+) -> Iterator[str]:
     now = states(blueprint, list(group))
     for identifier, was in group.items():
         found = now.get(identifier)
         if was is None or found is None:
+            doomed.discard((blueprint, identifier))
             if was is not found:
                 yield f"{blueprint} {identifier} {'exists in Port by now' if was is None else 'is gone from Port'}"
         elif names := sorted(name for name in was if was[name] != found.get(name)):

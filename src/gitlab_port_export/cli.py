@@ -207,7 +207,7 @@ def check(
     deadline: DeadlineOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Look at settings, tokens, rights and mapping, and say what to do; read no data, write nothing."""
+    """Say what is wrong with settings, tokens, rights and mapping, and what to do."""
     _leave(_guarded("check", output, debug, lambda shell: shell.check(mapping_file=mapping, deadline=deadline)))
 
 
@@ -222,7 +222,7 @@ def preview(
     deadline: DeadlineOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show a few rows of a kind and what the mapping makes of each; write nothing."""
+    """Show a few rows of a kind and what the mapping makes of each."""
     from gitlab_port_export.model import Wanted  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = Wanted(kind, limit, index, str(row) if row else None)
@@ -240,11 +240,13 @@ def schema() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave both servers up, to try the other commands on.")] = False,
+) -> None:
     """Show a sync at work right here: no account, no network."""
     from gitlab_port_export.demo.command import run_demo  # noqa: PLC0415  # not needed by any other command
 
-    _leave(run_demo())
+    _leave(run_demo(keep=keep))
 
 
 def main() -> None:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +20,8 @@ from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world, sample_wo
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "SYSTEMROOT")
 
 
-def run_demo() -> int:
-    """Run the demo and return the exit code of the first sync that did not end with 0."""
+def run_demo(*, keep: bool = False) -> int:
+    """Run the demo and return the exit code of the first sync that did not end with 0; `keep` waits for Ctrl-C then."""
     world, store = sample_world(datetime.now(UTC)), PortStore.default()
     with gitlab_server(world) as gitlab, port_server(store) as port:
         settings = _settings(gitlab.url, port.url)
@@ -39,6 +42,8 @@ def run_demo() -> int:
         _say("\nThe catalog now holds:")
         for name, count in _held(store).most_common():
             _say(f"  {name}: {count}")
+        if keep:
+            _wait(settings)
     _say("\nTo run it for real, set OCEAN__PORT__CLIENT_ID, OCEAN__PORT__CLIENT_SECRET and")
     _say("OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN (and ..._GITLAB_HOST for your own GitLab), then:")
     _say("  gitlab-port-export plan    # shows what would change, writes nothing")
@@ -71,6 +76,16 @@ def _sync(settings: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "gitlab_port_export", "sync"]
         return subprocess.run(command, cwd=folder, env=kept | settings, check=False).returncode  # noqa: S603  # ourselves
+
+
+def _wait(settings: dict[str, str]) -> None:
+    """Leave both servers to other terminals until Ctrl-C."""
+    _say("\nBoth servers stay up until Ctrl-C. In another terminal, as lines to paste:\n")
+    for name, value in settings.items():
+        _say(f"  export {name}={shlex.quote(value)}")
+    _say("  gitlab-port-export plan")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _say(text: str) -> None:

@@ -60,13 +60,18 @@ def message_of(answer: Answer) -> str:
     return in_words(data.get("message") or data.get("error_description") or data.get("error") or "", 300)
 
 
+def shown_of(answer: Answer) -> str:
+    """Return the status and GitLab's own words, which often begin with the status: `401 Unauthorized`."""
+    said = message_of(answer)
+    return said if said.startswith(str(answer.status)) else f"{answer.status}: {said}".removesuffix(": ")
+
+
 def judge(answer: Answer, gives: str) -> None:
     """Return when the answer is a 200 of the expected shape, else raise ReadFailed.
 
     A login page behind a proxy answers 200 with HTML, so the type is checked too.
     """
-    said = message_of(answer)
-    shown = f"{answer.status}" + (f": {said}" if said else "")
+    shown = shown_of(answer)
     if answer.status == 200:
         if isinstance(answer.data, list if gives == "list" else dict):
             return
@@ -152,7 +157,7 @@ class GitLab:
             return False
         if refused:
             hint = "the token was revoked, has expired or is wrong: make a new one with the scope read_api"
-            self._dead[token] = ReadFailed("dead token", f"401: {message_of(refusal)}", hint, 401)
+            self._dead[token] = ReadFailed("dead token", shown_of(refusal), hint, 401)
         return refused
 
     @property

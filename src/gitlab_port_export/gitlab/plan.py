@@ -27,7 +27,8 @@ class SyncPlan:
             yield from (f"  group {path}" for path in groups)
             yield from (f"  project {path}" for path in projects)
         for kind, (reads, requests) in self.requests().items():
-            yield f"{kind}: {_some(reads, 'read')}, at least {_some(requests, 'GitLab request')}"
+            cost = f"at least {_some(requests, 'GitLab request')}" if requests else "no GitLab request of its own"
+            yield f"{kind}: {_some(reads, 'read')}, {cost}"
 
     def requests(self) -> dict[str, tuple[int, int]]:
         """Return (reads, fewest requests) per kind; a list that two kinds share is counted for the first."""

@@ -40,7 +40,7 @@ class _Sum:
     def hand_on(self, said: Any) -> Job:
         """Add up what the read asks and gives."""
         match said:
-            case Get():
+            case Get() | Ask():
                 self.requests += 1
             case Page():
                 self.rows += len(said.rows)

@@ -7,11 +7,12 @@ from typing import TextIO
 
 from rich import box
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, meaning, some, target, total, where, writes
+from gitlab_port_export.report.fold import Write, counted, meaning, some, sums, target, total, where, writes
 from gitlab_port_export.text import clean
 
 MAX_LINES = 50
@@ -62,7 +63,7 @@ def render(report: Report, console: Console, fold: Callable[[str], tuple[str, st
     def show(block: RenderableType) -> None:
         console.print(block, soft_wrap=not console.is_terminal)
 
-    for block in _blocks(report, console.is_terminal, fold is not None):
+    for block in _blocks(report, console, fold is not None):
         if not isinstance(block, _Part):
             show(block)
         elif fold is None:
@@ -75,7 +76,8 @@ def render(report: Report, console: Console, fold: Callable[[str], tuple[str, st
             console.file.write(f"{closes}\n")
 
 
-def _blocks(report: Report, terminal: bool, folds: bool) -> Iterator[RenderableType | _Part]:
+def _blocks(report: Report, console: Console, folds: bool) -> Iterator[RenderableType | _Part]:
+    terminal = console.is_terminal
     shown = MAX_LINES if terminal else None
     yield _head(report)
     if report.command == "plan":
@@ -87,9 +89,11 @@ def _blocks(report: Report, terminal: bool, folds: bool) -> Iterator[RenderableT
         cascades = [change for change in report.changes if isinstance(change, Delete) and change.cascade]
         yield from _section("Deleted with their dependents", _capped([_change(one) for one in cascades], shown))
     if report.kinds:
-        yield _kinds(report.kinds)
+        yield from _section("Read from GitLab", [_kind(name, counts) for name, counts in report.kinds.items()])
     if report.blueprints:
-        yield _table(report.blueprints, terminal)
+        table = _table(report, terminal)
+        # Rich would leave out the names and cut the numbers.
+        yield table if _least(table, console) <= console.width else _list(report)
         yield Text()
     yield from _section("Deletions held", [line for held in report.held for line in _held(held, shown)])
     problems = [problem for problem in report.problems if not problem.warning]
@@ -151,15 +155,12 @@ def _change(change: Write) -> Text:
             return _line(f"- {identifier}{' and its dependents' if change.cascade else ''}", 4, "red")
 
 
-def _kinds(kinds: Mapping[str, KindCounts]) -> Text:
-    def words(name: str, counts: KindCounts) -> str:
-        skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-        return f"{clean(name or 'unknown')} {some(counts.pages, 'page')}, {some(counts.rows, 'row')}{skipped}"
-
-    return Text("Read: " + "; ".join(words(name, counts) for name, counts in kinds.items()) + "\n")
+def _kind(name: str, counts: KindCounts) -> Text:
+    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    return _line(f"{name or 'unknown'}: {some(counts.rows, 'row')}{skipped}, {some(counts.pages, 'page')}")
 
 
-def _table(blueprints: Mapping[str, Counts], terminal: bool) -> Table:
+def _table(report: Report, terminal: bool) -> Table:
     """Return one row a blueprint, and their total where there are several."""
     if terminal:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
@@ -167,12 +168,27 @@ def _table(blueprints: Mapping[str, Counts], terminal: bool) -> Table:
         table = Table(box=None, pad_edge=False)
     table.add_column("blueprint", overflow="fold", min_width=9)
     for field in fields(Counts):
-        table.add_column(field.name, justify="right", no_wrap=True)
-    for name, counts in blueprints.items():
+        name = counted(field.name, report.command)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for name, counts in report.blueprints.items():
         table.add_row(*_row(name, counts))
-    if len(blueprints) > 1:
-        table.add_row(*_row("total", total(blueprints.values())), style="bold")
+    if len(report.blueprints) > 1:
+        table.add_row(*_row("total", total(report.blueprints.values())), style="bold")
     return table
+
+
+def _least(table: Table, console: Console) -> int:
+    """Return the columns of a terminal that the table takes at least, whatever the console has."""
+    return Measurement.get(console, console.options.update(max_width=_NO_WIDTH), table).minimum
+
+
+def _list(report: Report) -> Text:
+    """Return the counts as lines, without the zeros, for a terminal that is too narrow for the table."""
+    lines = []
+    for name, counts in report.blueprints.items():
+        numbers = [(getattr(counts, field.name), counted(field.name, report.command)) for field in fields(Counts)]
+        lines.append(_line(f"{name}: {', '.join(f'{number} {word}' for number, word in numbers if number) or '0'}", 0))
+    return Text("\n").join(lines)
 
 
 def _row(name: str, counts: Counts) -> Iterable[Text]:
@@ -206,7 +222,7 @@ def _hint(hint: str) -> Iterator[Text]:
 def _exit(report: Report) -> Text:
     counts = total(report.blueprints.values())
     facts = [
-        f"{counts.created} created, {counts.updated} updated, {counts.deleted} deleted",
+        sums(counts, report.command),
         f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}",
         f"{report.seconds:.1f} s",
     ]

@@ -43,7 +43,7 @@ MAX_SAMPLES = 3
 EXIT_MEANINGS: dict[int, str] = {
     0: "Port is in step with GitLab",
     1: "finished with Problems, something was not read, mapped or written",
-    2: "wrong usage, settings or mapping, nothing was sent",
+    2: "wrong usage, settings, mapping or plan file, nothing was written",
     3: "GitLab refused or could not be reached, nothing could be done",
     4: "Port refused or could not be reached, nothing could be done",
     5: "in step, but deletions were held",
@@ -56,6 +56,7 @@ EXIT_MEANINGS: dict[int, str] = {
 # What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
 # changed in Port meanwhile is simply looked at again by the next run.
 _HELD_CODE = {"problem": 1, "search": 0, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0}
+PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delete"}
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
 _FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "limit": (5,), "never": ()}
 
@@ -91,6 +92,8 @@ def with_late(problems: Sequence[Problem], report: Report, fail_on: FailOn = "pr
 
 def meaning(report: Report) -> str:
     """Return what the report's exit code says of this run, in a few words."""
+    if report.command == "plan" and report.exit_code == 5:
+        return "the plan is complete, but deletions are held"
     if report.exit_code:
         return EXIT_MEANINGS.get(report.exit_code, "ended early")
     if any(not problem.warning for problem in report.problems) or total(report.blueprints.values()).failed:
@@ -100,6 +103,16 @@ def meaning(report: Report) -> str:
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
     return EXIT_MEANINGS[0]
+
+
+def counted(name: str, command: str) -> str:
+    """Return the words for a count: what a sync has created, a plan is only to create."""
+    return PLANNED.get(name, name) if command == "plan" else name
+
+
+def sums(counts: Counts, command: str) -> str:
+    """Return how much was written, or is to be written by a plan, in words."""
+    return ", ".join(f"{getattr(counts, name)} {counted(name, command)}" for name in PLANNED)
 
 
 def is_let_pass(report: Report) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import astuple, fields, replace
 from html import escape
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, left_out, meaning, some, target, total, where, writes
+from gitlab_port_export.report.fold import Write, counted, left_out, meaning, some, sums, target, total, where, writes
 from gitlab_port_export.text import clean
 
 # A comment on GitHub may have 65,536 characters, elsewhere a megabyte; leaves room for a line of the user's own.
@@ -64,22 +64,18 @@ def _outcome(report: Report) -> str:
     mark = "✅" if report.exit_code in (0, 10) else "❌"
     if not report.blueprints:
         return f"{mark} **{meaning(report)}** (exit {report.exit_code})"
-    sums = _sums(total(report.blueprints.values()), report.command)
-    return f"{mark} **{sums}** (exit {report.exit_code}: {meaning(report)})"
+    words = _sums(total(report.blueprints.values()), report.command)
+    return f"{mark} **{words}** (exit {report.exit_code}: {meaning(report)})"
 
 
 def _sums(counts: Counts, command: str) -> str:
-    verbs = ("to create", "to update", "to delete") if command == "plan" else ("created", "updated", "deleted")
-    numbers = zip((counts.created, counts.updated, counts.deleted), verbs, strict=True)
-    return ", ".join(
-        [f"{number} {verb}" for number, verb in numbers] + ([f"{counts.held} held"] if counts.held else [])
-    )
+    return sums(counts, command) + (f", {counts.held} held" if counts.held else "")
 
 
 def _table(report: Report, lines: int) -> Iterator[str]:
     if not report.blueprints:
         return
-    names = [field.name for field in fields(Counts)]
+    names = [counted(field.name, report.command) for field in fields(Counts)]
     yield f"| blueprint | {' | '.join(names)} |"
     yield f"|---|{'---:|' * len(names)}"
     shown = list(report.blueprints.items())[:lines]
