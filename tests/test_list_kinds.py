@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,6 @@ from oracle import expected
 
 DEFAULTS = files(defaults)
 EXAMPLE = DEFAULTS.joinpath("lists-mapping.yml").read_text("utf-8")
-DOC = Path(__file__).parents[1] / "docs" / "lists.md"
 KINDS = ("release", "tag", "branch", "deployment", "environment", "label", "milestone")
 NAME = ".id // .tag_name // .name | tostring"
 
@@ -205,7 +203,3 @@ def test_the_example_works_beside_the_default_mapping() -> None:
     for entry in own:
         assert entry not in usual
         assert held[entry["identifier"]] == wanted[entry["identifier"]] != {}
-
-
-def test_the_page_shows_the_example_as_it_is() -> None:
-    assert f"```yaml\n{EXAMPLE}```" in DOC.read_text("utf-8")

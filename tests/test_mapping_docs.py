@@ -1,9 +1,11 @@
 """docs/mapping.md: its generated parts are current, every kind is told of, and every example does what it says."""
 
+import json
 import re
 import runpy
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import yaml
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.mapping import constant_blueprint
+from gitlab_port_export.port import defaults
 from harness import blueprint, mapping_of, port_with, process_environ, run_sync
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +48,7 @@ def test_no_section_is_left_of_a_kind_that_is_gone() -> None:
 
 
 # Properties of the examples that are no text.
-TYPES = {"labels": "array", "reviewers": "array", "isArchived": "boolean", "protected": "boolean", "role": "number"}
+TYPES = {"labels": "array", "reviewers": "array", "isArchived": "boolean", "protected": "boolean", "locked": "boolean"}
 TARGETS = {"service": "service"}
 
 
@@ -89,6 +92,19 @@ def test_every_example_makes_entities(number: int) -> None:
         for key in entity.get("relations", {}):
             assert any(one["relations"].get(key) for one in written), key
     _asks_only_what_the_page_says(ran.gitlab, mapping)
+
+
+@pytest.mark.parametrize("file", ["people-blueprints.json", "lists-blueprints.json"])
+def test_examples_fit_the_blueprints_that_ship(file: str) -> None:
+    shipped = {data["identifier"]: data for data in json.loads((files(defaults) / file).read_text("utf-8"))}
+    seen = set()
+    for resource in (resource for example in EXAMPLES for resource in whole(example)["resources"]):
+        entity = resource["port"]["entity"]["mappings"]
+        if data := shipped.get(constant_blueprint(entity["blueprint"]) or ""):
+            seen.add(data["identifier"])
+            assert set(entity["properties"]) <= set(data["schema"]["properties"])
+            assert set(entity.get("relations", {})) <= set(data["relations"])
+    assert seen == set(shipped)
 
 
 def _asks_only_what_the_page_says(gitlab: GitLabServer, mapping: Any) -> None:

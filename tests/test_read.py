@@ -479,7 +479,7 @@ def test_a_consumer_that_leaves_early_leaves_nothing_running(server: GitLabServe
 def test_a_failure_is_told_in_gitlabs_own_words(server: GitLabServer) -> None:
     with client(server, SAMPLE_TOKENS[:1]) as gitlab:
         for payload, words in (
-            ({"message": "404 Project Not Found"}, "404: 404 Project Not Found"),
+            ({"message": "404 Project Not Found"}, "404 Project Not Found"),
             ({"error": "x is invalid"}, "404: x is invalid"),
             ({"error": "e", "error_description": "because"}, "404: because"),
             ({"message": {"base": ["no"]}}, '404: {"base":["no"]}'),

@@ -57,6 +57,7 @@ class Recorder:
         self._states: States = _no_states
         self._waiting: dict[str, list[Write]] = {}
         self._first = True
+        self._lost = False
         self.whole = False
 
     def begin(self, basis: Basis, states: States) -> None:
@@ -77,7 +78,7 @@ class Recorder:
         """Write the changes that are left; raises the same."""
         for name in list(self._waiting):
             self._flush(name)
-        self.whole = True
+        self.whole = not self._lost
 
     def save(self, path: Path, problems: Sequence[Problem], held: Sequence[Held]) -> None:
         """Add what the plan could not decide, seal it, and put it into a file that only its owner may read.
@@ -96,11 +97,13 @@ class Recorder:
 
     def _flush(self, blueprint: str) -> None:
         changes = self._waiting.pop(blueprint)
+        lost, self._lost = self._lost, True  # until their lines are written: a plan without them is no plan
         found = self._states(blueprint, [target(change)[1] for change in changes])
         for change in changes:
             line = encode(_record(change, found.get(target(change)[1])))
             self._write((b"" if self._first else b",") + line + b"\n")
             self._first = False
+        self._lost = lost
 
     def _write(self, line: bytes) -> None:
         self._hash.update(line)
