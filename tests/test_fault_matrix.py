@@ -532,6 +532,8 @@ EVERY = (
     ),
 )  # fmt: skip
 SUBJECTS = tuple(one for one in EVERY if SOAK or not one.alike)
+# What is read alike in both dialects is tried in the older one by `make soak`.
+OLDER = tuple(one for one in SUBJECTS if SOAK or one.name == "job" or "gitlab-v2" not in one.dialects)
 
 
 def many_places(c: Company) -> None:
@@ -724,7 +726,7 @@ def test_one_list_fails(scene: Scene, page: str, line: Line) -> None:
 
 
 @cells(ONE_LIST, start=1)
-@scenes(SUBJECTS, ["gitlab"])
+@scenes(OLDER, ["gitlab"])
 def test_one_list_fails_in_the_older_dialect(scene: Scene, page: str, line: Line) -> None:
     check_one_list(scene, page, line)
 

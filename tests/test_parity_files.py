@@ -102,7 +102,7 @@ SEGMENTS = st.text(alphabet="ab.", min_size=1, max_size=3).filter(lambda text: s
 PATHS = st.lists(SEGMENTS, min_size=1, max_size=4).map("/".join)
 PARTS = st.one_of(SEGMENTS, st.sampled_from(("*", "**", "?", "a*", "*b", "[ab]", "[!a]", "*.*", "a?")))
 PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
-QUICKLY = settings(max_examples=100, derandomize=True, deadline=None, database=None)
+QUICKLY = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 
 
 @QUICKLY

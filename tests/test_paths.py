@@ -74,7 +74,7 @@ def test_a_key_is_taken_to_the_letter() -> None:
     assert needed_keys(['.["[x] "]', '.". y"']) == {"[x] ", ". y"}
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(expressions, rows)
 def test_rest_of_the_row_makes_no_difference(expression: str, row: Row) -> None:
     keys = needed_keys([expression])

@@ -164,7 +164,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(sorted(paths(WHOLE), key=str)), values)
 def test_any_change_is_judged_alike(path: tuple[Any, ...], value: Any) -> None:
     data = replaced(WHOLE, path, value)

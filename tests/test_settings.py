@@ -697,7 +697,7 @@ def outcome(environ: dict[str, str]) -> str:
         return "".join(traceback.format_exception(error)) + error.hint if error.faults else ""
 
 
-@hypothesis_settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES, st.tuples(TEXTS, st.sampled_from(["", MARK]), TEXTS).map("".join), max_size=8))
 def test_any_environment_loads_or_says_why_without_a_value(environ: dict[str, str]) -> None:
     said = outcome(environ)
