@@ -225,6 +225,17 @@ def test_the_deadline_holds_for_a_body_that_drips() -> None:
             http.close()
 
 
+def test_a_body_that_drips_ends_without_a_deadline_too() -> None:
+    with serve(Dripping, None) as server:
+        http = Http(server.url, user_agent="t", timeout=0.3)
+        try:
+            with pytest.raises(Unreachable, match="longer than 0.9 s to arrive"):
+                http.send("GET", "/x")
+            assert http.requests == 1
+        finally:
+            http.close()
+
+
 def test_whole_numbers_beyond_64_bits_stay_what_they_are(bench: Bench) -> None:
     big = [2**63, 2**64, -(2**63) - 1, 10**30]
     row = {**bench.world.project("acme/app"), "plain": big[1], "deep": {"list": big}}

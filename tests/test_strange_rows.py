@@ -97,3 +97,16 @@ def test_a_strange_row_is_no_bug_and_deletes_nothing(
     assert all(port.store.snapshot()[kind].keys() >= before[kind].keys() for kind in failed)
     if name in ("nothing", "an id that is an object", "a number", "null"):
         assert failed.issuperset(LISTS[path])
+
+
+def test_where_a_strange_row_was_met_is_told_to_who_debugs(
+    servers: tuple[GitLabServer, PortServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    gitlab, port = servers
+    caplog.set_level("DEBUG", "gitlab_port_export.gitlab.kinds.guard")
+    gitlab.faults[:] = [Fault("/jobs$", Reply(200, b'[{"id": 1}]', (("X-Next-Page", ""),)))]
+    report = run_sync(gitlab, port, mapping_of(resource("job", "job"))).report
+    (problem,) = report.problems
+    assert (problem.kind, problem.scope) == ("job", "acme/app")
+    assert problem.why == "a row is not as GitLab documents it (KeyError: 'name')"
+    assert "job.py" in caplog.text

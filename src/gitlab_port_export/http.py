@@ -27,6 +27,8 @@ MAX_REDIRECTS = 5
 MAX_ATTEMPTS = 6
 LONGEST_WAIT = 120.0
 CONNECT_TIMEOUT = 10.0
+# A whole answer may take so many times what is allowed for each part of it.
+BODY_TIMEOUTS = 3
 # Connect and read seconds of the first question to a host: two attempts end within 15 s.
 FIRST_TIMEOUT = (3.0, 4.0)
 FIRST_WAIT = 1.0
@@ -362,7 +364,7 @@ class Http:
             ) as response:
                 if response.status_code == 407:
                     raise Unreachable("the proxy asks for another user name and password (407)")
-                content = _read_bounded(response, self.clock)
+                content = _read_bounded(response, self.clock, BODY_TIMEOUTS * timeout[1])
                 shown = url.partition("?")[0]
                 logger.debug(
                     "%s %s %d %d bytes %.3f s",
@@ -416,15 +418,18 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-def _read_bounded(response: requests.Response, clock: Clock) -> bytes:
-    """Read the decompressed body up to MAX_BODY_BYTES; a body cut short raises in urllib3.
+def _read_bounded(response: requests.Response, clock: Clock, seconds: float) -> bytes:
+    """Read the decompressed body up to MAX_BODY_BYTES and for so many seconds; a body cut short raises in urllib3.
 
     It is read as it arrives: each byte may come in time and all of them never.
     """
+    ends = time.monotonic() + seconds
     parts: list[bytes] = []
     size = 0
     while part := response.raw.read1(256 * 1024, decode_content=True):
         clock.check()
+        if time.monotonic() > ends:
+            raise Unreachable(f"an answer took longer than {seconds:g} s to arrive")
         size += len(part)
         if size > MAX_BODY_BYTES:
             raise Unreachable(f"an answer was larger than {MAX_BODY_BYTES // 1024 // 1024} MiB")

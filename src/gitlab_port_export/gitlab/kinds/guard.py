@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator
 from dataclasses import replace
+from traceback import format_exception
 from typing import Any
 from urllib.parse import quote
 
@@ -28,7 +29,8 @@ def guarded(entry: Read) -> Job:
         except ReadFailed as failure:
             failures.append((token, failure))
         except STRANGE as error:
-            logger.debug("%s of %s", entry.kind, entry.scope.path, exc_info=True)
+            where = "".join(format_exception(error))
+            logger.debug("%s of %s: %s", entry.kind, entry.scope.path, where)
             failures.append((token, _strange(error)))
     # A token may have lost the project that another one still sees, so all have to agree that it is gone.
     for token, last in failures:
