@@ -229,7 +229,7 @@ def test_a_body_that_drips_ends_without_a_deadline_too() -> None:
     with serve(Dripping, None) as server:
         http = Http(server.url, user_agent="t", timeout=0.3)
         try:
-            with pytest.raises(Unreachable, match="longer than 0.9 s to arrive"):
+            with pytest.raises(Unreachable, match=r"longer than 0\.9 s to arrive"):
                 http.send("GET", "/x")
             assert http.requests == 1
         finally:
