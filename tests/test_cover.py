@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.cover import Covered, cover, project_path
 from gitlab_port_export.gitlab.inventory import Inventory, Listing
 from gitlab_port_export.model import Row
@@ -21,7 +22,8 @@ PROJECTS = [project(number, path, 30) for number, path in PATHS.items()]
 
 def shown(covered: Sequence[Covered]) -> dict[str, tuple[str, ...]]:
     """Each covered path with its tokens; "?" marks a group whose rows are filtered."""
-    return {entry.place.scope.path + ("?" if entry.allows else ""): entry.place.tokens for entry in covered}
+    marks = ("?" if entry.allows or entry.only else "" for entry in covered)
+    return {f"{entry.place.scope.path}{mark}": entry.place.tokens for entry, mark in zip(covered, marks, strict=True)}
 
 
 def test_topmost_groups_are_read_and_nothing_below() -> None:
@@ -58,9 +60,10 @@ def test_what_only_guests_see_is_read_through_its_group() -> None:
     found = inventory(listing(ONE, TREE, guest), listing(TWO, TREE[1:], PROJECTS[1:3]))
     covered = cover(found, None)
     assert shown(covered) == {"a?": (ONE,), "a/b": (TWO,), "d": (ONE,)}
-    (part,) = (entry for entry in covered if entry.allows)
+    (part,) = (entry for entry in covered if entry.only)
     assert part.place.scope.token == ONE
-    assert [path for path in PATHS.values() if part.allows and part.allows(path)] == ["a/one"]
+    # By id: a project that is renamed meanwhile is still wanted.
+    assert [part.takes({"id": 1, "project_id": number}, "!") for number in PATHS] == [True, False, False, False]
 
 
 def test_a_guest_who_does_not_see_the_group_asks_for_the_project() -> None:
@@ -156,9 +159,15 @@ def test_the_project_of_a_row_is_in_its_reference(full: str, mark: str, iid: int
     assert project_path({"iid": iid, "references": {"full": full}}, mark) == path
 
 
-def test_a_row_without_reference_belongs_to_no_project() -> None:
-    assert project_path({"iid": 1}, "!") == ""
-    assert project_path({"iid": 1, "references": None}, "!") == ""
+def test_a_row_that_does_not_name_its_project_is_not_left_out_silently() -> None:
+    place = inventory(listing(ONE, TREE, PROJECTS)).groups()[0]
+    for row in ({"iid": 1}, {"iid": 1, "references": None}):
+        assert project_path(row, "!") == ""
+        assert Covered(place).takes(row, "!")
+        with pytest.raises(ReadFailed, match="does not name its project"):
+            Covered(place, lambda path: True).takes(row, "!")
+        with pytest.raises(KeyError):
+            Covered(place, only=frozenset([1])).takes(row, "!")
 
 
 # Any tree, any tokens
@@ -200,14 +209,15 @@ def test_every_wanted_project_is_covered_once_and_no_group_twice(found: Inventor
     groups = [entry for entry in covered if entry.place.scope.is_group]
     for wanted in found.projects():
         path = wanted.scope.path
-        by_group = [e for e in groups if is_below(path, e.place.scope.path) and (e.allows is None or e.allows(path))]
+        row = {"iid": 1, "project_id": wanted.scope.id, "references": {"full": f"{path}!1"}}
+        by_group = [e for e in groups if is_below(path, e.place.scope.path) and e.takes(row, "!")]
         alone = [entry for entry in covered if entry.place.scope.id == wanted.scope.id]
         assert len(by_group) + len(alone) == 1, path
         for entry in by_group:
             assert all(wanted.scope.id in found.listed[token] for token in entry.place.tokens), "whoever reads sees it"
     for entry in groups:
         assert not any(
-            is_below(entry.place.scope.path, other.place.scope.path) and other.allows is None for other in groups
+            is_below(entry.place.scope.path, other.place.scope.path) and other.only is None for other in groups
         )
 
 
@@ -218,4 +228,5 @@ def test_no_group_gives_rows_of_projects_that_no_pattern_wants(found: Inventory,
         if entry.place.scope.is_group:
             path = f"{entry.place.scope.path}/{name}"
             for token in entry.place.tokens:
-                assert found.patterns[token].allows(path) or (entry.allows and not entry.allows(path))
+                row = {"iid": 1, "project_id": -1, "references": {"full": f"{path}!1"}}
+                assert found.patterns[token].allows(path) or not entry.takes(row, "!")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
+from gitlab_port_export.gitlab.client import NO_GITLAB, ReadFailed
 from gitlab_port_export.gitlab.inventory import Active, Inventory, Patterns, Place
 from gitlab_port_export.model import Row
 
@@ -13,21 +14,26 @@ Allows = Callable[[str], bool] | None
 
 
 @dataclass(frozen=True)
-class _Among:
-    """Wants the rows of these projects."""
-
-    paths: frozenset[str]
-
-    def __call__(self, path: str) -> bool:
-        return path in self.paths
-
-
-@dataclass(frozen=True)
 class Covered:
-    """A place to read at once: a group with everything below it, or one project; `allows` filters its rows."""
+    """A place to read at once: a group with everything below it, or one project.
+
+    Rows are wanted of paths that `allows` lets pass, and where there is `only`, of the projects with these ids alone.
+    """
 
     place: Place
     allows: Allows = None
+    only: frozenset[int] | None = None
+
+    def takes(self, row: Row, mark: str) -> bool:
+        """Whether a row is wanted. Raises ReadFailed where it does not say of which project it is."""
+        if self.only is not None:
+            return row["project_id"] in self.only
+        if self.allows is None:
+            return True
+        path = project_path(row, mark)
+        if not path:
+            raise ReadFailed("shape", "answered 200 with a row that does not name its project", NO_GITLAB, 200)
+        return self.allows(path)
 
 
 @dataclass(frozen=True)
@@ -110,16 +116,15 @@ def _apart(tree: _Tree, group: Place) -> Iterator[Covered]:
     A guest is refused a private project's own merge requests, and gets what he may see of them in the group's list;
     so what only a guest reads is taken from there, without the rows of other projects.
     """
-    weak: dict[str, set[str]] = {}
+    weak: dict[str, set[int]] = {}
     for project in tree.direct.get(group.scope.path, ()):
         token = _guest(tree, project, group)
         if token is None:
             yield Covered(project)
         else:
-            weak.setdefault(token, set()).add(project.scope.path)
-    for token, paths in weak.items():
-        place = Place(group.row, replace(group.scope, token=token), (token,))
-        yield Covered(place, _Among(frozenset(paths)))
+            weak.setdefault(token, set()).add(project.scope.id)
+    for token, ids in weak.items():
+        yield Covered(Place(group.row, replace(group.scope, token=token), (token,)), only=frozenset(ids))
 
 
 def _guest(tree: _Tree, project: Place, group: Place) -> str | None:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.cover import Covered, cover, project_path
+from gitlab_port_export.gitlab.cover import Covered, cover
 from gitlab_port_export.gitlab.inventory import Active
 from gitlab_port_export.gitlab.kinds.kind import Context, Read, Wanted, api_path, each_once, feature_off, place_read
 from gitlab_port_export.gitlab.lists import read_list
@@ -42,16 +42,14 @@ def _wanted(
             elif (wish.non_archived and place.row.get("archived")) or feature_off(place.row, endpoint):
                 continue
             # The same rows of the same place are the same read.
-            key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, params)
+            key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, covered.only, params)
             yield key, partial(_read, kind, endpoint, mark, covered, params), indexes
 
 
 def _read(kind: str, endpoint: str, mark: str, covered: Covered, params: Params, resources: tuple[int, ...]) -> Read:
-    allows = covered.allows
-
     def start(scope: Scope) -> Job:
         def shape(rows: list[Row]) -> Page | None:
-            kept = rows if allows is None else [row for row in rows if allows(project_path(row, mark))]
+            kept = [row for row in rows if covered.takes(row, mark)]
             return Page(kind, resources, scope, kept) if kept else None
 
         yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, shape)
