@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import count
 from urllib.parse import parse_qsl
 
 from fast_http import Answer, Request
@@ -25,6 +26,7 @@ class FastGitLab:
     def __init__(self, world: LargeWorld) -> None:
         self.world, self.url = world, ""
         self._frame: GitLabServer | None = None
+        self._numbers = count()
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request. Raises for what only a changed client would ask."""
@@ -37,7 +39,8 @@ class FastGitLab:
         else:
             pairs = tuple(parse_qsl(request.query, keep_blank_values=True))
             found = self._stand_in.respond(secret, path, pairs, request.query)
-        return Answer(path.rpartition("/")[2], found.body, found.status, found.headers, found.rows)
+        headers = [*found.headers, ("X-Request-Id", f"{next(self._numbers):032x}")]
+        return Answer(path.rpartition("/")[2], found.body, found.status, headers, found.rows)
 
     @property
     def _stand_in(self) -> GitLabServer:

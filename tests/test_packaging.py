@@ -141,5 +141,5 @@ def test_make_check_runs_every_tool() -> None:
         timeout=30,
         check=True,
     )
-    for tool in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest -n 2"):
+    for tool in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest -n 4"):
         assert f"/{tool}" in done.stdout
