@@ -179,6 +179,12 @@ class TestRecent:
         assert held(events) == {("thing", "recent"): ("touched",)}
         assert bed.store.identifiers("thing") == {"new", "touched"}
 
+    def test_what_changed_in_the_millisecond_in_which_the_run_began_stays(self, bed: Bed) -> None:
+        bed.seed("thing", "old")
+        instant = bed.store.get("thing", "old").updated_at
+        assert held(run(bed, thing("new", text="x"), instant=instant)) == {("thing", "recent"): ("old",)}
+        assert "old" in bed.store.identifiers("thing")
+
     def test_what_somebody_took_over_meanwhile_stays(self, bed: Bed) -> None:
         bed.seed("thing", "taken")
         started = bed.store.now()

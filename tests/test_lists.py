@@ -60,6 +60,14 @@ def foreign(rows: Any, **headers: str) -> Answer:
     return Answer(200, {"content-type": "application/json", **headers}, b"", f"{HOST}/api/v4/list", rows)
 
 
+def test_empty_pages_that_name_a_next_one_end_somewhere() -> None:
+    def blank(get: Get) -> Answer:
+        return page([], following=str(int(dict(get.params)["page"]) + 1))
+
+    with pytest.raises(ReadFailed, match="100 empty pages of /list in a row"):
+        by_offset(blank)
+
+
 WHO = "an empty list came for /list with none of the headers"
 
 
