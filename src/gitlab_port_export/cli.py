@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 
 from gitlab_port_export import __version__
+from gitlab_port_export.stream import Stream
 
 app = typer.Typer(
     help="Bring a Port software catalog in step with GitLab. Without a command: sync.",
@@ -263,17 +264,25 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     from gitlab_port_export.errors import ExportError  # noqa: PLC0415  # heavy imports wait until a run
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
-    shell = Shell(sys.stdout, sys.stderr, os.environ, as_json=output is Output.json, debug=debug)
+    out, err = Stream(sys.stdout), Stream(sys.stderr)
+    # They have all the methods of a stream that are used.
+    shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=output is Output.json, debug=debug)
     try:
-        return act(shell)
+        code = act(shell)
     except ExportError as error:
-        return shell.fail(command, error)
+        code = shell.fail(command, error)
     except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request
-        return shell.bug(command, error)
+        code = shell.bug(command, error)
+    out.flush()
+    if out.failure:
+        err.write(f"error: standard output cannot be written: {out.failure}\n")
+    err.flush()
+    # A result that is lost is no success; a reader that has seen enough does not matter.
+    return code or int(bool(out.failure))
 
 
 def _leave(code: int) -> NoReturn:
     """End at once: threads that still wait for a server must not keep the process alive."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        Stream(stream).flush()
     os._exit(code)
