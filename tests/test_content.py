@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from gitlab_port_export.gitlab.content import (
     MAX_BYTES,
+    MAX_TEXT,
     Unreadable,
     documents,
+    extent,
     parsed,
     references,
     resolved,
@@ -90,8 +92,15 @@ def merged_laughs() -> str:
     return "\n".join(lines)
 
 
+def long_laughs(length: int, times: int) -> str:
+    return f"a: &a {'x' * length}\nb: [{', '.join(['*a'] * times)}]"
+
+
 HOSTILE = {
     "laughs": laughs("[x, x, x]"),
+    "long laughs": long_laughs(100_000, 1000),
+    "long keys": f"a: &a {'x' * 900}\nb: [{', '.join(['{*a : 1}'] * 9000)}]",
+    "long laughs in parts": "\n---\n".join([long_laughs(MAX_TEXT // 1000, 900)] * 9),
     "merged laughs": merged_laughs(),
     "deep lists": "[" * 100_000,
     "deep objects": "{a: " * 50_000,
@@ -153,6 +162,19 @@ def test_references_are_values_of_objects_only() -> None:
         "a": "X",
         "b": [{"c": None}, "file://not.md", [{"e": "X"}]],
     }
+
+
+def test_references_to_too_much_text_are_refused() -> None:
+    once = {"a": "file://x"}
+    assert resolved([once] * 4, {"x": "x" * MAX_BYTES}) == [{"a": "x" * MAX_BYTES}] * 4
+    with pytest.raises(Unreadable, match="refers to more than 4 MiB of text"):
+        resolved([once] * 5, {"x": "x" * MAX_BYTES})
+
+
+def test_what_a_file_stands_for_counts_and_not_what_it_holds() -> None:
+    content = parsed(long_laughs(1000, 1000), "a.yml", "gitlab")
+    assert extent(content) == pytest.approx(len(encode(content)), rel=0.01)
+    assert extent({"a": None, "b": [1, "größe"]}) < 40
 
 
 def test_documents_of_a_stream() -> None:

@@ -1,5 +1,6 @@
 """Kinds `file` and `folder`: what is found, how it is parsed, what it costs, and that nothing is lost to a failure."""
 
+import json
 from typing import Any
 
 import pytest
@@ -196,6 +197,20 @@ def test_what_is_too_large_or_no_text_comes_without_content_and_is_told() -> Non
         } == expected
         told = sorted(problem.why.split(" ")[0] for problem in report.problems if problem.warning)
         assert told == ["big.json", "image.json"]
+
+
+def test_a_file_that_refers_to_far_more_text_than_it_holds_comes_without_content_and_is_told() -> None:
+    world = small()
+    app = world.project("acme/app")
+    world.set_file(app, "long.md", "x" * 900_000)
+    world.set_file(app, "big.json", json.dumps({str(number): "file://long.md" for number in range(5)}))
+    store = port_with(THINGS)
+    report, *_ = run_sync(world, store, mapping_of(file("big.json")))
+    (held,) = store.snapshot()["thing"].values()
+    assert held[3]["object"]["file"]["content"] is None
+    (told,) = [problem for problem in report.problems if problem.warning]
+    assert told.why == "big.json refers to more than 4 MiB of text and comes without its content"
+    assert report.exit_code == 0
 
 
 # --- folders ---

@@ -144,6 +144,17 @@ def test_what_is_no_entity_is_a_problem_that_names_its_place(text: str, why: str
     assert "empty" in names(store)["target"]
 
 
+def test_a_document_that_refers_to_far_more_text_than_it_holds_is_a_problem() -> None:
+    world, store = small(), port_with(*BLUEPRINTS)
+    app = world.project("acme/app")
+    world.set_file(app, "long.md", "x" * 900_000)
+    texts = "".join(f"  t{number}: file://long.md\n" for number in range(5))
+    world.set_file(app, "port.yml", f"identifier: x\nblueprint: thing\nproperties:\n{texts}")
+    report = synced(world, store, PROJECTS)
+    why = "port.yml, document 1: refers to more than 4 MiB of text, so nothing is taken from it"
+    assert (report.exit_code, [problem.why for problem in report.problems]) == (1, [why])
+
+
 @pytest.mark.parametrize("fault", [faults.forbidden(), faults.login_page(), faults.Truncate()])
 def test_files_that_were_not_read_hold_all_deletions(fault: Any) -> None:
     world, store = small(), port_with(*BLUEPRINTS)

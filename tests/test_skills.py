@@ -205,6 +205,17 @@ def test_the_root_of_a_skill(path: str, patterns: list[str], root: str) -> None:
     assert root_of(path, tuple(patterns)) == root
 
 
+def test_a_manifest_that_refers_to_far_more_text_than_it_holds_is_left_out(world: World) -> None:
+    pi = world.project("acme/pi")
+    world.set_file(pi, "about.txt", "x" * 900_000)
+    texts = {str(number): "file://about.txt" for number in range(5)}
+    world.set_file(pi, "gemini-extension.json", json.dumps({"name": "none", **texts}))
+    report, *_ = run_sync(world, port_with(THINGS), mapping_of(plugin()))
+    assert report.exit_code == 0
+    (told,) = [problem.why for problem in report.problems]
+    assert told == "gemini-extension.json refers to more than 4 MiB of text and is left out"
+
+
 def test_what_is_no_text_or_too_large_is_left_out(world: World) -> None:
     app = world.project("acme/app")
     world.set_file(app, "skills/bin/SKILL.md", b"\xff\xfe")

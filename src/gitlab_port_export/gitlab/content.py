@@ -14,6 +14,7 @@ from gitlab_port_export.wire import decode
 
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 100_000
+MAX_TEXT = 4 * MAX_BYTES  # characters of what a file stands for, with its aliases and references
 MAX_DEPTH = 100
 MAX_NUMBER = 1000  # characters; Python refuses to read numbers that are longer than a few thousand
 YAML_ENDINGS = (".yaml", ".yml")
@@ -90,10 +91,11 @@ def _documents_of_stream(text: str) -> Any:
 
 def _documents_of_parts(text: str) -> Any:
     found: list[Any] = []
+    budget = _Budget()
     try:
         for part in text.split("\n---\n"):
             if part.strip():
-                documents = list(_documents(part))
+                documents = list(_documents(part, budget))
                 if len(documents) > 1:
                     return text
                 document = documents[0] if documents else None
@@ -103,13 +105,13 @@ def _documents_of_parts(text: str) -> Any:
     return found
 
 
-def _documents(text: str) -> Iterator[Any]:
+def _documents(text: str, budget: "_Budget | None" = None) -> Iterator[Any]:
     """Yield the documents of a YAML stream as JSON values. Raises _NotPlain."""
     loader = None
     try:
         _bound(text)
         loader = Loader(text)
-        budget = _Budget()
+        budget = budget or _Budget()
         while loader.check_node():
             yield _value(loader, loader.get_node(), budget, 0)
     # PyYAML passes escapes such as "\U00110000" on to chr() as they are.
@@ -131,18 +133,21 @@ def _bound(text: str) -> None:
 
 @dataclass
 class _Budget:
-    """How many values may still be expanded: aliases can make a short text endless."""
+    """How many values and characters may still be expanded: aliases can make a short text endless."""
 
     left: int = MAX_NODES
+    text: int = MAX_TEXT
 
-    def spend(self, depth: int) -> None:
+    def spend(self, node: yaml.Node, depth: int) -> None:
         self.left -= 1
-        if self.left < 0 or depth > MAX_DEPTH:
+        if isinstance(node, yaml.ScalarNode):
+            self.text -= len(node.value)
+        if self.left < 0 or self.text < 0 or depth > MAX_DEPTH:
             raise _NotPlain
 
 
 def _value(loader: Any, node: yaml.Node, budget: _Budget, depth: int) -> Any:
-    budget.spend(depth)
+    budget.spend(node, depth)
     match node:
         case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
             return {
@@ -161,7 +166,7 @@ def _pairs(node: yaml.MappingNode, budget: _Budget, depth: int) -> list[tuple[ya
     merged: list[tuple[yaml.Node, yaml.Node]] = []
     own: list[tuple[yaml.Node, yaml.Node]] = []
     for key, value in node.value:
-        budget.spend(depth)
+        budget.spend(key, depth)
         if key.tag != f"{TAGS}merge":
             own.append((key, value))
             continue
@@ -235,7 +240,16 @@ def reference(text: str) -> str:
 
 
 def resolved(value: Any, texts: dict[str, str | None]) -> Any:
-    """Return parsed content with each reference replaced by the text it names, null where there is none."""
+    """Return parsed content with each reference replaced by the text it names, null where there is none.
+
+    Raises Unreadable where that is too much: a small file can name a large one thousands of times.
+    """
+    if sum(len(texts[path] or "") for path in references(value)) > MAX_TEXT:
+        raise Unreadable(f"refers to more than {MAX_TEXT // MAX_BYTES} MiB of text")
+    return _resolved(value, texts)
+
+
+def _resolved(value: Any, texts: dict[str, str | None]) -> Any:
     match value:
         case dict():
             return {
@@ -243,9 +257,21 @@ def resolved(value: Any, texts: dict[str, str | None]) -> Any:
                 if isinstance(item, str) and (path := reference(item))
                 else item
                 if isinstance(item, str)
-                else resolved(item, texts)
+                else _resolved(item, texts)
                 for key, item in value.items()
             }
         case list():
-            return [item if isinstance(item, str) else resolved(item, texts) for item in value]
+            return [item if isinstance(item, str) else _resolved(item, texts) for item in value]
     return value
+
+
+def extent(value: Any) -> int:
+    """Return about how many bytes of JSON parsed content takes: more than its file has, with aliases and references."""
+    match value:
+        case str():
+            return len(value) + 4
+        case dict():
+            return sum(len(key) + 4 + extent(item) for key, item in value.items())
+        case list():
+            return sum(map(extent, value))
+    return 4

@@ -85,13 +85,20 @@ def _documents(scope: Scope, ref: str, path: str, file: Row) -> Job:
     try:
         whole = documents(text_of(file), path)
     except Unreadable as reason:
-        yield replace(unreadable(scope, path, f"{reason}, so nothing is taken from it", KIND), warning=False)
+        yield _unfit(scope, path, f"{reason}, so nothing is taken from it")
         return
     for number, document in enumerate(whole, 1):
         texts: dict[str, str | None] = {}
         for name in references(document):
             texts[name] = yield from _text(scope, ref, path, name)
-        yield Spec(scope, path, number, resolved(document, texts))
+        try:
+            yield Spec(scope, path, number, resolved(document, texts))
+        except Unreadable as reason:
+            yield _unfit(scope, f"{path}, document {number}:", f"{reason}, so nothing is taken from it")
+
+
+def _unfit(scope: Scope, path: str, why: str) -> Problem:
+    return replace(unreadable(scope, path, why, KIND), warning=False)
 
 
 def _text(scope: Scope, ref: str, path: str, name: str) -> Job:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gitlab_port_export.gitlab.additions import AT_ONCE, Known, attempt, file_text, included, side_by_side, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
-from gitlab_port_export.gitlab.content import PARSED_ENDINGS, Unreadable, parsed, references, resolved, text_of
+from gitlab_port_export.gitlab.content import PARSED_ENDINGS, Unreadable, extent, parsed, references, resolved, text_of
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, entries, tree_reads
@@ -80,7 +80,7 @@ def _contents(reading: _Reading, found: Found, more: dict[tuple[str, ...], Row])
                 added = {"__includedFiles": more[variant.included_files]} if variant.included_files else {}
                 pages.setdefault(resources, []).append({**row, **added})
         for indexes, rows in pages.items():
-            yield Page("file", indexes, reading.scope, rows, weight=sum(_weight(row) for row in rows))
+            yield Page("file", indexes, reading.scope, rows, weight=sum(extent(row["file"]["content"]) for row in rows))
     if failures:
         raise failures[0]
 
@@ -116,7 +116,11 @@ def _rows(reading: _Reading, path: str, variants: dict[Variant, set[int]]) -> Jo
         if text is not None and not variant.skip_parsing:
             content = parsed(text, path, dialect)
             if dialect == "gitlab-v2" and content is not text:
-                content = yield from _with_references(reading, content)
+                try:
+                    content = yield from _with_references(reading, content)
+                except Unreadable as reason:
+                    yield unreadable(scope, path, f"{reason} and comes without its content", "file", everybody)
+                    content = None
         shown = {**file, "content": content}
         if dialect == "gitlab-v2":
             shown |= {"project_id": str(scope.id), "path": path}
@@ -130,11 +134,6 @@ def _with_references(reading: _Reading, content: Any) -> Job:
         return content
     texts = yield from side_by_side([file_text(reading.scope, path, reading.tree.ref, reading.known) for path in paths])
     return resolved(content, dict(zip(paths, texts, strict=True)))
-
-
-def _weight(row: Row) -> int:
-    size = row["file"].get("size")
-    return size if isinstance(size, int) else 0
 
 
 KIND = Kind(

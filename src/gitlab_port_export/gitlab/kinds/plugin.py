@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from gitlab_port_export.gitlab.content import parsed, references, resolved
+from gitlab_port_export.gitlab.additions import unreadable
+from gitlab_port_export.gitlab.content import Unreadable, parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
@@ -77,7 +78,10 @@ def _content(tree: Tree, scope: Scope, path: str, text: str, indexes: tuple[int,
     found, failure = yield from texts("plugin", tree, scope, inside, indexes)
     if failure:
         raise failure
-    return resolved(content, {one: found.get(one) for one in named})
+    try:
+        return resolved(content, {one: found.get(one) for one in named})
+    except Unreadable as reason:
+        yield unreadable(scope, path, f"{reason} and is left out", "plugin", indexes)
 
 
 def plugin_of(project: Row, contents: dict[str, Row], folders: set[str], providers: tuple[Provider, ...]) -> Row | None:
