@@ -1,5 +1,6 @@
 """Plan files: sync --plan makes exactly the changes that plan --out wrote, or none where something has changed."""
 
+import hashlib
 import json
 import stat
 import tracemalloc
@@ -274,6 +275,35 @@ def test_a_file_that_was_changed_is_refused(tmp_path: Path, change: Callable[[st
     assert change(text) != text
     path.write_text(change(text), encoding="utf-8")
     with pytest.raises(UsageError, match=words), planfile.opened(path):
+        pass
+
+
+def sealed(text: str) -> str:
+    """The text of a plan file with the checksum that is right for it: it protects from mishaps alone."""
+    kept = text[: text.rindex('"checksum"')]
+    return f'{kept}"checksum":"sha256:{hashlib.sha256(kept.encode()).hexdigest()}"}}\n'
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        {"problems": [{"stage": "<script>", "why": "x"}]},
+        {"problems": [{"stage": "read", "why": 5}]},
+        {"problems": [{"stage": "read", "why": "x", "count": "many"}]},
+        {"held": [{"blueprint": "thing", "identifiers": ["x"], "reason": "<b>", "why": "x"}]},
+        {"held": [{"blueprint": "thing", "identifiers": [5], "reason": "plan", "why": "x"}]},
+    ],
+    ids=str,
+)
+def test_what_a_plan_could_not_decide_is_in_the_words_of_a_report(tmp_path: Path, rest: dict[str, Any]) -> None:
+    path = tmp_path / "plan.json"
+    text = a_plan(path)
+    path.write_text(sealed(text), encoding="utf-8")
+    with planfile.opened(path):
+        pass
+    whole = json.dumps({"problems": [], "held": [], **rest}, separators=(",", ":"))
+    path.write_text(sealed(text.replace('"problems":[],"held":[]', whole[1:-1])), encoding="utf-8")
+    with pytest.raises(UsageError, match="not a plan file"), planfile.opened(path):
         pass
 
 

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from shutil import copyfileobj
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from gitlab_port_export import __version__
 from gitlab_port_export.errors import UsageError
@@ -23,6 +25,7 @@ BATCH = 100
 MAX_LINE = 16 * 1024 * 1024
 _AGAIN = "make a new plan"
 
+_Told = TypeVar("_Told", Problem, Held)
 # Digests of an entity's fields as Port holds them, by name; None where Port does not hold it.
 State = Mapping[str, str] | None
 # Asks Port for the states of entities of one blueprint; those that it does not hold are absent.
@@ -133,7 +136,7 @@ def _change(record: Mapping[str, Any]) -> Write:
             return Create(Entity(blueprint, identifier, record["body"], -1))
         case "update":
             entity = Entity(blueprint, identifier, record["body"], -1)
-            return Update(entity, tuple(record["fields"]), record.get("again") is True)
+            return Update(entity, tuple(map(_text, record["fields"])), record.get("again") is True)
         case "delete":
             return Delete(blueprint, identifier)
     raise ValueError("an unknown action")
@@ -197,9 +200,14 @@ def _checked(stream: IO[bytes]) -> PlanFile:
     checksum = decode(b"{" + last)["checksum"]
     if checksum != f"sha256:{seen.hexdigest()}" or stream.read(1):
         raise _Unfit("was changed after it was made: its checksum is another")
-    problems = tuple(Problem(**{**one, "resources": ()}) for one in rest["problems"])
-    held = tuple(Held(**{**one, "identifiers": tuple(one["identifiers"])}) for one in rest["held"])
-    return PlanFile(stream, basis, start, problems, held)
+    problems = [{**one, "resources": ()} for one in rest["problems"]]
+    held = [{**one, "identifiers": tuple(one["identifiers"])} for one in rest["held"]]
+    return PlanFile(stream, basis, start, _told(Problem, problems), _told(Held, held))
+
+
+def _told(sort: type[_Told], found: list[dict[str, Any]]) -> tuple[_Told, ...]:
+    # Reports rely on their words: a stage or a reason is shown as it is.
+    return tuple(TypeAdapter(list[sort]).validate_python(found))  # type: ignore[valid-type]  # known when run
 
 
 def _text(value: Any) -> str:
