@@ -87,6 +87,61 @@ def test_secrets_in_a_row_are_masked(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert found["rows"][0]["row"]["runners_token"] == "[masked]"
 
 
+def test_a_masked_secret_shows_in_no_value_error_or_entity(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = str(ROW["runners_token"])
+    row = {**ROW, "password_policy": "enabled", "token_expires_at": "2030-01-01T00:00:00Z", "policy": "enabled"}
+    expressions = {"whole": ".", "one": ".runners_token", "two": ".runners_token | error", "p": ".policy"}
+    code, found = saved(bench, monkeypatch, mapping_of(resource("project", properties=expressions)), row)
+    shown = fields(found["rows"][0])
+    assert code == 0
+    assert (shown["properties.one"], shown["properties.two"]) == ("[secret]", "[secret]")
+    assert shown["properties.p"] == "enabled"
+    assert shown["properties.whole"]["token_expires_at"] == "2030-01-01T00:00:00Z"
+    assert secret not in json.dumps(found)
+
+
+@pytest.mark.parametrize("levels", [300, 900])
+def test_a_row_that_nests_too_deeply_is_a_problem(levels: int, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep: Any = {}
+    for _ in range(levels):
+        deep = {"a": deep}
+    code, found = saved(bench, monkeypatch, mapping_of(resource("project")), [{"id": 1, "deep": deep}, ROW])
+    assert (code, len(found["rows"])) == (1, 1)
+    assert [problem["why"] for problem in found["problems"]] == ["a row nests more than 254 levels deep"]
+
+
+def test_values_that_cannot_be_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = "reduce range({}) as $i (1; [.])"
+    expressions = {"big": '"9" * 5000 | fromjson', "deep": deep.format(300), "deeper": deep.format(5000)}
+    _, found = saved(bench, monkeypatch, mapping_of(resource("project", properties=expressions)))
+    shown = fields(found["rows"][0])
+    assert shown["properties.deep"] == "gives what nests more than 254 levels deep"
+    assert "properties.big" in shown
+    assert "properties.deeper" in shown
+
+
+def test_a_secret_that_came_during_a_preview_is_not_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(bench.file("token", bench.secrets[0]))
+    name = "OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN"
+    environ = {key: text for key, text in bench.environ().items() if not key.startswith(name)}
+    new = "another-secret-of-today"
+    bench.world.tokens[new] = bench.world.tokens[bench.secrets[0]]
+    bench.world.project("platform/gateway")["description"] = f"curl -H 'PRIVATE-TOKEN: {new}'"
+    preview = shell.preview
+
+    def rotated(*given: Any) -> Preview:
+        file.write_text(new, encoding="utf-8")
+        return preview(*given)
+
+    monkeypatch.setattr(shell, "preview", rotated)
+    mapping = mapping_of(resource("project", query='.path == "gateway"', properties={"d": ".description"}))
+    options = {"mapping_file": Path(bench.file("m.yml", json.dumps(mapping))), "limit": 1}
+    code, found = previewed(bench, monkeypatch, "project", environ=environ | {f"{name}_FILE": str(file)}, **options)
+    assert code == 0, found
+    assert "[secret]" in fields(found["rows"][0])["properties.d"]
+    assert new not in json.dumps(found)
+
+
 def test_a_list_of_saved_rows_and_the_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     _, found = saved(bench, monkeypatch, mapping_of(resource("project")), [{"id": number} for number in range(9)])
     assert [sample["row"]["id"] for sample in found["rows"]] == [0, 1, 2]

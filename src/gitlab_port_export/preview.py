@@ -1,6 +1,5 @@
 """A few rows of one kind and what the mapping makes of each: every field alone, with its value or its error."""
 
-import json
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -51,6 +50,7 @@ from gitlab_port_export.program import build
 from gitlab_port_export.settings import Settings
 from gitlab_port_export.text import Redactor
 from gitlab_port_export.transform import Transformer, compile_errors, error_in
+from gitlab_port_export.wire import TOO_DEEP, decode, encode, is_deep
 
 # Reads that may give no row before the preview stops looking for one.
 MAX_READS = 30
@@ -58,12 +58,14 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 SAVED = Scope(0, "a saved row")
 
 
-def preview(wanted: Wanted, settings: Settings | None, mapping_file: Path | None, clock: Clock) -> Preview:
+def preview(
+    wanted: Wanted, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
+) -> Preview:
     """Return the preview. Port is asked only for its mapping, GitLab only for rows: a file of each stands for both.
 
-    Without `settings` both files must be given. Raises UsageError, GitLabUnavailable and PortUnavailable.
+    Without `settings` both files must be given. `redactor` learns secrets that are read again meanwhile. Raises
+    UsageError, GitLabUnavailable and PortUnavailable.
     """
-    redactor = Redactor(settings.secrets() if settings else ())
     mapping, dialect = _mapping(settings, mapping_file, clock, redactor)
     resources = _resources(mapping, wanted)
     problems: list[Problem] = []
@@ -130,10 +132,10 @@ def _saved(file: Path) -> Found:
     """Yield the row, or each row of a list, that a JSON file holds. Raises UsageError."""
     try:
         with file.open("rb") as stream:
-            data = json.loads(stream.read(MAX_ROW_BYTES))
+            data = decode(stream.read(MAX_ROW_BYTES))
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}", hint="check the path that --row names") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise UsageError(f"{file}: is not JSON", hint="save a row as GitLab gives it, or a list of them") from None
     rows = data if isinstance(data, list) else [data]
     if not all(isinstance(row, dict) for row in rows):
@@ -172,6 +174,9 @@ def _first(found: Found, limit: int, problems: list[Problem]) -> Iterator[tuple[
     for one in found:
         if isinstance(one, Problem):
             problems.append(one)
+            continue
+        if is_deep(one[1]):
+            problems.append(Problem("transform", f"a row {TOO_DEEP}", "what nests so deeply cannot be mapped"))
             continue
         yield one
         left -= 1
@@ -273,15 +278,19 @@ class _Alone:
     def _run(self, program: str) -> list[Any] | str:
         """Return the items of the row with their values, or why there are none."""
         try:
-            text = self.evaluator.submit(program, json.dumps([self.row]).encode()).result()
+            text = self.evaluator.submit(program, encode([self.row])).result()
+            found: list[list[Any]] = decode(text) if text else []
         except JqError as error:
             return str(error) or "the expression ends the program (halt)"
         except Killed:
             return "runs too long or wants too much memory"
-        found: list[list[Any]] = json.loads(text) if text else []
+        except ValueError as error:
+            return f"gives what cannot be read: {error}"
         return found[0] if found else "the expression ends the program (halt)"
 
     def _outcome(self, output: Any) -> Outcome:
+        if is_deep(output):
+            return None, f"gives what {TOO_DEEP}"
         if isinstance(output, dict):
             return None, error_in(output, self.key) or ""
         if not output:

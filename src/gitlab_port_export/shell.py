@@ -132,9 +132,9 @@ class Shell:
             self._redactor = Redactor(settings.secrets())
             self._log(settings)
         with _signals():
-            found = preview(
-                wanted, settings, options.get("mapping_file"), Clock(settings.deadline if settings else None)
-            )
+            clock = Clock(settings.deadline if settings else None)
+            found = preview(wanted, settings, options.get("mapping_file"), clock, self._redactor)
+        self._redactor.learn(*as_preview.secrets_of(found))
         if self._json:
             self._stream.write(as_preview.to_json(found, self._redactor.redact))
         else:

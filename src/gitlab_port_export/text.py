@@ -67,10 +67,10 @@ class Redactor:
         self._secrets = frozenset(secrets)
         self._known = _pattern(self._secrets)
 
-    def learn(self, secret: str) -> None:
-        """Hide this secret too from now on."""
-        if secret not in self._secrets:
-            self._secrets |= {secret}
+    def learn(self, *secrets: str) -> None:
+        """Hide these secrets too from now on."""
+        if not self._secrets.issuperset(secrets):
+            self._secrets |= set(secrets)
             self._known = _pattern(self._secrets)
 
     def redact(self, text: str) -> str:

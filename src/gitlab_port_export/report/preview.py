@@ -18,6 +18,9 @@ from gitlab_port_export.text import clean
 
 # GitLab shows runners' tokens and the like to owners; a preview ends up in logs.
 _SECRET = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
+# Hiding `enabled` or a date wherever it stands would spoil the preview.
+_LIKE_A_SECRET = re.compile(r"(?![\d:.TZ+-]*\Z)[!-~]{16,1000}")
+MAX_SECRETS = 100
 
 
 def render(preview: Preview, redact: Callable[[str], str], console: Console) -> None:
@@ -98,6 +101,23 @@ def masked(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [masked(part, key) for part in value]
     return "[masked]" if isinstance(value, str) and _SECRET.search(key) else value
+
+
+def secrets_of(preview: Preview) -> set[str]:
+    """Return texts that `masked` replaces and that an expression may take elsewhere: those that look like a secret."""
+    texts = {text for sample in preview.samples for text in _masked_texts(sample.row)}
+    return set(sorted(filter(_LIKE_A_SECRET.fullmatch, texts))[:MAX_SECRETS])
+
+
+def _masked_texts(value: Any, key: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _masked_texts(part, name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _masked_texts(part, key)
+    elif isinstance(value, str) and _SECRET.search(key):
+        yield value
 
 
 def to_json(preview: Preview, redact: Callable[[str], str]) -> str:
