@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -19,6 +19,7 @@ from gitlab_port_export.mapping import load_mapping
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.prepare import selectors
 from harness import NoWait, blueprint, mapping_of, resource
+from here import run_here
 
 THING = blueprint("thing", name="string", size="number", state={"type": "string", "enum": ["open", "closed"]})
 
@@ -284,7 +285,12 @@ BLUEPRINTS = {
 def misfit(blueprint: str, **fields: Any) -> list[str]:
     text = json.dumps(mapping_of(resource("project", blueprint, **fields)), indent=1)
     mapping, _ = load_mapping(text, "m.yml", selectors())
-    return [f"{one.where}: {one.what} → {one.hint}" for one in misfits(mapping, BLUEPRINTS)]
+    return [
+        f"{mapping.place(one.resources[0], (one.line, one.column))}: {one.field}: {one.why} → {one.hint}"
+        if one.resources
+        else f"blueprint {one.blueprint}: {one.why} → {one.hint}"
+        for one in misfits(mapping, BLUEPRINTS)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -357,6 +363,39 @@ def test_what_is_required_must_be_mapped_somewhere() -> None:
 )
 def test_outcomes(expression: str, kind: str | None, value: Any) -> None:
     assert outcome(expression) == (kind, value)
+
+
+@pytest.mark.parametrize("command", ["plan", "sync"])
+def test_a_run_warns_of_what_check_calls_wrong(
+    command: Literal["plan", "sync"], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.add_blueprint({**THING, "schema": {**THING["schema"], "required": ["state"]}})
+    thing = resource("project", "thing", properties={"nmae": ".name"}, selector={"query": "false"})
+    file = bench.file("m.yml", json.dumps(mapping_of(thing)))
+    _, found = findings(bench, monkeypatch, mapping_file=file)
+    errors = ["blueprint thing has no property 'nmae'", "property state is required and not mapped"]
+    assert [line.rpartition(": ")[2] for line in of(found, "mapping", "error")] == errors
+    ran = run_here(bench.environ(), bench.folder, monkeypatch, command=command, as_json=True, mapping_file=file)
+    document = json.loads(ran.out)
+    assert ran.code == 0
+    assert [one["why"] for one in document["problems"]] == errors
+    assert [(one["warning"], one.get("field"), "line" in one) for one in document["problems"]] == [
+        (True, "properties.nmae", True),
+        (True, None, False),
+    ]
+
+
+@pytest.mark.parametrize(("option", "hint"), [("servise=2", "did you mean 'service'?"), ("nothing-like-it", "")])
+def test_a_release_of_no_blueprint_is_told(
+    option: str, hint: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default mapping's blueprints, which a first sync creates, are known as well."""
+    ran = run_here(
+        bench.environ(), bench.folder, monkeypatch, command="plan", as_json=True, allow_deletes=[option, "gitlabGroup"]
+    )
+    (told,) = json.loads(ran.out)["problems"]
+    assert f"{option.partition('=')[0]!r}: Port has no such blueprint" in told["why"]
+    assert (ran.code, told["warning"], told.get("hint", "")) == (0, True, hint)
 
 
 # --- as a process

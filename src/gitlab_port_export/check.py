@@ -30,6 +30,7 @@ from gitlab_port_export.prepare import (
     choose_mapping,
     connect_gitlab,
     connect_port,
+    expected_blueprints,
     identifier_of,
     jq_environ,
     port_blueprints,
@@ -214,7 +215,8 @@ def _faults(error: ExportError) -> Findings:
 
 def _doubt(mapping: Mapping, problem: Problem) -> Finding:
     level, position = ("warning" if problem.warning else "error"), (problem.line, problem.column)
-    where = ":".join(str(part) for part in (mapping.origin, *position) if part is not None)
+    place = ":".join(str(part) for part in (mapping.origin, *position) if part is not None)
+    where = f"blueprint {problem.blueprint}" if problem.blueprint else place
     owner = f"resource {problem.resources[0]} ({problem.kind}): " if problem.resources else ""
     field = f"{problem.field}: " if problem.field else ""
     return Finding(
@@ -227,10 +229,8 @@ def _fit(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> 
         check_blueprints(settings, chosen, existing)
     except UsageError as error:
         yield from _faults(error)
-    created = chosen.blueprints if settings.initialize_port_resources else ()
-    blueprints = {data["identifier"]: Blueprint.of(data) for data in created} | dict(existing)
-    found = list(misfits(chosen.mapping, blueprints))
-    yield from found
+    found = list(misfits(chosen.mapping, expected_blueprints(settings, chosen, existing)))
+    yield from (_doubt(chosen.mapping, problem) for problem in found)
     if not found:
         what = "every property and relation that it names exists, as far as can be told without a row"
         yield Finding("ok", "mapping", chosen.mapping.origin, what)

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Dict
 from typing import Any
 
 from gitlab_port_export.mapping import constant_blueprint, did_you_mean
-from gitlab_port_export.model import EntityMapping, Finding, Mapping, shown
+from gitlab_port_export.model import EntityMapping, Mapping, Problem, shown
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.program import is_legacy, rewrite_quotes
 
@@ -24,8 +24,8 @@ _LAST_STEP = re.compile(rf"\|\s*({'|'.join(word for words in _GIVES.values() for
 _TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 
-def misfits(mapping: Mapping, blueprints: Dict[str, Blueprint]) -> Iterator[Finding]:
-    """Yield an error for each field that Port would refuse; blueprints that the row decides on are passed over."""
+def misfits(mapping: Mapping, blueprints: Dict[str, Blueprint]) -> Iterator[Problem]:
+    """Yield a problem for each field that Port would refuse; blueprints that the row decides on are passed over."""
     mapped: dict[str, set[str]] = {}
     for resource in mapping.resources:
         for number, entity in enumerate(resource.mappings):
@@ -34,13 +34,30 @@ def misfits(mapping: Mapping, blueprints: Dict[str, Blueprint]) -> Iterator[Find
                 continue
             mapped.setdefault(blueprint.identifier, set()).update(name for name, _ in entity.fields())
             for name, what, hint in _faults(entity, blueprint):
-                position = mapping.field_mark(resource.index, number, name)
-                where, _, place = mapping.place(resource.index, position).partition(": resource ")
-                yield Finding("error", "mapping", where, f"resource {place}: {name}: {what}", hint)
+                line, column = mapping.field_mark(resource.index, number, name)
+                yield Problem(
+                    stage="mapping",
+                    why=what,
+                    hint=hint,
+                    kind=resource.kind,
+                    resources=(resource.index,),
+                    line=line,
+                    column=column,
+                    field=name,
+                )
     for identifier, names in mapped.items():
         for what in _required(blueprints[identifier], names):
-            hint = "map it, or make it optional in Port"
-            yield Finding("error", "mapping", f"blueprint {identifier}", f"{what} is required and not mapped", hint)
+            why, hint = f"{what} is required and not mapped", "map it, or make it optional in Port"
+            yield Problem("mapping", why, hint, blueprint=identifier)
+
+
+def unknown_releases(names: Iterable[str], blueprints: Iterable[str]) -> Iterator[Problem]:
+    """Yield a warning for each blueprint whose held deletions are to be released and that is none."""
+    known = set(blueprints)
+    for name in names:
+        if name not in known:
+            why = f"--allow-deletes releases nothing of {shown(name)}: Port has no such blueprint"
+            yield Problem("settings", why, did_you_mean(name, known), warning=True)
 
 
 def _faults(entity: EntityMapping, blueprint: Blueprint) -> Iterator[tuple[str, str, str]]:

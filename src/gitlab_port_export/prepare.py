@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.document import read_yaml
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
+from gitlab_port_export.fit import misfits, unknown_releases
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
@@ -283,15 +284,21 @@ def port_blueprints(port: Port) -> dict[str, Blueprint]:
         ) from None
 
 
+def expected_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> dict[str, Blueprint]:
+    """Return the blueprints that a sync writes to: Port's, and those of a default mapping that it creates."""
+    created = chosen.blueprints if settings.initialize_port_resources else ()
+    return {data["identifier"]: Blueprint.of(data) for data in created} | dict(existing)
+
+
 def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> None:
     """Raise UsageError when the mapping names blueprints that Port lacks and that will not be created."""
     if settings.initialize_port_resources and (unfit := integrations.unfit(existing, chosen.blueprints)):
         raise UsageError(*unfit, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
-    created = {data["identifier"] for data in chosen.blueprints} if settings.initialize_port_resources else set()
+    expected = expected_blueprints(settings, chosen, existing)
     faults: dict[str, str] = {}
     for index, names in mapped_blueprints(chosen.mapping).items():
         for number, name in enumerate(names):
-            if name is not None and name not in existing and name not in created:
+            if name is not None and name not in expected:
                 place = chosen.mapping.place(index, chosen.mapping.field_mark(index, number, "blueprint"))
                 faults.setdefault(name, f"{place}: blueprint: Port has no blueprint {name!r}")
     if not faults:
@@ -304,7 +311,14 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
 
 def first_problems(run: Run) -> list[Problem]:
     """Return what is known to be wrong before anything was read."""
-    found = [*run.settings.warnings, *run.chosen.problems]
+    blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
+    found = [
+        *run.settings.warnings,
+        *run.chosen.problems,
+        *unknown_releases(run.settings.allow_deletes, blueprints),
+        # What Port refuses is a Problem of its own, and what the row decides may be right after all.
+        *(replace(problem, warning=True) for problem in misfits(run.mapping, blueprints)),
+    ]
     if not run.mapping.resources:
         found.append(
             Problem(

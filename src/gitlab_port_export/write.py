@@ -12,7 +12,7 @@ from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Blueprint, Ledger
 from gitlab_port_export.port.writer import Key, Rules, Writer, blueprint_order, dependency_order
-from gitlab_port_export.prepare import Run
+from gitlab_port_export.prepare import Run, expected_blueprints
 
 # How long a stopped run waits for the answers of calls that are under way.
 GRACE_SECONDS = 2.0
@@ -20,11 +20,9 @@ GRACE_SECONDS = 2.0
 
 def ensure_blueprints(run: Run) -> dict[str, Blueprint]:
     """Return Port's blueprints, after creating the missing ones of a default mapping (in a plan: as if created)."""
-    if not (run.chosen.blueprints and run.settings.initialize_port_resources):
-        return dict(run.blueprints)
-    if run.writes:
+    if run.writes and run.chosen.blueprints and run.settings.initialize_port_resources:
         integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints)
-    return {data["identifier"]: Blueprint.of(data) for data in run.chosen.blueprints} | dict(run.blueprints)
+    return expected_blueprints(run.settings, run.chosen, run.blueprints)
 
 
 def make_catalog(
