@@ -29,7 +29,7 @@ from gitlab_port_export.model import (
     Written,
 )
 from gitlab_port_export.report import console as console_report
-from gitlab_port_export.report import fold
+from gitlab_port_export.report import fold, markdown
 from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Tally, exit_code
 from gitlab_port_export.text import Redactor, clean
@@ -270,6 +270,34 @@ def test_held_deletions_of_the_same_cause_are_one():
         ("recent", ("d",)),
     ]
     assert report.blueprints["service"].held == 4
+
+
+def test_deletions_of_several_blueprints_held_by_one_problem_are_shown_together():
+    tally = Tally("sync")
+    for blueprint, names in (("issue", "ab"), ("job", "c"), ("service", "d")):
+        tally.add(Held(blueprint, tuple(names), "problem", "not everything was read", "solve it"))
+    for blueprint in ("issue", "job"):
+        tally.add(Held(blueprint, ("e",), "recent", "changed in Port", "later"))
+    tally.add(Held("user", ("f",), "problem", "something else", "solve it"))
+    report = finish(tally)
+    assert "\n".join(shown(report).split("Deletions held\n")[1].splitlines()[:12]) == (
+        "  issue 2, job 1, service 1: 4 deletions held (problem): not everything was read\n"
+        "    → solve it\n"
+        "  issue: 1 deletion held (recent): changed in Port\n"
+        "    - e\n"
+        "    → later\n"
+        "  job: 1 deletion held (recent): changed in Port\n"
+        "    - e\n"
+        "    → later\n"
+        "  user: 1 deletion held (problem): something else\n"
+        "    - f\n"
+        "    → solve it\n"
+    )
+    text = markdown.render(report)
+    text = text.replace("<code>", "").replace("</code>", "")
+    assert "- issue: 2, job: 1, service: 1 (problem): not everything was read<br>→ solve it\n- issue: 1 (rec" in text
+    assert text.count("solve it") == 2
+    assert "  - a\n" not in text
 
 
 def test_memory_is_bounded_and_deletes_are_kept(monkeypatch):

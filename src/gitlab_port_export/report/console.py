@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, counted, meaning, some, sums, target, total, where, writes
+from gitlab_port_export.report.fold import Write, by_cause, counted, meaning, some, sums, target, total, where, writes
 from gitlab_port_export.text import clean
 
 MAX_LINES = 50
@@ -95,7 +95,7 @@ def _blocks(report: Report, console: Console, folds: bool) -> Iterator[Renderabl
         # Rich would leave out the names and cut the numbers.
         yield table if _least(table, console) <= console.width else _list(report)
         yield Text()
-    yield from _section("Deletions held", [line for held in report.held for line in _held(held, shown)])
+    yield from _section("Deletions held", [line for group in by_cause(report.held) for line in _held(group, shown)])
     problems = [problem for problem in report.problems if not problem.warning]
     warnings = [problem for problem in report.problems if problem.warning]
     yield from _section("Problems", [line for one in problems for line in _problem(one, "red")])
@@ -195,13 +195,17 @@ def _row(name: str, counts: Counts) -> Iterable[Text]:
     return [Text(clean(name)), *(Text(str(number)) for number in astuple(counts))]
 
 
-def _held(held: Held, shown: int | None) -> Iterator[Text]:
-    number = some(held.count, "deletion")
-    yield _line(f"{held.blueprint}: {number} held ({held.reason}): {held.why}", style="yellow")
-    # What a problem or a search holds may be all there is, and nobody decides on it one by one.
-    few = 3 if held.reason in ("problem", "search") else shown
-    yield from _capped([_line(f"- {identifier}", 4) for identifier in held.identifiers], few, held.count)
-    yield from _hint(held.hint)
+def _held(group: Sequence[Held], shown: int | None) -> Iterator[Text]:
+    """Yield what is held for one cause: of one blueprint its identifiers, of several how many each."""
+    first, *others = group
+    names = ", ".join(f"{held.blueprint} {held.count}" for held in group) if others else first.blueprint
+    number = some(sum(held.count for held in group), "deletion")
+    yield _line(f"{names}: {number} held ({first.reason}): {first.why}", style="yellow")
+    if not others:
+        # What a problem or a search holds may be all there is, and nobody decides on it one by one.
+        few = 3 if first.reason in ("problem", "search") else shown
+        yield from _capped([_line(f"- {identifier}", 4) for identifier in first.identifiers], few, first.count)
+    yield from _hint(first.hint)
 
 
 def _problem(problem: Problem, style: str) -> Iterator[Text]:

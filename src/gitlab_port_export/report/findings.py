@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gitlab_port_export.model import Finding
+from gitlab_port_export.report.fold import some
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
 from gitlab_port_export.text import clean
 
@@ -35,14 +36,10 @@ def _lines(findings: Sequence[Finding], code: int) -> Iterator[Text]:
 def meaning(findings: Sequence[Finding]) -> str:
     """Return what was found in a few words."""
     found = Counter(finding.level for finding in findings)
-    counts = ", ".join(_some(found[level], level) for level in ("error", "warning") if found[level])
+    counts = ", ".join(some(found[level], level) for level in ("error", "warning") if found[level])
     if found["error"]:
         return f"a sync would fail: {counts}"
     return f"a sync can run; {counts or 'nothing to complain of'}"
-
-
-def _some(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def to_json(findings: Sequence[Finding], code: int) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, Literal
 
@@ -103,6 +103,15 @@ def meaning(report: Report) -> str:
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
     return EXIT_MEANINGS[0]
+
+
+def by_cause(held: Iterable[Held]) -> list[list[Held]]:
+    """Return what is held, together where one problem or search holds several blueprints: nobody decides on each."""
+    found: dict[Hashable, list[Held]] = {}
+    for one in held:
+        alone = "" if one.reason in ("problem", "search") else one.blueprint
+        found.setdefault((one.reason, one.why, one.hint, alone), []).append(one)
+    return list(found.values())
 
 
 def counted(name: str, command: str) -> str:

@@ -6,7 +6,19 @@ from dataclasses import astuple, fields, replace
 from html import escape
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, counted, left_out, meaning, some, sums, target, total, where, writes
+from gitlab_port_export.report.fold import (
+    Write,
+    by_cause,
+    counted,
+    left_out,
+    meaning,
+    some,
+    sums,
+    target,
+    total,
+    where,
+    writes,
+)
 from gitlab_port_export.text import clean
 
 # A comment on GitHub may have 65,536 characters, elsewhere a megabyte; leaves room for a line of the user's own.
@@ -47,7 +59,7 @@ def _blocks(report: Report, lines: int) -> Iterator[str]:
         yield from _section(some(len(problems), "problem"), _capped(map(_problem, problems), lines), is_open=True)
         yield from _section(
             f"{some(total(report.blueprints.values()).held, 'deletion')} held",
-            _capped((line for held in report.held for line in _held(held, lines)), 4 * lines),
+            _capped((line for group in by_cause(report.held) for line in _held(group, lines)), 4 * lines),
             is_open=True,
         )
         yield from _section(some(len(warnings), "warning"), _capped(map(_problem, warnings), lines))
@@ -118,10 +130,14 @@ def _problem(problem: Problem) -> str:
     return "<br>".join(parts)
 
 
-def _held(held: Held, lines: int) -> Iterator[str]:
-    yield f"- {code(held.blueprint)}: {held.count} ({held.reason}): {code(held.why, MAX_TEXT)}" + (
+def _held(group: Sequence[Held], lines: int) -> Iterator[str]:
+    held, *others = group
+    names = ", ".join(f"{code(one.blueprint)}: {one.count}" for one in group)
+    yield f"- {names} ({held.reason}): {code(held.why, MAX_TEXT)}" + (
         f"<br>→ {code(held.hint, MAX_TEXT)}" if held.hint else ""
     )
+    if others:
+        return
     yield from (f"  - {code(identifier)}" for identifier in held.identifiers[:lines])
     if (missing := held.count - len(held.identifiers[:lines])) > 0:
         yield f"  - … and {missing} more"
