@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -114,6 +114,18 @@ def run_command(args: Sequence[str], env: Mapping[str, str], cwd: Path) -> subpr
     )
 
 
+@contextmanager
+def running(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs as the one of `run_command` does, and ends with the block at the latest."""
+    with subprocess.Popen(
+        command, env=process_environ(env), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def process_environ(env: Mapping[str, str]) -> dict[str, str]:
     """`env` and the few variables that any process here needs, for tests that start one themselves."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -204,3 +216,20 @@ def port_with(*blueprints: Mapping[str, Any], **fields: Any) -> PortStore:
     for one in blueprints:
         store.add_blueprint(dict(one))
     return store
+
+
+def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every part of plain data, its own first."""
+    yield path
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in items:
+        yield from paths(value, (*path, key))
+
+
+def replaced(data: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of plain data with another value at that path."""
+    if not path:
+        return value
+    copy = dict(data) if isinstance(data, dict) else list(data)
+    copy[path[0]] = replaced(data[path[0]], path[1:], value)
+    return copy

@@ -308,15 +308,19 @@ def info(c: Company, project: Row, text: str) -> None:
     c.world.set_file(project, "info.json", f'{{"text": "{text}"}}')
 
 
-def old_info(c: Company) -> None:
-    for number, project in enumerate((c.one, c.two, c.three, c.world.add_project(c.alpha, "old"))):
-        info(c, project, f"number {number}")
+def in_all(put: Callable[[Company, Row, str], None]) -> tuple[Callable[[Company], None], Callable[[Company], None]]:
+    """Put something into each project and one more; then take that away, put something else, and it into a new one."""
 
+    def before(c: Company) -> None:
+        for number, project in enumerate((c.one, c.two, c.three, c.world.add_project(c.alpha, "old"))):
+            put(c, project, f"number {number}")
 
-def change_info(c: Company) -> None:
-    c.world.delete_project(c.world.project("alpha/old"))
-    info(c, c.one, "something else")
-    info(c, c.world.add_project(c.beta, "new"), "new")
+    def change(c: Company) -> None:
+        c.world.delete_project(c.world.project("alpha/old"))
+        put(c, c.one, "something else")
+        put(c, c.world.add_project(c.beta, "new"), "new")
+
+    return before, change
 
 
 def long_tree(c: Company) -> None:
@@ -381,17 +385,6 @@ def manifest(c: Company, project: Row, version: str) -> None:
     c.world.set_file(project, MANIFEST, f'{{"version": "{version}"}}')
 
 
-def old_plugins(c: Company) -> None:
-    for number, project in enumerate((c.one, c.two, c.three, c.world.add_project(c.alpha, "old"))):
-        manifest(c, project, f"number {number}")
-
-
-def change_plugins(c: Company) -> None:
-    c.world.delete_project(c.world.project("alpha/old"))
-    manifest(c, c.one, "something else")
-    manifest(c, c.world.add_project(c.beta, "new"), "new")
-
-
 MEMBERS = titled('.__members | map(.username) | join(" ")')
 EVERY = (
     Subject(
@@ -448,7 +441,7 @@ EVERY = (
         counted=False,
     ),
     Subject(
-        "file-content", "file", of_project("repository/files/info.json"), old_info, change_info, files("info.json"),
+        "file-content", "file", of_project("repository/files/info.json"), *in_all(info), files("info.json"),
         later_path=of_project("repository/files/info.json", "two"), in_group=False, counted=False, dialects=("gitlab",),
     ),
     Subject(
@@ -525,7 +518,7 @@ EVERY = (
         in_group=False, counted=False, alike=True, dialects=("gitlab",),
     ),
     Subject(
-        "plugin", "plugin", of_project(f"repository/files/{MANIFEST}"), old_plugins, change_plugins,
+        "plugin", "plugin", of_project(f"repository/files/{MANIFEST}"), *in_all(manifest),
         {"identifier": ".repo.path", **titled(".plugin.version")},
         later_path=of_project(f"repository/files/{MANIFEST}", "two"), in_group=False, counted=False, alike=True,
         dialects=("gitlab-v2",),

@@ -26,6 +26,7 @@ from gitlab_port_export.mapping import (
 )
 from gitlab_port_export.model import Dialect, Mapping, Problem, Resource, Selector
 from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
+from harness import paths, replaced
 
 
 class Pipelines(BaseModel):
@@ -745,19 +746,13 @@ def survives(read: Callable[[], tuple[Mapping, tuple[Problem, ...]]]) -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
 
 
-def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for key, value in items:
-        yield from paths(value, (*path, key))
-
-
-def replaced(data: Any, path: tuple[Any, ...], value: Any) -> Any:
-    if not path:
-        return value
-    copy = dict(data) if isinstance(data, dict) else list(data)
-    copy[path[0]] = replaced(data[path[0]], path[1:], value)
-    return copy
+@pytest.mark.parametrize(("names", "warned"), [("[HOME]", 1), ("[]", 0)])
+def test_a_list_of_variables_for_jq_has_no_effect_and_says_so(names: str, warned: int) -> None:
+    _, problems = load(resource(f"{{query: 'true', exportEnvVariables: {names}}}"))
+    assert len(problems) == warned
+    for problem in problems:
+        assert (problem.warning, problem.line, problem.field) == (True, 3, "selector.exportEnvVariables")
+        assert "OCEAN__EXPORT__JQ_ENV" in problem.hint
 
 
 WHOLE = yaml.safe_load(

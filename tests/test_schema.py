@@ -1,7 +1,6 @@
 """The mapping's JSON Schema: it refuses what a run refuses, accepts what a run accepts, and says something of all."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -17,7 +16,7 @@ from gitlab_port_export.mapping import load_mapping, mapping_from_object
 from gitlab_port_export.model import Dialect
 from gitlab_port_export.port.defaults import default_mapping_text
 from gitlab_port_export.schema import mapping_schema
-from harness import mapping_of, resource, schema_validator
+from harness import mapping_of, paths, replaced, resource, schema_validator
 
 SELECTORS = {name: kind.selector for name, kind in KINDS.items()}
 SEARCH = {"combinator": '"and"', "rules": [{"property": '"$title"', "operator": '"="', "value": ".name"}]}
@@ -125,21 +124,6 @@ def test_what_runs_fits(name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_not_run_does_not_fit(name: str) -> None:
     assert (runs(REFUSED[name]), fits(REFUSED[name])) == (False, False)
-
-
-def paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for key, value in items:
-        yield from paths(value, (*path, key))
-
-
-def replaced(data: Any, path: tuple[Any, ...], value: Any) -> Any:
-    if not path:
-        return value
-    copy = dict(data) if isinstance(data, dict) else list(data)
-    copy[path[0]] = replaced(data[path[0]], path[1:], value)
-    return copy
 
 
 WHOLE = mapping_of(

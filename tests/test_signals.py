@@ -19,7 +19,7 @@ from gitlab_port_export.demo.gitlab_faults import Recorded, Slow
 from gitlab_port_export.demo.port import Effect
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import Recorded as PortRecorded
-from harness import process_environ
+from harness import running
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 COMMAND = [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json"]
@@ -37,18 +37,8 @@ def started(bench: Bench, *before: str) -> Iterator[tuple[subprocess.Popen[str],
         return False
 
     bench.gitlab.faults.append(Fault(asked, Slow(60)))
-    with subprocess.Popen(
-        [*before, *COMMAND],
-        env=process_environ(bench.environ()),
-        cwd=bench.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process, reached
-        finally:
-            process.kill()
+    with running([*before, *COMMAND], bench.environ(), bench.folder) as process:
+        yield process, reached
 
 
 @pytest.mark.parametrize(("sent", "code"), SIGNALS)

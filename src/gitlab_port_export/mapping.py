@@ -110,7 +110,7 @@ def _check(document: Document, kinds: Kinds) -> tuple[Mapping, tuple[Problem, ..
     mapping = _validated(Mapping, root | own, (), faults)
     if faults or mapping is None:
         raise _refused(document, faults)
-    problems = (*_unknown_kinds(mapping, kinds), *_unknown_keys(mapping, root))
+    problems = (*_unknown_kinds(mapping, kinds), *_unknown_keys(mapping, root), *_without_effect(mapping))
     return mapping, tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
 
@@ -229,6 +229,24 @@ def _unknown_keys(mapping: Mapping, root: dict[str, Any]) -> Iterator[Problem]:
             field=_dotted(path[2:] if resource else path),
             warning=True,
         )
+
+
+def _without_effect(mapping: Mapping) -> Iterator[Problem]:
+    for resource in mapping.resources:
+        if resource.selector.export_env_variables:
+            line, column = mapping.mark("resources", resource.index, "selector", "exportEnvVariables")
+            yield Problem(
+                stage="mapping",
+                why="exportEnvVariables has no effect: what jq may read of the environment is set for all resources",
+                hint="set OCEAN__ALLOW_ENVIRONMENT_VARIABLES_JQ_ACCESS=true and name the variables in "
+                "OCEAN__EXPORT__JQ_ENV, or leave the key out",
+                kind=resource.kind,
+                resources=(resource.index,),
+                line=line,
+                column=column,
+                field="selector.exportEnvVariables",
+                warning=True,
+            )
 
 
 def _extras(value: Any, path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -164,7 +164,7 @@ class Selector(_Camel):
 
     query: Expression = Field(description="jq; the row is mapped when it gives true")
     export_env_variables: tuple[str, ...] = Field(
-        default=(), description="environment variables that this resource's expressions may read, if allowed"
+        default=(), description="taken and without effect, as in Ocean; `OCEAN__EXPORT__JQ_ENV` says what jq may read"
     )
 
 
