@@ -13,7 +13,7 @@ from conftest import INTEGRATION, Bench
 from gitlab_port_export import __version__
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world
-from harness import blueprint, mapping_of, process_environ, resource
+from harness import blueprint, mapping_of, process_environ, resource, running
 
 PROJECTS = mapping_of(resource("project", "thing", title=".name"))
 PROJECTS_TEXT = json.dumps(PROJECTS)
@@ -313,6 +313,17 @@ class Waiting:
         return True
 
 
+def test_a_sync_does_not_load_what_only_other_commands_need() -> None:
+    others = {
+        f"gitlab_port_export.{name}" for name in ("check", "preview", "report.findings", "report.preview", "demo")
+    }
+    shown = "import sys, gitlab_port_export.shell; print(*sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", shown], env=process_environ({}), capture_output=True, text=True, check=True
+    )
+    assert set(ran.stdout.split()) & others == set()
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_at_once_and_nothing_is_deleted(sent: signal.Signals, code: int, bench: Bench) -> None:
     bench.sync_an_hour_ago()
@@ -320,21 +331,11 @@ def test_a_signal_ends_the_run_at_once_and_nothing_is_deleted(sent: signal.Signa
     change_world(bench.world)
     waiting = Waiting(bench, "/merge_requests")
     command = [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json", "--report-json", "report.json"]
-    with subprocess.Popen(
-        command,
-        env=process_environ(bench.environ()),
-        cwd=bench.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert waiting.reached.wait(30)
-            process.send_signal(sent)
-            # GitLab would have it wait for a minute.
-            out, err = process.communicate(timeout=10)
-        finally:
-            process.kill()
+    with running(command, bench.environ(), bench.folder) as process:
+        assert waiting.reached.wait(30)
+        process.send_signal(sent)
+        # GitLab would have it wait for a minute.
+        out, err = process.communicate(timeout=10)
     ran = bench.checked(subprocess.CompletedProcess(command, process.returncode, out, err))
     assert document(ran)["exit"]["code"] == code
     assert (bench.folder / "report.json").read_text(encoding="utf-8") == out

@@ -15,6 +15,7 @@ from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import About
+from gitlab_port_export.gitlab.kinds.roles import ROLES
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.http import Clock, Stopped
 from gitlab_port_export.model import Dialect, Finding, Mapping, Problem, Row
@@ -41,7 +42,6 @@ from gitlab_port_export.text import Redactor
 
 EXPIRY_DAYS = 14
 GUEST = 10
-ROLES = {10: "Guest", 15: "Planner", 20: "Reporter", 30: "Developer", 40: "Maintainer", 50: "Owner"}
 EXIT_CODES = {"settings": 2, "mapping": 2, "gitlab": 3, "port": 4}
 # Groups that a finding names before it only counts them.
 NAMED = 5

@@ -1,7 +1,7 @@
 """A few rows of one kind and what the mapping makes of each: every field alone, with its value or its error."""
 
 import secrets
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ from gitlab_port_export.prepare import (
     jq_environ,
     read_mapping,
 )
-from gitlab_port_export.program import build
+from gitlab_port_export.program import build, leaves
 from gitlab_port_export.settings import Settings
 from gitlab_port_export.text import Redactor
 from gitlab_port_export.transform import Transformer, compile_errors, error_in
@@ -263,7 +263,7 @@ class _Alone:
 
     def value(self, resource: Resource, name: str, value: Expression | Query, item: int, number: int) -> Outcome:
         """Return what a field of an entity mapping gives for an item."""
-        if why := next(filter(None, map(self.broken.get, _leaves(value))), None):
+        if why := next(filter(None, map(self.broken.get, leaves(value))), None):
             return None, why
         program = build(resource, self.key, only=name)
         (path,) = program.paths[number]
@@ -311,12 +311,5 @@ def _expressions(resource: Resource) -> list[Expression]:
     texts = [resource.selector.query, *([items] if items is not None else [])]
     for entity in resource.mappings:
         for _, value in entity.fields():
-            texts += _leaves(value)
+            texts += leaves(value)
     return list(dict.fromkeys(texts))
-
-
-def _leaves(value: Any) -> Sequence[Expression]:
-    if isinstance(value, str):
-        return [] if value.startswith(("file://", "search://")) else [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [text for part in parts for text in _leaves(part)]

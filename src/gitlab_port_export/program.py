@@ -117,8 +117,8 @@ def reachable(resource: Resource) -> frozenset[str] | None:
     texts = [resource.selector.query]
     for entity in resource.mappings:
         for _, value in entity.fields():
-            if not is_legacy(value) and _path(resource, value) is None:
-                texts += _leaves(value)
+            if _path(resource, value) is None:
+                texts += leaves(value)
     return needed_keys(rewrite_quotes(text) for text in texts)
 
 
@@ -129,11 +129,12 @@ def _path(resource: Resource, value: Expression | Query) -> Path | None:
     return plain_path(value) if is_row and isinstance(value, str) else None
 
 
-def _leaves(value: Any) -> list[Expression]:
+def leaves(value: Any) -> list[Expression]:
+    """Return the expressions of a field's value, of a search query each; what is not jq is none."""
     if isinstance(value, str):
-        return [value]
+        return [] if is_legacy(value) else [value]
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [text for part in parts for text in _leaves(part)]
+    return [text for part in parts for text in leaves(part)]
 
 
 def _error(key: str) -> str:

@@ -16,19 +16,15 @@ from typing import Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
 
-from gitlab_port_export.check import check, check_file, exit_code, faulty_settings
 from gitlab_port_export.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Finding, Problem, Report, Stage, Wanted
 from gitlab_port_export.planfile import Recorder, opened
 from gitlab_port_export.prepare import prepare
-from gitlab_port_export.preview import preview
 from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import files
-from gitlab_port_export.report import findings as as_findings
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report import markdown as as_markdown
-from gitlab_port_export.report import preview as as_preview
 from gitlab_port_export.report.ci.channel import connect
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
@@ -97,6 +93,14 @@ class Shell:
 
     def check(self, **options: Any) -> int:
         """Look at everything that a sync needs and print what was found; never raises ExportError."""
+        from gitlab_port_export.check import (  # noqa: PLC0415  # no sync has to pay for it
+            check,
+            check_file,
+            exit_code,
+            faulty_settings,
+        )
+        from gitlab_port_export.report import findings as as_findings  # noqa: PLC0415  # as above
+
         findings: list[Finding] = []
         try:
             settings = load_settings(self._environ, **options)
@@ -122,6 +126,9 @@ class Shell:
 
         With a saved row and a mapping file there is nothing to ask, so settings that are not complete will do.
         """
+        from gitlab_port_export.preview import preview  # noqa: PLC0415  # no sync has to pay for it
+        from gitlab_port_export.report import preview as as_preview  # noqa: PLC0415  # as above
+
         settings: Settings | None = None
         try:
             settings = load_settings(self._environ, **options)
