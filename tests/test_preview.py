@@ -12,7 +12,7 @@ from conftest import Bench
 from gitlab_port_export import shell
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.errors import ExportError
-from gitlab_port_export.model import FieldSample, MappedSample, Preview, RowSample, Wanted
+from gitlab_port_export.model import FieldSample, MappedSample, Preview, RowSample, SampleWish
 from gitlab_port_export.port.defaults import default_mapping_text
 from gitlab_port_export.report.preview import render
 from harness import NoWait, mapping_of, resource, run_sync
@@ -30,7 +30,7 @@ def previewed(
     **options: Any,
 ) -> tuple[int, Any]:
     """Preview in this process; the exit code and what it says as JSON, or the error's text."""
-    wanted = Wanted(kind, options.pop("limit", 3), options.pop("index", None), row)
+    wanted = SampleWish(kind, options.pop("limit", 3), options.pop("index", None), row)
     monkeypatch.chdir(bench.folder)
     monkeypatch.setattr(shell, "Clock", NoWait)
     out, err = io.StringIO(), io.StringIO()

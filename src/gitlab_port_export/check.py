@@ -50,7 +50,7 @@ Findings = Iterator[Finding]
 
 
 @dataclass(frozen=True)
-class Held:
+class Told:
     """What Port told: the integration, and its blueprints where it gave them."""
 
     integration: Integration
@@ -88,9 +88,9 @@ def check(settings: Settings, clock: Clock, redactor: Redactor) -> Findings:
     evaluator = Evaluator(jq_environ(settings))
     gitlab: GitLab | None = None
     try:
-        held = yield from _port(port, identifier, settings)
-        kind = settings.integration_type or (held and held.integration.kind) or settings.default_type
-        mapping = yield from _mapping(settings, held, kind, evaluator)
+        told = yield from _port(port, identifier, settings)
+        kind = settings.integration_type or (told and told.integration.kind) or settings.default_type
+        mapping = yield from _mapping(settings, told, kind, evaluator)
         gitlab = connect_gitlab(settings, clock, kind, identifier, redactor)
         yield from _gitlab(gitlab, settings, kind, mapping)
     except Stopped:
@@ -114,7 +114,7 @@ def _settings(settings: Settings) -> Findings:
 # --- Port
 
 
-def _port(port: Port, identifier: str, settings: Settings) -> Generator[Finding, None, Held | None]:
+def _port(port: Port, identifier: str, settings: Settings) -> Generator[Finding, None, Told | None]:
     where = port.http.base_url
     try:
         port.sign_in(first_contact=True)
@@ -128,9 +128,9 @@ def _port(port: Port, identifier: str, settings: Settings) -> Generator[Finding,
         blueprints = port_blueprints(port)
     except PortUnavailable as error:
         yield _failed(error, where)
-        return Held(integration, None)
+        return Told(integration, None)
     yield Finding("ok", "port", where, f"shows its blueprints ({len(blueprints)})")
-    return Held(integration, blueprints)
+    return Told(integration, blueprints)
 
 
 def _failed(error: ExportError, where: str) -> Finding:
@@ -168,14 +168,14 @@ def _integration(integration: Integration, settings: Settings) -> Findings:
 
 
 def _mapping(
-    settings: Settings, held: Held | None, kind: Dialect, evaluator: Evaluator
+    settings: Settings, told: Told | None, kind: Dialect, evaluator: Evaluator
 ) -> Generator[Finding, None, Mapping | None]:
-    if settings.mapping_file is None and not (held and held.integration.accessible):
+    if settings.mapping_file is None and not (told and told.integration.accessible):
         what = "Port holds the mapping and did not give it, so it was not checked"
         yield Finding("warning", "mapping", "mapping", what, "give a mapping file with --mapping")
         return None
-    integration = held.integration if held else Integration(identifier_of(settings))
-    blueprints = held.blueprints if held else None
+    integration = told.integration if told else Integration(identifier_of(settings))
+    blueprints = told.blueprints if told else None
     try:
         chosen = choose_mapping(settings, integration, kind, blueprints or {})
     except UsageError as error:

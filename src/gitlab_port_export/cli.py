@@ -224,9 +224,9 @@ def preview(
     debug: DebugOption = False,
 ) -> None:
     """Show a few rows of a kind and what the mapping makes of each."""
-    from gitlab_port_export.model import Wanted  # noqa: PLC0415  # heavy imports wait until they are needed
+    from gitlab_port_export.model import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
 
-    wanted = Wanted(kind, limit, index, str(row) if row else None)
+    wanted = SampleWish(kind, limit, index, str(row) if row else None)
     options = {"mapping_file": mapping, "deadline": deadline}
     _leave(_guarded("preview", output, debug, lambda shell: shell.preview(wanted, **options)))
 

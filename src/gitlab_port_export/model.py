@@ -637,7 +637,7 @@ class RowSample:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SampleWish:
     """What to preview: a kind, how many rows of it, one of its resources or all, or the rows of that file."""
 
     kind: str

@@ -30,9 +30,9 @@ from gitlab_port_export.model import (
     Resource,
     Row,
     RowSample,
+    SampleWish,
     Scope,
     Skipped,
-    Wanted,
 )
 from gitlab_port_export.model import Mapping as PortMapping
 from gitlab_port_export.paths import Path as Way
@@ -59,7 +59,7 @@ SAVED = Scope(0, "a saved row")
 
 
 def preview(
-    wanted: Wanted, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
+    wanted: SampleWish, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
 ) -> Preview:
     """Return the preview. Port is asked only for its mapping, GitLab only for rows: a file of each stands for both.
 
@@ -105,7 +105,7 @@ def _mapping(
         return choose_mapping(settings, integration, dialect, {}).mapping, dialect
 
 
-def _resources(mapping: PortMapping, wanted: Wanted) -> tuple[Resource, ...]:
+def _resources(mapping: PortMapping, wanted: SampleWish) -> tuple[Resource, ...]:
     """Return the resources to preview. Raises UsageError that names what there is instead."""
     of_kind = tuple(resource for resource in mapping.resources if resource.kind == wanted.kind and resource.known)
     kinds = dict.fromkeys(resource.kind for resource in mapping.resources)

@@ -24,7 +24,7 @@ FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_l
 
 
 # (title, icon or team, "") or (properties or relations, name).
-Place = tuple[str, str]
+Slot = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Program:
     paths: tuple[tuple[Path | None, ...], ...]
 
     @cached_property
-    def places(self) -> tuple[tuple[Place, ...], ...]:
+    def slots(self) -> tuple[tuple[Slot, ...], ...]:
         """Where the values of the fields after identifier and blueprint stand in an entity's body."""
-        return tuple(tuple(_place(name) for name in names[2:]) for names in self.fields)
+        return tuple(tuple(_slot(name) for name in names[2:]) for names in self.fields)
 
 
-def _place(name: str) -> Place:
+def _slot(name: str) -> Slot:
     head, _, rest = name.partition(".")
     return head, rest
 

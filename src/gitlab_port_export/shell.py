@@ -18,7 +18,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from gitlab_port_export.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.http import Clock
-from gitlab_port_export.model import Finding, Problem, Report, Stage, Wanted
+from gitlab_port_export.model import Finding, Problem, Report, SampleWish, Stage
 from gitlab_port_export.planfile import Recorder, opened
 from gitlab_port_export.prepare import prepare
 from gitlab_port_export.report import console as as_table
@@ -121,7 +121,7 @@ class Shell:
             as_findings.render(shown, code, self._out)
         return code
 
-    def preview(self, wanted: Wanted, **options: Any) -> int:
+    def preview(self, wanted: SampleWish, **options: Any) -> int:
         """Show a few rows and what the mapping makes of them. Raises ExportError.
 
         With a saved row and a mapping file there is nothing to ask, so settings that are not complete will do.

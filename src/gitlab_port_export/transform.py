@@ -15,8 +15,8 @@ from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Reso
 from gitlab_port_export.paths import Path, follow, plain_path
 from gitlab_port_export.program import (
     LEGACY,
-    Place,
     Program,
+    Slot,
     build,
     forbidden_word,
     reachable,
@@ -298,7 +298,7 @@ class Transformer:
             self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
         else:
             known = identifier if isinstance(identifier, dict | str) else _text(identifier)
-            yield Entity(blueprint, known, _body(program.places[number], rest), index, order, number)
+            yield Entity(blueprint, known, _body(program.slots[number], rest), index, order, number)
 
     def _follow(self, row: Row, path: Path) -> Any:
         if path[0] == LEGACY:
@@ -327,10 +327,10 @@ def _rules(value: dict[str, Any]) -> list[Any]:
     return rules if isinstance(rules, list) else []
 
 
-def _body(places: Sequence[Place], values: Sequence[Any]) -> dict[str, Any]:
+def _body(slots: Sequence[Slot], values: Sequence[Any]) -> dict[str, Any]:
     """Return the entity's body: only the fields that the mapping sets, properties and relations nested."""
     body: dict[str, Any] = {}
-    for (head, name), value in zip(places, values, strict=True):
+    for (head, name), value in zip(slots, values, strict=True):
         if value is LEFT:
             continue
         if not name:

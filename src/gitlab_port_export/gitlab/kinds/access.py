@@ -11,9 +11,9 @@ from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by,
 from gitlab_port_export.gitlab.kinds.members import is_bot
 from gitlab_port_export.gitlab.kinds.roles import (
     ROLES,
+    GroupTree,
     Role,
     Roles,
-    Tree,
     direct_members,
     effective,
     group_roles,
@@ -51,7 +51,7 @@ class _Wish(NamedTuple):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and project; what a group gives to everything below it is read once."""
-    tree = Tree.of(context.inventory.all_groups())
+    tree = GroupTree.of(context.inventory.all_groups())
     for wish, indexes in by(resources, _wish).items():
         places: list[Place] = []
         places += context.inventory.groups(wish.active_groups) if wish.groups else ()
@@ -76,13 +76,13 @@ def _wish(selector: Any) -> _Wish:
     )
 
 
-def _start(tree: Tree, place: Place, resources: tuple[int, ...], wish: _Wish, scope: Scope) -> Job:
+def _start(tree: GroupTree, place: Place, resources: tuple[int, ...], wish: _Wish, scope: Scope) -> Job:
     found = yield from _roles(tree, place, wish, scope)
     rows = [row_of(found[person], scope) for person in sorted(found) if wish.bots or not is_bot(found[person].row)]
     yield from pages("access", resources, scope, rows)
 
 
-def _roles(tree: Tree, place: Place, wish: _Wish, scope: Scope) -> Generator[Any, Any, Roles]:
+def _roles(tree: GroupTree, place: Place, wish: _Wish, scope: Scope) -> Generator[Any, Any, Roles]:
     if not wish.inherited:
         return effective(scope.path, (yield from direct_members(scope)), {})
     if scope.is_group:

@@ -57,13 +57,13 @@ class Invitation:
 
 
 @dataclass(frozen=True)
-class Tree:
+class GroupTree:
     """The groups that any token lists, by their path."""
 
     groups: Mapping[str, Place]
 
     @classmethod
-    def of(cls, places: Iterable[Place]) -> "Tree":
+    def of(cls, places: Iterable[Place]) -> "GroupTree":
         """Build the tree from the inventory's groups."""
         return cls({place.scope.path: place for place in places})
 
@@ -105,7 +105,7 @@ class Tree:
         return tuple(list_key(place.scope.token, path, ()) for path in paths)
 
 
-def roles_in(tree: Tree, place: Place, scope: Scope) -> Generator[Any, Any, Roles]:
+def roles_in(tree: GroupTree, place: Place, scope: Scope) -> Generator[Any, Any, Roles]:
     """Return everybody's effective role in a place by user id; `scope` has the token that reads. Raises ReadFailed.
 
     The highest role counts; of equal ones the nearest. What is inherited follows from the groups above, which are
@@ -125,7 +125,7 @@ def roles_in(tree: Tree, place: Place, scope: Scope) -> Generator[Any, Any, Role
     return with_strangers(found, strangers, invitations, hidden=tree.inherits(place) and parent is None)
 
 
-def group_roles(tree: Tree, group: Place, token: str) -> Generator[Any, Any, Roles]:
+def group_roles(tree: GroupTree, group: Place, token: str) -> Generator[Any, Any, Roles]:
     """Return the roles in a group, read once for itself and for everything below it. Raises ReadFailed."""
 
     def start() -> Job:
@@ -147,7 +147,7 @@ def roles_key(group: Place, token: str) -> Hashable:
     return ("roles", group.scope.id, token)
 
 
-def _inherited(tree: Tree, parent: Place) -> Generator[Any, Any, Roles]:
+def _inherited(tree: GroupTree, parent: Place) -> Generator[Any, Any, Roles]:
     """Return what the group above gives, as the first of its tokens that may tells. Raises ReadFailed."""
     failures: list[ReadFailed] = []
     for token in parent.tokens:
@@ -212,7 +212,7 @@ def _invited(row: Row, fitting: Sequence[Invitation]) -> Role:
     return Role(row, best, first.path, min(ends, default=None), invited=True)
 
 
-def _invitations(tree: Tree, place: Place, scope: Scope) -> Generator[Any, Any, list[Invitation]]:
+def _invitations(tree: GroupTree, place: Place, scope: Scope) -> Generator[Any, Any, list[Invitation]]:
     shared = place.row.get("shared_with_groups")
     if not isinstance(shared, list):
         params: Params = (("with_projects", "false"),) if scope.is_group else ()
@@ -230,7 +230,7 @@ def _invitations(tree: Tree, place: Place, scope: Scope) -> Generator[Any, Any, 
     return [replace(one, members=known) for one, known in zip(found, members, strict=True)]
 
 
-def _members_at(tree: Tree, path: str) -> Generator[Any, Any, Mapping[int, int] | None]:
+def _members_at(tree: GroupTree, path: str) -> Generator[Any, Any, Mapping[int, int] | None]:
     group = tree.groups.get(path)
     if group is None or tree.inherits(group):
         return None

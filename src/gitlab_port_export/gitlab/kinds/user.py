@@ -11,7 +11,7 @@ from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, About, Context, Kind, Read, by, pages, place_read
 from gitlab_port_export.gitlab.kinds.members import is_bot, members_path
-from gitlab_port_export.gitlab.kinds.roles import Tree
+from gitlab_port_export.gitlab.kinds.roles import GroupTree
 from gitlab_port_export.gitlab.lists import read_keyset, whole_list
 from gitlab_port_export.model import Page, Problem, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import All, Job, Once
@@ -47,7 +47,7 @@ class _Wish(NamedTuple):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read: who is an administrator is known only when GitLab was asked."""
-    tree = Tree.of(context.inventory.groups())
+    tree = GroupTree.of(context.inventory.groups())
     places = (*context.inventory.groups(), *context.inventory.projects())
     lists = tuple(key for place in places for key in tree.keys(place))
     for wish, indexes in by(resources, lambda selector: _Wish(selector.source, selector.include_bot_members)).items():
@@ -59,7 +59,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=2, needs=needs)
 
 
-def _start(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wish, _: Scope) -> Job:
+def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: _Wish, _: Scope) -> Job:
     administrators: list[str] = []
     if wish.source != "members":
         administrators = yield from _administrators(context, wish, resources)
@@ -128,7 +128,7 @@ def _shown(row: Row) -> Row:
 Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
 
 
-def _members(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wish) -> Job:
+def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: _Wish) -> Job:
     """Gather the accounts from all member lists, each row once; a list that cannot be read is a Problem of its own."""
     found: Found = {}
     places = (*context.inventory.groups(), *context.inventory.projects())
@@ -140,7 +140,7 @@ def _members(context: Context, tree: Tree, resources: tuple[int, ...], wish: _Wi
     yield from pages("user", resources, ALL_OF_GITLAB, kept)
 
 
-def _gather(tree: Tree, place: Place, found: Found, scope: Scope) -> Job:
+def _gather(tree: GroupTree, place: Place, found: Found, scope: Scope) -> Job:
     """Note everybody with a role in a place; /members/all leaves out members with minimal access."""
     order = (not scope.is_group, scope.id)
     note(found, order, (yield from whole_list(scope.token, members_path(scope, inherited=False))))
