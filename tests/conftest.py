@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from faults import one_evaluator
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
@@ -18,6 +19,10 @@ from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import SAMPLE_TOKENS, World, sample_world
 from harness import Ran, Tokens, environ_for, run_command, run_sync
+
+# How long one example takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SECRETS = (*SAMPLE_TOKENS, "demo-secret")
 INTEGRATION = "my-gitlab-v2-integration"
