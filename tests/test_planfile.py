@@ -17,6 +17,7 @@ from gitlab_port_export.apply import MAX_NAMED, differences
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import Recorded as PortRecorded
 from gitlab_port_export.demo.port import refuse
 from gitlab_port_export.demo.port_store import Mode
 from gitlab_port_export.demo.world import change_world
@@ -179,6 +180,24 @@ def test_nothing_is_deleted_when_something_was_not_written(bench: Bench, run: Ru
     found = json.loads(ran.out)["total"]
     assert (ran.code, found["failed"], found["deleted"], found["held"]) == (1, 2, 0, 7)
     assert bench.held() == before
+
+
+def test_what_changes_while_the_plan_is_written_is_not_deleted(bench: Bench, run: Run) -> None:
+    gone = of(planned(bench, run), "delete")
+    blueprint, identifier = gone[-1]
+
+    def change(request: PortRecorded) -> bool:
+        if request.path.endswith("/entities/bulk"):
+            row = {"identifier": identifier, "title": "Ours"}
+            bench.store.write(blueprint, row, Mode(upsert=True, merge=True), bench.store.author("someone"))
+        return False
+
+    bench.port.faults.append(PortFault(change, refuse(500)))
+    ran = run(plan=Path("plan.json"))
+    found = json.loads(ran.out)["total"]
+    # What it relates to stays with it.
+    assert (ran.code, found["deleted"], found["held"]) == (0, len(gone) - 2, 1), ran.err
+    assert bench.store.get(blueprint, identifier).title == "Ours"
 
 
 def test_what_port_has_to_search_for_is_found_when_the_plan_is_made(bench: Bench, run: Run) -> None:

@@ -6,10 +6,10 @@ from dataclasses import fields
 from functools import partial
 from itertools import chain
 
-from gitlab_port_export.deletion import delete, fresh
+from gitlab_port_export.deletion import delete, fresh, not_needed, related
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.http import Unreachable
-from gitlab_port_export.model import Create, Delete, Event, Failed, Held, Update
+from gitlab_port_export.model import Create, Delete, Entity, Event, Failed, Held, Update
 from gitlab_port_export.planfile import BATCH, Basis, PlanFile, State, States
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
@@ -54,18 +54,31 @@ def apply(run: Run, executor: Executor, plan: PlanFile) -> Iterator[Event]:
         yield from _deleted(run, catalog, doomed)
 
 
-def _doomed(plan: PlanFile) -> dict[str, list[str]]:
-    """Return what the plan deletes: the identifiers by blueprint."""
-    doomed: dict[str, list[str]] = {}
-    for change, _ in plan.changes():
+def _doomed(plan: PlanFile) -> dict[str, dict[str, str]]:
+    """Return what the plan deletes, by blueprint and identifier, each with the instant of its last change."""
+    doomed: dict[str, dict[str, str]] = {}
+    for change, was in plan.changes():
         if isinstance(change, Delete):
-            doomed.setdefault(change.blueprint, []).append(change.identifier)
+            doomed.setdefault(change.blueprint, {})[change.identifier] = (was or {}).get("updatedAt", "")
     return doomed
 
 
-def _deleted(run: Run, catalog: Catalog, doomed: Mapping[str, list[str]]) -> Iterator[Event]:
-    entities = [entity for name, gone in doomed.items() for entity, _ in fresh(catalog, name, gone)]
-    yield from delete(catalog, entities, set(), Deleter(run.port, cascade=run.mapping.cascades))
+def _deleted(run: Run, catalog: Catalog, doomed: Mapping[str, Mapping[str, str]]) -> Iterator[Event]:
+    """Delete, but for what changed while the upserts were written, and what relates to that."""
+    entities: list[Entity] = []
+    keep: set[int] = set()
+    for name, gone in doomed.items():
+        recent: list[str] = []
+        for entity, changed in fresh(catalog, name, list(gone)):
+            if changed == gone[str(entity.identifier)]:
+                entities.append(entity)
+            else:
+                recent.append(str(entity.identifier))
+                keep.update(related(catalog, entity))
+        if recent:
+            yield Held(name, tuple(recent), "recent", "changed in Port after the plan was checked", "make a new plan")
+    free = not_needed(catalog, entities, keep)
+    yield from delete(catalog, free, keep, Deleter(run.port, cascade=run.mapping.cascades))
 
 
 def differences(

@@ -89,11 +89,11 @@ def deletions(
                     doomed.append(entity)
                 else:
                     recent.append(str(entity.identifier))
-                    keep.update(_related(catalog, entity))
+                    keep.update(related(catalog, entity))
             if recent:
                 why = "changed in Port after this run began"
                 yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
-        yield from delete(catalog, _not_needed(catalog, doomed, keep), keep, deleter)
+        yield from delete(catalog, not_needed(catalog, doomed, keep), keep, deleter)
     except (PortRefused, Unreachable) as failure:
         yield Problem(
             "delete",
@@ -110,7 +110,7 @@ def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], 
         relations = catalog.blueprints[name].relations if name in catalog.blueprints else {}
         if any(relation.target in among for relation in relations.values()):
             for entity, _ in fresh(catalog, name, identifiers):
-                found.update(_related(catalog, entity))
+                found.update(related(catalog, entity))
     return found
 
 
@@ -121,17 +121,18 @@ def fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Itera
         yield Entity(blueprint, str(row["identifier"]), body, -1), str(row.get("updatedAt") or "")
 
 
-def _related(catalog: Catalog, entity: Entity) -> list[int]:
+def related(catalog: Catalog, entity: Entity) -> list[int]:
+    """Return a key of ledger.target_key for each entity that this one relates to."""
     blueprint = catalog.blueprints.get(entity.blueprint)
     return relation_targets(blueprint, entity.body) if blueprint else []
 
 
-def _not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list[Entity]:
+def not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list[Entity]:
     """Return the entities that nothing which stays relates to; `keep` grows by what those that stay relate to."""
     while staying := [entity for entity in entities if target_key(*entity.key) in keep]:
         entities = [entity for entity in entities if target_key(*entity.key) not in keep]
         for entity in staying:
-            keep.update(_related(catalog, entity))
+            keep.update(related(catalog, entity))
     return entities
 
 
@@ -165,4 +166,4 @@ def delete(catalog: Catalog, entities: list[Entity], keep: set[int], deleter: De
                 yield outcome
             for entity in group:
                 if entity.identifier not in gone:
-                    keep.update(_related(catalog, entity))
+                    keep.update(related(catalog, entity))
