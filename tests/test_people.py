@@ -226,6 +226,19 @@ def test_of_several_invited_groups_the_one_with_the_person_counts(world: World) 
     assert told(rows)["acme/core bo"] == ("Developer", "invited", "guild", "2027-07-07")
 
 
+@pytest.mark.parametrize("fault", [faults.server_error(), faults.login_page(), faults.gateway_list()])
+def test_an_invited_group_that_was_not_read_makes_nobody_come_from_elsewhere(world: World, fault: Any) -> None:
+    """Who came with which group is told by its members; a guess would be written over what is known."""
+    world.share_project(world.project("acme/core"), world.group("guild"), DEVELOPER, expires_at="2027-07-07")
+    port, mapping = store(), mapping_of(access_resource(scopes=["project"]), **ALL_LEVELS)
+    run_sync(world, port, mapping)
+    before = port.snapshot()
+    with gitlab_server(world) as gitlab:
+        gitlab.faults.append(Fault(f"/groups/{world.group('guild')['id']}/members", fault))
+        report = run_sync(gitlab, port, mapping).report
+    assert (report.exit_code, port.snapshot()) == (1, before)
+
+
 def test_an_older_gitlab_does_not_cap_what_invited_groups_bring(world: World) -> None:
     core = world.project("acme/core")
     listed = [{**row, "access_level": OWNER} for row in world.group_members[4]]

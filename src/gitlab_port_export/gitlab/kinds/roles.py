@@ -236,6 +236,9 @@ def _members_at(tree: GroupTree, path: str) -> Generator[Any, Any, Mapping[int, 
         return None
     try:
         rows = yield from direct_members(group.scope)
-    except ReadFailed:
+    except ReadFailed as failure:
+        # Only a refusal is the same in the next run.
+        if failure.reason not in ("forbidden", "missing", "scope"):
+            raise
         return None
     return {row["id"]: row["access_level"] for row in rows}
