@@ -5,7 +5,7 @@ from typing import Any
 
 from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
-from gitlab_port_export.gitlab.trees import nothing_there, read_file
+from gitlab_port_export.gitlab.trees import branch_of, nothing_there, read_file
 from gitlab_port_export.model import Problem, Row, Scope
 from gitlab_port_export.parallel import All, Job, Once
 
@@ -66,8 +66,10 @@ def finds(scope: Scope, project: Row, where: str, query: str) -> Generator[Any, 
 
     Raises ReadFailed.
     """
-    if where in IN_REPOSITORY and nothing_there(project):
-        return False
+    if where in IN_REPOSITORY:
+        if nothing_there(project):
+            return False
+        branch_of(project)  # GitLab finds nothing in code that it hides
     try:
         answer = yield Get(scope.token, f"/projects/{scope.id}/search", (("scope", where), ("search", query)))
     except ReadFailed as failure:

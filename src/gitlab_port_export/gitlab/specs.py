@@ -14,6 +14,7 @@ from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
 from gitlab_port_export.gitlab.trees import (
     Want,
+    branch_of,
     fewest,
     has_ref,
     is_plain_file,
@@ -55,11 +56,10 @@ def read_specs(
 
 
 def _read(place: Place, wants: tuple[Want, ...], branch: str) -> Read:
-    ref = branch or str(place.row["default_branch"])
-
     def start(scope: Scope) -> Job:
+        ref = branch or branch_of(place.row)
         # A project without that branch has no such files.
-        if ref != place.row["default_branch"] and not (yield from has_ref(scope, ref)):
+        if ref != place.row.get("default_branch") and not (yield from has_ref(scope, ref)):
             return
         for path in (yield from _paths(scope, ref, wants)):
             file: Row | None = yield from read_file(scope, path, ref)

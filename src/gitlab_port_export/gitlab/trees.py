@@ -14,6 +14,7 @@ from gitlab_port_export.parallel import Job, Once
 
 NO_FILE = "404 File Not Found"
 MORE_THAN_A_PATH = ("Project", "Repository", "Commit")
+HIDDEN = object()
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,23 @@ def is_plain_file(want: Want) -> bool:
 
 
 def nothing_there(project: Row) -> bool:
-    """Say whether a project's row tells that there is no repository to read."""
-    return bool(project.get("empty_repo")) or not project.get("default_branch") or feature_off(project, "repository")
+    """Say whether a project's row tells that there is no repository to read.
+
+    GitLab leaves `default_branch` out for who may not read the code: only a null says that there is none.
+    """
+    without = project.get("default_branch", HIDDEN) is None
+    return bool(project.get("empty_repo")) or without or feature_off(project, "repository")
+
+
+def branch_of(project: Row) -> str:
+    """Return a project's default branch. Raises ReadFailed where GitLab hides it, and with it all of the code."""
+    if name := project.get("default_branch"):
+        return str(name)
+    raise ReadFailed(
+        "forbidden",
+        "GitLab hides the project's default branch",
+        "give the token's user a role that may read the code there (Reporter)",
+    )
 
 
 def walk_key(scope: Scope, ref: str, walk: Walk) -> Hashable:

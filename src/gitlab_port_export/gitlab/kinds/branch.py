@@ -9,12 +9,11 @@ from pydantic import Field
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, no_code, project_reads
+from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_keyset
+from gitlab_port_export.gitlab.trees import branch_of, nothing_there
 from gitlab_port_export.model import Resource, Row, Scope
 from gitlab_port_export.parallel import Job
-
-HIDDEN = object()
 
 
 class BranchSelector(ProjectRowsSelector):
@@ -33,7 +32,7 @@ class BranchSelector(ProjectRowsSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project that has code and a default branch."""
-    yield from project_reads("branch", resources, context, _wishes, _nothing_there, _start)
+    yield from project_reads("branch", resources, context, _wishes, nothing_there, _start)
 
 
 def _wishes(selector: Any) -> tuple[Params | None]:
@@ -43,11 +42,6 @@ def _wishes(selector: Any) -> tuple[Params | None]:
     if selector.regex:
         return ((("regex", selector.regex),),)
     return ((("search", selector.search),),) if selector.search else ((),)
-
-
-def _nothing_there(row: Row) -> bool:
-    """GitLab leaves `default_branch` out for who may not read the code: only a null says that there is none."""
-    return no_code(row) or row.get("default_branch", HIDDEN) is None
 
 
 def branches_path(scope: Scope) -> str:
@@ -66,15 +60,9 @@ def _start(place: Place, scope: Scope, wish: Params | None, shape: Shape) -> Job
 
 def _default_branch(place: Place, scope: Scope) -> Generator[Any, Any, Row | None]:
     """Return the default branch, or None when the repository turns out to be empty. Raises ReadFailed."""
-    name = place.row.get("default_branch")
-    if name is None:
-        raise ReadFailed(
-            "forbidden",
-            "GitLab hides the project's default branch",
-            "give the token's user a role that may read the code there (Reporter)",
-        )
+    name = branch_of(place.row)
     try:
-        answer = yield Get(scope.token, f"{branches_path(scope)}/{quote(str(name), safe='')}", gives="object")
+        answer = yield Get(scope.token, f"{branches_path(scope)}/{quote(name, safe='')}", gives="object")
     except ReadFailed as failure:
         if failure.reason == "missing" and (yield from _is_empty(scope)):
             return None

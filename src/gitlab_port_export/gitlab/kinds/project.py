@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.kinds.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, has_code, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
 from gitlab_port_export.gitlab.lists import list_key, whole_list
-from gitlab_port_export.gitlab.trees import nothing_there
+from gitlab_port_export.gitlab.trees import branch_of, nothing_there
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
@@ -107,7 +107,7 @@ def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, want
 def _files_of(scope: Scope, row: Row, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
     if nothing_there(row):
         return dict.fromkeys(paths)
-    return (yield from included(scope, str(row["default_branch"]), paths, {}))
+    return (yield from included(scope, branch_of(row), paths, {}))
 
 
 def labels_path(scope: Scope) -> str:

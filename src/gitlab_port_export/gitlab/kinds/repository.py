@@ -16,6 +16,7 @@ from gitlab_port_export.gitlab.trees import (
     ROOT,
     Walk,
     Want,
+    branch_of,
     fewest,
     nothing_there,
     walk_key,
@@ -265,7 +266,10 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
 
 
 def _begin(start: Start, tree: Tree, place: Place) -> Callable[[Scope], Job]:
-    return lambda scope: start(place, tree, scope)
+    def begin(scope: Scope) -> Job:
+        yield from start(place, replace(tree, ref=tree.ref or branch_of(place.row)), scope)
+
+    return begin
 
 
 def needed(wishes: tuple[Wish, ...], walks: tuple[Walk, ...]) -> tuple[Walk, ...]:
@@ -298,6 +302,6 @@ def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, .
         if nothing_there(row):
             return
         place = Place(row, found, (scope.token,))
-        yield from start(place, replace(tree, ref=tree.ref or str(row["default_branch"]), wishes=tree.of(kind)), found)
+        yield from start(place, replace(tree, ref=tree.ref or branch_of(row), wishes=tree.of(kind)), found)
 
     return Read(kind, Scope(0, tree.name), tokens or tuple(patterns)[:1], resources, find, requests=2)
