@@ -138,6 +138,20 @@ def test_a_named_project_that_no_token_lists_is_asked_for() -> None:
     synced(world, file("README.md", repos=["public/nowhere"]), code=1)
 
 
+def test_kinds_that_walk_one_project_under_two_names_take_each_their_own() -> None:
+    """GitLab does not mind the case of a path, and takes a number for it: only its answer tells that both are one."""
+    world = small()
+    hidden = world.add_project(world.add_group("public", visibility="public"), "hidden", visibility="public")
+    world.set_file(hidden, "conf/a.yaml", "a: 1\n")
+    found = synced(
+        world,
+        file("**/*.yaml", repos=["public/hidden"]),
+        folder({"path": "**", "repos": [{"name": str(hidden["id"])}]}),
+        file("**/*.yaml", repos=["acme/app"]),
+    )
+    assert set(found) == {"hidden:conf:a.yaml", "hidden:conf", "app:conf:a.yaml"}
+
+
 # --- what a row holds ---
 
 

@@ -97,9 +97,9 @@ def branch_of(project: Row) -> str:
     )
 
 
-def walk_key(scope: Scope, ref: str, walk: Walk) -> Hashable:
-    """Return the key under which a walk is shared."""
-    return list_key(scope.token, tree_path(scope), _params(ref, walk))
+def walk_key(scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...]) -> Hashable:
+    """Return the key under which a walk is shared by all that want the same of it."""
+    return list_key(scope.token, tree_path(scope), _params(ref, walk)), wants
 
 
 def tree_path(scope: Scope) -> str:
@@ -115,7 +115,7 @@ def _params(ref: str, walk: Walk) -> Params:
 def walked(
     scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...], proved: set[str] | None = None
 ) -> Generator[Any, Any, list[Row]]:
-    """Return the wanted entries of a walk, each path once; all that ask share one reading, so they give equal `wants`.
+    """Return the wanted entries of a walk, each path once; all that ask for it with equal `wants` share one reading.
 
     Pages follow each other by the path of the last entry, so a commit in between moves nothing out of sight. A
     folder that is not there has no entries; a ref that is not there is a failure, as everything else. `proved` are
@@ -139,7 +139,7 @@ def walked(
             proved.add(ref)
         return found
 
-    rows: list[Row] = yield Once(walk_key(scope, ref, walk), start)
+    rows: list[Row] = yield Once(walk_key(scope, ref, walk, wants), start)
     return rows
 
 

@@ -252,7 +252,7 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
             continue
         walks = needed(wishes, fewest(tree.wants))
         sure = tuple(walk for walk in walks if first is None or walk.holds(first))
-        keys = tuple(walk_key(tree.place.scope, tree.ref, walk) for walk in sure)
+        keys = tuple(walk_key(tree.place.scope, tree.ref, walk, tree.wants) for walk in sure)
         yield Read(
             kind,
             tree.place.scope,
@@ -261,7 +261,7 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
             _begin(start, tree, tree.place),
             requests=max(1, len(keys)),
             shares=keys,
-            needs=tuple(walk_key(tree.place.scope, tree.ref, walk) for walk in walks if walk not in sure),
+            needs=tuple(walk_key(tree.place.scope, tree.ref, walk, tree.wants) for walk in walks if walk not in sure),
         )
 
 
