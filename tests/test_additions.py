@@ -73,8 +73,19 @@ def test_a_search_that_gitlab_refuses_is_null_and_told() -> None:
     assert store.snapshot()["thing"]["app"][3] == {"object": {"odd": None}}
 
 
-@pytest.mark.parametrize("where", ["/repository/files/", "/search"])
-@pytest.mark.parametrize("fault", [faults.forbidden(), faults.login_page(), faults.reply_json(404, {})])
+FAILED_SEARCH = faults.reply_json(400, {"message": "400 Bad request - the search engine did not answer"})
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        *((where, fault) for where in ("/repository/files/", "/search") for fault in (
+            faults.forbidden(), faults.login_page(), faults.reply_json(404, {})
+        )),
+        ("/search", faults.gateway_list()),
+        ("/search", FAILED_SEARCH),
+    ],
+)  # fmt: skip
 def test_an_addition_that_fails_changes_nothing_in_port(where: str, fault: faults.Reply) -> None:
     selector = {"includedFiles": ["README.md"], "searchQueries": [{"name": "go", "query": "go"}]}
     mapping = mapping_of(projects(selector=selector, object="{a: .__includedFiles, b: .__searchQueries}"))

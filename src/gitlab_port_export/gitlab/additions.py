@@ -3,8 +3,9 @@
 from collections.abc import Generator
 from typing import Any
 
-from gitlab_port_export.gitlab.client import Get, ReadFailed
+from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
+from gitlab_port_export.gitlab.lists import first_page
 from gitlab_port_export.gitlab.trees import branch_of, nothing_there, read_file
 from gitlab_port_export.model import Problem, Row, Scope
 from gitlab_port_export.parallel import All, Job, Once
@@ -62,7 +63,7 @@ def file_text(scope: Scope, path: str, ref: str, known: Known) -> Job:
 
 
 def finds(scope: Scope, project: Row, where: str, query: str) -> Generator[Any, Any, bool | None]:
-    """Return whether a search in a project finds anything; None, and a warning, where GitLab refuses the search.
+    """Return whether a search in a project finds anything; None, and a warning, where GitLab refuses its scope.
 
     Raises ReadFailed.
     """
@@ -71,13 +72,15 @@ def finds(scope: Scope, project: Row, where: str, query: str) -> Generator[Any, 
             return False
         branch_of(project)  # GitLab finds nothing in code that it hides
     try:
-        answer = yield Get(scope.token, f"/projects/{scope.id}/search", (("scope", where), ("search", query)))
+        path = f"/projects/{scope.id}/search"
+        rows = yield from first_page(scope.token, path, (("scope", where), ("search", query)))
     except ReadFailed as failure:
-        if failure.status != 400:
+        # GitLab says 400 too where the search engine behind it fails.
+        if failure.status != 400 or "scope" not in failure.why.lower():
             raise
         yield Problem("read", f"GitLab refused a search in {where}: {failure.why}", scope=scope.path, warning=True)
         return None
-    return bool(answer.data)
+    return bool(rows)
 
 
 def unreadable(scope: Scope, path: str, why: str, kind: str = "", resources: tuple[int, ...] = ()) -> Problem:

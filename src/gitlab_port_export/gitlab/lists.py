@@ -249,6 +249,15 @@ def _ask_keyset(token: str, path: str, query: Params) -> Generator[Any, Any, tup
     return SMALL_PAGE, (yield Get(token, path, (*smaller, *_size(SMALL_PAGE))))
 
 
+def first_page(token: str, path: str, params: Params) -> Generator[Any, Any, list[Row]]:
+    """Return the rows of a list's first page. Raises ReadFailed, also where somebody else says that there are none."""
+    answer: Answer = yield Get(token, path, params)
+    rows = rows_of(answer)
+    # Searches that have nothing to look into come without the headers of a page.
+    _List(path, key_of).check_sender(answer, SERVED)
+    return rows
+
+
 def whole_list(token: str, path: str, params: Params = (), *, counted: bool = True) -> Job:
     """Return all rows of a list; readers that ask for the same list share one reading of it."""
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.globs import Glob
 from gitlab_port_export.gitlab.kinds.kind import feature_off
-from gitlab_port_export.gitlab.lists import list_key, read_keyset
+from gitlab_port_export.gitlab.lists import first_page, list_key, read_keyset
 from gitlab_port_export.model import Row, Scope
 from gitlab_port_export.parallel import Job, Once
 
@@ -194,7 +194,7 @@ def _is_absence(scope: Scope, ref: str, failure: ReadFailed) -> Generator[Any, A
     if not _may_mean_a_path(failure):
         return False
     try:
-        yield Get(scope.token, tree_path(scope), (("ref", ref), ("per_page", "1")))
+        yield from first_page(scope.token, tree_path(scope), (("ref", ref), ("per_page", "1")))
     except ReadFailed:
         return False
     return True
