@@ -74,8 +74,11 @@ class _List:
 
     @property
     def expected(self) -> int:
-        """The smaller of what the first and the last page counted; rows may come and go while we read."""
-        return min(self.totals[min(self.totals)], self.totals[max(self.totals)]) if self.totals else 0
+        """What the first page counted: a row that comes later is missed by nobody.
+
+        One that goes moves those behind it, and the first of the next page out of sight: then the list is read again.
+        """
+        return self.totals[min(self.totals)] if self.totals else 0
 
 
 def key_of(row: Row) -> Hashable:
