@@ -171,8 +171,19 @@ def test_the_token_with_the_highest_access_reads_then_the_first(
         listing(TWO, [], [project(7, "grp/app", second, seen_by=TWO)]),
     )
     (place,) = found.projects()
-    assert place.tokens == order
+    assert (*place.tokens, *place.weaker) == order
     assert place.row["seen_by"] == place.scope.token == order[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "weaker"),
+    [(50, 20, ()), (50, 10, (TWO,)), (20, None, (TWO,)), (10, None, (TWO,)), (10, 10, ()), (None, None, ())],
+)
+def test_a_token_for_which_gitlab_leaves_out_rows_is_no_substitute(
+    first: int | None, second: int | None, weaker: tuple[str, ...]
+) -> None:
+    found = inventory(*(listing(t, [], [project(7, "grp/app", level)]) for t, level in ((ONE, first), (TWO, second))))
+    assert [place.weaker for place in found.projects()] == [weaker]
 
 
 def test_access_counts_through_the_project_or_the_group() -> None:

@@ -452,6 +452,15 @@ def test_all_tokens_have_to_agree_that_a_project_is_gone(tokens: tuple[str, ...]
     assert any(get.path == "/groups/grp%2Fsub%20group/projects" for get in played.asked)
 
 
+def test_a_weaker_token_says_whether_a_project_is_gone_and_reads_nothing() -> None:
+    start = lambda at: read_list(at.token, "/projects/7/x", (), lambda rows: rows)  # noqa: E731  # short
+    read = Read("x", Scope(7, "grp/app", token=ONE), (ONE,), (0,), start, weaker=(TWO,))
+    for tokens, problems in (((ONE, TWO), 0), ((ONE,), 1)):
+        played = play(guarded(read), gone_for(*tokens))
+        assert len(played.said) == problems
+        assert [get.token for get in played.asked if get.path == "/projects/7/x"] == [ONE]
+
+
 def test_rows_that_need_no_reading_need_no_token() -> None:
     def start(_: Scope) -> Any:
         yield Page("x", (0,), Scope(0, ""), ids(1))

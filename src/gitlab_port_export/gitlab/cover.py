@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.client import NO_GITLAB, ReadFailed
-from gitlab_port_export.gitlab.inventory import Active, Inventory, Patterns, Place
+from gitlab_port_export.gitlab.inventory import REPORTER, Active, Inventory, Patterns, Place
 from gitlab_port_export.model import Row
 
-# From this role on a member sees private merge requests and confidential issues.
-REPORTER = 20
 # Says whether a row's project is wanted; None when all rows of the group are.
 Allows = Callable[[str], bool] | None
 

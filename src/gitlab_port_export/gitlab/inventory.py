@@ -13,17 +13,23 @@ from gitlab_port_export.model import Dialect, Problem, Row, Scope
 from gitlab_port_export.model import Mapping as PortMapping
 from gitlab_port_export.parallel import All, Job, drive
 
+# From this role on a member sees private merge requests and confidential issues.
+REPORTER = 20
 # The selectors' includeOnlyActive…: None does not ask GitLab to filter.
 Active = bool | None
 
 
 @dataclass(frozen=True)
 class Place:
-    """A group or project: its row, its scope, and the tokens that may read it, best first."""
+    """A group or project: its row, its scope, and the tokens that may read it, best first.
+
+    The `weaker` tokens see it too, but GitLab may leave out rows for them without a word.
+    """
 
     row: Row
     scope: Scope
     tokens: tuple[str, ...]
+    weaker: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -296,8 +302,10 @@ def _place(seen: list[tuple[int, int, str, Row]], *, is_group: bool) -> Place:
     """Keep the row of the token with the highest access there, then the first configured."""
     ranked = sorted(seen, key=lambda entry: entry[:2])
     row = ranked[0][3]
-    tokens = tuple(entry[2] for entry in ranked)
-    return Place(row, Scope(row["id"], path_of(row), is_group, tokens[0]), tokens)
+    enough = min(REPORTER, -ranked[0][0])
+    tokens = tuple(token for level, _, token, _ in ranked if -level >= enough)
+    weaker = tuple(token for level, _, token, _ in ranked if -level < enough)
+    return Place(row, Scope(row["id"], path_of(row), is_group, tokens[0]), tokens, weaker)
 
 
 def path_of(row: Row) -> str:

@@ -11,7 +11,7 @@ from gitlab_port_export.gitlab.content import Unreadable, documents, references,
 from gitlab_port_export.gitlab.globs import file_globs
 from gitlab_port_export.gitlab.inventory import Inventory, Place
 from gitlab_port_export.gitlab.kinds.guard import guarded
-from gitlab_port_export.gitlab.kinds.kind import Read
+from gitlab_port_export.gitlab.kinds.kind import Read, place_read
 from gitlab_port_export.gitlab.trees import (
     Want,
     branch_of,
@@ -66,7 +66,7 @@ def _read(place: Place, wants: tuple[Want, ...], branch: str) -> Read:
             if file is not None:
                 yield from _documents(scope, ref, path, file)
 
-    return Read(KIND, place.scope, place.tokens, (), start)
+    return place_read(KIND, place, (), start)
 
 
 def _paths(scope: Scope, ref: str, wants: tuple[Want, ...]) -> Generator[Any, Any, list[str]]:

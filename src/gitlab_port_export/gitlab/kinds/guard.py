@@ -33,11 +33,12 @@ def guarded(entry: Read) -> Job:
             logger.debug("%s of %s: %s", entry.kind, entry.scope.path, where)
             failures.append((token, _strange(error)))
     # A token may have lost the project that another one still sees, so all have to agree that it is gone.
-    for token, last in failures:
-        if last.reason != "missing" or not (yield from _is_gone(entry, token)):
-            break
-    else:
-        return
+    if all(failure.reason == "missing" for _, failure in failures):
+        for token in (*entry.tokens, *entry.weaker):
+            if not (yield from _is_gone(entry, token)):
+                break
+        else:
+            return
     token, last = failures[-1]
     yield Problem(
         "read",

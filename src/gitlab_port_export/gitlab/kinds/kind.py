@@ -37,8 +37,9 @@ class Context:
 class Read:
     """One read of the plan: rows of a kind from one scope, for these resources.
 
-    `tokens` are tried in order; `requests` estimates the requests; `shares` are lists that other reads ask for too;
-    `needs` is what it also asks for once with others and does not count.
+    `tokens` are tried in order, and `weaker` ones may only say that the project is still there; `requests` estimates
+    the requests; `shares` are lists that other reads ask for too; `needs` is what it also asks for once with others
+    and does not count.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Read:
     requests: int = 1
     shares: tuple[Hashable, ...] = ()
     needs: tuple[Hashable, ...] = ()
+    weaker: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def each_once(wanted: Iterable[Wanted]) -> Iterator[Read]:
 
 def place_read(kind: str, place: Place, resources: tuple[int, ...], start: Callable[[Scope], Job], **more: Any) -> Read:
     """Return the read of one group or project with all the tokens that may do it."""
-    return Read(kind, place.scope, place.tokens, resources, start, **more)
+    return Read(kind, place.scope, place.tokens, resources, start, weaker=place.weaker, **more)
 
 
 def listed_reads(kind: str, places: tuple[Place, ...], resources: tuple[int, ...]) -> Iterator[Read]:

@@ -261,6 +261,7 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
             _begin(start, tree, tree.place),
             requests=max(1, len(keys)),
             shares=keys,
+            weaker=tree.place.weaker,
             needs=tuple(walk_key(tree.place.scope, tree.ref, walk, tree.wants) for walk in walks if walk not in sure),
         )
 

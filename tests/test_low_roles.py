@@ -1,13 +1,15 @@
-"""A token that has lost the role for a project's code: its row is listed, but for the default branch."""
+"""What GitLab hides from low roles without a word: the code of a project, confidential issues."""
 
 import json
+import time
+from datetime import UTC, datetime
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
-from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.gitlab_store import GUEST, OWNER, World
 from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 TOKEN = "token-of-reader"
@@ -82,3 +84,25 @@ def test_files_of_gitops_that_are_hidden_hold_all_deletions() -> None:
         hide_default_branch(gitlab, "app")
         report, *_ = run_sync(gitlab, store, mapping)
     assert (report.exit_code, set(store.snapshot()["thing"])) == (1, {"app", "held", "tool"})
+
+
+def test_what_a_guest_is_shown_does_not_stand_in_for_what_the_owner_was_refused() -> None:
+    world, store = World(datetime.now(UTC)), port_with(blueprint("thing"))
+    app = world.add_project(world.add_group("acme"), "app")
+    for name, role in (("owner", OWNER), ("guest", GUEST)):
+        user = world.add_user(name)
+        world.add_token(f"token-of-{name}", user)
+        world.add_member(app, user, role)
+    world.add_issue(app, "open")
+    world.add_issue(app, "secret", confidential=True)
+    mapping = mapping_of(
+        resource("issue", identifier=".iid | tostring"), visibility={"useMinAccessLevel": False}
+    )  # fmt: skip
+    store.clock = lambda: time.time() - 3600
+    with gitlab_server(world) as gitlab:
+        assert run_sync(gitlab, store, mapping).report.exit_code == 0
+        store.clock = time.time
+        refused = Fault(lambda asked: asked.path.endswith("/issues") and "owner" in asked.token, faults.server_error())
+        gitlab.faults.append(refused)
+        report, *_ = run_sync(gitlab, store, mapping)
+    assert (report.exit_code, set(store.snapshot()["thing"])) == (1, {"1", "2"})
