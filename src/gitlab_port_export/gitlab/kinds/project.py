@@ -129,7 +129,7 @@ KIND = Kind(
             "__labels": "the project's labels (`GET /projects/:id/labels`); with `includeLabels`",
             "__includedFiles": "by path the texts of `includedFiles`, null where there is no such file "
             "(`GET /projects/:id/repository/files/:file_path`)",
-            "__searchQueries": "by name whether the search finds something, null where GitLab refuses the search "
+            "__searchQueries": "by name whether the search finds something, null where GitLab refuses its scope "
             "(`GET /projects/:id/search`); with `searchQueries`",
         },
     ),
