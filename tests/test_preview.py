@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from conftest import Bench
+from gitlab_port_export import preview as previewing
 from gitlab_port_export import shell
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.errors import ExportError
@@ -127,13 +128,13 @@ def test_a_secret_that_came_during_a_preview_is_not_shown(bench: Bench, monkeypa
     new = "another-secret-of-today"
     bench.world.tokens[new] = bench.world.tokens[bench.secrets[0]]
     bench.world.project("platform/gateway")["description"] = f"curl -H 'PRIVATE-TOKEN: {new}'"
-    preview = shell.preview
+    preview = previewing.preview
 
     def rotated(*given: Any) -> Preview:
         file.write_text(new, encoding="utf-8")
         return preview(*given)
 
-    monkeypatch.setattr(shell, "preview", rotated)
+    monkeypatch.setattr(previewing, "preview", rotated)
     mapping = mapping_of(resource("project", query='.path == "gateway"', properties={"d": ".description"}))
     options = {"mapping_file": Path(bench.file("m.yml", json.dumps(mapping))), "limit": 1}
     code, found = previewed(bench, monkeypatch, "project", environ=environ | {f"{name}_FILE": str(file)}, **options)

@@ -74,7 +74,12 @@ class _Camel(BaseModel):
 
     # Ocean parses with pydantic v1, which reads a YAML number as text where text is wanted (`ref: 2024`).
     model_config = ConfigDict(
-        frozen=True, extra="allow", alias_generator=to_camel, coerce_numbers_to_str=True, allow_inf_nan=False
+        frozen=True,
+        extra="allow",
+        alias_generator=to_camel,
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        defer_build=True,  # a run uses few of the kinds' selectors
     )
 
 
