@@ -15,9 +15,9 @@ from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import refuse
 from gitlab_port_export.demo.world import GUEST, REPORTER, SAMPLE_TOKENS
 from gitlab_port_export.fit import UNKNOWN, misfits, outcome
+from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.mapping import load_mapping
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.prepare import selectors
 from harness import NoWait, blueprint, mapping_of, resource
 from here import run_here
 
@@ -284,7 +284,7 @@ BLUEPRINTS = {
 
 def misfit(blueprint: str, **fields: Any) -> list[str]:
     text = json.dumps(mapping_of(resource("project", blueprint, **fields)), indent=1)
-    mapping, _ = load_mapping(text, "m.yml", selectors())
+    mapping, _ = load_mapping(text, "m.yml", SELECTORS)
     return [
         f"{mapping.place(one.resources[0], (one.line, one.column))}: {one.field}: {one.why} → {one.hint}"
         if one.resources

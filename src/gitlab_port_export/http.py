@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
+from requests.utils import requote_uri
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from urllib3.exceptions import HTTPError
 
@@ -354,9 +356,8 @@ class Http:
             self.requests += 1
         started = time.perf_counter()
         try:
-            request = requests.Request(method, url, headers, params=params, data=body, auth=auth).prepare()
             with self._adapter().send(
-                request,
+                _prepared(method, url, params, headers, body, auth),
                 stream=True,
                 timeout=(self.clock.within(timeout[0]), self.clock.within(timeout[1])),
                 verify=True if self._verify is None else self._verify,
@@ -397,6 +398,30 @@ class Http:
             with self._lock:
                 self._adapters.append(adapter)
         return adapter
+
+
+def _prepared(
+    method: str,
+    url: str,
+    params: tuple[tuple[str, str], ...],
+    headers: dict[str, str],
+    body: bytes | None,
+    auth: AuthBase,
+) -> requests.PreparedRequest:
+    """Return the request as `requests.Request` would prepare it, which looks anew at all that cannot be: a third more.
+
+    Our addresses were checked with the settings, and the body is bytes.
+    """
+    request = requests.PreparedRequest()
+    request.method, request.body = method, body
+    request.url = requote_uri(f"{url}?{urlencode(params)}" if params else url)
+    request.headers = CaseInsensitiveDict(headers)
+    if body is not None:
+        request.headers["Content-Length"] = str(len(body))
+    elif method != "GET":
+        request.headers["Content-Length"] = "0"
+    prepared: requests.PreparedRequest = auth(request)
+    return prepared
 
 
 def _last_answer(state: RetryCallState) -> Answer | None:

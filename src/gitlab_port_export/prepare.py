@@ -13,7 +13,7 @@ from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.fit import misfits, unknown_releases
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
-from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
 from gitlab_port_export.mapping import (
     check_expressions,
@@ -22,7 +22,7 @@ from gitlab_port_export.mapping import (
     mapped_blueprints,
     mapping_from_object,
 )
-from gitlab_port_export.model import Dialect, Mapping, Problem, Selector
+from gitlab_port_export.model import Dialect, Mapping, Problem
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.client import Port, PortRefused, advice
@@ -182,19 +182,14 @@ def choose_mapping(
         )
     if integration.config:
         origin = f"integration {integration.identifier} in Port"
-        mapping, problems = mapping_from_object(integration.config, origin, selectors())
+        mapping, problems = mapping_from_object(integration.config, origin, SELECTORS)
         return Chosen(mapping, problems, _left_to_create(settings, mapping, kind, existing))
     return _default(settings, kind)
 
 
 def read_mapping(file: Path) -> tuple[Mapping, tuple[Problem, ...]]:
     """Return the mapping of a file and what is doubtful about it. Raises UsageError."""
-    return load_mapping(_text(file), str(file), selectors())
-
-
-def selectors() -> dict[str, type[Selector]]:
-    """Return the selector of each kind, for reading mappings."""
-    return {name: entry.selector for name, entry in KINDS.items()}
+    return load_mapping(_text(file), str(file), SELECTORS)
 
 
 def _default(settings: Settings, kind: Dialect) -> Chosen:
@@ -203,7 +198,7 @@ def _default(settings: Settings, kind: Dialect) -> Chosen:
         text, origin, blueprints = _text(found), str(found), _own_blueprints(found.parent)
     else:
         text, origin, blueprints = default_mapping_text(kind), "the default mapping", default_blueprints()
-    return Chosen(*load_mapping(text, origin, selectors()), blueprints, _as_config(text))
+    return Chosen(*load_mapping(text, origin, SELECTORS), blueprints, _as_config(text))
 
 
 def _default_file(folder: Path) -> Path | None:

@@ -5,14 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import bracex
-from wcmatch import glob
-
 from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.model import Dialect
 
-# FORCEUNIX: case counts on every machine.
-FLAGS = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
 WILDCARD = re.compile(r"[*?\[\]]")
 
 
@@ -40,9 +35,13 @@ class Glob:
 
 @lru_cache(maxsize=1024)
 def _matcher(pattern: Glob) -> Callable[[str], bool]:
+    from wcmatch import glob  # noqa: PLC0415  # most runs have no pattern
+
     if pattern.crossing:
         return Patterns((pattern.text,)).allows
-    found = [re.compile(text) for text in glob.translate(pattern.text, flags=FLAGS)[0]]
+    # FORCEUNIX: case counts on every machine.
+    flags = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
+    found = [re.compile(text) for text in glob.translate(pattern.text, flags=flags)[0]]
     return lambda path: any(regular.match(path) for regular in found)
 
 
@@ -53,6 +52,8 @@ def file_globs(path: str, dialect: Dialect) -> tuple[Glob, ...]:
     `*` stays within a folder, `**` does not, and a name without a folder is looked for in every folder.
     """
     if dialect == "gitlab":
+        import bracex  # noqa: PLC0415  # most runs have no pattern
+
         try:
             return tuple(Glob(text, crossing=True) for text in dict.fromkeys(bracex.expand(path)))
         except bracex.ExpansionLimitException:

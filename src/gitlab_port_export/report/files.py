@@ -3,26 +3,25 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.model import Problem, Report
-from gitlab_port_export.report import html, json, junit, markdown, openmetrics
-from gitlab_port_export.report.ci import gitlab
 from gitlab_port_export.report.fold import FailOn, with_late
 
-# By the name of the option and setting: report_<name>.
-RENDERERS: dict[str, Callable[[Report], str]] = {
-    "markdown": markdown.render,
-    "junit": junit.render,
-    "json": json.render,
-    "metrics": openmetrics.render,
-    "html": html.render,
-    "dotenv": gitlab.dotenv,
-    "annotations": gitlab.annotations,
+# By the name of the option and setting, report_<name>: the module that is imported to write it, and its function.
+RENDERERS = {
+    "markdown": ("markdown", "render"),
+    "junit": ("junit", "render"),
+    "json": ("json", "render"),
+    "metrics": ("openmetrics", "render"),
+    "html": ("html", "render"),
+    "dotenv": ("ci.gitlab", "dotenv"),
+    "annotations": ("ci.gitlab", "annotations"),
 }
 
 
@@ -64,9 +63,15 @@ def publish(report: Report, files: Mapping[str, Path], fail_on: FailOn = "proble
     The other files are then written again, so that all of them tell of it.
     """
     left = dict(files)
-    while failed := {name: why for name, path in left.items() if (why := _write(path, RENDERERS[name](report)))}:
+    while failed := {name: why for name, path in left.items() if (why := _write(path, _rendered(name, report)))}:
         report = with_late([_problem(name, left.pop(name), why) for name, why in failed.items()], report, fail_on)
     return report
+
+
+def _rendered(name: str, report: Report) -> str:
+    module, function = RENDERERS[name]
+    text: str = getattr(import_module(f"gitlab_port_export.report.{module}"), function)(report)
+    return text
 
 
 def _problem(name: str, path: Path, why: str) -> Problem:

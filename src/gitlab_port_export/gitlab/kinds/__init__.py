@@ -1,57 +1,67 @@
-"""The table of kinds: adding one is one file here and one line below."""
+"""The table of kinds: adding one is one file here and one name below."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import TypeVar
 
-from gitlab_port_export.gitlab.kinds import (
-    access,
-    branch,
-    deployment,
-    environment,
-    file,
-    folder,
-    group,
-    group_with_members,
-    issue,
-    job,
-    label,
-    member,
-    merge_request,
-    milestone,
-    pipeline,
-    plugin,
-    project,
-    project_with_members,
-    release,
-    skill,
-    tag,
-    user,
-)
 from gitlab_port_export.gitlab.kinds.kind import Kind
+from gitlab_port_export.model import Selector
 
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        project.KIND,
-        group.KIND,
-        member.KIND,
-        group_with_members.KIND,
-        project_with_members.KIND,
-        merge_request.KIND,
-        issue.KIND,
-        pipeline.KIND,
-        job.KIND,
-        file.KIND,
-        folder.KIND,
-        skill.KIND,
-        plugin.KIND,
-        user.KIND,
-        access.KIND,
-        release.KIND,
-        tag.KIND,
-        branch.KIND,
-        deployment.KIND,
-        environment.KIND,
-        label.KIND,
-        milestone.KIND,
-    )
-}
+# The kind `merge-request` is in merge_request.py.
+NAMES = (
+    "project",
+    "group",
+    "member",
+    "group-with-members",
+    "project-with-members",
+    "merge-request",
+    "issue",
+    "pipeline",
+    "job",
+    "file",
+    "folder",
+    "skill",
+    "plugin",
+    "user",
+    "access",
+    "release",
+    "tag",
+    "branch",
+    "deployment",
+    "environment",
+    "label",
+    "milestone",
+)
+
+
+Looked = TypeVar("Looked")
+
+
+class _Table(Mapping[str, Looked]):
+    """Something of each kind by its name; a kind is imported when it is looked at, since a mapping names a few."""
+
+    def __init__(self, look: Callable[[str], Looked]) -> None:
+        self._look = look
+
+    def __getitem__(self, name: str) -> Looked:
+        if name not in NAMES:
+            raise KeyError(name)
+        return self._look(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+def _imported(name: str) -> Kind:
+    kind: Kind = import_module(f"{__name__}.{name.replace('-', '_')}").KIND
+    return kind
+
+
+KINDS: Mapping[str, Kind] = _Table(_imported)
+SELECTORS: Mapping[str, type[Selector]] = _Table(lambda name: _imported(name).selector)

@@ -9,7 +9,6 @@ from wcmatch import glob
 from gitlab_port_export.gitlab.additions import AT_ONCE
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import parsed
-from gitlab_port_export.gitlab.globs import FLAGS
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
@@ -20,7 +19,7 @@ from gitlab_port_export.parallel import Job
 
 FILE = "SKILL.md"
 HOMES = (".agents", ".agent", ".cursor", ".claude", ".codex", ".github", ".opencode")
-ANY_CASE = FLAGS | glob.IGNORECASE
+ANY_CASE = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX | glob.IGNORECASE
 
 
 class SkillPath(BaseModel):
