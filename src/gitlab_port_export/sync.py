@@ -171,6 +171,7 @@ def _line(
     from_files = yield from write_files(run, inventory, blueprints, executor)
     catalog = make_catalog(run, blueprints, executor)
     catalog.start(constant_blueprints(run.mapping))
+    catalog.start_owned(run.integration.identifier)
     differ = Differ(catalog.ledger, catalog.resolved, targets=from_files)
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)

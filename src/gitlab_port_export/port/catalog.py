@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
-from itertools import repeat
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
+from gitlab_port_export.wire import decode, encode
 
 SEARCH_PAGE = 1000
 OWNED_PAGE = 5000
@@ -76,6 +76,7 @@ class Catalog:
         self._whole, self._absent = whole, absent
         self._loading: dict[str, Future[Ledger]] = {}
         self._answers: dict[str, list[str] | None] = {}
+        self._ours: list[Future[list[bytes]]] = []
 
     def start(self, names: Iterable[str]) -> None:
         """Begin to read these blueprints' entities."""
@@ -130,21 +131,32 @@ class Catalog:
                 ledger.hold(page)
         return ledger
 
+    def start_owned(self, integration: str) -> None:
+        """Begin to list what is ours: what comes to Port from now on is not deleted in this run."""
+        if not self._ours:
+            self._ours = [self._executor.submit(self._packed, kind, integration) for kind in TYPES]
+
     def owned(self, integration: str) -> Iterator[tuple[str, str]]:
         """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote.
 
         Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends.
         """
-        # Of each type the next page is under way while one is looked at.
-        reads = map(self._owned, TYPES, repeat(integration))
-        begun = [(pages, self._executor.submit(next, pages, None)) for pages in reads]
-        for pages, first in begun:
-            following = first
-            while (page := following.result()) is not None:
-                following = self._executor.submit(next, pages, None)
-                with documented("the list of what is ours"):
-                    found = [(str(row["blueprint"]), row["identifier"]) for row in page]
-                yield from found
+        self.start_owned(integration)
+        for reading in self._ours:
+            for page in reading.result():
+                for blueprint, identifiers in decode(page).items():
+                    yield from ((blueprint, identifier) for identifier in identifiers)
+
+    def _packed(self, kind: str, integration: str) -> list[bytes]:
+        """Return the pages as JSON, identifiers by blueprint: a million of them wait in a few MiB."""
+        packed: list[bytes] = []
+        for page in self._owned(kind, integration):
+            found: dict[str, list[str]] = {}
+            with documented("the list of what is ours"):
+                for row in page:
+                    found.setdefault(str(row["blueprint"]), []).append(row["identifier"])
+            packed.append(encode(found))
+        return packed
 
     def _owned(self, kind: str, integration: str) -> Iterator[list[Any]]:
         payload = {
