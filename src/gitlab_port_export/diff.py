@@ -44,43 +44,47 @@ class Differ:
             if ledger.unchanged:
                 yield Unchanged(name, ledger.unchanged)
 
-    def _meet(self, entity: Entity) -> Iterator[Event]:
+    def _meet(self, entity: Entity) -> Sequence[Event]:
+        """Return what follows from an entity, mostly nothing: it stands in Port just so."""
         ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
         if isinstance(ledger, Missing):
-            yield Problem(
-                "diff",
-                ledger.why,
-                ledger.hint,
-                blueprint=entity.blueprint,
-                resources=(entity.resource,),
-                sample=str(entity.identifier),
-            )
-            return
+            return (_unwritable(ledger, entity),)
         self.ledgers[entity.blueprint] = ledger
         known = self.comparable(entity)
         self.targets.update(relation_targets(ledger.blueprint, (known or entity).body))
         if known is None:
             self.unresolved.update(_search_targets(ledger, entity))
         if entity.is_search:
-            yield Update(entity)
-            return
+            return (Update(entity),)
         verdict = ledger.meet(known or entity)
+        found: list[Event] = []
         if verdict.duplicate:
-            yield Skipped(entity.resource, "duplicate", str(entity.identifier))
+            found.append(Skipped(entity.resource, "duplicate", str(entity.identifier)))
         if verdict.lost:
-            return
-        match verdict.status:
-            case Status.CREATED:
-                # A better row for an entity that was just created overwrites it.
-                yield Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity)
-            case _ if known is None:
-                # A search that cannot be compared is written each run; Port resolves it.
-                self.updates[entity.key] = Update(entity)
-                ledger.touch(entity)
-            case Status.UPDATED:
-                self.updates[entity.key] = Update(entity, verdict.fields)
-            case _:
-                self.updates.pop(entity.key, None)
+            return found
+        if verdict.status == Status.CREATED:
+            # A better row for an entity that was just created overwrites it.
+            found.append(Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity))
+        elif known is None:
+            # A search that cannot be compared is written each run; Port resolves it.
+            self.updates[entity.key] = Update(entity)
+            ledger.touch(entity)
+        elif verdict.status == Status.UPDATED:
+            self.updates[entity.key] = Update(entity, verdict.fields)
+        elif self.updates:
+            self.updates.pop(entity.key, None)
+        return found
+
+
+def _unwritable(missing: Missing, entity: Entity) -> Problem:
+    return Problem(
+        "diff",
+        missing.why,
+        missing.hint,
+        blueprint=entity.blueprint,
+        resources=(entity.resource,),
+        sample=str(entity.identifier),
+    )
 
 
 def _search_targets(ledger: Ledger, entity: Entity) -> Iterator[str]:

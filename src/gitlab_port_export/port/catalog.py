@@ -211,9 +211,9 @@ class Catalog:
         if isinstance(entity.body.get("team"), dict):
             return None
         relations = entity.body.get("relations") or {}
-        queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
-        if not queries:
+        if dict not in map(type, relations.values()):
             return entity
+        queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
         blueprint = self.blueprints.get(entity.blueprint)
         found: dict[str, Any] = {}
         for name, query in queries.items():

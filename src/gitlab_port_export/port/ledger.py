@@ -2,17 +2,19 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from gitlab_port_export.model import Entity
-from gitlab_port_export.wire import canonical
+from gitlab_port_export.wire import EXACT, canonical
 
 # Codes of a field's value; every other value has a hash above these.
 NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
 
+
+HASH = 0x7FFFFFFF
 
 # The parts of a blueprint whose properties nobody may write.
 COMPUTED = ("calculationProperties", "mirrorProperties", "aggregationProperties")
@@ -71,6 +73,10 @@ class Verdict:
     lost: bool = False
 
 
+# What nearly all entities are.
+UNCHANGED, CREATED = Verdict(Status.UNCHANGED), Verdict(Status.CREATED)
+
+
 @dataclass(frozen=True)
 class Missing:
     """Why there is no ledger of a blueprint, and what to do about it."""
@@ -87,84 +93,97 @@ class Ledger:
     """
 
     def __init__(self, blueprint: Blueprint, fields: Sequence[str], *, whole: bool = False) -> None:
-        self.blueprint, self.fields, self.whole = blueprint, tuple(fields), whole
+        self.blueprint, self.whole = blueprint, whole
+        # By where they stand, and sets last, so that the values of each are taken at once.
+        self.fields = tuple(sorted(fields, key=_order))
         self._slots: dict[int, int] = {}
         self._codes = array("I")
         self._status = bytearray()
         self._resource, self._scope, self._row = array("h"), array("q"), array("q")
-        self._places = tuple(_place(blueprint, name) for name in self.fields)
+        self._keys = tuple([_key(name) for name in self.fields if _order(name) == place] for place in range(4))
+        own, self._inner, teams, self._related = map(frozenset, self._keys)
+        self._own = own | teams
+        self._title, self._icon = (
+            self.fields.index(name) if name in self.fields else None for name in ("title", "icon")
+        )
+        self._defaults = list(_defaults(blueprint, self.fields))
         self._unmapped = [name for name in blueprint.relations if f"relations.{name}" not in self.fields]
         self._links: dict[int, list[int]] = {}
 
-    def hold(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def hold(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in entities as Port's search gives them."""
-        for row in rows:
-            slot = self._slots[hash(row["identifier"])] = len(self._status)
+        for slot, row in enumerate(rows, len(self._status)):
+            self._slots[hash(row["identifier"])] = slot
             self._codes.extend(self.codes(row["identifier"], row))
-            self._append(Status.HELD, -1, 0, 0)
-            relations = row.get("relations") or {}
-            unmapped = {"relations": {name: relations.get(name) for name in self._unmapped}}
-            for target in relation_targets(self.blueprint, unmapped):
-                self._links.setdefault(target, []).append(slot)
-
-    def _append(self, status: Status, resource: int, scope: int, row: int) -> None:
-        self._status.append(status)
-        self._resource.append(resource)
-        self._scope.append(scope)
-        self._row.append(row)
+            if self._unmapped:
+                relations = row.get("relations") or {}
+                unmapped = {"relations": {name: relations.get(name) for name in self._unmapped}}
+                for target in relation_targets(self.blueprint, unmapped):
+                    self._links.setdefault(target, []).append(slot)
+        self._status.extend(bytes(len(rows)))
+        self._resource.extend(array("h", [-1]) * len(rows))
+        self._scope.extend(array("q", bytes(8 * len(rows))))
+        self._row.extend(array("q", bytes(8 * len(rows))))
 
     def codes(self, identifier: str, body: Mapping[str, Any], *, partial: bool = False) -> list[int]:
         """Return one code per field of an entity's body, equal for values that Port treats alike.
 
         A field that a partial body does not have is not set; elsewhere it is null.
         """
-        sections = {
-            "": body,
-            "properties": body.get("properties") or {},
-            "relations": body.get("relations") or {},
-        }
-        found = []
-        # This runs for every entity on both sides, so it is flat.
-        for section, key, is_set, default in self._places:
-            source = sections[section]
-            value = source.get(key)
-            if value is None:
-                # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
-                if partial and (key not in source or (key == "icon" and not section)):
-                    found.append(NOT_SET)
-                else:
-                    found.append(_code(identifier) if key == "title" and not section else NULL)
-            elif is_set:
-                found.append(_set_code(value))
-            elif value == "" and key == "title" and not section:
-                found.append(_code(identifier))
-            else:
-                code = FIRST_HASH + (hash(value) & 0x7FFFFFFF) if type(value) is str else _code(value)
-                found.append(DEFAULT if code == default else code)
+        properties, relations = body.get("properties") or {}, body.get("relations") or {}
+        own, inner, teams, related = self._keys
+        # This runs for every field on both sides.
+        values = [*map(body.get, own), *map(properties.get, inner)]
+        found = [
+            FIRST_HASH + (hash(value) & HASH) if type(value) is str else NULL if value is None else _code(value)
+            for value in values
+        ]
+        sets = (*map(body.get, teams), *map(relations.get, related))
+        found += [NULL if value is None else _set_code(value) for value in sets]
+        for place, default in self._defaults:
+            if found[place] == default:
+                found[place] = DEFAULT
+        if self._title is not None and values[self._title] in (None, ""):
+            found[self._title] = _code(identifier)
+        if partial:
+            # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
+            if self._icon is not None and values[self._icon] is None:
+                found[self._icon] = NOT_SET
+            if not (
+                self._own <= body.keys() and self._inner <= properties.keys() and self._related <= relations.keys()
+            ):
+                sources = zip((body, properties, body, relations), self._keys, strict=True)
+                for place, is_set in enumerate(key in source for source, keys in sources for key in keys):
+                    if not is_set:
+                        found[place] = NOT_SET
         return found
 
     def meet(self, entity: Entity) -> Verdict:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
         codes = self.codes(identifier, entity.body, partial=not self.whole)
-        slot = self._slots.get(hash(identifier))
+        mark = hash(identifier)
+        slot = self._slots.get(mark)
         if slot is None:
-            self._slots[hash(identifier)] = len(self._status)
+            self._slots[mark] = len(self._status)
             self._codes.extend(codes)
-            self._append(Status.CREATED, entity.resource, *entity.order)
-            return Verdict(Status.CREATED)
-        before = Status(self._status[slot])
-        duplicate = before is not Status.HELD and self._resource[slot] == entity.resource
-        if before is not Status.HELD and not self._wins(slot, entity):
-            return Verdict(before, duplicate=duplicate, lost=True)
+            self._status.append(Status.CREATED)
+            self._resource.append(entity.resource)
+            self._scope.append(entity.order[0])
+            self._row.append(entity.order[1])
+            return CREATED
+        before = self._status[slot]
+        duplicate = before != Status.HELD and self._resource[slot] == entity.resource
+        if before != Status.HELD and not self._wins(slot, entity):
+            return Verdict(Status(before), duplicate=duplicate, lost=True)
         self._resource[slot], self._scope[slot], self._row[slot] = entity.resource, *entity.order
         fields = self._differing(slot, codes)
-        if before is Status.CREATED:
+        if before == Status.CREATED:
             self._codes[slot * len(self.fields) : (slot + 1) * len(self.fields)] = array("I", codes)
             return Verdict(Status.CREATED, fields, duplicate, lost=not fields)
         status = Status.UPDATED if fields else Status.UNCHANGED
         self._status[slot] = status
-        return Verdict(status, fields, duplicate)
+        return Verdict(status, fields, duplicate) if fields or duplicate else UNCHANGED
 
     def _wins(self, slot: int, entity: Entity) -> bool:
         if self._resource[slot] != entity.resource:
@@ -245,27 +264,46 @@ def target_key(blueprint: str, identifier: str) -> int:
     return hash((blueprint, identifier))
 
 
-def _place(blueprint: Blueprint, name: str) -> tuple[str, str, bool, int | None]:
-    """Return where a field's value stands, whether it is a set to Port, and the code of its default."""
-    head, _, key = name.partition(".")
-    default = blueprint.properties.get(key, {}).get("default") if head == "properties" else None
-    section, key = (head, key) if key else ("", head)
-    return section, key, head in ("relations", "team"), None if default is None else _code(default)
+def _order(name: str) -> int:
+    """Return where a field stands: in the entity itself, its properties, or, where it is a set to Port, after those."""
+    head, dot, _ = name.partition(".")
+    return {"properties": 1, "relations": 3}[head] if dot else 2 if head == "team" else 0
+
+
+def _key(name: str) -> str:
+    return name.partition(".")[2] or name
+
+
+def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield (place, code of the default) of each field that has one."""
+    for place, name in enumerate(fields):
+        default = blueprint.properties.get(_key(name), {}).get("default") if _order(name) == 1 else None
+        if default is not None:
+            yield place, _code(default)
 
 
 def _code(value: Any) -> int:
     if value is None:
         return NULL
     if isinstance(value, str):
-        return FIRST_HASH + (hash(value) & 0x7FFFFFFF)
+        return FIRST_HASH + (hash(value) & HASH)
     if isinstance(value, bool):
         return FIRST_HASH + value
     # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart. As a tuple it is not
     # taken for a text that reads the same.
     try:
-        return FIRST_HASH + (hash((canonical(value),)) & 0x7FFFFFFF)
+        return FIRST_HASH + (hash((_number(value) or canonical(value),)) & HASH)
     except ValueError:
         return NOT_SET  # it nests deeper than anything that a run writes, so it differs from all
+
+
+def _number(value: Any) -> bytes | None:
+    """Return the text of an ordinary number as `canonical` writes it, in half the time."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        value = int(value)
+    if type(value) is int and -EXACT < value < EXACT:
+        return b"%d" % value
+    return None
 
 
 def _set_code(value: Any) -> int:
@@ -275,4 +313,4 @@ def _set_code(value: Any) -> int:
     if isinstance(value, dict):
         return _code(value)
     names = sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)]
-    return FIRST_HASH + (hash(tuple(names)) & 0x7FFFFFFF)
+    return FIRST_HASH + (hash(tuple(names)) & HASH)
