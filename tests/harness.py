@@ -90,7 +90,7 @@ def run_sync(
         run = prepare(load_settings(environ, dotenv=None, **options), clock or NoWait(), writes=command == "sync")
         stack.callback(run.close)
         if mapping is not None and all(problem.warning for problem in run.chosen.problems):
-            assert_fits_the_schema(options["mapping_file"])
+            assert_fits_the_schema(options["mapping_file"].read_text("utf-8"))
         return Ran(execute(run, command, watch, detailed=detailed), port.store, gitlab)
 
 
@@ -100,9 +100,10 @@ def schema_validator() -> Draft202012Validator:
     return Draft202012Validator(mapping_schema(KINDS))
 
 
-def assert_fits_the_schema(file: Path) -> None:
+@cache
+def assert_fits_the_schema(mapping: str) -> None:
     """An editor must find no fault with a mapping that runs."""
-    found = [error.message for error in schema_validator().iter_errors(read_yaml(file.read_text("utf-8"), "").data)]
+    found = [error.message for error in schema_validator().iter_errors(read_yaml(mapping, "").data)]
     assert found == []
 
 

@@ -1,9 +1,11 @@
 """Where the exporter meets the oracle: a world full of special cases, blueprints to hold rows, and the comparison."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -18,6 +20,9 @@ from harness import blueprint, mapping_of, port_with, resource, run_sync
 from oracle import KINDS, Snapshot, expected, unmatched
 from oracle_files import fill_files
 
+# `make soak` runs each case on its own and more worlds by chance.
+SOAK = bool(os.environ.get("SOAK"))
+LARGEST_PARTY = 1 if SOAK else 10
 ONE, TWO = "token-of-reader", "token-of-second"
 # `thing` and `other` may hold any row: whole as `object`, or in parts.
 FIELDS = {
@@ -33,6 +38,7 @@ BLUEPRINTS = (
     blueprint("other", {"one": "thing", "many": ["target"]}, **FIELDS),
     blueprint("defaulted", text={"type": "string", "default": "by default"}, number="number"),
 )
+Blueprints = tuple[dict[str, Any], ...]
 
 
 def check(
@@ -44,22 +50,25 @@ def check(
     exit_code: int | None = None,
     empty: bool | None = False,
     apart: bool = False,
-    **settings: Any,
+    again: bool = True,
+    blueprints: Sequence[Blueprints] = (BLUEPRINTS,),
 ) -> Report:
     """Sync twice: Port then holds what the oracle says, nothing was read twice, the second run wrote nothing.
 
     The exit code is by default 1 when a pattern matches nothing, else 0. A case that leaves nothing in Port says so
-    (None: it may), so that no other one compares nothing with nothing. `apart`: each token may read the same lists.
+    (None: it may), so that no other one compares nothing with nothing; of several cases each has `blueprints` of its
+    own. `apart`: each token may read the same lists. `again` False: once is enough.
     """
-    store = port_with(*BLUEPRINTS)
+    store = port_with(*(one for own in blueprints for one in own))
     wanted = expected(world, mapping, store.blueprints, tokens=tokens, type=type)
     if exit_code is None:
         exit_code = int(unmatched(world, mapping, tokens=tokens, type=type) > 0)
-    assert empty in (None, not any(wanted.values())), "the case shows nothing"
-    with gitlab_server(world) as gitlab, port_server(store) as port:
-        for run in ("first", "second"):
+    for own in blueprints:
+        assert empty in (None, not any(wanted[one["identifier"]] for one in own)), "the case shows nothing"
+    with gitlab_server(world, cached=True) as gitlab, port_server(store) as port:
+        for run in ("first", "second") if again else ("first",):
             before, gitlab.requests[:] = store.writes, []
-            report, *_ = run_sync(gitlab, port, mapping, tokens=tokens, type=type, **settings)
+            report, *_ = run_sync(gitlab, port, mapping, tokens=tokens, type=type)
             assert report.exit_code == exit_code, (run, report.problems, report.held)
             found = differences(store.snapshot(), wanted)
             assert not found, f"{run} run, {len(found)} differences:\n" + "\n".join(found[:10])
@@ -98,6 +107,71 @@ def read_twice(gitlab: GitLabServer, *, apart: bool = False) -> list[str]:
 def whole(kind: str, blueprint: str = "thing", **more: Any) -> Any:
     """A resource that keeps each row as it is."""
     return resource(kind, blueprint, **{"properties": {"object": "."}, **more})
+
+
+class Case(NamedTuple):
+    """What the world's projects hold, and a mapping."""
+
+    fill: tuple[str, ...]
+    mapping: dict[str, Any]
+
+
+class Party(NamedTuple):
+    """Cases that one run shows, each with blueprints of its own."""
+
+    fill: tuple[str, ...]
+    mapping: dict[str, Any]
+    blueprints: tuple[Blueprints, ...]
+
+
+def parties(cases: Mapping[str, Case], *, by_kind: bool = True) -> dict[str, Party]:
+    """The cases in fewer runs, of which none has different options or, `by_kind`, a kind of two cases.
+
+    Runs take time, resources hardly any. With SOAK set each case has a run of its own.
+    """
+    found: list[dict[str, Case]] = []
+    for name, case in cases.items():
+        room = (party for party in found if len(party) < LARGEST_PARTY)
+        fit = (party for party in room if all(_go(case, other, by_kind) for other in party.values()))
+        party = next(fit, None)
+        if party is None:
+            found.append(party := {})
+        party[name] = case
+    return {"; ".join(party): _party(party) for party in found}
+
+
+def _go(one: Case, other: Case, by_kind: bool) -> bool:
+    """Whether two cases may share a run."""
+    first, second = ({**case.mapping, "resources": []} for case in (one, other))
+    kinds, more = ({each["kind"] for each in case.mapping["resources"]} for case in (one, other))
+    return first == second and not (by_kind and kinds & more)
+
+
+def _party(cases: Mapping[str, Case]) -> Party:
+    fill = tuple(sorted({name for case in cases.values() for name in case.fill}))
+    resources = [_own(one, n) for n, case in enumerate(cases.values()) for one in case.mapping["resources"]]
+    mapping = {**next(iter(cases.values())).mapping, "resources": resources}
+    return Party(fill, mapping, tuple(_own_blueprints(number) for number in range(len(cases))))
+
+
+def _own(resource: dict[str, Any], number: int) -> dict[str, Any]:
+    """The resource with the blueprints of that number; their names stand in jq."""
+    names = "|".join(one["identifier"] for one in BLUEPRINTS)
+    given = resource["port"]["entity"]["mappings"]
+    changed = [
+        {**one, "blueprint": re.sub(f'"({names})"', rf'"\g<1>{number}"', one["blueprint"])}
+        for one in (given if isinstance(given, list) else [given])
+    ]
+    mappings = changed if isinstance(given, list) else changed[0]
+    return {**resource, "port": {**resource["port"], "entity": {"mappings": mappings}}}
+
+
+def _own_blueprints(number: int) -> Blueprints:
+    def named(one: dict[str, Any]) -> dict[str, Any]:
+        relations = {name: {**r, "target": f"{r['target']}{number}"} for name, r in one["relations"].items()}
+        return {**one, "identifier": f"{one['identifier']}{number}", "relations": relations}
+
+    return tuple(named(one) for one in BLUEPRINTS)
 
 
 def company(fill: Iterable[str] = ()) -> World:
@@ -264,7 +338,7 @@ FILLERS = {
 
 # The same ones every time; a smaller example would take minutes to find, as each one is four runs over HTTP.
 BY_CHANCE = settings(
-    max_examples=12,
+    max_examples=100 if SOAK else 6,
     derandomize=True,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),

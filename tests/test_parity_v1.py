@@ -8,18 +8,34 @@ from hypothesis import given
 
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from harness import mapping_of, resource
-from parity import BY_CHANCE, ONE, TWO, check, company, guest_and_owner, mappings, tokens, whole, worlds
-from test_parity_v2 import LISTS
+from parity import (
+    BY_CHANCE,
+    ONE,
+    SOAK,
+    TWO,
+    Case,
+    Party,
+    check,
+    company,
+    guest_and_owner,
+    mappings,
+    parties,
+    tokens,
+    whole,
+    worlds,
+)
+from test_parity_v2 import LISTS, each
 
-FILL = ("merge_requests", "issues", "pipelines", "lists")
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
+FILL = ("merge_requests", "issues", "pipelines")
 ANY_OWNER: dict[str, Any] = {"filterOwnedProjects": False}
 Tokens = Mapping[str, list[str]]
-Case = tuple[dict[str, Any], dict[str, Any]]
 
 
 def one(kind: str, root: Mapping[str, Any] | None = None, **selector: Any) -> Case:
     """A case with one resource that keeps whole rows, for both tokens everywhere."""
-    return mapping_of(whole(kind, selector=selector), **(ANY_OWNER if root is None else root)), {}
+    return Case(FILL, mapping_of(whole(kind, selector=selector), **(ANY_OWNER if root is None else root)))
 
 
 SELECTORS: dict[str, Case] = {
@@ -47,16 +63,15 @@ SELECTORS: dict[str, Case] = {
     "pipelines": one("pipeline"),
     "jobs": one("job"),
     "jobs of owned projects": one("job", {}),
-    "lists": (mapping_of(*LISTS["all that there are"]), {}),
-    "branches by text": (mapping_of(*LISTS["branches by text"], **ANY_OWNER), {}),
+    "lists": Case(("lists",), mapping_of(*LISTS["all that there are"])),
+    "branches by text": Case(("lists",), mapping_of(*LISTS["branches by text"], **ANY_OWNER)),
     "pipelines of public projects": one("pipeline", {**ANY_OWNER, "projectVisibilityFilter": "public"}),
 }
 
 
-@pytest.mark.parametrize("name", SELECTORS)
-def test_selectors(name: str) -> None:
-    mapping, options = SELECTORS[name]
-    check(company(FILL), mapping, type="gitlab", **options)
+@each(parties(SELECTORS))
+def test_selectors(party: Party) -> None:
+    check(company(party.fill), party.mapping, type="gitlab", blueprints=party.blueprints)
 
 
 TOKENS: dict[str, Tokens] = {
@@ -90,19 +105,26 @@ PROJECT_KINDS, GROUP_KINDS = ("project", "group", "pipeline", "job"), ("merge-re
 @pytest.mark.parametrize("name", TOKENS)
 def test_tokens_and_patterns(name: str) -> None:
     mapping = mapping_of(*rows_of(*PROJECT_KINDS, *GROUP_KINDS), **ANY_OWNER)
-    check(company(FILL), mapping, type="gitlab", tokens=TOKENS[name])
+    check(company(FILL), mapping, type="gitlab", tokens=TOKENS[name], again=SOAK)
 
 
-@pytest.mark.parametrize("name", TOKENS)
+# Who owns a project matters to its tokens' patterns in these ways.
+OWNED = TOKENS if SOAK else ("everything, in two ways", "each its own", "the shorter name of two", "personal")
+
+
+@pytest.mark.parametrize("name", OWNED)
 def test_tokens_and_patterns_of_owned_projects(name: str) -> None:
-    check(company(FILL), mapping_of(*rows_of(*PROJECT_KINDS)), type="gitlab", tokens=TOKENS[name], empty=None)
+    mapping = mapping_of(*rows_of(*PROJECT_KINDS))
+    check(company(FILL), mapping, type="gitlab", tokens=TOKENS[name], empty=None, again=SOAK)
 
 
 # Where only a project's own name tells whether a pattern matches, each token reads the groups for its own patterns.
 APART = {"a name anywhere"}
+# Roots that meet, names anywhere, a project alone, a place below a root, personal projects: each finds its lists anew.
+UNOWNED = TOKENS if SOAK else ("overlapping", "a name anywhere", "one project exactly", "only a subgroup", "personal")
 
 
-@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize("name", UNOWNED)
 def test_merge_requests_and_issues_do_not_ask_who_owns_the_project(name: str) -> None:
     """`filterOwnedProjects` hides projects, yet Ocean reads merge requests and issues by group."""
     check(
@@ -112,6 +134,7 @@ def test_merge_requests_and_issues_do_not_ask_who_owns_the_project(name: str) ->
         tokens=TOKENS[name],
         empty=None,
         apart=name in APART,
+        again=SOAK,
     )
 
 

@@ -9,16 +9,32 @@ from hypothesis import given
 
 from gitlab_port_export.demo.gitlab_store import DEVELOPER, MAINTAINER, World
 from harness import mapping_of, resource
-from parity import BY_CHANCE, ONE, TWO, check, company, guest_and_owner, mappings, tokens, whole, worlds
+from parity import (
+    BY_CHANCE,
+    ONE,
+    SOAK,
+    TWO,
+    Case,
+    Party,
+    check,
+    company,
+    guest_and_owner,
+    mappings,
+    parties,
+    tokens,
+    whole,
+    worlds,
+)
 
-Case = tuple[tuple[str, ...], dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 MRS, ISSUES, BUILDS = ("merge_requests",), ("issues",), ("pipelines",)
 ALL_STATES = ["opened", "closed", "merged"]
 
 
 def one(kind: str, *fill: str, root: Mapping[str, Any] | None = None, **selector: Any) -> Case:
     """A case with one resource that keeps whole rows."""
-    return fill, mapping_of(whole(kind, selector=selector), **(root or {}))
+    return Case(fill, mapping_of(whole(kind, selector=selector), **(root or {})))
 
 
 def open_to_all(**options: Any) -> dict[str, Any]:
@@ -94,10 +110,17 @@ SELECTORS: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("name", SELECTORS)
-def test_selectors(name: str) -> None:
-    fill, mapping = SELECTORS[name]
-    check(company(fill), mapping)
+def check_party(party: Party) -> None:
+    check(company(party.fill), party.mapping, blueprints=party.blueprints)
+
+
+def each(cases: Mapping[str, Party]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("party", cases.values(), ids=list(cases))
+
+
+@each(parties(SELECTORS))
+def test_selectors(party: Party) -> None:
+    check_party(party)
 
 
 def listed(kind: str, **selector: Any) -> Any:
@@ -148,9 +171,9 @@ LISTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", LISTS)
-def test_lists(name: str) -> None:
-    check(company(("lists",)), mapping_of(*LISTS[name]))
+@each(parties({name: Case(("lists",), mapping_of(*resources)) for name, resources in LISTS.items()}))
+def test_lists(party: Party) -> None:
+    check_party(party)
 
 
 def test_no_state_is_no_merge_request() -> None:
@@ -313,9 +336,9 @@ MAPPINGS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", MAPPINGS)
-def test_mappings(name: str) -> None:
-    check(company(), mapping_of(*MAPPINGS[name]))
+@each(parties({name: Case((), mapping_of(*resources)) for name, resources in MAPPINGS.items()}, by_kind=False))
+def test_mappings(party: Party) -> None:
+    check_party(party)
 
 
 # Expressions that reach a row's keys in ways of their own.
@@ -422,7 +445,7 @@ def test_tokens_and_patterns(name: str) -> None:
     kinds = ("project", "group", "member", "merge-request", "issue", "pipeline", "job")
     row: dict[str, Any] = {"properties": {"object": "."}}
     mapping = mapping_of(*(resource(kind, identifier=f'"{kind}-\\(.id)"', **row) for kind in kinds))
-    check(company((*MRS, *ISSUES, *BUILDS)), mapping, tokens=TOKENS[name])
+    check(company((*MRS, *ISSUES, *BUILDS)), mapping, tokens=TOKENS[name], again=SOAK)
 
 
 def test_a_guest_above_and_an_owner_below() -> None:
