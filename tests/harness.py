@@ -1,7 +1,9 @@
 """The test bench: one call runs a whole sync between a stand-in GitLab and a stand-in Port, over real HTTP."""
 
+import atexit
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -108,11 +110,40 @@ def assert_fits_the_schema(mapping: str) -> None:
 
 
 def run_command(args: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run `gitlab-port-export ARGS` as users do: a process of its own that sees nothing but `env`."""
-    command = [sys.executable, "-m", "gitlab_port_export", *args]
-    return subprocess.run(
-        command, env=process_environ(env), cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    """Run `gitlab-port-export ARGS` as users do: a process of its own that sees nothing but `env`.
+
+    It is forked from one that has loaded the command, which saves most of the time that a start takes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        for path in (out, err):
+            path.touch()
+        request = {"args": args, "environ": process_environ(env), "folder": str(cwd), "out": str(out), "err": str(err)}
+        code = _ask(ready_process(), json.dumps(request))
+        return subprocess.CompletedProcess(list(args), code, out.read_text("utf-8"), err.read_text("utf-8"))
+
+
+@cache
+def ready_process() -> subprocess.Popen[str]:
+    """The process of `ready.py`, which lasts as long as this one."""
+    command = [sys.executable, str(Path(__file__).with_name("ready.py"))]
+    process = subprocess.Popen(
+        command, env=process_environ({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    atexit.register(process.communicate)
+    return process
+
+
+def _ask(process: subprocess.Popen[str], request: str, seconds: float = 60) -> int:
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{request}\n")
+    process.stdin.flush()
+    if not select.select([process.stdout], [], [], seconds)[0]:
+        process.kill()
+        ready_process.cache_clear()
+        raise subprocess.TimeoutExpired(request, seconds)
+    return int(process.stdout.readline())
 
 
 @contextmanager
