@@ -11,7 +11,7 @@ from subprocess import PIPE, CompletedProcess, Popen
 
 import pytest
 
-from harness import process_environ, run_command
+from harness import process_environ, run_command, running
 
 # Notes the host of every connection that any of the demo's processes makes; Python runs this file at its start.
 WITNESS = """
@@ -42,7 +42,9 @@ def ran(folder: Path) -> CompletedProcess[str]:
     path = os.pathsep.join(filter(None, [str(folder), *map(os.path.abspath, _python_path())]))
     (folder / ".env").write_text("OCEAN__PORT__BASE_URL=https://port.example.com\n")
     env = {"PYTHONPATH": path, "OCEAN__PORT__CLIENT_ID": "of-somebody", "HTTP_PROXY": "http://127.0.0.1:1"}
-    return run_command(["demo"], env, folder)
+    with running([sys.executable, "-m", "gitlab_port_export", "demo"], env, folder) as process:
+        out, err = process.communicate(timeout=100)
+    return CompletedProcess(process.args, process.returncode, out, err)
 
 
 def _python_path() -> list[str]:
@@ -83,7 +85,8 @@ def test_it_speaks_to_this_machine_alone(ran: CompletedProcess[str], folder: Pat
 
 
 def test_both_servers_stay_for_other_commands_until_ctrl_c(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gitlab_port_export", "demo", "--keep"]
+    """Also where the demo was started in the background of a script, where shells let SIGINT be ignored."""
+    command = ["bash", "-c", f"trap '' INT; exec {sys.executable} -m gitlab_port_export demo --keep"]
     with Popen(command, cwd=tmp_path, env=process_environ({}), stdout=PIPE, text=True) as demo:
         try:
             assert demo.stdout
@@ -93,8 +96,30 @@ def test_both_servers_stay_for_other_commands_until_ctrl_c(tmp_path: Path) -> No
             plan = run_command(["plan", "--detailed-exitcode"], settings, tmp_path)
             assert (plan.returncode, plan.stderr) == (0, "")
             demo.send_signal(signal.SIGINT)
-            rest, _ = demo.communicate(timeout=10)
+            rest, _ = demo.communicate(timeout=60)
         finally:
             demo.kill()
     assert demo.returncode == 0
     assert "To run it for real" in rest
+
+
+# The demo without its syncs.
+KEEP = """
+from gitlab_port_export.demo import command
+
+command._sync = lambda settings: 0
+raise SystemExit(command.run_demo(keep=True))
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_it_may_be_ended_as_soon_as_it_says_so(sent: signal.Signals, tmp_path: Path) -> None:
+    with Popen([sys.executable, "-c", KEEP], cwd=tmp_path, env=process_environ({}), stdout=PIPE, text=True) as demo:
+        try:
+            assert demo.stdout
+            assert any("until Ctrl-C" in line for line in demo.stdout)
+            demo.send_signal(sent)
+            demo.communicate(timeout=60)
+        finally:
+            demo.kill()
+    assert demo.returncode == 0

@@ -3,12 +3,14 @@
 import json
 import os
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,12 +82,31 @@ def _sync(settings: dict[str, str]) -> int:
 
 def _wait(settings: dict[str, str]) -> None:
     """Leave both servers to other terminals until Ctrl-C."""
-    _say("\nBoth servers stay up until Ctrl-C. In another terminal, as lines to paste:\n")
-    for name, value in settings.items():
-        _say(f"  export {name}={shlex.quote(value)}")
-    _say("  gitlab-port-export plan")
-    with suppress(KeyboardInterrupt):
-        threading.Event().wait()
+    with _stop() as stop:
+        _say("\nBoth servers stay up until Ctrl-C. In another terminal, as lines to paste:\n")
+        for name, value in settings.items():
+            _say(f"  export {name}={shlex.quote(value)}")
+        _say("  gitlab-port-export plan")
+        stop.recv(1)
+
+
+@contextmanager
+def _stop() -> Iterator[socket.socket]:
+    """Give a socket that has something to read as soon as SIGINT or SIGTERM came.
+
+    A shell starts what it runs in the background with SIGINT ignored, and PID 1 of a container ignores SIGTERM.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    with reader, writer:
+        handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = signal.set_wakeup_fd(writer.fileno())
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 def _say(text: str) -> None:
