@@ -13,6 +13,8 @@ from gitlab_port_export.http import Answer, Http
 from gitlab_port_export.port.client import Port
 from harness import blueprint, mapping_of, resource
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 CONFIG = "OCEAN__INTEGRATION__CONFIG__"
 HOST, TOKEN, TOKENS = f"{CONFIG}GITLAB_HOST", f"{CONFIG}GITLAB_TOKEN", f"{CONFIG}TOKEN_MAPPING"
 ONE_TOKEN = {TOKENS: None}

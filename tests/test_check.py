@@ -21,6 +21,8 @@ from gitlab_port_export.port.ledger import Blueprint
 from harness import NoWait, blueprint, mapping_of, resource
 from here import run_here
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 THING = blueprint("thing", name="string", size="number", state={"type": "string", "enum": ["open", "closed"]})
 
 

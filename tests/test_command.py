@@ -15,6 +15,8 @@ from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world
 from harness import blueprint, mapping_of, process_environ, resource, running
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 PROJECTS = mapping_of(resource("project", "thing", title=".name"))
 PROJECTS_TEXT = json.dumps(PROJECTS)
 

@@ -15,6 +15,8 @@ from gitlab_port_export.model import Counts, Create, Update
 from harness import blueprint, environ_for, mapping_of, port_with, resource, run_sync
 from here import run_here
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 # One author of a merge request in a group's project and of one in a personal project: one entity of two rows. Groups
 # are read first, so the lone project's row comes last, and wins where its project has the lower id.
 MAPPING = mapping_of(

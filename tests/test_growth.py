@@ -13,6 +13,8 @@ from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import large_world
 from harness import run_sync
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 # Asked one project at a time, or for many at once where GitLab lets us.
 LANGUAGES = ("languages", "graphql")
 # Whether the token is good, and the empty page that ends a keyset list of projects.

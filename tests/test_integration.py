@@ -31,6 +31,8 @@ from gitlab_port_export.port.integration import (
 from harness import blueprint, mapping_of, port_with, resource, run_sync
 from port_bed import Bed, a_bed, breaches
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

@@ -15,6 +15,8 @@ from harness import mapping_of, port_with, resource, run_sync
 from parity import BLUEPRINTS
 from reading import Play, Reply, context, graphql, inventory, listing, page, project, script
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 ID = "gid://gitlab/Project/"
 GO = [{"name": "Go", "share": 60.5}, {"name": "C", "share": 39.5}]
 WANTED = {"kind": "project", "includeLanguages": True}

@@ -21,6 +21,8 @@ from gitlab_port_export.port import defaults
 from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 from oracle import expected
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 DEFAULTS = files(defaults)
 EXAMPLE = DEFAULTS.joinpath("lists-mapping.yml").read_text("utf-8")
 KINDS = ("release", "tag", "branch", "deployment", "environment", "label", "milestone")

@@ -12,6 +12,8 @@ from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.integration import Integration, is_active
 from harness import Ran, run_sync
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 IDENTIFIER = "my-gitlab-v2-integration"
 STATE = f"/integration/{IDENTIFIER}/resync-state"
 

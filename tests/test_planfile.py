@@ -26,6 +26,8 @@ from gitlab_port_export.model import Create, Delete, Entity, Update
 from harness import blueprint, mapping_of, resource
 from here import Printed, run_here
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 BASIS = planfile.Basis("my-gitlab", "gitlab-v2", "https://api.getport.io", "sha256:x")
 
 

@@ -15,6 +15,8 @@ from gitlab_port_export.errors import PortUnavailable, UsageError
 from harness import Ran, blueprint, mapping_of, port_with, resource, run_sync
 from reading import Leap
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 TOKEN = "token-of-the-team"
 
 

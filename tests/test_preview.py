@@ -18,6 +18,8 @@ from gitlab_port_export.port.defaults import default_mapping_text
 from gitlab_port_export.report.preview import render
 from harness import NoWait, mapping_of, resource, run_sync
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 ROW = {"id": 7, "name": "a\x1b[31mb", "runners_token": "GR1348941-not-for-logs", "tags": ["x", "y"], "web_url": "u"}
 
 

@@ -39,6 +39,8 @@ from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.fold import Tally
 from test_untrusted_text import ALL, HOSTILE, obeyed
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 FORMS = {"markdown": "md", "junit": "xml", "json": "json", "metrics": "txt", "html": "html"}
 MORE = ["|a|b|", "`x`", "```\n# head", "</details></code><h1>x", '" onload="x', "@all #1 !2 ~3 $4", "www.example.com"]
 NAMES = [*HOSTILE, *MORE, ALL, "\ud800\ufffe\uffff\x00", "a" * 5000, ""]

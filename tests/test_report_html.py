@@ -14,6 +14,8 @@ from gitlab_port_export.report import html
 from gitlab_port_export.text import clean
 from test_report_files import NAMES, report_of
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 EVIL = ["<script>document.title='evil'</script>", "<img src=x onerror=document.title='evil'>", '" onclick="x', *NAMES]
 
 

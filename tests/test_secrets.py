@@ -18,6 +18,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 import pytest
 
 from conftest import Bench
+from faults import one_evaluator
 from forward_proxy import forward_proxy
 from gitlab_port_export import prepare, sync
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
@@ -200,15 +201,17 @@ FAILURES: dict[str, Failure] = {
 def test_no_failure_shows_a_secret(failure: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     break_it, codes = FAILURES[failure]
     environ = environ_of(bench)
-    for number, (name, echo) in enumerate(ECHOES.items()):
-        with monkeypatch.context() as patch:
-            break_it(bench, echo, patch)
-            shown = run_here(environ, bench.folder, patch, as_json=bool(number % 2), debug=True, mapping_file="m.yml")
-        assert revealed(shown.all) == [], f"{name}:\n{shown.all}"
-        assert shown.code in codes, shown.all
-        assert "::error" not in [line.lstrip()[:7] for line in shown.all.splitlines()]
-        bench.gitlab.faults.clear()
-        bench.port.faults.clear()
+    with one_evaluator():
+        for number, (name, echo) in enumerate(ECHOES.items()):
+            with monkeypatch.context() as patch:
+                break_it(bench, echo, patch)
+                as_json = bool(number % 2)
+                shown = run_here(environ, bench.folder, patch, as_json=as_json, debug=True, mapping_file="m.yml")
+            assert revealed(shown.all) == [], f"{name}:\n{shown.all}"
+            assert shown.code in codes, shown.all
+            assert "::error" not in [line.lstrip()[:7] for line in shown.all.splitlines()]
+            bench.gitlab.faults.clear()
+            bench.port.faults.clear()
 
 
 def test_a_setting_with_a_secret_in_the_wrong_place(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.gitlab.kinds import KINDS
 from harness import blueprint, mapping_of, port_with, resource, run_sync
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 # Each is one row of a list; `id` where the list needs one to go on.
 ROWS: dict[str, Any] = {
     "nothing": {},

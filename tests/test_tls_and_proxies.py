@@ -21,6 +21,8 @@ from gitlab_port_export.demo.world import sample_world
 from harness import blueprint, mapping_of, port_with, resource
 from here import run_here
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 CODES = {"GitLab": 3, "Port": 4}
 SWITCHES = {"GitLab": "OCEAN__SSL__THIRD_PARTY__VERIFY", "Port": "OCEAN__SSL__PORT__VERIFY"}
 HOST = "OCEAN__INTEGRATION__CONFIG__GITLAB_HOST"

@@ -21,6 +21,8 @@ from gitlab_port_export.text import clean
 from harness import blueprint, mapping_of, port_with, resource
 from here import Printed, run_here
 
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
 TOKEN = "demo-token-one"
 HOSTILE = [
     "::error file=app.py::leading",
