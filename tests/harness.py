@@ -3,11 +3,13 @@
 import atexit
 import json
 import os
-import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -114,36 +116,38 @@ def run_command(args: Sequence[str], env: Mapping[str, str], cwd: Path) -> subpr
 
     It is forked from one that has loaded the command, which saves most of the time that a start takes.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        for path in (out, err):
-            path.touch()
-        request = {"args": args, "environ": process_environ(env), "folder": str(cwd), "out": str(out), "err": str(err)}
-        code = _ask(ready_process(), json.dumps(request))
-        return subprocess.CompletedProcess(list(args), code, out.read_text("utf-8"), err.read_text("utf-8"))
+    request = {"args": args, "environ": process_environ(env), "folder": str(cwd)}
+    channel, ready = ready_process()
+    pipes = os.pipe(), os.pipe()
+    socket.send_fds(channel, [f"{json.dumps(request)}\n".encode()], [writing for _, writing in pipes])
+    for _, writing in pipes:
+        os.close(writing)
+    with ThreadPoolExecutor(2) as readers:
+        parts = [readers.submit(_read, reading) for reading, _ in pipes]
+        if wait(parts, timeout=60).not_done:
+            os.killpg(ready.pid, signal.SIGKILL)
+            ready_process.cache_clear()
+            raise subprocess.TimeoutExpired(list(args), 60)
+        out, err = (part.result() for part in parts)
+    return subprocess.CompletedProcess(list(args), int(channel.recv(16)), out, err)
+
+
+def _read(descriptor: int) -> str:
+    with open(descriptor, encoding="utf-8") as stream:
+        return stream.read()
 
 
 @cache
-def ready_process() -> subprocess.Popen[str]:
-    """The process of `ready.py`, which lasts as long as this one."""
+def ready_process() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """The process of `ready.py` and the socket to it; it lasts as long as this one."""
+    ours, theirs = socket.socketpair()
     command = [sys.executable, str(Path(__file__).with_name("ready.py"))]
-    process = subprocess.Popen(
-        command, env=process_environ({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    atexit.register(process.communicate)
-    return process
-
-
-def _ask(process: subprocess.Popen[str], request: str, seconds: float = 60) -> int:
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(f"{request}\n")
-    process.stdin.flush()
-    if not select.select([process.stdout], [], [], seconds)[0]:
-        process.kill()
-        ready_process.cache_clear()
-        raise subprocess.TimeoutExpired(request, seconds)
-    return int(process.stdout.readline())
+    with theirs:
+        process = subprocess.Popen(command, env=process_environ({}), stdin=theirs, start_new_session=True)
+    # The end of the socket is the end of the process.
+    atexit.register(process.wait)
+    atexit.register(ours.close)
+    return ours, process
 
 
 @contextmanager

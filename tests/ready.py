@@ -1,6 +1,7 @@
 """A process that has loaded the command and forks for each run of it: a run starts at once and shares nothing.
 
-A request is one line of JSON; the answer is the exit code on a line.
+Standard input is a socket: a request is one line of JSON with the descriptors of the run's standard output and error,
+the answer is the exit code.
 """
 
 import gc
@@ -9,6 +10,7 @@ import json
 import os
 import pkgutil
 import runpy
+import socket
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -25,13 +27,15 @@ def load() -> None:
             importlib.import_module(found.name)
 
 
-def become(args: Sequence[str], environ: Mapping[str, str], folder: str, out: str, err: str) -> NoReturn:
-    """Be `python -m gitlab_port_export ARGS` in that folder, with nothing but `environ`, and files for streams."""
+def become(args: Sequence[str], environ: Mapping[str, str], folder: str, out: int, err: int) -> NoReturn:
+    """Be `python -m gitlab_port_export ARGS` in that folder, with these streams and nothing but `environ`."""
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
-    for descriptor, path, mode in ((0, os.devnull, os.O_RDONLY), (1, out, os.O_WRONLY), (2, err, os.O_WRONLY)):
-        os.dup2(os.open(path, mode), descriptor)
+    with open(os.devnull, encoding="utf-8") as nothing:
+        for given, descriptor in ((nothing.fileno(), 0), (out, 1), (err, 2)):
+            os.dup2(given, descriptor)
+    os.closerange(3, max(out, err) + 1)
     sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
     sys.argv[1:] = args
@@ -48,18 +52,25 @@ def become(args: Sequence[str], environ: Mapping[str, str], folder: str, out: st
     os._exit(code)
 
 
-def serve() -> None:
-    """Carry out one request after the other until standard input ends."""
-    load()
-    gc.freeze()
-    for line in sys.stdin:
+def serve(channel: socket.socket) -> None:
+    """Carry out one request after the other until the channel ends."""
+    while True:
+        line, streams, *_ = socket.recv_fds(channel, 1 << 16, 2)
+        if not line:
+            return
+        while not line.endswith(b"\n"):
+            line += channel.recv(1 << 16)
         request = json.loads(line)
         child = os.fork()
         if not child:
-            become(**request)
+            become(**request, out=streams[0], err=streams[1])
+        for stream in streams:
+            os.close(stream)
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        channel.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":
-    serve()
+    load()
+    gc.freeze()
+    serve(socket.socket(fileno=0))

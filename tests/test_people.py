@@ -22,7 +22,7 @@ from gitlab_port_export.gitlab.kinds.user import note
 from gitlab_port_export.model import Report
 from gitlab_port_export.port.defaults import default_blueprints
 from harness import blueprint, mapping_of, port_with, resource, run_sync
-from parity import BY_CHANCE, TWO, read_twice, worlds
+from parity import BY_CHANCE, SOAK, TWO, read_twice, worlds
 from parity import ONE as READER
 
 DEFAULTS = files("gitlab_port_export.port.defaults")
@@ -411,10 +411,20 @@ def test_a_refusal_is_a_problem_and_deletes_nothing(
         assert held.snapshot() == before
 
 
+ANSWERS = (faults.forbidden(), faults.bad_gateway(), faults.Drop(), faults.Truncate())
+PLACES = (("^/groups/1/members$", False), ("^/groups/1/members/all$", False), ("^/users$", True))
+
+
+# Every answer of one list and one of every list; `make soak` crosses them.
 @pytest.mark.parametrize(
-    ("match", "admin"), [("^/groups/1/members$", False), ("^/groups/1/members/all$", False), ("^/users$", True)]
+    ("match", "admin", "answer"),
+    [
+        (*place, answer)
+        for number, place in enumerate(PLACES)
+        for other, answer in enumerate(ANSWERS)
+        if SOAK or number == 1 or other == number
+    ],
 )
-@pytest.mark.parametrize("answer", [faults.forbidden(), faults.bad_gateway(), faults.Drop(), faults.Truncate()])
 def test_a_later_page_that_fails_deletes_nothing(world: World, match: str, admin: bool, answer: Any) -> None:
     if admin:
         with_admin(world)

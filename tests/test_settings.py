@@ -360,7 +360,8 @@ def test_wrong_values(name: str, text: str) -> None:
 
 
 def test_deeply_nested_json_ends_no_run() -> None:
-    for depth in (*range(900, 1000, 5), 100_000):
+    # Python's limit lies between; near it either reader may be the one that gives up.
+    for depth in (900, *range(970, 1000, 5), 100_000):
         assert outcome(MINIMAL | {"OCEAN__INTEGRATION": '{"config": ' + "[" * depth + "]" * depth + "}"})
 
 

@@ -24,7 +24,7 @@ from gitlab_port_export.errors import Interrupted
 from gitlab_port_export.model import Event
 
 # `make soak` runs SOAK schedules, from SEED on.
-FIRST, SCHEDULES = int(os.environ.get("SEED", "1")), int(os.environ.get("SOAK", "5"))
+FIRST, SCHEDULES = int(os.environ.get("SEED", "1")), int(os.environ.get("SOAK", "3"))
 
 LISTS = (
     "/groups$",
