@@ -347,4 +347,4 @@ def changes(events: list[Event]) -> set[tuple[type, Key]]:
 @pytest.mark.timeout(3600)  # only HYPOTHESIS_PROFILE=thorough comes near
 def test_any_history() -> None:
     with one_evaluator():
-        run_state_machine_as_test(Exporter, settings=settings(examples(5, 300, slow=True), stateful_step_count=12))
+        run_state_machine_as_test(Exporter, settings=settings(examples(3, 300, slow=True), stateful_step_count=12))
