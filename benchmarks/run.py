@@ -24,8 +24,8 @@ from table import markdown, missed
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- results: written by benchmarks/run.py -->", "<!-- end of results -->"
-# Projects, and how many times the usual hundred rows each of them has: large instances have more of both.
-SIZES = {"1k": (10, 1), "10k": (100, 1), "100k": (500, 2), "1m": (2500, 4)}
+# Projects, and how many times the usual hundred rows each of them has.
+SIZES = {"1k": (10, 1), "10k": (100, 1), "100k": (1000, 1), "1m": (10_000, 1)}
 CONNECTIONS = 10
 LOAD_SECONDS = 2.0
 Json = dict[str, Any]

@@ -6,12 +6,12 @@ from typing import Any
 
 import jq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.model import EntityMapping, Resource
 from gitlab_port_export.paths import follow, plain_path
-from gitlab_port_export.program import LEGACY, build, forbidden_word, reachable, rewrite_quotes, top_level_path
+from gitlab_port_export.program import LEGACY, ONE, build, forbidden_word, reachable, rewrite_quotes, top_level_path
 from jq_grammar import values
 
 KEY = "__error"
@@ -317,6 +317,55 @@ def test_paths_are_followed_as_in_jq(row: Any, path: list[str]) -> None:
     except TypeError as error:
         found = str(error)[:19]  # up to the kind; versions of jq differ in the rest
     assert json.dumps(found) == json.dumps(expected)
+
+
+def _joined(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    infix = st.sampled_from(
+        [" | ", "|", " // ", "//", " + ", "-", " * ", "/", " % ", " == ", "!=", "<", " and ", " or "]
+    )
+    call = st.sampled_from(["map", "", "not|", "split", "has", "any", "all", "min_by", "sort_by", "group_by", "test"])
+    return st.one_of(
+        st.tuples(part, infix, part).map("".join),
+        st.tuples(call, part).map(lambda found: f"{found[0]}({found[1]})"),
+        st.tuples(part, st.sampled_from(["[0]", "[-1]", "[:2]", "[1:]", "[1:-1]", ".a", " // []", "// { }"])).map(
+            "".join
+        ),
+        st.tuples(part, part, part).map(lambda found: f"if {found[0]} then {found[1]} else {found[2]} end"),
+        st.tuples(part, part).map(lambda found: f"if {found[0]} then {found[1]} end"),
+        st.tuples(part, part).map(lambda found: f"gsub({found[0]}; {found[1]})"),
+    )
+
+
+words = st.sampled_from(
+    [
+        *(".", ".a", ".b.c", " .a ", '"a"', '"x y"', '""', "0", "1", "2.5", "null", "true", "false", "not", "type"),
+        *("length", "tostring", "tonumber", "tojson", "ascii_upcase", "keys", "add", "any", "all", "to_entries"),
+        *("from_entries", "reverse", "flatten", "sort", "unique", "min", "max", "round", "floor", "fromdate", "todate"),
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(st.recursive(words, _joined, max_leaves=6), values)
+def test_what_needs_no_first_gives_one_output_or_fails(expression: str, row: Any) -> None:
+    assume(ONE.fullmatch(expression))
+    try:
+        program = jq.compile(f"try [{expression}] catch null")
+    except ValueError:
+        return
+    found = program.input_value(row).first()
+    assert found is None or len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [".[]", ".a[]", ".a []", ". []", ".a[1,2]", "..", "1, 2", "empty", ".a?", "map(.x)[]", "range(3)", "first(.a)",
+     "{a}", "[]", "(.a)[]", ".a # c", "$x", ".a as $x | 1", "select(.a)", 'try error("x")', '"\\(1, 2)"', ".a = 1",
+     ".a |= empty", "recurse", "error", "input", "limit(1; 2)", "sub(1; 2)", "scan(1)", "match(1)", "splits(1)",
+     "", "{}", ".a[][0]", "paths", "@text", "keys[]", "nullx", "map_values(.x)", "reduce .a as $x (0; 1)", "del(.a)"],
+)  # fmt: skip
+def test_what_may_give_several_outputs_or_none_is_cut_to_one(expression: str) -> None:
+    assert not ONE.fullmatch(expression)
 
 
 def test_only_what_is_computed_goes_to_jq() -> None:

@@ -255,6 +255,8 @@ def main() -> None:
     """Run the command line."""
     # A run makes many objects and hardly a cycle: looking for cycles as often as usual takes a tenth of the CPU.
     gc.set_threshold(100_000, 20, 20)
+    # A thread whose answer has come waits so long for the one that computes, several times for each answer.
+    sys.setswitchinterval(0.0005)
     app()
 
 

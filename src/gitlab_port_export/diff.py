@@ -6,7 +6,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gitlab_port_export.mapping import mapped_blueprints
+from gitlab_port_export.mapping import constant_blueprint, mapped_blueprints
 from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Update
 from gitlab_port_export.port.ledger import Ledger, Missing, Status, relation_targets
 
@@ -168,7 +168,8 @@ class Policy:
 
 def feeds(mapping: Mapping, resource: int, blueprint: str) -> bool:
     """Say whether a resource may produce entities of a blueprint; a computed blueprint may be any."""
-    return any(name is None or name == blueprint for name in mapped_blueprints(mapping)[resource])
+    names = (constant_blueprint(entity.blueprint) for entity in mapping.resources[resource].mappings)
+    return any(name is None or name == blueprint for name in names)
 
 
 def searched_resources(mapping: Mapping) -> frozenset[int]:
@@ -184,8 +185,8 @@ def fields_of(mapping: Mapping, blueprint: str) -> tuple[str, ...]:
     """Return the dotted names of the fields that the mapping sets in a blueprint, in mapping order."""
     names: dict[str, None] = {}
     for resource in mapping.resources:
-        for entity, constant in zip(resource.mappings, mapped_blueprints(mapping)[resource.index], strict=True):
-            if constant in (None, blueprint):
+        for entity in resource.mappings:
+            if constant_blueprint(entity.blueprint) in (None, blueprint):
                 names |= {name: None for name, _ in entity.fields() if name not in ("identifier", "blueprint")}
     return tuple(names)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Dict
 from difflib import get_close_matches
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import getitem
 from typing import Any, TypeVar
 
@@ -66,6 +66,7 @@ def check_expressions(mapping: Mapping, compiles: Callable[[str], str | None]) -
     )
 
 
+@lru_cache(maxsize=1024)
 def constant_blueprint(expression: str) -> str | None:
     """Return the text of an expression that is one plain jq string, or None where the row may decide."""
     text = expression.strip()

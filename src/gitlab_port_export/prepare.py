@@ -93,8 +93,8 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
     port = connect_port(settings, clock, identifier, redactor)
     evaluator = Evaluator(jq_environ(settings))
     try:
-        port_time = integrations.instant_of(port.sign_in(first_contact=True))
         evaluator.start()
+        port_time = integrations.instant_of(port.sign_in(first_contact=True))
         with ThreadPoolExecutor(1, thread_name_prefix="port") as beside:
             reading = beside.submit(port_blueprints, port)
             integration = integrations.fetch(port, identifier)

@@ -11,12 +11,12 @@ from typing import Any
 from zlib import crc32
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
-from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Skipped
+from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Skipped
 from gitlab_port_export.paths import Path, follow, plain_path
 from gitlab_port_export.program import (
     LEGACY,
     Program,
-    Slot,
+    Shape,
     build,
     forbidden_word,
     reachable,
@@ -34,6 +34,7 @@ NULLED = "the property was set to null there"
 DEEP = "what nests so deeply cannot be mapped; rows were left out"
 UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 Order = tuple[int, int]
+NESTED = frozenset({dict, list})
 # The value of a `file://` or `search://` field that was not read: the field is left as it is in Port.
 LEFT = object()
 
@@ -122,8 +123,7 @@ class Transformer:
                 continue
             batch = self._batches.setdefault(index, _Batch())
             batch.rows += page.rows
-            # A merge request comes with its group or its project, as the plan has it; its project is always the same.
-            batch.orders += [(_number(row.get("project_id")) or page.scope.id, _row_number(row)) for row in page.rows]
+            batch.orders += [_order_of(row, page.scope) for row in page.rows]
             batch.weight += page.weight
             if len(batch.rows) >= BATCH_ROWS or batch.weight >= BATCH_BYTES:
                 self._send(index, self._batches.pop(index))
@@ -249,7 +249,8 @@ class Transformer:
                 # `==` will not do: 1 == True in Python.
                 if isinstance(selected, list) and selected and selected[0] is True:
                     for number, computed in enumerate(mapped):
-                        yield from self._entity(index, number, row, order, computed)
+                        if (found := self._entity(index, number, row, order, computed)) is not None:
+                            yield found
                 else:
                     yield from self._unselected(index, row, selected, *where)
 
@@ -263,42 +264,52 @@ class Transformer:
             why = f"the selector must give true or false; it gave {given}"
         self._faults.add(index, 0, field, why, _label(row))
 
-    def _entity(self, index: int, number: int, row: Row, order: Order, computed: list[Any]) -> Iterator[Event | Entity]:
+    def _entity(self, index: int, number: int, row: Row, order: Order, computed: list[Any]) -> Entity | Skipped | None:
+        """Return what a row becomes, or None where it is a fault. This runs for every row."""
+        values = self._values(index, number, row, computed)
+        if values is None:
+            return None
+        identifier, blueprint, *rest = values
+        # An entity that is replaced as a whole would lose the fields that are left.
+        if LEFT in (identifier, blueprint) or (LEFT in rest and not self._mapping.enable_merge_entity):
+            return None
+        if not identifier or not blueprint:
+            return Skipped(index, "identifier", _label(row))
+        if not isinstance(blueprint, str):
+            wrong = f"the blueprint must be text; got {_short(blueprint)}"
+            self._faults.add(index, number, "blueprint", wrong, _label(row))
+            return None
+        if why := unfit_identifier(identifier):
+            self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
+            return None
+        known = identifier if type(identifier) is str or type(identifier) is dict else _text(identifier)
+        shape = self._programs[index].shapes[number]
+        return Entity(blueprint, known, _body(shape, rest), index, order, number)
+
+    def _values(self, index: int, number: int, row: Row, computed: list[Any]) -> list[Any] | None:
+        """Return the values of a mapping's fields, an error as null; None where the row has no identity then."""
         program = self._programs[index]
         names, paths = program.fields[number], program.paths[number]
         if len(computed) != paths.count(None):
             # jq takes an error with the key `__jq` for its own way out of a loop.
             self._faults.add(index, number, "", "an expression left its field with an error {__jq: …}", _label(row))
-            return
-        found = iter(computed)
+            return None
+        given = iter(computed)
         values = [
-            next(found) if path is None else row.get(path[0]) if len(path) == 1 else self._follow(row, path)
+            next(given) if path is None else row.get(path[0]) if len(path) == 1 else self._follow(row, path)
             for path in paths
         ]
-        for at, value in enumerate(values):
-            if isinstance(value, dict | list) and is_deep(value):
+        for at in [at for at, value in enumerate(values) if type(value) in NESTED]:
+            if is_deep(values[at]):
                 self._faults.add(index, number, names[at], "the value nests too deeply", _label(row), DEEP)
-                return
-            if type(value) is dict and (error := self._error_of(value)):
+                return None
+            if error := self._error_of(values[at]):
                 fatal = at < 2  # identifier and blueprint
                 self._faults.add(index, number, names[at], error, _label(row), LOST if fatal else NULLED)
                 if fatal:
-                    return
+                    return None
                 values[at] = None
-        identifier, blueprint, *rest = values
-        # An entity that is replaced as a whole would lose the fields that are left.
-        if LEFT in (identifier, blueprint) or (LEFT in rest and not self._mapping.enable_merge_entity):
-            return
-        if not identifier or not blueprint:
-            yield Skipped(index, "identifier", _label(row))
-        elif not isinstance(blueprint, str):
-            wrong = f"the blueprint must be text; got {_short(blueprint)}"
-            self._faults.add(index, number, "blueprint", wrong, _label(row))
-        elif why := unfit_identifier(identifier):
-            self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
-        else:
-            known = identifier if isinstance(identifier, dict | str) else _text(identifier)
-            yield Entity(blueprint, known, _body(program.slots[number], rest), index, order, number)
+        return values
 
     def _follow(self, row: Row, path: Path) -> Any:
         if path[0] == LEGACY:
@@ -327,20 +338,28 @@ def _rules(value: dict[str, Any]) -> list[Any]:
     return rules if isinstance(rules, list) else []
 
 
-def _body(slots: Sequence[Slot], values: Sequence[Any]) -> dict[str, Any]:
+def _body(shape: Shape, values: Sequence[Any]) -> dict[str, Any]:
     """Return the entity's body: only the fields that the mapping sets, properties and relations nested."""
-    body: dict[str, Any] = {}
-    for (head, name), value in zip(slots, values, strict=True):
-        if value is LEFT:
-            continue
-        if not name:
-            body[head] = _text(value) if head == "title" and _is_number(value) else value
-            continue
-        section = body.get(head)
-        if section is None:
-            section = body[head] = {}
-        section[name] = _targets(value) if head == "relations" else value
-    return body
+    own, inner = len(shape.own), len(shape.own) + len(shape.properties)
+    body: dict[str, Any] = dict(zip(shape.own, values, strict=False))
+    if _is_number(body.get("title")):
+        body["title"] = _text(body["title"])
+    if shape.properties:
+        body["properties"] = dict(zip(shape.properties, values[own:inner], strict=True))
+    if shape.relations:
+        body["relations"] = dict(zip(shape.relations, map(_targets, values[inner:]), strict=True))
+    return _without_left(body) if LEFT in values else body
+
+
+def _without_left(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body without the fields that are left, and without a section that has no others."""
+    kept = {name: value for name, value in body.items() if value is not LEFT}
+    for section in ("properties", "relations"):
+        if section in kept:
+            kept[section] = {name: value for name, value in kept[section].items() if value is not LEFT}
+            if not kept[section]:
+                del kept[section]
+    return kept
 
 
 def _targets(value: Any) -> Any:
@@ -353,7 +372,7 @@ def _targets(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is int or type(value) is float
 
 
 def unfit_identifier(identifier: Any) -> str | None:
@@ -392,14 +411,20 @@ def _label(row: Row) -> str:
     return ""
 
 
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _order_of(row: Row, scope: Scope) -> Order:
+    """Return (project, row) by number, of which the lowest wins.
+
+    A merge request comes with its group or its project, as the plan has it; its project is always the same.
+    """
+    project, number = row.get("project_id"), row.get("id")
+    return (
+        project if type(project) is int and project else scope.id,
+        number if type(number) is int and number else _row_number(row),
+    )
 
 
 def _row_number(row: Row) -> int:
-    """Return the row's id; releases, tags and branches have none, so a number that is always the same for a name."""
-    if number := _number(row.get("id")):
-        return number
+    """Return a number that is always the same for a name: releases, tags and branches have no id."""
     return crc32(str(row.get("tag_name") or row.get("name") or "").encode(errors="replace"))
 
 

@@ -86,6 +86,8 @@ def key_of(row: Row) -> Hashable:
 
     Raises ReadFailed for a row without any: GitLab has none such.
     """
+    if type(number := row.get("id")) is int:
+        return "id", number
     for name in ("id", "tag_name", "path", "name"):
         if isinstance(value := row.get(name), str | int) and not isinstance(value, bool):
             return name, value
