@@ -365,6 +365,20 @@ def test_deeply_nested_json_ends_no_run() -> None:
         assert outcome(MINIMAL | {"OCEAN__INTEGRATION": '{"config": ' + "[" * depth + "]" * depth + "}"})
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("OCEAN__INTEGRATION", '{"config": ' + "[" * 5000 + "]" * 5000 + "}", "is nested too deeply"),
+        (f"{CONFIG}TOKEN_MAPPING", "[" * 5000 + "]" * 5000, "is nested too deeply"),
+        ("OCEAN__INTEGRATION__CONFIG", "a: " + "[" * 5000 + "]" * 5000, "is not JSON"),
+    ],
+)
+def test_what_nests_too_deeply_is_refused_in_our_words(name: str, text: str, why: str) -> None:
+    said = outcome(MINIMAL | {name: text})
+    assert f"{name}: {why}" in said
+    assert "recursion" not in said
+
+
 def test_listener_says_what_to_set() -> None:
     for text in ('{"type":"POLLING"}', "ONCE", "{}}", "[]"):
         assert '{"type":"ONCE"}' in only_fault(MINIMAL, {"OCEAN__EVENT_LISTENER": text})
