@@ -77,6 +77,10 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     return (*found, *(Covered(place) for place in alone))
 
 
+def _with(group: Place, token: str) -> Place:
+    return replace(group, scope=replace(group.scope, token=token), tokens=(token,), weaker=())
+
+
 def _above(place: Place, groups: Set[str]) -> str:
     """Return the nearest of these groups that holds a place; groups in between may be hidden from every token."""
     path = place.scope.path
@@ -96,12 +100,12 @@ def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
     able = [token for token in group.tokens if _holds(tree, token, group, wanted)]
     whole = tuple(token for token in able if tree.inventory.patterns[token].allow_all_below(group.scope.path))
     if whole:
-        yield Covered(Place(group.row, group.scope, whole))
+        yield Covered(replace(group, tokens=whole, weaker=()))
         return
     for token in able:
         patterns = tree.inventory.patterns[token]
         if _reaches(patterns, group.scope.path):
-            yield Covered(Place(group.row, group.scope, (token,)), patterns.allows)
+            yield Covered(replace(group, tokens=(token,), weaker=()), patterns.allows)
             return
     for child in tree.children.get(group.scope.path, ()):
         yield from _visit(tree, child)
@@ -122,7 +126,7 @@ def _apart(tree: _Tree, group: Place) -> Iterator[Covered]:
         else:
             weak.setdefault(token, set()).add(project.scope.id)
     for token, ids in weak.items():
-        yield Covered(Place(group.row, replace(group.scope, token=token), (token,)), only=frozenset(ids))
+        yield Covered(_with(group, token), only=frozenset(ids))
 
 
 def _guest(tree: _Tree, project: Place, group: Place) -> str | None:
@@ -164,8 +168,7 @@ def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
         for group in own:
             if not _above(group, known) and patterns.may_allow_below(group.scope.path):
                 whole = patterns.allow_all_below(group.scope.path)
-                place = Place(group.row, replace(group.scope, token=token), (token,))
-                found.append(Covered(place, None if whole else patterns.allows))
+                found.append(Covered(_with(group, token), None if whole else patterns.allows))
     kept = [
         entry
         for at, entry in enumerate(found)

@@ -1,7 +1,7 @@
 """The sync plan: every read that the mapping needs over all tokens, groups and projects, each once."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from gitlab_port_export.gitlab.inventory import Active, Inventory
@@ -66,7 +66,8 @@ def needed_actives(mapping: Mapping) -> tuple[frozenset[Active], frozenset[Activ
 def make_plan(context: Context) -> SyncPlan:
     """Return the reads of all kinds; resources of one kind that want the same rows share a read.
 
-    Kinds follow the order of the mapping, so that targets tend to come before what relates to them.
+    Kinds follow the order of the mapping, so that targets tend to come before what relates to them. What shares a list
+    with an earlier read comes right after it: the rows are kept until the last reader had them.
     """
     names = dict.fromkeys(resource.kind for resource in context.resources if resource.kind in KINDS)
     reads = tuple(
@@ -74,4 +75,13 @@ def make_plan(context: Context) -> SyncPlan:
         for name in names
         for read in KINDS[name].reads(tuple(r for r in context.resources if r.kind == name and r.known), context)
     )
-    return SyncPlan(reads, context.inventory)
+    return SyncPlan(_sharers_together(reads), context.inventory)
+
+
+def _sharers_together(reads: tuple[Read, ...]) -> tuple[Read, ...]:
+    first: dict[Hashable, int] = {}
+    places = [
+        min((first.setdefault(key, number) for key in (*read.shares, *read.needs)), default=number)
+        for number, read in enumerate(reads)
+    ]
+    return tuple(reads[number] for number in sorted(range(len(reads)), key=places.__getitem__))

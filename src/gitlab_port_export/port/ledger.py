@@ -15,6 +15,8 @@ NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
 
 
 HASH = 0x7FFFFFFF
+# Of the keys of entities so many bits: the sign and four more would make each a third larger.
+KEY = 2**60 - 1
 
 # The parts of a blueprint whose properties nobody may write.
 COMPUTED = ("calculationProperties", "mirrorProperties", "aggregationProperties")
@@ -113,7 +115,7 @@ class Ledger:
     def hold(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in entities as Port's search gives them."""
         for slot, row in enumerate(rows, len(self._status)):
-            self._slots[hash(row["identifier"])] = slot
+            self._slots[hash(row["identifier"]) & KEY] = slot
             self._codes.extend(self.codes(row["identifier"], row))
             if self._unmapped:
                 relations = row.get("relations") or {}
@@ -162,7 +164,7 @@ class Ledger:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
         codes = self.codes(identifier, entity.body, partial=not self.whole)
-        mark = hash(identifier)
+        mark = hash(identifier) & KEY
         slot = self._slots.get(mark)
         if slot is None:
             self._slots[mark] = len(self._status)
@@ -204,18 +206,18 @@ class Ledger:
 
     def produced(self, identifier: str) -> bool:
         """Whether this run produced the entity."""
-        slot = self._slots.get(hash(identifier))
+        slot = self._slots.get(hash(identifier) & KEY)
         return slot is not None and self._status[slot] != Status.HELD
 
     def mark(self, identifier: str) -> None:
         """Note that Port found this entity for a search identifier: it is produced."""
-        slot = self._slots.get(hash(identifier))
+        slot = self._slots.get(hash(identifier) & KEY)
         if slot is not None and self._status[slot] == Status.HELD:
             self._status[slot] = Status.UPDATED
 
     def touch(self, entity: Entity) -> None:
         """Count an entity as updated although nothing differs: it is written all the same."""
-        self._status[self._slots[hash(str(entity.identifier))]] = Status.UPDATED
+        self._status[self._slots[hash(str(entity.identifier)) & KEY]] = Status.UPDATED
 
     def needs(self, target: int) -> bool:
         """Whether a produced entity relates to the target by a relation that the mapping does not set."""
@@ -261,7 +263,7 @@ def relation_targets(blueprint: Blueprint, body: Mapping[str, Any]) -> list[int]
 
 def target_key(blueprint: str, identifier: str) -> int:
     """Return the key of an entity in the set of relation targets."""
-    return hash((blueprint, identifier))
+    return hash((blueprint, identifier)) & KEY
 
 
 def _order(name: str) -> int:

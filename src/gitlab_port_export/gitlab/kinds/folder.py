@@ -41,8 +41,9 @@ def _folders(place: Place, tree: Tree, scope: Scope) -> Job:
 
 def _pages(place: Place, tree: Tree, scope: Scope, folders: dict[str, tuple[Row, set[int]]], more: Row) -> Job:
     by_resources: dict[tuple[int, ...], list[Row]] = {}
+    repo = place.row
     for folder, resources in folders.values():
-        row = {"folder": folder, "repo": place.row, "__branch": tree.ref, **more}
+        row = {"folder": folder, "repo": repo, "__branch": tree.ref, **more}
         by_resources.setdefault(tuple(sorted(resources)), []).append(row)
     for indexes, rows in by_resources.items():
         yield from pages("folder", indexes, scope, rows)

@@ -98,9 +98,9 @@ def pipelines_path(scope: Scope) -> str:
 
 def _read(place: Place, params: Params, dialect: Dialect, shared: bool, resources: tuple[int, ...]) -> Read:
     """Return the read of one project's pipelines; jobs of the same pipelines share the list."""
-    project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
 
     def start(scope: Scope) -> Job:
+        project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
         shape = with_owner("pipeline", resources, scope, "__project", project)
         path = pipelines_path(scope)
         if not shared:

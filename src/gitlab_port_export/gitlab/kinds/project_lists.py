@@ -47,9 +47,8 @@ def project_reads(
         yield from ((selector.include_only_active_projects, wish) for wish in wishes(selector))
 
     def read(place: Place, wish: Hashable, indexes: tuple[int, ...]) -> Read:
-        project = place.row if whole_project else {"path_with_namespace": place.scope.path}
-
         def job(scope: Scope) -> Job:
+            project = place.row if whole_project else {"path_with_namespace": place.scope.path}
             yield from start(place, scope, wish, with_owner(kind, indexes, scope, "__project", project))
 
         return place_read(kind, place, indexes, job)

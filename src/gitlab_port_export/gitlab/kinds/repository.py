@@ -302,7 +302,7 @@ def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, .
         found = Scope(int(row["id"]), str(row["path_with_namespace"]), token=scope.token)
         if nothing_there(row):
             return
-        place = Place(row, found, (scope.token,))
+        place = Place.of(row, found, (scope.token,))
         yield from start(place, replace(tree, ref=tree.ref or branch_of(row), wishes=tree.of(kind)), found)
 
     return Read(kind, Scope(0, tree.name), tokens or tuple(patterns)[:1], resources, find, requests=2)

@@ -64,7 +64,7 @@ def _skills(patterns: dict[int, tuple[str, ...]], place: Place, tree: Tree, scop
             if means and _is_skill(path, patterns[wish.resource]) and wish.resource not in wanted.get(path, ()):
                 wanted.setdefault(path, []).append(wish.resource)
     failures: list[ReadFailed] = []
-    ordered = sorted(wanted)
+    ordered, repo = sorted(wanted), place.row
     for start in range(0, len(ordered), AT_ONCE):
         batch = ordered[start : start + AT_ONCE]
         everybody = tuple(sorted({index for path in batch for index in wanted[path]}))
@@ -72,7 +72,7 @@ def _skills(patterns: dict[int, tuple[str, ...]], place: Place, tree: Tree, scop
         failures += [failure] if failure else []
         for index in everybody:
             rows = [
-                {"skill": skill_of(path, text, patterns[index]), "repo": place.row, "__branch": tree.ref}
+                {"skill": skill_of(path, text, patterns[index]), "repo": repo, "__branch": tree.ref}
                 for path, text in found.items()
                 if index in wanted[path]
             ]
