@@ -16,7 +16,7 @@ from gitlab_port_export import __version__
 from gitlab_port_export.stream import Stream
 
 # Of glibc's malloc.h.
-M_ARENA_MAX = -8
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
 app = typer.Typer(
     help="Bring a Port software catalog in step with GitLab. Without a command: sync.",
@@ -273,7 +273,7 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     from gitlab_port_export.errors import ExportError  # noqa: PLC0415  # heavy imports wait until a run
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
-    _share_heaps()
+    _keep_heaps_small()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     # They have all the methods of a stream that are used.
     shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=output is Output.json, debug=debug)
@@ -291,12 +291,17 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     return code or int(bool(out.failure))
 
 
-def _share_heaps() -> None:
-    """Let all threads take memory from two heaps of glibc: of the usual eight a core each keeps what it has freed."""
+def _keep_heaps_small() -> None:
+    """Let all threads take memory from two heaps of glibc, and large blocks from none; see mallopt(3).
+
+    Of the usual eight heaps a core each keeps what was freed in it, and what grows in one leaves holes behind.
+    """
     import ctypes  # noqa: PLC0415  # only a run needs it
 
     with suppress(OSError, AttributeError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_ARENA_MAX, 2)
+        mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 
 
 def _leave(code: int) -> NoReturn:
