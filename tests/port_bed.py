@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -114,6 +114,8 @@ class Bed:
             self.port, read_blueprints(self.port), lambda name: self.fields, self.executor, whole=not self.rules.merge
         )
         catalog.start(sorted(names))
+        if delete:
+            catalog.start_owned(MINE)
         differ = Differ(catalog.ledger, catalog.resolved)
         events: list[Event] = []
         writer = Writer(self.port, self.rules, self.executor, 8)
@@ -125,6 +127,7 @@ class Bed:
         searched = frozenset(one.resource for one in entities if isinstance(one, Entity) and one.is_search)
         policy = Policy(self.mapping, problems, searched, self.released, frozenset(differ.unresolved))
         deleter = Deleter(self.port, cascade=self.mapping.cascades) if writes else None
+        wait(catalog._ours)  # the list that a run begins with is there long before it ends
         before_deleting()
         if delete:
             events += deletions(catalog, policy, MINE, differ.targets, started, deleter)

@@ -79,6 +79,16 @@ class TestOurs:
         bed.seed("thing", "a", properties={"text": "x"}, by="port-ocean/gitlab/0.2.3/mine/exporter")
         assert written(run(bed, thing("a", text="x"))) == []
 
+    def test_what_somebody_takes_over_during_the_run_stays(self, bed: Bed) -> None:
+        bed.seed("thing", "goes", "taken")
+
+        def take_over() -> None:  # and Port may not count that as a change
+            bed.store.get("thing", "taken").datasource = "port-ocean/github/1.0.0/mine/exporter"
+
+        events = run(bed, thing("new", text="x"), before_deleting=take_over)
+        assert written(events) == [("create", "new"), ("delete", "goes")]
+        assert bed.store.identifiers("thing") == {"taken", "new"}
+
     def test_a_blueprint_that_is_not_mapped_any_more(self, bed: Bed) -> None:
         bed.seed("job", "old")
         assert written(run(bed, thing("a", text="x"))) == [("create", "a"), ("delete", "old")]

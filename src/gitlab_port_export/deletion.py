@@ -80,11 +80,14 @@ def deletions(
                 allowed.append(entry)
         if not allowed:
             return
-        keep = targets | _targets_of(catalog, staying, {entry.blueprint for entry in allowed})
+        ours = _still_ours(catalog, integration, allowed)
+        taken = [(one.blueprint, [n for n in one.identifiers if (one.blueprint, n) not in ours]) for one in allowed]
+        keep = targets | _targets_of(catalog, [*staying, *taken], {entry.blueprint for entry in allowed})
         doomed: list[Entity] = []
         for entry in allowed:
             recent: list[str] = []
-            for entity, changed in fresh(catalog, entry.blueprint, entry.identifiers):
+            doubted = [name for name in entry.identifiers if (entry.blueprint, name) in ours]
+            for entity, changed in fresh(catalog, entry.blueprint, doubted):
                 if _is_before(changed, instant or ""):
                     doomed.append(entity)
                 else:
@@ -101,6 +104,12 @@ def deletions(
             advice(failure, "read entities"),
             holds_all=True,
         )
+
+
+def _still_ours(catalog: Catalog, integration: str, entries: Sequence[Gone]) -> set[tuple[str, str]]:
+    """Return (blueprint, identifier) of those that are ours now: somebody may have taken one over during the run."""
+    candidates = {(entry.blueprint, name) for entry in entries for name in entry.identifiers}
+    return candidates.intersection(catalog.owned(integration, anew=True))
 
 
 def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], among: set[str]) -> set[int]:

@@ -33,15 +33,20 @@ class Glob:
         return _matcher(self)(path)
 
 
-@lru_cache(maxsize=1024)
-def _matcher(pattern: Glob) -> Callable[[str], bool]:
+def flags() -> int:
+    """Return how wcmatch is to read a pattern of gitlab-v2; case counts on every machine."""
     from wcmatch import glob  # noqa: PLC0415  # most runs have no pattern
 
+    return glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
+
+
+@lru_cache(maxsize=1024)
+def _matcher(pattern: Glob) -> Callable[[str], bool]:
     if pattern.crossing:
         return Patterns((pattern.text,)).allows
-    # FORCEUNIX: case counts on every machine.
-    flags = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX
-    found = [re.compile(text) for text in glob.translate(pattern.text, flags=flags)[0]]
+    from wcmatch import glob  # noqa: PLC0415  # most runs have no pattern
+
+    found = [re.compile(text) for text in glob.translate(pattern.text, flags=flags())[0]]
     return lambda path: any(regular.match(path) for regular in found)
 
 

@@ -136,11 +136,14 @@ class Catalog:
         if not self._ours:
             self._ours = [self._executor.submit(self._packed, kind, integration) for kind in TYPES]
 
-    def owned(self, integration: str) -> Iterator[tuple[str, str]]:
+    def owned(self, integration: str, *, anew: bool = False) -> Iterator[tuple[str, str]]:
         """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote.
 
-        Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends.
+        Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends. `anew`
+        lists them once more.
         """
+        if anew:
+            self._ours = []
         self.start_owned(integration)
         for reading in self._ours:
             for page in reading.result():

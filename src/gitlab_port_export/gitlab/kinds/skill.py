@@ -9,6 +9,7 @@ from wcmatch import glob
 from gitlab_port_export.gitlab.additions import AT_ONCE
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import parsed
+from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
@@ -19,7 +20,7 @@ from gitlab_port_export.parallel import Job
 
 FILE = "SKILL.md"
 HOMES = (".agents", ".agent", ".cursor", ".claude", ".codex", ".github", ".opencode")
-ANY_CASE = glob.GLOBSTAR | glob.DOTGLOB | glob.FORCEUNIX | glob.IGNORECASE
+ANY_CASE = flags() | glob.IGNORECASE
 
 
 class SkillPath(BaseModel):
