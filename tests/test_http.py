@@ -602,3 +602,25 @@ def test_the_last_refusal_slows_nobody(http: Http, web: responses.RequestsMock) 
     http.pace.wait()
     assert slept(http) == before
     assert len(web.calls) == MAX_ATTEMPTS
+
+
+SEGMENTS = st.lists(st.sampled_from(["a", "%2F", "ü", " ", "x.y", "~", "%zz", "@", "+"]), min_size=1, max_size=4).map(
+    "".join
+)
+PAIRS = st.tuples(st.sampled_from(["page", "a b", "not[x]"]), st.text(st.sampled_from("a&=#? +%ü/😀"), max_size=4))
+
+
+@given(
+    st.sampled_from(["GET", "POST", "PATCH", "DELETE"]),
+    SEGMENTS,
+    st.lists(PAIRS, max_size=3),
+    st.none() | st.binary(min_size=1, max_size=9),
+)
+def test_a_request_is_prepared_as_requests_does_it(
+    method: str, path: str, params: list[tuple[str, str]], body: bytes | None
+) -> None:
+    url, headers, auth = f"{HOST}/{path}", {"User-Agent": "x"}, Bearer(origin_of(HOST), lambda: "secret")
+    usual = requests.Request(method, url, headers, params=params, data=body, auth=auth).prepare()
+    found = room._prepared(method, url, tuple(params), headers, body, auth)  # what goes to the socket
+    assert (found.method, found.url, found.body) == (usual.method, usual.url, usual.body)
+    assert dict(found.headers) == dict(usual.headers)

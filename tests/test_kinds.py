@@ -1,10 +1,13 @@
 """The kinds, played by hand: what each asks GitLab (paths, parameters, order) and what rows it hands on."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gitlab_port_export.gitlab import kinds
 from gitlab_port_export.gitlab.client import Get
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
@@ -606,3 +609,22 @@ def test_pages_say_where_their_rows_come_from() -> None:
         ("issue", (0, 1), "grp", ONE), ("issue", (0, 1), "ada/dotfiles", ONE),
     ]  # fmt: skip
     assert url(played.asked[0]).endswith(sized(()))
+
+
+def test_the_table_of_kinds_has_every_kind_under_its_own_name() -> None:
+    files = (file.stem for file in Path(kinds.__file__).parent.glob("*.py"))
+    with_kind = {name for name in files if hasattr(import_module(f"{kinds.__name__}.{name}"), "KIND")}
+    assert {name.replace("-", "_") for name in KINDS} == with_kind
+    assert {name: kind.name for name, kind in KINDS.items()} == {name: name for name in KINDS}
+    assert {name: kind.selector for name, kind in KINDS.items()} == dict(kinds.SELECTORS)
+    assert "kind" not in KINDS
+    with pytest.raises(KeyError):
+        KINDS["members"]
+
+
+def test_the_jobs_of_a_project_are_read_right_after_the_pipelines_that_they_share() -> None:
+    made = make(one("pipeline"), one("issue"), one("job"))
+    assert len(PROJECTS) > 1
+    order = [(read.kind, read.scope.id) for read in reads_of(made) if read.kind != "issue"]
+    ids = list(dict.fromkeys(number for _, number in order))
+    assert order == [(kind, number) for number in ids for kind in ("pipeline", "job")]

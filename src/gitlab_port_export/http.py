@@ -414,7 +414,7 @@ def _prepared(
     """
     request = requests.PreparedRequest()
     request.method, request.body = method, body
-    request.url = requote_uri(f"{url}?{urlencode(params)}" if params else url)
+    request.url = f"{requote_uri(url)}?{urlencode(params)}" if params else requote_uri(url)
     request.headers = CaseInsensitiveDict(headers)
     if body is not None:
         request.headers["Content-Length"] = str(len(body))
