@@ -67,7 +67,7 @@ def thing(
 ) -> Entity:
     """An entity: `meta` are title, icon and team, `at` is the resource it came from."""
     body = {**(meta or {}), **({"properties": properties} if properties else {})}
-    return Entity(blueprint, identifier, body | ({"relations": relations} if relations else {}), at, order)
+    return Entity.of(blueprint, identifier, body | ({"relations": relations} if relations else {}), at, order)
 
 
 @contextmanager

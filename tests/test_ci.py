@@ -33,8 +33,8 @@ JOBS = {
 def report(code: int = 0, *problems: Problem, held: tuple[Held, ...] = (), **fields: Any) -> Report:
     counts = Counts(created=1, updated=2, deleted=3, held=sum(len(one.identifiers) for one in held))
     changes = (
-        Create(Entity("service", "new", {}, 0)),
-        Update(Entity("service", "known", {}, 0), ("title",)),
+        Create(Entity.of("service", "new", {}, 0)),
+        Update(Entity.of("service", "known", {}, 0), ("title",)),
         Delete("service", "old"),
     )
     given = {"changes": changes, "blueprints": {"service": counts}, **fields}
@@ -299,7 +299,7 @@ def hostile(text: str) -> Report:
         replace(problem, warning=True),
         held=(Held(text, (text,), "limit", text, text),),
         blueprints={text: Counts(created=1)},
-        changes=(Create(Entity(text, text, {}, 0)), Delete(text, text)),
+        changes=(Create(Entity.of(text, text, {}, 0)), Delete(text, text)),
         integration=text,
         mapping_origin=text,
     )

@@ -210,7 +210,7 @@ def rows(draw: st.DrawFn, fields: tuple[str, ...], places: st.SearchStrategy[tup
             body.setdefault(head, {})[key] = value
         else:
             body[head] = value
-    return Entity("thing", draw(NAMES), body, 0, draw(places))
+    return Entity.of("thing", draw(NAMES), body, 0, draw(places))
 
 
 @st.composite

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitlab_port_export.model import Entity
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Status, Verdict, relation_targets, target_key
 from port_bed import FIELDS, examples, thing, things
 
@@ -96,7 +97,7 @@ class TestEqual:
 
     def test_every_two_numbers_differ_and_each_is_itself(self) -> None:
         def codes(value: float) -> list[int]:
-            return a_ledger().codes("a", {"properties": {"size": value}}, partial=True)
+            return a_ledger().codes(Entity.of("thing", "a", {"properties": {"size": value}}, 0))
 
         found = [codes(value) for value in NUMBERS]
         assert found == [codes(float(value) if value != 10**20 else value) for value in NUMBERS]
@@ -212,10 +213,11 @@ class TestWhatWasProduced:
 
 
 def test_relation_targets_are_what_is_named_and_known() -> None:
-    body = {"relations": {"parent": "p", "friends": ["x", "y"], "unknown": "z"}}
-    assert set(relation_targets(BLUEPRINT, body)) == {target_key("thing", name) for name in ("p", "x", "y")}
+    relations = {"parent": "p", "friends": ["x", "y"], "unknown": "z"}
+    found = relation_targets(BLUEPRINT, relations.items())
+    assert set(found) == {target_key("thing", name) for name in ("p", "x", "y")}
     query = {"combinator": "and", "rules": []}
-    assert relation_targets(BLUEPRINT, {"relations": {"parent": None, "friends": query}}) == []
+    assert relation_targets(BLUEPRINT, [("parent", None), ("friends", query)]) == []
 
 
 def test_a_blueprint_is_read_with_what_port_leaves_out() -> None:

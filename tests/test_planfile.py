@@ -235,8 +235,8 @@ def test_a_large_plan_is_written_and_read_in_little_memory(tmp_path: Path) -> No
         tracemalloc.start()
         recorder.begin(BASIS, states)
         for number in range(5_000):
-            recorder.add(Update(Entity("thing", f"{number}", {"title": "t" * 100}, 0), ("title",)))
-        recorder.add(Create(Entity("thing", "new\ud800", {"title": None}, 0)))
+            recorder.add(Update(Entity.of("thing", f"{number}", {"title": "t" * 100}, 0), ("title",)))
+        recorder.add(Create(Entity.of("thing", "new\ud800", {"title": None}, 0)))
         recorder.add(Delete("thing", "old"))
         recorder.finish()
         recorder.save(path, (), ())
@@ -267,7 +267,7 @@ def a_plan(path: Path) -> str:
     with TemporaryFile() as stream:
         recorder = planfile.Recorder(stream)
         recorder.begin(BASIS, lambda *_: {})
-        recorder.add(Create(Entity("thing", "new", {"title": "t"}, 0)))
+        recorder.add(Create(Entity.of("thing", "new", {"title": "t"}, 0)))
         recorder.add(Delete("thing", "old"))
         recorder.finish()
         recorder.save(path, (), ())

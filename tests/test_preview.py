@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jq
 import pytest
 from rich.console import Console
 
@@ -21,6 +22,9 @@ from harness import NoWait, mapping_of, resource, run_sync
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 ROW = {"id": 7, "name": "a\x1b[31mb", "runners_token": "GR1348941-not-for-logs", "tags": ["x", "y"], "web_url": "u"}
+
+# Versions of jq put it differently.
+NO_INDEX = jq.compile("try .a.x catch .").input_value({"a": "text"}).first()
 
 
 def previewed(
@@ -76,7 +80,7 @@ def test_a_saved_row_needs_nobody(bench: Bench, monkeypatch: pytest.MonkeyPatch)
         "blueprint": "thing",
         "title": ROW["name"],
         "properties.n": 2,
-        "properties.bad": 'Cannot index string with "x"',
+        "properties.bad": NO_INDEX,
     }
     assert sample["entities"] == [
         {"blueprint": "thing", "identifier": "7", "title": ROW["name"], "properties": {"n": 2, "bad": None}}

@@ -10,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.model import EntityMapping, Resource
-from gitlab_port_export.paths import follow, plain_path
-from gitlab_port_export.program import LEGACY, ONE, build, forbidden_word, reachable, rewrite_quotes, top_level_path
+from gitlab_port_export.program import LEFT, LEGACY, ONE, build, forbidden_word, rewrite_quotes, top_level_path
 from jq_grammar import values
 
 KEY = "__error"
@@ -31,7 +30,7 @@ def resource(query: str = "true", items: str | None = None, *mappings: Any, **po
 
 
 def run(made: Resource, rows: Any, only: str | None = None) -> Any:
-    return jq.compile(build(made, KEY, only).text).input_text(json.dumps(rows)).first()
+    return jq.compile(build(made, KEY, only, all_in_jq=True).text).input_text(json.dumps(rows)).first()
 
 
 def value(expression: str, row: Any = None) -> Any:
@@ -40,8 +39,8 @@ def value(expression: str, row: Any = None) -> Any:
         "true", None, {"identifier": ".id", "blueprint": '"b"', "properties": {"p": expression, "q": "9+9"}}
     )
     (((_, (found,)),),) = run(made, [{"id": 1} if row is None else row])
-    assert found[2:] == [18], "the next field is as it was"
-    return found[1]
+    assert found[3:] == [18], "the next field is as it was"
+    return found[2]
 
 
 # --- single quotes
@@ -182,7 +181,7 @@ def test_selector(query: str, selected: Any) -> None:
     (((found, values),),) = run(resource(query), [{"id": 1, "ok": True}])
     assert found == selected
     # Nothing is evaluated for a row that is not wanted.
-    assert values == ([["b"]] if isinstance(found, list) and found and found[0] is True else [])
+    assert values == ([[1, "b"]] if isinstance(found, list) and found and found[0] is True else [])
 
 
 def test_search_query_is_rebuilt_with_its_leaves_evaluated() -> None:
@@ -285,40 +284,6 @@ def test_items_come_before_the_selector() -> None:
 # --- what stays out of jq
 
 
-@pytest.mark.parametrize(
-    ("expression", "path"),
-    [
-        (".a", ("a",)),
-        (" .a.b_1\n", ("a", "b_1")),
-        (".a?", None),
-        (".é", None),
-        (".aé", None),
-        (".a[0]", None),
-        (". a", None),
-        (".a .b", None),
-        (".", None),
-        (".a # x", None),
-        (".1", None),
-    ],
-)
-def test_plain_path(expression: str, path: tuple[str, ...] | None) -> None:
-    assert plain_path(expression) == path
-
-
-@settings(max_examples=50)
-@given(
-    st.dictionaries(st.sampled_from("ab"), values), st.lists(st.sampled_from(["a", "b", "key"]), min_size=1, max_size=3)
-)
-def test_paths_are_followed_as_in_jq(row: Any, path: list[str]) -> None:
-    expression = "".join(f".{name}" for name in path)
-    (expected,) = jq.compile(f"[try {{found: {expression}}} catch .[:19]]").input_value(row).first()
-    try:
-        found: Any = {"found": follow(row, tuple(path))}
-    except TypeError as error:
-        found = str(error)[:19]  # up to the kind; versions of jq differ in the rest
-    assert json.dumps(found) == json.dumps(expected)
-
-
 def _joined(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     infix = st.sampled_from(
         [" | ", "|", " // ", "//", " + ", "-", " * ", "/", " % ", " == ", "!=", "<", " and ", " or "]
@@ -373,16 +338,28 @@ def test_only_what_is_computed_goes_to_jq() -> None:
     made = resource(".ok == 1", None, mapping)
     program = build(made, KEY)
     assert program.fields == (("identifier", "blueprint", "title", "properties.p"),)
-    assert program.paths == ((("id",), None, ("x", "y"), None),)
+    rows: list[Any] = [{"id": 7, "x": {"y": 8}, "ok": 1, "z": "abc"}]
+    assert program.evaluate(rows) == [[[7], ["b"], [8], None]]
     assert ".x.y" not in program.text
-    assert reachable(made) == {"ok", "z"}
-    assert run(made, [{"ok": 1, "z": "abc"}]) == [[[[True], [["b", 3]]]]]
+    assert program.keys == {"ok", "z"}
+    assert jq.compile(program.text).input_value(rows).first() == [[[[True], [[3]]]]]
+    whole = build(made, KEY, all_in_jq=True)
+    assert whole.evaluate(rows) == [[None] * 4]
+    assert whole.keys == {"ok", "z", "id", "x", "y"}
+    assert run(made, rows) == [[[[True], [[7, "b", 8, 3]]]]]
+
+
+def test_what_leaves_nothing_to_jq_has_no_program() -> None:
+    made = resource("true", None, {"identifier": ".id | tostring", "blueprint": "'b'"})
+    assert build(made, KEY).text == ""
+    assert build(made, KEY).evaluate([{"id": 7}]) == [[["7"], ["b"]]]
+    assert build(resource(".ok", None, {"identifier": ".id", "blueprint": "'b'"}), KEY).keys == {"ok"}
 
 
 def test_items_exist_in_jq_alone() -> None:
     made = resource("true", ".a", {"identifier": ".item", "blueprint": '"b"'})
-    assert build(made, KEY).paths == ((None, None),)
-    assert reachable(made) is None
+    assert build(made, KEY).columns == ((None, None),)
+    assert build(made, KEY).keys is None
 
 
 def test_one_field_alone() -> None:
@@ -398,7 +375,8 @@ def test_legacy_forms_follow_a_key_of_the_row_and_jq_sees_nothing_of_them() -> N
     mapping = {"identifier": ".a", "blueprint": '"b"', "title": "search://b", "properties": {"p": "file://c"}}
     for items in (None, ".items"):
         made = resource("true", items, mapping)
-        (paths,) = build(made, KEY).paths
-        assert paths[2:] == ((LEGACY, "search://b"), (LEGACY, "file://c"))
+        rows: list[Any] = [{LEGACY: {"search://b": 1, "file://c": 2}}, {"x": 1}]
+        ((_, _, *found),) = build(made, KEY).evaluate(rows)
+        assert found == [[1, LEFT], [2, LEFT]]
         assert "://" not in build(made, KEY).text
     assert EntityMapping.model_validate(mapping).title == "search://b"

@@ -10,7 +10,7 @@ from gitlab_port_export.model import Create, Entity, Event, Failed, Page, Scope,
 from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.progress import HEARTBEAT_SECONDS, Progress
 
-ENTITY = Entity("service", "a", {}, 0)
+ENTITY = Entity.of("service", "a", {}, 0)
 PAGE = Page("project", (0,), Scope(1, "a"), [{}])
 
 

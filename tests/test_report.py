@@ -51,7 +51,7 @@ class Terminal(io.StringIO):
 
 
 def entity(identifier: object, blueprint: str = "service") -> Entity:
-    return Entity(blueprint, identifier, {"title": "t"}, 0)
+    return Entity.of(blueprint, identifier, {"title": "t"}, 0)
 
 
 def held(reason: str, *identifiers: str) -> Held:

@@ -55,7 +55,7 @@ def report_of(*names: str, command: Any = "sync", changes: int = 1) -> Report:
         tally.add(Page(name, (0,), Scope(1, name), [{}, {}]))
         tally.add(Ended(number, name, name, 2, 3, name if number % 2 else ""))
         for count in range(changes):
-            entity = Entity(name, f"{name}{count or ''}", {"title": "kept out"}, 0)
+            entity = Entity.of(name, f"{name}{count or ''}", {"title": "kept out"}, 0)
             for change in (Create(entity), Update(entity, (name, "title")), Delete(name, f"{name}{count or ''}")):
                 tally.add(change if command == "plan" else Written(change))
         tally.add(Unchanged(name, 4))
@@ -87,7 +87,7 @@ def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytes
     tally = Tally("sync")
     for number in range(50):
         for name in ("x", "y", "z"):
-            tally.add(Written(Create(Entity(name, str(number), {}, 0))))
+            tally.add(Written(Create(Entity.of(name, str(number), {}, 0))))
         tally.add(Written(Delete("z", f"gone {number}")))
         tally.add(Held("x", (f"held {number}",), "limit", "why"))
         tally.add(Ended(number, "issue", f"group {number}", failure="403" if number == 49 else ""))

@@ -96,7 +96,7 @@ def test_entity_has_the_fields_of_the_mapping_and_no_others(evaluator: Evaluator
         "properties": {"url": "u", "a.b": 1, "none": None},
         "relations": {"to": "8"},
     }
-    assert found == Entity("b", "7", body, 0, (1, 7))
+    assert found == Entity.of("b", "7", body, 0, (1, 7))
 
 
 @pytest.mark.parametrize("suffix", ["", " # jq"])
@@ -134,7 +134,7 @@ def test_rows_without_an_id_have_an_order_that_does_not_depend_on_who_comes_firs
 
 def test_rows_without_any_field_to_compute(evaluator: Evaluator) -> None:
     found = transformed(evaluator, resource({"blueprint": ".b"}), [{"id": "x", "b": "y"}, {"id": "z"}], [])
-    assert found == [Entity("y", "x", {}, 0, (1, 0)), Skipped(0, "identifier", "z")]
+    assert found == [Entity.of("y", "x", {}, 0, (1, 0)), Skipped(0, "identifier", "z")]
 
 
 def test_several_mappings_of_a_row(evaluator: Evaluator) -> None:
@@ -167,7 +167,8 @@ def test_small_pages_are_sent_together(monkeypatch: pytest.MonkeyPatch, evaluato
         return submit(program, text)
 
     monkeypatch.setattr(evaluator, "submit", counted)
-    found = transformed(evaluator, resource(), *([{"id": f"{n}-{m}"} for m in range(30)] for n in range(9)))
+    made = resource({"title": ".id | length"})
+    found = transformed(evaluator, made, *([{"id": f"{n}-{m}"} for m in range(30)] for n in range(9)))
     assert len(entities(found)) == 270
     assert sent == [120, 120, 30]
 
@@ -678,7 +679,7 @@ def test_a_legacy_identifier_that_was_not_read_gives_no_entity(evaluator: Evalua
 
 
 def entity(identifier: str, resource: int, order: tuple[int, int], **body: Any) -> Entity:
-    return Entity("b", identifier, body, resource, order)
+    return Entity.of("b", identifier, body, resource, order)
 
 
 def merged(*events: Event | Entity) -> list[Event | Entity]:
@@ -716,13 +717,13 @@ def test_last_resource_replaces_the_others_where_port_does_not_merge() -> None:
 
 def test_any_blueprint_may_be_shared() -> None:
     first, second = entity("x", 0, (1, 1), title="a"), entity("x", 1, (1, 1), icon="i")
-    search = Entity("c", {"rules": []}, {}, 0)
+    search = Entity.of("c", {"rules": []}, {}, 0)
     found = list(merge_shared([first, search, second], None))
     assert found == [search, entity("x", 0, (1, 1), title="a", icon="i")]
 
 
 def test_what_is_not_shared_passes_at_once() -> None:
-    other, search = Entity("c", "x", {}, 0), Entity("b", {"rules": []}, {}, 0)
+    other, search = Entity.of("c", "x", {}, 0), Entity.of("b", {"rules": []}, {}, 0)
     mine = entity("x", 0, (1, 1))
     problem = Problem("read", "no")
     assert merged(mine, other, search, problem) == [other, search, problem, mine]

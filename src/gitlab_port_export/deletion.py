@@ -127,13 +127,13 @@ def fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Itera
     """Yield these entities as Port holds them now, each with the instant of its last change."""
     for row in catalog.fresh(blueprint, identifiers):
         body = {"relations": row.get("relations") or {}}
-        yield Entity(blueprint, str(row["identifier"]), body, -1), str(row.get("updatedAt") or "")
+        yield Entity.of(blueprint, str(row["identifier"]), body, -1), str(row.get("updatedAt") or "")
 
 
 def related(catalog: Catalog, entity: Entity) -> list[int]:
     """Return a key of ledger.target_key for each entity that this one relates to."""
     blueprint = catalog.blueprints.get(entity.blueprint)
-    return relation_targets(blueprint, entity.body) if blueprint else []
+    return relation_targets(blueprint, entity.relations) if blueprint else []
 
 
 def not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list[Entity]:

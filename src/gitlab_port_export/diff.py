@@ -51,7 +51,7 @@ class Differ:
             return (_unwritable(ledger, entity),)
         self.ledgers[entity.blueprint] = ledger
         known = self.comparable(entity)
-        self.targets.update(relation_targets(ledger.blueprint, (known or entity).body))
+        self.targets.update(relation_targets(ledger.blueprint, (known or entity).relations))
         if known is None:
             self.unresolved.update(_search_targets(ledger, entity))
         if entity.is_search:
@@ -89,7 +89,7 @@ def _unwritable(missing: Missing, entity: Entity) -> Problem:
 
 def _search_targets(ledger: Ledger, entity: Entity) -> Iterator[str]:
     relations = ledger.blueprint.relations
-    for name, value in (entity.body.get("relations") or {}).items():
+    for name, value in entity.relations:
         if isinstance(value, dict) and name in relations:
             yield relations[name].target
 

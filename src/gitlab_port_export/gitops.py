@@ -76,8 +76,7 @@ def fields_of(found: Iterable[Entity], blueprint: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for entity in found:
         if entity.blueprint == blueprint:
-            names |= {name: None for name in entity.body if name not in OBJECTS}
-            names |= {f"{part}.{name}": None for part in OBJECTS for name in entity.body.get(part, ())}
+            names |= dict.fromkeys(entity.shape.names)
     return tuple(names)
 
 
@@ -95,7 +94,7 @@ def _entity(spec: Spec, item: Any, blueprints: Set[str]) -> Entity | Problem:
         if not isinstance(item.get(name, {}), dict | None):
             return _problem(spec, f"{identifier}: {name} must be an object")
     body = {name: item[name] for name in FIELDS if name in item and not (name in OBJECTS and item[name] is None)}
-    return Entity(blueprint, identifier, body, NO_RESOURCE, (spec.scope.id, 0))
+    return Entity.of(blueprint, identifier, body, NO_RESOURCE, (spec.scope.id, 0))
 
 
 def _problem(spec: Spec, why: str) -> Problem:

@@ -1,10 +1,10 @@
 """The words of the product as frozen values: mapping, page, entity, change, problem; no I/O here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Annotated, Any, Literal
+from functools import cached_property, partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -204,11 +204,13 @@ class EntityMapping(_Camel):
     )
 
     def fields(self) -> Iterator[tuple[str, str | dict[str, Any]]]:
-        """Yield (dotted name, expression or query) of every field that the mapping sets, identifier first."""
-        for name in ("identifier", "blueprint", "title", "icon", "team"):
+        """Yield (dotted name, expression or query) of every field that is set: identifier, blueprint, as in a Shape."""
+        for name in ("identifier", "blueprint", "title", "icon"):
             if (value := getattr(self, name)) is not None and name in self.model_fields_set:
                 yield name, value
         yield from ((f"properties.{k}", v) for k, v in self.properties.items())
+        if self.team is not None and "team" in self.model_fields_set:
+            yield "team", self.team
         yield from ((f"relations.{k}", v) for k, v in self.relations.items())
 
 
@@ -399,19 +401,83 @@ class Page:
     weight: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """What one row became. `identifier` may be a search query; `body` holds only the fields that the mapping sets.
+def place_of(field: str) -> int:
+    """Return where a dotted field stands: title and icon, properties, and those that are sets to Port, team first."""
+    head, dot, _ = field.partition(".")
+    return {"properties": 1, "relations": 3}[head] if dot else 2 if head == "team" else 0
 
-    `resource` and `part` say which entity mapping of which resource made it.
+
+@dataclass(frozen=True)
+class Shape:
+    """The dotted names of the fields that an entity sets, ordered by `place_of`."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Shape":
+        """Return the shape of these names, in any order."""
+        return cls(tuple(sorted(names, key=place_of)))
+
+    @cached_property
+    def keys(self) -> tuple[tuple[str, ...], ...]:
+        """The names by place, without what stands before the dot."""
+        return tuple(
+            tuple(name.partition(".")[2] or name for name in self.names if place_of(name) == place)
+            for place in range(4)
+        )
+
+    @cached_property
+    def related(self) -> int:
+        """How many fields come before the relations."""
+        return len(self.names) - len(self.keys[3])
+
+
+class Entity(NamedTuple):
+    """What one row became: a value for each field of its shape. `identifier` may be a search query.
+
+    `resource` and `part` say which entity mapping of which resource made it. There is one of each row, and most are
+    as Port has them: a named tuple is made in a third of the time, and the body only of what is written.
     """
 
     blueprint: str
     identifier: Any
-    body: dict[str, Any]
+    shape: Shape
+    values: tuple[Any, ...]
     resource: int
     order: tuple[int, int] = (0, 0)
     part: int = 0
+
+    @classmethod
+    def of(
+        cls, blueprint: str, identifier: Any, body: Dict[str, Any], resource: int, order: tuple[int, int] = (0, 0)
+    ) -> "Entity":
+        """Return the entity of a body as Port takes it."""
+        found: dict[str, Any] = {}
+        for name, value in body.items():
+            if name in ("properties", "relations"):
+                found |= {f"{name}.{key}": one for key, one in (value or {}).items()}
+            else:
+                found[name] = value
+        shape = Shape.of(found)
+        return cls(blueprint, identifier, shape, tuple(found[name] for name in shape.names), resource, order)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The fields as Port takes them, properties and relations nested; made anew each time."""
+        own, properties, team, relations = self.shape.keys
+        values = iter(self.values)
+        body: dict[str, Any] = dict(zip(own, values, strict=False))
+        if properties:
+            body["properties"] = dict(zip(properties, values, strict=False))
+        body.update(zip(team, values, strict=False))
+        if relations:
+            body["relations"] = dict(zip(relations, values, strict=False))
+        return body
+
+    @property
+    def relations(self) -> Iterator[tuple[str, Any]]:
+        """(name, value) of each relation that is set."""
+        return zip(self.shape.keys[3], self.values[self.shape.related :], strict=True)
 
     @property
     def key(self) -> tuple[str, str]:

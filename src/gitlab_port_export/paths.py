@@ -1,33 +1,8 @@
-"""What can be told of jq expressions without jq: plain paths, and which keys of a row the others can reach."""
+"""Which keys of a row jq expressions can reach, told without jq."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-from gitlab_port_export.model import Expression, Row
-
-Path = tuple[str, ...]
-PLAIN_PATH = re.compile(r"\s*(?:\.[A-Za-z_]\w*)+\s*", re.ASCII)
-JSON_KINDS = {bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
-
-
-def plain_path(expression: Expression) -> Path | None:
-    """Return the keys of an expression such as `.author.name`, or None where it is more than that."""
-    return tuple(expression.strip()[1:].split(".")) if PLAIN_PATH.fullmatch(expression) else None
-
-
-def follow(row: Row, path: Path) -> Any:
-    """Return what jq gives for a plain path. Raises TypeError, in jq's words, where it leads through no object."""
-    value: Any = row
-    for key in path:
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise TypeError(f'Cannot index {JSON_KINDS[type(value)]} with "{key}"')
-        value = value.get(key)
-    return value
-
 
 TOKEN = re.compile(
     r"""

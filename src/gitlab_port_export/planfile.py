@@ -133,9 +133,9 @@ def _change(record: Mapping[str, Any]) -> Write:
     blueprint, identifier = record["blueprint"], record["identifier"]
     match record["action"]:
         case "create":
-            return Create(Entity(blueprint, identifier, record["body"], -1))
+            return Create(Entity.of(blueprint, identifier, record["body"], -1))
         case "update":
-            entity = Entity(blueprint, identifier, record["body"], -1)
+            entity = Entity.of(blueprint, identifier, record["body"], -1)
             return Update(entity, tuple(map(_text, record["fields"])), record.get("again") is True)
         case "delete":
             return Delete(blueprint, identifier)

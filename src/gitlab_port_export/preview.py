@@ -35,8 +35,6 @@ from gitlab_port_export.model import (
     Skipped,
 )
 from gitlab_port_export.model import Mapping as PortMapping
-from gitlab_port_export.paths import Path as Way
-from gitlab_port_export.paths import follow
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.prepare import (
     choose_mapping,
@@ -46,7 +44,7 @@ from gitlab_port_export.prepare import (
     jq_environ,
     read_mapping,
 )
-from gitlab_port_export.program import build, leaves
+from gitlab_port_export.program import LEFT, build, leaves
 from gitlab_port_export.settings import Settings
 from gitlab_port_export.text import Redactor
 from gitlab_port_export.transform import Transformer, compile_errors, error_in
@@ -266,9 +264,9 @@ class _Alone:
         if why := next(filter(None, map(self.broken.get, leaves(value))), None):
             return None, why
         program = build(resource, self.key, only=name)
-        (path,) = program.paths[number]
-        if path is not None:
-            return _followed(self.row, path)
+        (column,) = program.evaluate([self.row])[number]
+        if column is not None:
+            return None if column[0] is LEFT else column[0], ""
         found = self._run(program.text)
         if isinstance(found, str):
             return None, found
@@ -297,13 +295,6 @@ class _Alone:
             return None, "gives nothing"
         error = error_in(output[0], self.key)
         return (None, error) if error else (output[0], "")
-
-
-def _followed(row: Row, path: Way) -> Outcome:
-    try:
-        return follow(row, path), ""
-    except TypeError as error:
-        return None, str(error)
 
 
 def _expressions(resource: Resource) -> list[Expression]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gitlab_port_export.model import Expression, Query, Resource
-from gitlab_port_export.paths import Path, needed_keys, plain_path
+from gitlab_port_export.model import Expression, Query, Resource, Row, Shape
+from gitlab_port_export.paths import needed_keys
+from gitlab_port_export.plain import Column, plain
 
 # Ocean's rule for single quotes: `'` becomes `"` where it opens at the start or after white space, or closes at the
 # end or before white space.
@@ -16,6 +17,8 @@ QUOTES = re.compile(r"(^|\s)'(?![\s\"])|(?<![\s\"])'(\s|$)")
 LEGACY_PREFIXES = ("file://", "search://")
 # The key of a row under which the values of such fields stand; jq does not see it.
 LEGACY = "__legacy"
+# Such a value that was not read: the field is left as it is in Port.
+LEFT = object()
 # What ends a comment at an expression's end, also one that a backslash carries on to the next line.
 END = "\n\n"
 # The parts of an expression by what they open or close: outside a string, and in one.
@@ -25,39 +28,40 @@ FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_l
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The names of an entity's fields after identifier and blueprint: its own (title, icon, team), then the others."""
-
-    own: tuple[str, ...]
-    properties: tuple[str, ...]
-    relations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Program:
-    """A resource's jq text, and for each of its mappings the fields' names and, where they are plain, their paths.
+    """A resource's jq text, and for each of its mappings the fields' names and the columns of those that need no jq.
 
-    The text gives the values of the fields without a path, in order: following a path costs jq ten times as much.
+    A column that is a text is Ocean's legacy form, whose value stands in the row.
+
+    The text gives the values of the fields without a column, in order, from rows with these `keys` (None: all); it is
+    empty where nothing is left for jq. Fields without jq cost a tenth.
     """
 
     text: str
     fields: tuple[tuple[str, ...], ...]
-    paths: tuple[tuple[Path | None, ...], ...]
+    columns: tuple[tuple[Column | str | None, ...], ...]
+    keys: frozenset[str] | None
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
         """The shape of the entities of each mapping."""
-        return tuple(_shape(names[2:]) for names in self.fields)
+        return tuple(Shape(names[2:]) for names in self.fields)
+
+    def evaluate(self, rows: list[Row]) -> list[list[list[Any] | None]]:
+        """Return for each mapping and field the values that need no jq, else None. Raises Doubt."""
+        bare = [without_legacy(row) for row in rows]
+        return [[_taken(column, rows, bare) for column in columns] for columns in self.columns]
 
 
-def _shape(names: Sequence[str]) -> Shape:
-    """Return where the fields after identifier and blueprint go; they come in this order."""
-    parts = [name.partition(".") for name in names]
-    own = tuple(head for head, dot, _ in parts if not dot)
-    properties, relations = (
-        tuple(name for head, dot, name in parts if dot and head == section) for section in ("properties", "relations")
-    )
-    return Shape(own, properties, relations)
+def without_legacy(row: Row) -> Row:
+    """Return a row as expressions see it."""
+    return {key: value for key, value in row.items() if key != LEGACY} if LEGACY in row else row
+
+
+def _taken(column: Column | str | None, rows: list[Row], bare: list[Row]) -> list[Any] | None:
+    if isinstance(column, str):
+        return [row.get(LEGACY, {}).get(column, LEFT) for row in rows]
+    return column(bare) if column else None
 
 
 def rewrite_quotes(expression: Expression) -> Expression:
@@ -95,49 +99,47 @@ def _code(expression: Expression) -> str:
     return "".join(kept)
 
 
-def build(resource: Resource, error_key: str, only: str | None = None) -> Program:
+def build(resource: Resource, error_key: str, only: str | None = None, *, all_in_jq: bool = False) -> Program:
     """Return the program that maps a JSON array of rows to an array with one result per row.
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
     `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. Where
-    `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`. There are no paths
-    where rows are parsed into items: those exist in jq alone.
+    `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`. Rows that are parsed into
+    items exist in jq alone.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
+    all_in_jq = all_in_jq or only is not None or resource.port.items_to_parse is not None
     names = tuple(tuple(name for name, _ in m.fields()) for m in resource.mappings)
     if only is not None:
         names = tuple(tuple(name for name in group if name == only) for group in names)
     values = [[dict(m.fields())[name] for name in group] for m, group in zip(resource.mappings, names, strict=True)]
-    paths = tuple(tuple(_path(resource, value) for value in group) for group in values)
-    mapped = ", ".join(
-        "[" + ", ".join(_value(value, error_key) for value in group if _path(resource, value) is None) + "]"
-        for group in values
-    )
+    columns = tuple(tuple(_column(value, all_in_jq) for value in group) for group in values)
+    computed = [
+        [value for value, column in zip(group, found, strict=True) if column is None]
+        for group, found in zip(values, columns, strict=True)
+    ]
+    mapped = ", ".join("[" + ", ".join(_value(value, error_key) for value in group) + "]" for group in computed)
     query = "true" if only == "itemsToParse" else rewrite_quotes(resource.selector.query)
     row = f"[[true], [{mapped}]]"
-    if query.strip() != "true":
+    selects = query.strip() != "true"
+    if selects:
         selected = f"(try [first({query}{END})] catch {_error(error_key)})"
         row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
-    return Program(f"[.[] | [{_each_item(resource, row, error_key)}]]", names, paths)
+    text = f"[.[] | [{_each_item(resource, row, error_key)}]]" if selects or all_in_jq or any(computed) else ""
+    return Program(text, names, columns, _reachable(resource, [query, *leaves(computed)]))
 
 
-def reachable(resource: Resource) -> frozenset[str] | None:
-    """Return the top-level keys of a row that the resource's expressions can reach, or None for all of them."""
+def _reachable(resource: Resource, expressions: Sequence[Expression]) -> frozenset[str] | None:
+    """Return the top-level keys of a row that the expressions can reach, or None for all of them."""
     if resource.port.items_to_parse is not None:
         return None
-    texts = [resource.selector.query]
-    for entity in resource.mappings:
-        for _, value in entity.fields():
-            if _path(resource, value) is None:
-                texts += leaves(value)
-    return needed_keys(rewrite_quotes(text) for text in texts)
+    return needed_keys(rewrite_quotes(text) for text in expressions)
 
 
-def _path(resource: Resource, value: Expression | Query) -> Path | None:
-    if isinstance(value, str) and is_legacy(value):
-        return LEGACY, value
-    is_row = resource.port.items_to_parse is None
-    return plain_path(value) if is_row and isinstance(value, str) else None
+def _column(value: Expression | Query, all_in_jq: bool) -> Column | str | None:
+    if is_legacy(value):
+        return str(value)
+    return plain(rewrite_quotes(value)) if isinstance(value, str) and not all_in_jq else None
 
 
 def leaves(value: Any) -> list[Expression]:
@@ -151,10 +153,6 @@ def leaves(value: Any) -> list[Expression]:
 def _error(key: str) -> str:
     return f'{{{json.dumps(key)}: (if type == "string" then . else tojson end | .[:300])}}'
 
-
-# Expressions that give exactly one output for an object and cannot fail; without `first` and `try` around them jq is
-# twice as fast.
-SAFE = re.compile(r"""\s*(?:\.[A-Za-z_]\w*|"[^"\\]*"|true|false|null|\.[A-Za-z_]\w*\s*\|\s*tostring)\s*""", re.ASCII)
 
 # What gives exactly one output or fails, whatever it is put together to; without `first`, jq is a third faster. A row
 # whose fields do not add up is a Problem all the same.
@@ -176,9 +174,7 @@ def _value(value: Expression | Query, key: str) -> str:
         return "null"
     if isinstance(value, str):
         text = rewrite_quotes(value)
-        if SAFE.fullmatch(text):
-            return f"({text})"
-        if plain_path(text) or ONE.fullmatch(text):
+        if ONE.fullmatch(text):
             return f"(try ({text}) catch {_error(key)})"
         return f"(try first(({text}{END}), null) catch {_error(key)})"
     return _query(value, key)

@@ -59,7 +59,7 @@ def _found(entity: Entity, catalog: Catalog) -> Entity | Problem:
                 resources=(entity.resource,),
                 sample=str(entity.identifier),
             )
-        entity = replace(entity, identifier=found[0])
+        entity = entity._replace(identifier=found[0])
     return catalog.resolved(entity) or entity
 
 

@@ -6,22 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
-from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Skipped
-from gitlab_port_export.paths import Path, follow, plain_path
-from gitlab_port_export.program import (
-    LEGACY,
-    Program,
-    Shape,
-    build,
-    forbidden_word,
-    reachable,
-    rewrite_quotes,
-)
+from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Shape, Skipped
+from gitlab_port_export.plain import Doubt, plain
+from gitlab_port_export.program import LEFT, Program, build, forbidden_word, rewrite_quotes, without_legacy
 from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
@@ -35,8 +27,8 @@ DEEP = "what nests so deeply cannot be mapped; rows were left out"
 UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 Order = tuple[int, int]
 NESTED = frozenset({dict, list})
-# The value of a `file://` or `search://` field that was not read: the field is left as it is in Port.
-LEFT = object()
+NUMBERS = frozenset({int, float})
+Columns = list[list[Any]]
 
 
 @dataclass
@@ -46,6 +38,17 @@ class _Batch:
     rows: list[Row] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     weight: int = 0
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A batch and what its fields give without jq, by mapping and field; jq's part is under way, or there is none."""
+
+    index: int
+    program: Program
+    batch: _Batch
+    found: list[list[list[Any] | None]]
+    future: "Future[bytes] | None"
 
 
 @dataclass
@@ -79,7 +82,7 @@ class _Faults:
 
 def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
     """Return for each expression of a mapping why it cannot work, or None; quotes are rewritten as for a run."""
-    doubtful = [text for text in expressions if plain_path(text) is None]
+    doubtful = [text for text in expressions if plain(rewrite_quotes(text)) is None]
     found = evaluator.compile_errors([rewrite_quotes(text) for text in doubtful]) if doubtful else []
     errors = dict(zip(doubtful, found, strict=True))
     return [
@@ -98,9 +101,10 @@ class Transformer:
         self._programs: Dict[int, Program] = {
             resource.index: build(resource, error_key) for resource in mapping.resources if resource.known
         }
-        self._keys = {index: reachable(mapping.resources[index]) for index in self._programs}
+        # Those that leave all to jq, for batches with a value in doubt.
+        self._whole: dict[int, Program] = {}
         self._batches: dict[int, _Batch] = {}
-        self._under_way: deque[tuple[int, _Batch, Future[bytes]]] = deque()
+        self._under_way: deque[_Sent] = deque()
         self._given_up: set[int] = set()
         self._enders: dict[int, str] = {}
         self._faults = _Faults()
@@ -129,24 +133,38 @@ class Transformer:
                 self._send(index, self._batches.pop(index))
 
     def _send(self, index: int, batch: _Batch) -> None:
+        program = self._programs[index]
         try:
-            text = self._input(index, batch.rows)
+            found = program.evaluate(batch.rows)
+        except Doubt:
+            program = self._in_jq(index)
+            found = program.evaluate(batch.rows)
+        if not program.text:
+            self._under_way.append(_Sent(index, program, batch, found, None))
+            return
+        try:
+            text = _input(program, batch.rows)
         except ValueError:
-            batch = self._shallow(index, batch)
-            text = self._input(index, batch.rows)
+            self._send(index, self._shallow(index, program, batch))
+            return
         if len(text) > BATCH_BYTES and len(batch.rows) > 1:
             middle = len(batch.rows) // 2
             for part in (slice(middle), slice(middle, None)):
                 self._send(index, _Batch(batch.rows[part], batch.orders[part]))
             return
-        self._under_way.append((index, batch, self._evaluator.submit(self._programs[index].text, text)))
+        self._under_way.append(_Sent(index, program, batch, found, self._evaluator.submit(program.text, text)))
 
-    def _shallow(self, index: int, batch: _Batch) -> _Batch:
+    def _in_jq(self, index: int) -> Program:
+        if index not in self._whole:
+            self._whole[index] = build(self._mapping.resources[index], self._key, all_in_jq=True)
+        return self._whole[index]
+
+    def _shallow(self, index: int, program: Program, batch: _Batch) -> _Batch:
         """Return the batch without the rows that nest too deeply to be sent; those are faults."""
         kept = _Batch()
         for row, order in zip(batch.rows, batch.orders, strict=True):
             try:
-                self._input(index, [row])
+                _input(program, [row])
             except ValueError as error:
                 self._faults.add(index, 0, "", f"a row {error}", _label(row), DEEP)
             else:
@@ -154,43 +172,34 @@ class Transformer:
                 kept.orders.append(order)
         return kept
 
-    def _input(self, index: int, rows: list[Row]) -> bytes:
-        """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse.
-
-        Raises ValueError where a row nests too deeply.
-        """
-        keys = self._keys[index]
-        if keys is None:
-            shown = [row if LEGACY not in row else {k: v for k, v in row.items() if k != LEGACY} for row in rows]
-            return encode(shown)
-        return encode([{key: row[key] for key in keys if key in row} for row in rows])
-
     def _collect(self, leave: int) -> Iterator[Event | Entity]:
         """Take the results in the order they were asked for, until no more than `leave` are under way."""
-        while len(self._under_way) > leave or (self._under_way and self._under_way[0][2].done()):
-            index, batch, future = self._under_way.popleft()
-            if index in self._given_up:
+        while len(self._under_way) > leave or (self._under_way and _is_there(self._under_way[0])):
+            sent = self._under_way.popleft()
+            if sent.index in self._given_up:
                 continue
             try:
-                yield from self._decode(index, batch, self._results(index, batch, future))
+                results = self._results(sent) if sent.future else None
             except Killed:
-                yield self._give_up(index, batch)
+                yield self._give_up(sent)
+            else:
+                yield from self._decode(sent, results)
 
-    def _results(self, index: int, batch: _Batch, future: "Future[bytes]") -> list[Any]:
+    def _results(self, sent: _Sent) -> list[Any]:
         """Return one result per row; a page that `halt` cut short is run again row by row."""
         try:
-            if text := future.result():
+            if sent.future and (text := sent.future.result()):
                 found: list[Any] = decode(text)
                 return found
         except (JqError, ValueError):
             pass  # one row ended the program, or gave what nests too deeply; the rows are tried one by one
-        return [self._alone(index, row) for row in batch.rows]
+        return [self._alone(sent.index, sent.program, row) for row in sent.batch.rows]
 
-    def _alone(self, index: int, row: Row) -> list[Any]:
+    def _alone(self, index: int, program: Program, row: Row) -> list[Any]:
         """Return the result of one row, or none when it ends its program: the row is lost, and the field named."""
         why = "the expression ends the program (halt)"
         try:
-            if text := self._evaluator.submit(self._programs[index].text, self._input(index, [row])).result():
+            if text := self._evaluator.submit(program.text, _input(program, [row])).result():
                 (items,) = decode(text)
                 return list(items)
         except JqError as error:
@@ -204,14 +213,15 @@ class Transformer:
         self._faults.add(index, self._owner(index, name), name, why, _label(row))
         return []
 
-    def _give_up(self, index: int, batch: _Batch) -> Problem:
+    def _give_up(self, sent: _Sent) -> Problem:
         """Leave out the rest of a resource and return its Problem, naming the field that does not end."""
+        index = sent.index
         self._given_up.add(index)
         self._batches.pop(index, None)
-        for other, _, future in self._under_way:
-            if other == index:
-                future.cancel()
-        culprit = self._culprit(index, batch.rows)
+        for other in self._under_way:
+            if other.index == index and other.future:
+                other.future.cancel()
+        culprit = self._culprit(index, sent.batch.rows)
         line, column = self._mapping.field_mark(index, self._owner(index, culprit), culprit)
         return Problem(
             "transform",
@@ -232,9 +242,9 @@ class Transformer:
         return next((n for n in (*items, "selector.query", *names) if not self._answers(resource, n, rows)), "")
 
     def _answers(self, resource: Resource, name: str, rows: list[Row]) -> bool:
-        program = build(resource, self._key, only=name).text
+        program = build(resource, self._key, only=name)
         try:
-            return bool(self._evaluator.submit(program, self._input(resource.index, rows)).result())
+            return bool(self._evaluator.submit(program.text, _input(program, rows)).result())
         except (Killed, JqError):
             return False
 
@@ -243,16 +253,25 @@ class Transformer:
         groups = self._programs[index].fields
         return next((number for number, names in enumerate(groups) if name in names), 0)
 
-    def _decode(self, index: int, batch: _Batch, results: list[Any]) -> Iterator[Event | Entity]:
-        for row, order, items in zip(batch.rows, batch.orders, results, strict=True):
-            for selected, mapped, *where in items:
-                # `==` will not do: 1 == True in Python.
-                if isinstance(selected, list) and selected and selected[0] is True:
-                    for number, computed in enumerate(mapped):
-                        if (found := self._entity(index, number, row, order, computed)) is not None:
-                            yield found
-                else:
-                    yield from self._unselected(index, row, selected, *where)
+    def _decode(self, sent: _Sent, results: list[Any] | None) -> Iterator[Event | Entity]:
+        """Yield what the rows of a batch become, one entity mapping after the other."""
+        index, batch, found = sent.index, sent.batch, sent.found
+        rows, orders, computed = batch.rows, batch.orders, []
+        if results is not None:
+            taken: list[int] = []
+            for at, items in enumerate(results):
+                for selected, mapped, *where in items:
+                    # `==` will not do: 1 == True in Python.
+                    if isinstance(selected, list) and selected and selected[0] is True:
+                        taken.append(at)
+                        computed.append(mapped)
+                    else:
+                        yield from self._unselected(index, batch.rows[at], selected, *where)
+            rows, orders = [rows[at] for at in taken], [orders[at] for at in taken]
+            found = [[column and [column[at] for at in taken] for column in columns] for columns in found]
+        for number, columns in enumerate(found):
+            whole, lost = self._columns(sent, number, rows, columns, [mapped[number] for mapped in computed])
+            yield from self._entities(index, number, sent.program.shapes[number], rows, orders, whole, lost)
 
     def _unselected(self, index: int, row: Row, selected: Any, field: str = "selector.query") -> Iterator[Event]:
         if isinstance(selected, list) and selected and selected[0] is False:
@@ -264,60 +283,99 @@ class Transformer:
             why = f"the selector must give true or false; it gave {given}"
         self._faults.add(index, 0, field, why, _label(row))
 
-    def _entity(self, index: int, number: int, row: Row, order: Order, computed: list[Any]) -> Entity | Skipped | None:
-        """Return what a row becomes, or None where it is a fault. This runs for every row."""
-        values = self._values(index, number, row, computed)
-        if values is None:
-            return None
-        identifier, blueprint, *rest = values
+    def _columns(
+        self, sent: _Sent, number: int, rows: list[Row], found: list[list[Any] | None], computed: list[list[Any]]
+    ) -> tuple[Columns, set[int]]:
+        """Return the values of a mapping's fields for all rows, errors as null, and the rows without identity then."""
+        names = sent.program.fields[number]
+        lost: set[int] = set()
+        expected = found.count(None)
+        if any(len(values) != expected for values in computed):
+            # jq takes an error with the key `__jq` for its own way out of a loop.
+            lost = {at for at, values in enumerate(computed) if len(values) != expected}
+            why = "an expression left its field with an error {__jq: …}"
+            for at in sorted(lost):
+                self._faults.add(sent.index, number, "", why, _label(rows[at]))
+            computed = [[None] * expected if at in lost else values for at, values in enumerate(computed)]
+        given = iter(zip(*computed, strict=True) if computed else [[]] * expected)
+        columns = [list(next(given)) if column is None else column for column in found]
+        for at, column in enumerate(columns):
+            kinds = set(map(type, column))
+            if kinds & NESTED:
+                self._judge(sent.index, number, names[at], rows, column, lost)
+            # Port's titles and identifiers are text.
+            if kinds & NUMBERS and names[at] == "title":
+                columns[at] = [_text(value) if _is_number(value) else value for value in column]
+            elif kinds & (NUMBERS | NESTED) and names[at].startswith("relations."):
+                columns[at] = [_targets(value) for value in column]
+        return columns, lost
+
+    def _judge(self, index: int, number: int, name: str, rows: list[Row], column: list[Any], lost: set[int]) -> None:
+        """Find what nests too deeply or is an error in a field's values; these become null, or their rows are lost."""
+        nested = [at for at, value in enumerate(column) if type(value) in NESTED]
+        any_deep = is_deep([column[at] for at in nested])
+        for at in nested:
+            if at in lost:
+                continue
+            if any_deep and is_deep(column[at]):
+                self._faults.add(index, number, name, "the value nests too deeply", _label(rows[at]), DEEP)
+                lost.add(at)
+            elif type(column[at]) is dict and (error := self._error_of(column[at])):
+                fatal = name in ("identifier", "blueprint")
+                self._faults.add(index, number, name, error, _label(rows[at]), LOST if fatal else NULLED)
+                column[at] = None
+                if fatal:
+                    lost.add(at)
+
+    def _entities(
+        self,
+        index: int,
+        number: int,
+        shape: Shape,
+        rows: list[Row],
+        orders: list[Order],
+        columns: Columns,
+        lost: set[int],
+    ) -> Iterator[Entity | Skipped]:
+        """Yield what each row becomes. This runs for every row."""
+        if len(columns) < 2:
+            return
+        identifiers, blueprints, *others = columns
+        given = list(zip(*others, strict=True)) if others else [()] * len(rows)
+        left = any(LEFT in column for column in columns)
+        for at, (identifier, blueprint, values) in enumerate(zip(identifiers, blueprints, given, strict=True)):
+            if at in lost:
+                continue
+            known: Any = identifier
+            if type(identifier) is not str or not IDENTIFIER.match(identifier) or type(blueprint) is not str or left:
+                unfit = self._unfit(index, number, rows[at], identifier, blueprint, values)
+                if unfit is not None:
+                    yield from unfit
+                    continue
+                known = identifier if type(identifier) in (str, dict) else _text(identifier)
+            elif not blueprint:
+                yield Skipped(index, "identifier", _label(rows[at]))
+                continue
+            entity = Entity(blueprint, known, shape, values, index, orders[at], number)
+            yield _without_left(entity) if left else entity
+
+    def _unfit(
+        self, index: int, number: int, row: Row, identifier: Any, blueprint: Any, values: tuple[Any, ...]
+    ) -> tuple[Skipped, ...] | None:
+        """Return what a row becomes that gives no entity: skipped, or a fault; None where it gives one."""
         # An entity that is replaced as a whole would lose the fields that are left.
-        if LEFT in (identifier, blueprint) or (LEFT in rest and not self._mapping.enable_merge_entity):
-            return None
+        if LEFT in (identifier, blueprint) or (LEFT in values and not self._mapping.enable_merge_entity):
+            return ()
         if not identifier or not blueprint:
-            return Skipped(index, "identifier", _label(row))
+            return (Skipped(index, "identifier", _label(row)),)
         if not isinstance(blueprint, str):
             wrong = f"the blueprint must be text; got {_short(blueprint)}"
             self._faults.add(index, number, "blueprint", wrong, _label(row))
-            return None
+            return ()
         if why := unfit_identifier(identifier):
             self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
-            return None
-        known = identifier if type(identifier) is str or type(identifier) is dict else _text(identifier)
-        shape = self._programs[index].shapes[number]
-        return Entity(blueprint, known, _body(shape, rest), index, order, number)
-
-    def _values(self, index: int, number: int, row: Row, computed: list[Any]) -> list[Any] | None:
-        """Return the values of a mapping's fields, an error as null; None where the row has no identity then."""
-        program = self._programs[index]
-        names, paths = program.fields[number], program.paths[number]
-        if len(computed) != paths.count(None):
-            # jq takes an error with the key `__jq` for its own way out of a loop.
-            self._faults.add(index, number, "", "an expression left its field with an error {__jq: …}", _label(row))
-            return None
-        given = iter(computed)
-        values = [
-            next(given) if path is None else row.get(path[0]) if len(path) == 1 else self._follow(row, path)
-            for path in paths
-        ]
-        for at in [at for at, value in enumerate(values) if type(value) in NESTED]:
-            if is_deep(values[at]):
-                self._faults.add(index, number, names[at], "the value nests too deeply", _label(row), DEEP)
-                return None
-            if error := self._error_of(values[at]):
-                fatal = at < 2  # identifier and blueprint
-                self._faults.add(index, number, names[at], error, _label(row), LOST if fatal else NULLED)
-                if fatal:
-                    return None
-                values[at] = None
-        return values
-
-    def _follow(self, row: Row, path: Path) -> Any:
-        if path[0] == LEGACY:
-            return row.get(LEGACY, {}).get(path[1], LEFT)
-        try:
-            return follow(row, path)
-        except TypeError as error:
-            return {self._key: str(error)}
+            return ()
+        return None
 
     def _error_of(self, value: Any) -> str | None:
         return error_in(value, self._key)
@@ -338,28 +396,27 @@ def _rules(value: dict[str, Any]) -> list[Any]:
     return rules if isinstance(rules, list) else []
 
 
-def _body(shape: Shape, values: Sequence[Any]) -> dict[str, Any]:
-    """Return the entity's body: only the fields that the mapping sets, properties and relations nested."""
-    own, inner = len(shape.own), len(shape.own) + len(shape.properties)
-    body: dict[str, Any] = dict(zip(shape.own, values, strict=False))
-    if _is_number(body.get("title")):
-        body["title"] = _text(body["title"])
-    if shape.properties:
-        body["properties"] = dict(zip(shape.properties, values[own:inner], strict=True))
-    if shape.relations:
-        body["relations"] = dict(zip(shape.relations, map(_targets, values[inner:]), strict=True))
-    return _without_left(body) if LEFT in values else body
+def _is_there(sent: _Sent) -> bool:
+    return sent.future is None or sent.future.done()
 
 
-def _without_left(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a body without the fields that are left, and without a section that has no others."""
-    kept = {name: value for name, value in body.items() if value is not LEFT}
-    for section in ("properties", "relations"):
-        if section in kept:
-            kept[section] = {name: value for name, value in kept[section].items() if value is not LEFT}
-            if not kept[section]:
-                del kept[section]
-    return kept
+def _input(program: Program, rows: list[Row]) -> bytes:
+    """Return the rows as JSON, without the keys that no expression can reach: jq is slow to parse.
+
+    Raises ValueError where a row nests too deeply.
+    """
+    keys = program.keys
+    if keys is None:
+        return encode([without_legacy(row) for row in rows])
+    return encode([{key: row[key] for key in keys if key in row} for row in rows])
+
+
+def _without_left(entity: Entity) -> Entity:
+    kept = [at for at, value in enumerate(entity.values) if value is not LEFT]
+    if len(kept) == len(entity.values):
+        return entity
+    names = tuple(entity.shape.names[at] for at in kept)
+    return entity._replace(shape=Shape(names), values=tuple(entity.values[at] for at in kept))
 
 
 def _targets(value: Any) -> Any:
@@ -430,13 +487,19 @@ def _row_number(row: Row) -> int:
 
 def merge_shared(
     events: Iterable[Event | Entity], shared: frozenset[str] | None, *, by_field: bool = True
-) -> Iterator[Event | Entity]:
+) -> Iterable[Event | Entity]:
     """Merge entities of blueprints that several entity mappings feed (None: any), in their order, later fields winning.
 
     They wait until everything was read; all others pass at once. Of rows of one entity mapping with the same key the
     one from the lowest scope, then the lowest row id, wins. Without `by_field` the last mapping's entity replaces the
     others whole, as Port does without merging.
     """
+    return events if shared is not None and not shared else _merged(events, shared, by_field)
+
+
+def _merged(
+    events: Iterable[Event | Entity], shared: frozenset[str] | None, by_field: bool
+) -> Iterator[Event | Entity]:
     waiting: dict[tuple[str, str], dict[tuple[int, int], Entity]] = {}
     for event in events:
         if not isinstance(event, Entity) or (shared is not None and event.blueprint not in shared) or event.is_search:
@@ -451,9 +514,8 @@ def merge_shared(
             found[source] = event
     for found in waiting.values():
         ordered = [found[source] for source in sorted(found)][0 if by_field else -1 :]
-        body: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for entity in ordered:
-            for name, value in entity.body.items():
-                both = name in ("properties", "relations") and name in body
-                body[name] = {**body[name], **value} if both else value
-        yield replace(ordered[0], body=body)
+            fields |= dict(zip(entity.shape.names, entity.values, strict=True))
+        shape = Shape.of(fields)
+        yield ordered[0]._replace(shape=shape, values=tuple(fields[name] for name in shape.names))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import replace
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
@@ -211,14 +210,13 @@ class Catalog:
 
         Each different query is asked once.
         """
-        if isinstance(entity.body.get("team"), dict):
-            return None
-        relations = entity.body.get("relations") or {}
-        if dict not in map(type, relations.values()):
+        if dict not in map(type, entity.values):
             return entity
-        queries = {name: value for name, value in relations.items() if isinstance(value, dict)}
+        values = dict(zip(entity.shape.names, entity.values, strict=True))
+        if isinstance(values.get("team"), dict):
+            return None
+        queries = {name: value for name, value in entity.relations if isinstance(value, dict)}
         blueprint = self.blueprints.get(entity.blueprint)
-        found: dict[str, Any] = {}
         for name, query in queries.items():
             relation = blueprint.relations.get(name) if blueprint else None
             if relation is None:
@@ -226,8 +224,8 @@ class Catalog:
             answer = self._answer(relation.target, query)
             if answer is None or (not relation.many and len(answer) > 1):
                 return None
-            found[name] = answer if relation.many else (answer[0] if answer else None)
-        return replace(entity, body={**entity.body, "relations": {**relations, **found}})
+            values[f"relations.{name}"] = answer if relation.many else (answer[0] if answer else None)
+        return entity._replace(values=tuple(values.values()))
 
     def _answer(self, target: str, query: Mapping[str, Any]) -> list[str] | None:
         key = f"{target} {query!r}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from gitlab_port_export.model import Entity
+from gitlab_port_export.model import Entity, place_of
 from gitlab_port_export.wire import EXACT, canonical
 
 # Codes of a field's value; every other value has a hash above these.
@@ -15,6 +15,8 @@ NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
 
 
 HASH = 0x7FFFFFFF
+# Stands where an entity does not set a field.
+ABSENT = object()
 # Of the keys of entities so many bits: the sign and four more would make each a third larger.
 KEY = 2**60 - 1
 
@@ -96,15 +98,14 @@ class Ledger:
 
     def __init__(self, blueprint: Blueprint, fields: Sequence[str], *, whole: bool = False) -> None:
         self.blueprint, self.whole = blueprint, whole
-        # By where they stand, and sets last, so that the values of each are taken at once.
-        self.fields = tuple(sorted(fields, key=_order))
+        self.fields = tuple(sorted(fields, key=place_of))
         self._slots: dict[int, int] = {}
         self._codes = array("I")
         self._status = bytearray()
         self._resource, self._scope, self._row = array("h"), array("q"), array("q")
-        self._keys = tuple([_key(name) for name in self.fields if _order(name) == place] for place in range(4))
-        own, self._inner, teams, self._related = map(frozenset, self._keys)
-        self._own = own | teams
+        self._keys = tuple(tuple(_key(name) for name in self.fields if place_of(name) == place) for place in range(4))
+        # Before here the fields are values, from here on sets.
+        self._sets = len(self._keys[0]) + len(self._keys[1])
         self._title, self._icon = (
             self.fields.index(name) if name in self.fields else None for name in ("title", "icon")
         )
@@ -116,10 +117,10 @@ class Ledger:
         """Take in entities as Port's search gives them."""
         for slot, row in enumerate(rows, len(self._status)):
             self._slots[hash(row["identifier"]) & KEY] = slot
-            self._codes.extend(self.codes(row["identifier"], row))
+            self._codes.extend(self._coded(row["identifier"], self._held(row)))
             if self._unmapped:
                 relations = row.get("relations") or {}
-                unmapped = {"relations": {name: relations.get(name) for name in self._unmapped}}
+                unmapped = [(name, relations.get(name)) for name in self._unmapped]
                 for target in relation_targets(self.blueprint, unmapped):
                     self._links.setdefault(target, []).append(slot)
         self._status.extend(bytes(len(rows)))
@@ -127,43 +128,45 @@ class Ledger:
         self._scope.extend(array("q", bytes(8 * len(rows))))
         self._row.extend(array("q", bytes(8 * len(rows))))
 
-    def codes(self, identifier: str, body: Mapping[str, Any], *, partial: bool = False) -> list[int]:
-        """Return one code per field of an entity's body, equal for values that Port treats alike.
+    def _held(self, row: Mapping[str, Any]) -> list[Any]:
+        """Return the values of the fields in one of Port's rows."""
+        properties, relations = row.get("properties") or {}, row.get("relations") or {}
+        own, inner, team, related = self._keys
+        return [*map(row.get, own), *map(properties.get, inner), *map(row.get, team), *map(relations.get, related)]
 
-        A field that a partial body does not have is not set; elsewhere it is null.
+    def codes(self, entity: Entity) -> list[int]:
+        """Return one code per field of an entity, equal for values that Port treats alike.
+
+        A field that the entity does not set is not set, or null where Port overwrites.
         """
-        properties, relations = body.get("properties") or {}, body.get("relations") or {}
-        own, inner, teams, related = self._keys
+        values: Sequence[Any] = entity.values
+        if entity.shape.names != self.fields:
+            given = dict(zip(entity.shape.names, values, strict=True))
+            values = [given.get(name, None if self.whole else ABSENT) for name in self.fields]
+        found = self._coded(str(entity.identifier), values)
+        # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
+        if self._icon is not None and values[self._icon] is None and not self.whole:
+            found[self._icon] = NOT_SET
+        return found
+
+    def _coded(self, identifier: str, values: Sequence[Any]) -> list[int]:
         # This runs for every field on both sides.
-        values = [*map(body.get, own), *map(properties.get, inner)]
         found = [
             FIRST_HASH + (hash(value) & HASH) if type(value) is str else NULL if value is None else _code(value)
-            for value in values
+            for value in values[: self._sets]
         ]
-        sets = (*map(body.get, teams), *map(relations.get, related))
-        found += [NULL if value is None else _set_code(value) for value in sets]
+        found += [NULL if value is None else _set_code(value) for value in values[self._sets :]]
         for place, default in self._defaults:
             if found[place] == default:
                 found[place] = DEFAULT
         if self._title is not None and values[self._title] in (None, ""):
             found[self._title] = _code(identifier)
-        if partial:
-            # Port's schema has no null icon: a mapped null is not sent, so merging leaves the icon as it is.
-            if self._icon is not None and values[self._icon] is None:
-                found[self._icon] = NOT_SET
-            if not (
-                self._own <= body.keys() and self._inner <= properties.keys() and self._related <= relations.keys()
-            ):
-                sources = zip((body, properties, body, relations), self._keys, strict=True)
-                for place, is_set in enumerate(key in source for source, keys in sources for key in keys):
-                    if not is_set:
-                        found[place] = NOT_SET
         return found
 
     def meet(self, entity: Entity) -> Verdict:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
-        codes = self.codes(identifier, entity.body, partial=not self.whole)
+        codes = self.codes(entity)
         mark = hash(identifier) & KEY
         slot = self._slots.get(mark)
         if slot is None:
@@ -250,10 +253,10 @@ def _digest(name: str, value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()[:16]
 
 
-def relation_targets(blueprint: Blueprint, body: Mapping[str, Any]) -> list[int]:
-    """Return a key for each entity that the body relates to."""
+def relation_targets(blueprint: Blueprint, relations: Iterable[tuple[str, Any]]) -> list[int]:
+    """Return a key for each entity that these relations, by name, lead to."""
     found = []
-    for name, value in (body.get("relations") or {}).items():
+    for name, value in relations:
         relation = blueprint.relations.get(name)
         if relation is None or value is None or isinstance(value, dict):
             continue
@@ -266,12 +269,6 @@ def target_key(blueprint: str, identifier: str) -> int:
     return hash((blueprint, identifier)) & KEY
 
 
-def _order(name: str) -> int:
-    """Return where a field stands: in the entity itself, its properties, or, where it is a set to Port, after those."""
-    head, dot, _ = name.partition(".")
-    return {"properties": 1, "relations": 3}[head] if dot else 2 if head == "team" else 0
-
-
 def _key(name: str) -> str:
     return name.partition(".")[2] or name
 
@@ -279,7 +276,7 @@ def _key(name: str) -> str:
 def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield (place, code of the default) of each field that has one."""
     for place, name in enumerate(fields):
-        default = blueprint.properties.get(_key(name), {}).get("default") if _order(name) == 1 else None
+        default = blueprint.properties.get(_key(name), {}).get("default") if place_of(name) == 1 else None
         if default is not None:
             yield place, _code(default)
 
@@ -287,6 +284,8 @@ def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int
 def _code(value: Any) -> int:
     if value is None:
         return NULL
+    if value is ABSENT:
+        return NOT_SET
     if isinstance(value, str):
         return FIRST_HASH + (hash(value) & HASH)
     if isinstance(value, bool):
@@ -312,6 +311,8 @@ def _set_code(value: Any) -> int:
     """Return the code of a relation or team, a set to Port; nothing and an empty list are the same."""
     if value == []:
         return NULL
+    if value is ABSENT:
+        return NOT_SET
     if isinstance(value, dict):
         return _code(value)
     names = sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)]

@@ -78,7 +78,7 @@ def as_sent(entity: Entity) -> dict[str, Any]:
     Port's schema allows null there for properties and relations only: without a title it shows the identifier (which
     nobody knows yet where Port has to search), an unset icon is left out, no team is an empty list.
     """
-    body = dict(entity.body)
+    body = entity.body
     if body.get("title", "") is None and not entity.is_search:
         body["title"] = entity.identifier
     for name in ("title", "icon"):
@@ -176,7 +176,7 @@ class Writer:
 
 
 def _found(change: Upsert, identifier: str) -> Upsert:
-    return replace(change, entity=replace(change.entity, identifier=identifier))
+    return replace(change, entity=change.entity._replace(identifier=identifier))
 
 
 def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
@@ -252,7 +252,7 @@ def dependency_order(entities: Sequence[Entity], blueprints: Mapping[str, Bluepr
 
 def _targets(entity: Entity, blueprints: Mapping[str, Blueprint]) -> Iterator[tuple[str, str]]:
     blueprint = blueprints.get(entity.blueprint)
-    for name, value in (entity.body.get("relations") or {}).items():
+    for name, value in entity.relations:
         relation = blueprint.relations.get(name) if blueprint else None
         if relation is not None and value is not None and not isinstance(value, dict):
             yield from ((relation.target, str(one)) for one in (value if isinstance(value, list) else [value]))
