@@ -22,6 +22,7 @@ from gitlab_port_export.port.writer import (
     dependency_order,
     upsert,
 )
+from gitlab_port_export.wire import encode
 from harness import NoWait, blueprint, port_with
 from port_bed import Bed, a_bed, of, signed_in, thing, things, written
 
@@ -489,7 +490,7 @@ class TestDeleter:
 
 def test_upsert_leaves_the_sorting_to_port(bed: Bed) -> None:
     changes = (Create(thing("b", text="x")), Create(thing("a", text="x")))
-    outcome = upsert(bed.port, Rules(), Batch("thing", changes))
+    outcome = upsert(bed.port, Rules(), Batch("thing", changes, tuple(encode(as_sent(one.entity)) for one in changes)))
     assert [(change, name) for change, name in outcome.written] == [(changes[0], "b"), (changes[1], "a")]
     assert (outcome.failed, outcome.again) == ((), ())
 

@@ -264,10 +264,11 @@ class Http:
         """Return the answer to one request after the retries that the host's trouble deserves.
 
         A status that stays bad is returned, not raised. First contact is bounded: a host that does not answer is
-        given up within 15 s, and only a rate limit is waited for. `patience` is another number of attempts.
+        given up within 15 s, and only a rate limit is waited for. `patience` is another number of attempts. A
+        `payload` of bytes is JSON already.
         Raises Unreachable when there was no answer, Stopped when the run has ended.
         """
-        body = None if payload is None else encode(payload)
+        body = payload if payload is None or isinstance(payload, bytes) else encode(payload)
         url = f"{self.base_url}{path}"
         timeout = FIRST_TIMEOUT if first_contact else (CONNECT_TIMEOUT, self._timeout)
         tries = 2 if first_contact else patience or self._patience

@@ -1,10 +1,11 @@
 """Writes to Port in bulk and believes only what Port confirms, row by row."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
+from queue import SimpleQueue
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
@@ -54,10 +55,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Batch:
-    """Changes of one blueprint for one call."""
+    """Changes of one blueprint for one call, and each as JSON."""
 
     blueprint: str
     changes: tuple[Upsert, ...]
+    texts: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def as_sent(entity: Entity) -> dict[str, Any]:
             del body[name]
     if body.get("team", "") is None:
         body["team"] = []
-    return {"identifier": entity.identifier, **body}
+    body["identifier"] = entity.identifier
+    return body
 
 
 class Writer:
@@ -97,9 +100,10 @@ class Writer:
 
     def __init__(self, port: Port, rules: Rules, executor: Executor, ahead: int) -> None:
         self._port, self._rules, self._executor, self._ahead = port, rules, executor, ahead
-        self._open: dict[str, list[Upsert]] = {}
+        self._open: dict[str, list[tuple[Upsert, bytes]]] = {}
         self._sizes: dict[str, int] = {}
         self._calls: dict[Future[Outcome], Batch] = {}
+        self._answered: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self._busy: set[Key] = set()
         self._later: dict[Key, list[Upsert]] = {}
         self._again: dict[Key, tuple[Upsert, Failed | Skipped]] = {}
@@ -111,10 +115,11 @@ class Writer:
             self._later.setdefault(key, []).append(change)
             return
         self._busy.add(key)
-        size = len(encode(as_sent(change.entity))) + 1
+        text = encode(as_sent(change.entity))
+        size = len(text) + 1
         if self._sizes.get(blueprint, 0) + size > self._rules.batch_bytes - ENVELOPE_BYTES:
             self._send(blueprint)
-        self._open.setdefault(blueprint, []).append(change)
+        self._open.setdefault(blueprint, []).append((change, text))
         self._sizes[blueprint] = self._sizes.get(blueprint, 0) + size
         if len(self._open[blueprint]) >= self._rules.batch_length:
             self._send(blueprint)
@@ -152,20 +157,22 @@ class Writer:
                 yield from self._outcome(future.result())
 
     def _send(self, blueprint: str) -> None:
-        changes = self._open.pop(blueprint, [])
+        waiting = self._open.pop(blueprint, [])
         self._sizes.pop(blueprint, None)
-        if changes:
-            batch = Batch(blueprint, tuple(changes))
-            self._calls[self._executor.submit(upsert, self._port, self._rules, batch)] = batch
+        if waiting:
+            changes, texts = zip(*waiting, strict=True)
+            batch = Batch(blueprint, changes, texts)
+            future = self._executor.submit(upsert, self._port, self._rules, batch)
+            self._calls[future] = batch
+            future.add_done_callback(self._answered.put)
 
     def _collect(self, leave: int) -> Iterator[Result]:
         while len(self._calls) > leave:
-            done, _ = wait(self._calls, return_when=FIRST_COMPLETED)
-            for future in done:
-                # One by one: when a call raises, what the others confirmed is still there for `abandon`.
-                batch = self._calls.pop(future)
-                yield from self._outcome(future.result())
-                self._busy.difference_update(change.entity.key for change in batch.changes)
+            future = self._answered.get()
+            # When a call raises, what the others confirmed is still there for `abandon`.
+            batch = self._calls.pop(future)
+            yield from self._outcome(future.result())
+            self._busy.difference_update(change.entity.key for change in batch.changes)
 
     def _outcome(self, outcome: Outcome) -> Iterator[Result]:
         for change, identifier in outcome.written:
@@ -190,7 +197,7 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
             "POST",
             path,
             params=rules.params,
-            payload={"entities": [as_sent(c.entity) for c in batch.changes]},
+            payload=b'{"entities":[' + b",".join(batch.texts) + b"]}",
         )
     except Unreachable as failure:
         why, hint = f"no answer from Port: {failure}", advice(failure, WRITE)
@@ -200,8 +207,10 @@ def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
     refusal = PortRefused(answer)
     if answer.status in (413, 422) and len(batch.changes) > 1:
         middle = len(batch.changes) // 2
-        halves = (batch.changes[:middle], batch.changes[middle:])
-        first, second = (upsert(port, rules, Batch(batch.blueprint, half)) for half in halves)
+        halves = (slice(middle), slice(middle, None))
+        first, second = (
+            upsert(port, rules, Batch(batch.blueprint, batch.changes[half], batch.texts[half])) for half in halves
+        )
         return Outcome(first.written + second.written, first.failed + second.failed, first.again + second.again)
     hint = advice(refusal, WRITE, ADVICE.get(refusal.status, "run again"))
     return Outcome(failed=tuple(Failed(change, str(refusal), hint) for change in batch.changes))
