@@ -257,7 +257,8 @@ def test_jq_that_cannot_be_started_is_said_in_one_line(
     program: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
-    shown = run_here(bench.environ(), bench.folder, monkeypatch, mapping_file="m.yml")
+    bench.file("jq.yml", json.dumps({"resources": [resource("project", title=".name | ascii_upcase")]}))
+    shown = run_here(bench.environ(), bench.folder, monkeypatch, mapping_file="jq.yml")
     assert "a worker process for jq" in shown.err
     assert "ulimit -u" in shown.err
     assert "bug" not in shown.err

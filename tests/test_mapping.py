@@ -136,8 +136,8 @@ resources:
         [
             ("identifier", ".iid"),
             ("blueprint", ".kind"),
-            ("team", {"combinator": '"and"', "rules": []}),
             ("properties.x", ".x"),
+            ("team", {"combinator": '"and"', "rules": []}),
         ],
     ]
 

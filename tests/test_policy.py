@@ -222,7 +222,7 @@ class TestMapping:
         )
         numbered = tuple(one.model_copy(update={"index": n}) for n, one in enumerate(mapping.resources))
         mapping = mapping.model_copy(update={"resources": numbered})
-        dynamic = ("team", "properties.url", "relations.group")
+        dynamic = ("properties.url", "team", "relations.group")
         assert fields_of(mapping, "service") == ("title", "properties.url", "team", "relations.group")
         assert fields_of(mapping, "group") == ("icon", *dynamic)
         assert fields_of(mapping, "other") == dynamic

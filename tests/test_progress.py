@@ -61,14 +61,14 @@ def beats(events: list[Event], ticks: int = 1) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def test_a_heartbeat_tells_pages_entities_and_writes_on_one_line():
+def test_a_heartbeat_tells_pages_rows_and_writes_on_one_line():
     events = [PAGE, PAGE, Unchanged("service"), Written(Create(ENTITY)), Failed(Update(ENTITY), "no")]
-    assert beats(events) == ["… 15 s: 2 pages read, 3 entities mapped, 1 writes confirmed"]
+    assert beats(events) == ["… 15 s: 2 pages read, 2 rows, 2 changes found, 1 writes confirmed"]
 
 
 def test_an_entity_that_passes_as_intention_and_as_answer_counts_once():
     events: list[Event] = [Create(ENTITY), Written(Create(ENTITY)), Update(ENTITY)]
-    assert beats(events) == ["… 15 s: 0 pages read, 2 entities mapped, 1 writes confirmed"]
+    assert beats(events) == ["… 15 s: 0 pages read, 0 rows, 2 changes found, 1 writes confirmed"]
 
 
 def test_silence_beats_too():
@@ -99,7 +99,7 @@ def test_every_thread_ends_with_the_context_also_on_an_error(make: Callable[[], 
     assert set(threading.enumerate()) == before
 
 
-def test_a_terminal_sees_three_live_lines():
+def test_a_terminal_sees_four_live_lines():
     stream = Terminal()
     time = Ticks()
     console = make_console(stream, {"TERM": "xterm"})
@@ -110,7 +110,8 @@ def test_a_terminal_sees_three_live_lines():
             time.tick()
         text = stream.getvalue()
     assert "1 pages read (2 s)" in text
-    assert "2 entities mapped" in text
+    assert "1 rows" in text
+    assert "1 changes found" in text
     assert "1 writes confirmed" in text
 
 
@@ -120,7 +121,7 @@ def test_a_terminal_without_colour_gets_heartbeats_and_no_escape_sequence(enviro
     time = Ticks()
     with Progress(make_console(stream, environ), clock=time.clock, wait=time.wait):
         time.tick()
-    assert stream.getvalue() == "… 15 s: 0 pages read, 0 entities mapped, 0 writes confirmed\n"
+    assert stream.getvalue() == "… 15 s: 0 pages read, 0 rows, 0 changes found, 0 writes confirmed\n"
 
 
 def test_a_closed_stream_does_not_disturb_the_run():

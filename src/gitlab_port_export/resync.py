@@ -2,6 +2,7 @@
 
 import logging
 import time
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +24,15 @@ class Resync:
     started: datetime
     reporting: bool = False
     stated: float = 0.0
+    begun: "Future[str | None] | None" = None
+
+    def start(self, executor: Executor) -> None:
+        """Begin on another thread: GitLab can be asked meanwhile."""
+        self.begun = executor.submit(self.begin)
+
+    def instant(self) -> str | None:
+        """Return what `begin` does, and raise what it raises, when it has ended."""
+        return self.begun.result() if self.begun else None
 
     def begin(self) -> str | None:
         """Create the integration where it is missing, report `running`, and return Port's instant of that."""
@@ -50,6 +60,8 @@ class Resync:
 
     def end(self, state: integrations.State) -> None:
         """Report how the run ended, briefly: the run's own clock may have stopped."""
+        if self.begun:
+            wait([self.begun], LAST_WORDS_SECONDS)
         if self.reporting:
             self.run.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
             try:

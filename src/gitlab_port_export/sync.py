@@ -23,9 +23,10 @@ from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Event, Failed, Page, Problem, Report, Row, Update, Written
 from gitlab_port_export.planfile import PlanFile, Recorder
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.writer import Deleter
-from gitlab_port_export.prepare import Run, first_problems
+from gitlab_port_export.prepare import Run, expected_blueprints, first_problems
 from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Command, Tally
 from gitlab_port_export.resync import Resync
@@ -156,7 +157,11 @@ def _overlap(run: Run) -> Problem:
 def _line(
     run: Run, seen: Seen, resync: Resync, executor: Executor, recorder: Recorder | None
 ) -> Generator[Event, None, None]:
-    instant = resync.begin()
+    resync.start(executor)
+    blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
+    catalog = make_catalog(run, blueprints, executor)
+    if not run.mapping.spec_paths:
+        _start(catalog, run)
     inventory = read_inventory(
         run.gitlab,
         {token.alias: Patterns(token.patterns) for token in run.settings.tokens},
@@ -165,13 +170,12 @@ def _line(
         needed_actives(run.mapping),
         run.settings.workers,
     )
+    instant = resync.instant()
     yield from inventory.problems
     seen.plan = make_plan(Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources))
-    blueprints = ensure_blueprints(run)
+    ensure_blueprints(run)
     from_files = yield from write_files(run, inventory, blueprints, executor)
-    catalog = make_catalog(run, blueprints, executor)
-    catalog.start(constant_blueprints(run.mapping))
-    catalog.start_owned(run.integration.identifier)
+    _start(catalog, run)
     differ = Differ(catalog.ledger, catalog.resolved, targets=from_files)
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
@@ -187,6 +191,12 @@ def _line(
     yield from keep(deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter))
     if recorder:
         yield from record.finish(recorder)
+
+
+def _start(catalog: Catalog, run: Run) -> None:
+    """Begin to read Port's side; where files come first, after those are written."""
+    catalog.start(constant_blueprints(run.mapping))
+    catalog.start_owned(run.integration.identifier)
 
 
 def _policy(run: Run, seen: Seen, differ: Differ, blueprints: Mapping[str, Blueprint]) -> Policy:

@@ -70,6 +70,11 @@ def encode(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def packed(value: Any) -> bytes:
+    """Return JSON that is kept for a while: `encode` leaves a text of 2 KiB in a block of 32 KiB, as orjson made it."""
+    return bytes(memoryview(encode(value)))
+
+
 def ascii_lines(value: Any) -> str:
     """Return indented JSON in ASCII; a lone surrogate, which strict parsers refuse, becomes U+FFFD."""
     try:

@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.lists import read_keyset, read_list
 from gitlab_port_export.model import Dialect, Problem, Row, Scope
 from gitlab_port_export.model import Mapping as PortMapping
 from gitlab_port_export.parallel import All, Job, drive
-from gitlab_port_export.wire import decode, encode
+from gitlab_port_export.wire import decode, packed
 
 # From this role on a member sees private merge requests and confidential issues.
 REPORTER = 20
@@ -36,7 +36,7 @@ class Place:
     def of(cls, row: Row, scope: Scope, tokens: tuple[str, ...], weaker: tuple[str, ...] = ()) -> "Place":
         """Keep the row as JSON text, which takes a third of the memory: a run holds the rows of all its projects."""
         try:
-            return cls(encode(row), scope, tokens, weaker)
+            return cls(packed(row), scope, tokens, weaker)
         except ValueError:  # it nests too deeply
             return cls(row, scope, tokens, weaker)
 

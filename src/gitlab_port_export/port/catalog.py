@@ -8,7 +8,7 @@ from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
-from gitlab_port_export.wire import decode, encode
+from gitlab_port_export.wire import decode, packed
 
 SEARCH_PAGE = 1000
 OWNED_PAGE = 5000
@@ -151,14 +151,14 @@ class Catalog:
 
     def _packed(self, kind: str, integration: str) -> list[bytes]:
         """Return the pages as JSON, identifiers by blueprint: a million of them wait in a few MiB."""
-        packed: list[bytes] = []
+        pages: list[bytes] = []
         for page in self._owned(kind, integration):
             found: dict[str, list[str]] = {}
             with documented("the list of what is ours"):
                 for row in page:
                     found.setdefault(str(row["blueprint"]), []).append(row["identifier"])
-            packed.append(encode(found))
-        return packed
+            pages.append(packed(found))
+        return pages
 
     def _owned(self, kind: str, integration: str) -> Iterator[list[Any]]:
         payload = {

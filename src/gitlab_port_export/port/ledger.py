@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from gitlab_port_export.model import Entity, place_of
+from gitlab_port_export.port.slots import Slots
 from gitlab_port_export.wire import EXACT, canonical
 
 # Codes of a field's value; every other value has a hash above these.
@@ -99,7 +100,7 @@ class Ledger:
     def __init__(self, blueprint: Blueprint, fields: Sequence[str], *, whole: bool = False) -> None:
         self.blueprint, self.whole = blueprint, whole
         self.fields = tuple(sorted(fields, key=place_of))
-        self._slots: dict[int, int] = {}
+        self._slots = Slots()
         self._codes = array("I")
         self._status = bytearray()
         self._resource, self._scope, self._row = array("h"), array("q"), array("q")
@@ -220,7 +221,9 @@ class Ledger:
 
     def touch(self, entity: Entity) -> None:
         """Count an entity as updated although nothing differs: it is written all the same."""
-        self._status[self._slots[hash(str(entity.identifier)) & KEY]] = Status.UPDATED
+        slot = self._slots.get(hash(str(entity.identifier)) & KEY)
+        if slot is not None:
+            self._status[slot] = Status.UPDATED
 
     def needs(self, target: int) -> bool:
         """Whether a produced entity relates to the target by a relation that the mapping does not set."""

@@ -12,7 +12,7 @@ from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.wire import encode
+from gitlab_port_export.wire import packed
 
 BULK_DELETE = 100
 # Room for the brackets around the entities.
@@ -115,7 +115,7 @@ class Writer:
             self._later.setdefault(key, []).append(change)
             return
         self._busy.add(key)
-        text = encode(as_sent(change.entity))
+        text = packed(as_sent(change.entity))
         size = len(text) + 1
         if self._sizes.get(blueprint, 0) + size > self._rules.batch_bytes - ENVELOPE_BYTES:
             self._send(blueprint)

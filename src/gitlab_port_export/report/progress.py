@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from gitlab_port_export.model import Create, Event, Failed, Page, Unchanged, Update, Written
+from gitlab_port_export.model import Create, Event, Failed, Page, Update, Written
 
 HEARTBEAT_SECONDS = 15.0
 REDRAW_SECONDS = 0.25
@@ -38,7 +38,7 @@ class Progress:
         self._stop = threading.Event()
         self._ending = ExitStack()
         self._pages = 0
-        self._unchanged = 0
+        self._rows = 0
         self._intended = 0
         self._answered = 0
         self._confirmed = 0
@@ -62,8 +62,7 @@ class Progress:
         match event:
             case Page():
                 self._pages += 1
-            case Unchanged():
-                self._unchanged += event.count
+                self._rows += len(event.rows)
             case Create() | Update():
                 self._intended += 1
             case Written() | Failed():
@@ -71,9 +70,9 @@ class Progress:
                 self._answered += isinstance(event.change, Create | Update)
 
     @property
-    def _mapped(self) -> int:
-        """Entities mapped so far; a change may pass as an intention, as an answer, or as both in turn."""
-        return self._unchanged + max(self._intended, self._answered)
+    def _found(self) -> int:
+        """Entities to write, so far; a change may pass as an intention, as an answer, or as both in turn."""
+        return max(self._intended, self._answered)
 
     def _live(self) -> Live:
         return Live(
@@ -103,7 +102,7 @@ class Progress:
     def _print(self) -> None:
         self._console.print(
             Text(
-                f"… {self._seconds} s: {self._pages} pages read, {self._mapped} entities mapped, "
+                f"… {self._seconds} s: {self._pages} pages read, {self._rows} rows, {self._found} changes found, "
                 f"{self._confirmed} writes confirmed"
             ),
             soft_wrap=True,
@@ -112,7 +111,8 @@ class Progress:
     def _lines(self) -> Text:
         return Text(
             f"{self._pages:>9} pages read ({self._seconds} s)\n"
-            f"{self._mapped:>9} entities mapped\n"
+            f"{self._rows:>9} rows\n"
+            f"{self._found:>9} changes found\n"
             f"{self._confirmed:>9} writes confirmed"
         )
 
