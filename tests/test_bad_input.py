@@ -178,7 +178,6 @@ def test_a_run_that_ends_while_port_is_told_of_it_is_still_reported_as_failed(be
     assert bench.states() == ["running", "failed"]
 
 
-
 def test_unreachable_port_ends_the_run(bench: Bench) -> None:
     url = closed_port()
     ran = bench.run(OCEAN__PORT__BASE_URL=url)

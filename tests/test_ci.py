@@ -15,6 +15,7 @@ from gitlab_port_export.model import Counts, Create, Delete, Entity, Held, Probl
 from gitlab_port_export.report import console
 from gitlab_port_export.report.ci import channel, github, gitlab
 from gitlab_port_export.report.ci.surface import MAX_FINDINGS, detect, findings, outputs, wants_debug
+from gitlab_port_export.report.screen import Screen
 from harness import mapping_of, resource, run_command
 from here import run_here
 from test_untrusted_text import ALL, HOSTILE, obeyed
@@ -266,7 +267,7 @@ def fold_of(system: str) -> channel.Fold:
 
 def shown(one: Report, system: str = "") -> str:
     stream = io.StringIO()
-    console.render(one, console.make_console(stream, {}), fold_of(system) if system else None)
+    console.render(one, Screen.of(stream, {}).console, fold_of(system) if system else None)
     return stream.getvalue()
 
 

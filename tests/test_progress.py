@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from gitlab_port_export.model import Create, Entity, Event, Failed, Page, Scope, Unchanged, Update, Written
-from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.progress import HEARTBEAT_SECONDS, Progress
+from gitlab_port_export.report.screen import Screen
 
 ENTITY = Entity.of("service", "a", {}, 0)
 PAGE = Page("project", (0,), Scope(1, "a"), [{}])
@@ -53,7 +53,7 @@ class Ticks:
 def beats(events: list[Event], ticks: int = 1) -> list[str]:
     stream = io.StringIO()
     time = Ticks()
-    with Progress(make_console(stream, {"COLUMNS": "10"}), clock=time.clock, wait=time.wait) as progress:
+    with Progress(Screen.of(stream, {"COLUMNS": "10"}), clock=time.clock, wait=time.wait) as progress:
         for event in events:
             progress.update(event)
         for _ in range(ticks):
@@ -77,7 +77,7 @@ def test_silence_beats_too():
 
 def test_a_run_shorter_than_the_interval_says_nothing():
     stream = io.StringIO()
-    with Progress(make_console(stream, {})) as progress:
+    with Progress(Screen.of(stream, {})) as progress:
         progress.update(PAGE)
     assert HEARTBEAT_SECONDS == 15
     assert stream.getvalue() == ""
@@ -89,7 +89,7 @@ def test_every_thread_ends_with_the_context_also_on_an_error(make: Callable[[], 
     started: list[threading.Thread] = []
 
     def run() -> None:
-        with Progress(make_console(make(), {"TERM": "xterm"})):
+        with Progress(Screen.of(make(), {"TERM": "xterm"})):
             started.extend(set(threading.enumerate()) - before)
             raise RuntimeError("the run failed")
 
@@ -102,8 +102,8 @@ def test_every_thread_ends_with_the_context_also_on_an_error(make: Callable[[], 
 def test_a_terminal_sees_four_live_lines():
     stream = Terminal()
     time = Ticks()
-    console = make_console(stream, {"TERM": "xterm"})
-    with Progress(console, clock=time.clock, wait=time.wait) as progress:
+    screen = Screen.of(stream, {"TERM": "xterm"})
+    with Progress(screen, clock=time.clock, wait=time.wait) as progress:
         for event in (PAGE, Unchanged("service"), Written(Create(ENTITY))):
             progress.update(event)
         for _ in range(8):
@@ -119,15 +119,15 @@ def test_a_terminal_sees_four_live_lines():
 def test_a_terminal_without_colour_gets_heartbeats_and_no_escape_sequence(environ: dict[str, str]):
     stream = Terminal()
     time = Ticks()
-    with Progress(make_console(stream, environ), clock=time.clock, wait=time.wait):
+    with Progress(Screen.of(stream, environ), clock=time.clock, wait=time.wait):
         time.tick()
     assert stream.getvalue() == "… 15 s: 0 pages read, 0 rows, 0 changes found, 0 writes confirmed\n"
 
 
 def test_a_closed_stream_does_not_disturb_the_run():
     stream = io.StringIO()
-    console = make_console(stream, {})
+    screen = Screen.of(stream, {})
     stream.close()
     # The waiter never ends by itself, so the thread can end only because printing failed.
-    with Progress(console, wait=lambda stop, seconds: False) as progress:
+    with Progress(screen, wait=lambda stop, seconds: False) as progress:
         progress.update(PAGE)

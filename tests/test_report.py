@@ -32,6 +32,7 @@ from gitlab_port_export.report import console as console_report
 from gitlab_port_export.report import fold, markdown
 from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Tally, exit_code
+from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.text import Redactor, clean
 
 PROBLEM = Problem("read", "GitLab refused", hint="give the token access", scope="a/b", kind="issue")
@@ -64,7 +65,7 @@ def finish(tally: Tally, **more: object) -> Report:
 
 def shown(report: Report, environ: dict[str, str] | None = None, stream: io.StringIO | None = None) -> str:
     stream = stream or io.StringIO()
-    console_report.render(report, console_report.make_console(stream, environ or {}))
+    console_report.render(report, Screen.of(stream, environ or {}).console)
     return stream.getvalue()
 
 
@@ -378,7 +379,7 @@ def test_the_report_reads_from_counts_to_the_exit_code():
 
 def test_a_narrow_terminal_still_shows_names_and_numbers():
     stream = Terminal()
-    console = console_report.make_console(stream, {"NO_COLOR": "1"})
+    console = Screen.of(stream, {"NO_COLOR": "1"}).console
     console.width = 64
     console_report.render(full_report(), console)
     rows = [line.split() for line in stream.getvalue().splitlines()]
@@ -388,7 +389,7 @@ def test_a_narrow_terminal_still_shows_names_and_numbers():
 
 def test_a_very_narrow_terminal_gets_lines_in_the_place_of_the_table():
     stream = Terminal()
-    console = console_report.make_console(stream, {"NO_COLOR": "1"})
+    console = Screen.of(stream, {"NO_COLOR": "1"}).console
     console.width = 48
     console_report.render(full_report(), console)
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
@@ -512,7 +513,7 @@ def test_a_stream_that_cannot_encode_a_name_gets_an_escape_instead_of_an_error()
     with io.TextIOWrapper(raw, encoding="cp1252", newline="") as stream:
         tally = Tally("sync")
         tally.add(replace(PROBLEM, why="broken 💥 pipeline"))
-        console_report.render(finish(tally), console_report.make_console(stream, {}))
+        console_report.render(finish(tally), Screen.of(stream, {}).console)
         stream.flush()
         assert b"broken \\U0001f4a5 pipeline" in raw.getvalue()
 

@@ -21,14 +21,13 @@ from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Finding, Problem, Report, SampleWish, Stage
 from gitlab_port_export.planfile import Recorder, opened
 from gitlab_port_export.prepare import prepare
-from gitlab_port_export.report import console as as_table
 from gitlab_port_export.report import files
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report import markdown as as_markdown
 from gitlab_port_export.report.ci.channel import connect
-from gitlab_port_export.report.console import make_console
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
+from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.settings import Settings, ci_choice, load_settings, report_files
 from gitlab_port_export.sync import execute
 from gitlab_port_export.text import Redactor, clean
@@ -48,7 +47,7 @@ class Shell:
         as_json: bool = False,
         debug: bool = False,
     ) -> None:
-        self._out, self._err = make_console(out, environ), make_console(err, environ)
+        self._out, self._err = Screen.of(out, environ), Screen.of(err, environ)
         self._stream, self._environ, self._json, self._debug = out, environ, as_json, debug
         self._redactor = Redactor(())
         self._files: dict[str, Path] = {}
@@ -118,7 +117,7 @@ class Shell:
         if self._json:
             self._stream.write(as_findings.to_json(shown, code))
         else:
-            as_findings.render(shown, code, self._out)
+            as_findings.render(shown, code, self._out.console)
         return code
 
     def preview(self, wanted: SampleWish, **options: Any) -> int:
@@ -145,7 +144,7 @@ class Shell:
         if self._json:
             self._stream.write(as_preview.to_json(found, self._redactor.redact))
         else:
-            as_preview.render(found, self._redactor.redact, self._out)
+            as_preview.render(found, self._redactor.redact, self._out.console)
         return found.exit_code
 
     def _redacted(self, finding: Finding) -> Finding:
@@ -182,7 +181,9 @@ class Shell:
         if self._json:
             self._stream.write(as_json.render(report))
         else:
-            as_table.render(report, self._out, self._ci.fold)
+            from gitlab_port_export.report import console as as_table  # noqa: PLC0415  # JSON needs no tables
+
+            as_table.render(report, self._out.console, self._ci.fold)
 
     def _tell(self, report: Report) -> None:
         self._ci.tell(
@@ -209,10 +210,10 @@ class Shell:
             self._stream.write(as_json.render(report))
 
     def _say(self, text: str, style: str = "") -> None:
-        self._err.print(clean(text), style=style, soft_wrap=True)
+        self._err.console.print(clean(text), style=style, soft_wrap=True)
 
     def _log(self, settings: Settings) -> None:
-        handler = logging.StreamHandler(self._err.file)
+        handler = logging.StreamHandler(self._err.stream)
         handler.setFormatter(_Redacting(self._redactor))
         logger = logging.getLogger("gitlab_port_export")
         logger.handlers[:] = [handler]

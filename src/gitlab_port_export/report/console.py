@@ -1,9 +1,7 @@
 """The report for people: tables and lines on a terminal, the same as plain unwrapped text elsewhere."""
 
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import TextIO
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -13,36 +11,10 @@ from rich.text import Text
 
 from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
 from gitlab_port_export.report.fold import Write, by_cause, counted, meaning, some, sums, target, total, where, writes
+from gitlab_port_export.report.screen import NO_WIDTH
 from gitlab_port_export.text import clean
 
 MAX_LINES = 50
-# Wide enough that no line of a pipe or a log is ever wrapped or cut.
-_NO_WIDTH = 1_000_000
-
-
-def make_console(stream: TextIO, environ: Mapping[str, str]) -> Console:
-    """Return a console for `stream`; NO_COLOR, FORCE_COLOR, being a terminal decide on colour, in this order.
-
-    Rich would also ask COLUMNS, TTY_COMPATIBLE and others; every choice is made here instead. Without colour
-    there is no escape sequence at all, so no bold either.
-    """
-    if isinstance(stream, io.TextIOWrapper):
-        # A name with an emoji must not end the run on a Windows code page or an ASCII locale.
-        stream.reconfigure(errors="backslashreplace")
-    terminal = stream.isatty()
-    dumb = environ.get("TERM", "").lower() in ("dumb", "unknown")
-    coloured = not environ.get("NO_COLOR") and (bool(environ.get("FORCE_COLOR")) or (terminal and not dumb))
-    return Console(
-        file=stream,
-        force_terminal=terminal,
-        force_interactive=terminal and coloured and not dumb,
-        color_system="standard" if coloured else None,
-        no_color=not coloured,
-        width=None if terminal else _NO_WIDTH,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
 
 
 @dataclass(frozen=True)
@@ -179,7 +151,7 @@ def _table(report: Report, terminal: bool) -> Table:
 
 def _least(table: Table, console: Console) -> int:
     """Return the columns of a terminal that the table takes at least, whatever the console has."""
-    return Measurement.get(console, console.options.update(max_width=_NO_WIDTH), table).minimum
+    return Measurement.get(console, console.options.update(max_width=NO_WIDTH), table).minimum
 
 
 def _list(report: Report) -> Text:

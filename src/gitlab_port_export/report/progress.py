@@ -4,13 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Self
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, Self
 
 from gitlab_port_export.model import Create, Event, Failed, Page, Update, Written
+from gitlab_port_export.report.screen import Screen
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 HEARTBEAT_SECONDS = 15.0
 REDRAW_SECONDS = 0.25
@@ -26,12 +26,12 @@ class Progress:
 
     def __init__(
         self,
-        console: Console,
+        screen: Screen,
         *,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
-        self._console = console
+        self._screen = screen
         self._clock = clock
         self._wait = wait
         self._began = clock()
@@ -46,8 +46,7 @@ class Progress:
     def __enter__(self) -> Self:
         """Begin to show progress."""
         self._began = self._clock()
-        # Moving the cursor takes escape sequences, so a terminal without colour gets the heartbeat as well.
-        if self._console.is_interactive:
+        if self._screen.is_interactive:
             self._repeat(REDRAW_SECONDS, self._ending.enter_context(self._live()).refresh)
         else:
             self._repeat(HEARTBEAT_SECONDS, self._print)
@@ -74,9 +73,11 @@ class Progress:
         """Entities to write, so far; a change may pass as an intention, as an answer, or as both in turn."""
         return max(self._intended, self._answered)
 
-    def _live(self) -> Live:
+    def _live(self) -> "Live":
+        from rich.live import Live  # noqa: PLC0415  # CI has no use for it
+
         return Live(
-            console=self._console,
+            console=self._screen.console,
             get_renderable=self._lines,
             transient=True,
             # Rich does not wait for the end of its own refreshing thread.
@@ -100,16 +101,14 @@ class Progress:
         self._ending.callback(self._stop.set)
 
     def _print(self) -> None:
-        self._console.print(
-            Text(
-                f"… {self._seconds} s: {self._pages} pages read, {self._rows} rows, {self._found} changes found, "
-                f"{self._confirmed} writes confirmed"
-            ),
-            soft_wrap=True,
+        self._screen.stream.write(
+            f"… {self._seconds} s: {self._pages} pages read, {self._rows} rows, {self._found} changes found, "
+            f"{self._confirmed} writes confirmed\n"
         )
+        self._screen.stream.flush()
 
-    def _lines(self) -> Text:
-        return Text(
+    def _lines(self) -> str:
+        return (
             f"{self._pages:>9} pages read ({self._seconds} s)\n"
             f"{self._rows:>9} rows\n"
             f"{self._found:>9} changes found\n"
