@@ -91,6 +91,15 @@ def test_workers_start_when_needed_and_end_with_close() -> None:
     assert not any(alive(pid) for pid in started)
 
 
+@linux
+def test_one_process_is_enough_for_what_takes_no_time() -> None:
+    before = children()
+    evaluator = Evaluator({}, workers=4)
+    wait([evaluator.submit("1", b"null") for _ in range(20)])
+    assert len(children() - before) == 1
+    evaluator.close()
+
+
 def test_close_does_not_wait_for_what_never_ends() -> None:
     evaluator = Evaluator({}, workers=2, seconds=3600)
     futures = [evaluator.submit(ENDLESS, b"null") for _ in range(8)]

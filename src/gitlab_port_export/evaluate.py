@@ -7,8 +7,10 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from gitlab_port_export import jq_worker
 from gitlab_port_export.errors import UsageError
@@ -17,6 +19,8 @@ from gitlab_port_export.wire import decode, encode
 PAGE_SECONDS = 10.0
 MEMORY_BYTES = 1024 * 1024 * 1024
 MAX_WORKERS = 4
+# Starting a process takes about as long; most runs have little for jq to do, and one is enough.
+PATIENCE_SECONDS = 0.1
 NO_WORKER = "allow the job more processes and memory (`ulimit -u`, the container's limits), and check the installation"
 
 
@@ -42,14 +46,14 @@ class Evaluator:
         self._environ = dict(environ)
         self._limits = (memory_bytes, seconds)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="jq")
-        self._local = threading.local()
+        self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
     def start(self) -> None:
         """Start a worker, so that it is up when the first expressions come."""
-        self._pool.submit(self._process)
+        self._pool.submit(lambda: self._free.put(self._take()))
 
     def submit(self, program: str, text: bytes) -> "Future[bytes]":
         """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
@@ -92,7 +96,7 @@ class Evaluator:
         self._processes.clear()
 
     def _run(self, program: str, given: bytes) -> bytes:
-        process = self._process()
+        process = self._take()
         asked = program.encode()
         try:
             assert process.stdin is not None  # noqa: S101  # they are pipes; this is for mypy
@@ -106,19 +110,25 @@ class Evaluator:
         except (OSError, ValueError, struct.error):
             self._forget(process)
             raise Killed from None
+        self._free.put(process)
         if status:
             raise JqError(body.decode())
         return body
 
-    def _process(self) -> "subprocess.Popen[bytes]":
-        process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
-        if process is None:
+    def _take(self) -> "subprocess.Popen[bytes]":
+        """Return a process that has nothing to do; where one was waited for long enough, another one."""
+        patience = 0.0
+        while True:
+            with suppress(Empty):
+                return self._free.get(block=patience > 0, timeout=patience)
             with self._lock:
                 if self._closed:
                     raise Killed  # work that was queued when the run ended
-                process = self._local.process = self._start()
-                self._processes.add(process)
-        return process
+                if len(self._processes) < (self.workers if patience else 1):
+                    process = self._start()
+                    self._processes.add(process)
+                    return process
+            patience = PATIENCE_SECONDS
 
     def _start(self) -> "subprocess.Popen[bytes]":
         spec = find_spec("jq")
@@ -158,4 +168,3 @@ class Evaluator:
                 continue
         with self._lock:
             self._processes.discard(process)
-        self._local.process = None
