@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitlab_port_export.model import Entity
+from gitlab_port_export.model import Entity, Shape
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Status, Verdict, relation_targets, target_key
 from port_bed import FIELDS, examples, thing, things
 
@@ -223,3 +223,15 @@ def test_relation_targets_are_what_is_named_and_known() -> None:
 def test_a_blueprint_is_read_with_what_port_leaves_out() -> None:
     bare = Blueprint.of({"identifier": "x", "schema": None, "relations": None})
     assert (bare.properties, bare.relations) == ({}, {})
+
+
+@given(st.permutations(("title", "icon", "properties.text", "properties.size", "team", "relations.friends")))
+def test_the_order_of_fields_does_not_matter(names: list[str]) -> None:
+    fields = ("title", "icon", "properties.text", "properties.size", "team", "relations.friends")
+    values = {"title": "t", "icon": "Git", "properties.text": "x", "properties.size": 7, "team": ["a"]}
+    values["relations.friends"] = ["f", "e"]
+    ledger = a_ledger(fields=fields)
+    same = Entity("thing", "a", Shape(fields), tuple(values[name] for name in fields), 0)
+    other = Entity("thing", "a", Shape(tuple(names)), tuple(values[name] for name in names), 0)
+    assert ledger.codes(same) == ledger.codes(other)
+    assert len(set(ledger.codes(same))) == len(fields)

@@ -18,6 +18,7 @@ from gitlab_port_export.mapping import load_mapping
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Row, Scope, Selector, Skipped
 from gitlab_port_export.program import LEGACY, rewrite_quotes
 from gitlab_port_export.transform import Transformer, compile_errors, merge_shared
+from gitlab_port_export.wire import MAX_LEVELS
 from jq_grammar import rows as any_row
 
 KEY = "__error"
@@ -156,6 +157,55 @@ def test_pages_of_several_resources_and_of_an_unknown_kind(evaluator: Evaluator)
 def test_problems_and_others_pass(evaluator: Evaluator) -> None:
     problem = Problem("read", "no")
     assert list(Transformer(mapping_of(resource()), evaluator, KEY).run([problem])) == [problem]
+
+
+def test_what_needs_no_jq_needs_no_worker() -> None:
+    evaluator = Evaluator({})
+    evaluator.close()
+    made = resource({"identifier": ".id | tostring", "title": ".name // .id"})
+    (found,) = transformed(evaluator, made, [{"id": 7}])
+    assert isinstance(found, Entity)
+    assert (found.identifier, found.body) == ("7", {"title": "7"})
+
+
+def test_values_of_selected_rows_belong_together(evaluator: Evaluator) -> None:
+    made = resource(
+        {"title": ".name", "properties": {"double": ".n * 2", "n": ".n"}},
+        {"blueprint": '"c"', "title": ".n", "properties": {"half": ".n / 2"}},
+        query=".n % 2 == 0",
+    )
+    rows: list[Row] = [{"id": f"r{n}", "name": f"row {n}", "n": n} for n in range(7)]
+    found = entities(transformed(evaluator, made, rows[:4], rows[4:]))
+    assert {entity.key: entity.body for entity in found} == {
+        **{("b", f"r{n}"): {"title": f"row {n}", "properties": {"double": 2 * n, "n": n}} for n in range(0, 7, 2)},
+        **{("c", f"r{n}"): {"title": str(n), "properties": {"half": n / 2}} for n in range(0, 7, 2)},
+    }
+
+
+def test_a_value_in_doubt_leaves_its_batch_to_jq(evaluator: Evaluator) -> None:
+    made = resource({"properties": {"inner": ".a.b", "sum": ".n + 1"}})
+    rows: list[Row] = [{"id": "x", "a": {"b": 1}, "n": None}, {"id": "y", "a": 5, "n": 1.5}, {"id": "z"}]
+    first, second, third, problem = transformed(evaluator, made, rows)
+    assert [one.body["properties"] for one in (first, second, third) if isinstance(one, Entity)] == [
+        {"inner": 1, "sum": 1}, {"inner": None, "sum": 2.5}, {"inner": None, "sum": 1}
+    ]  # fmt: skip
+    assert isinstance(problem, Problem)
+    assert (problem.field, problem.count, problem.warning) == ("properties.inner", 1, True)
+
+
+@pytest.mark.parametrize("name", ["identifier", "title", "properties.p", "relations.r"])
+def test_a_value_that_nests_too_deeply_loses_its_row_without_jq_too(name: str) -> None:
+    evaluator = Evaluator({})
+    evaluator.close()
+    nested: Any = {}
+    for _ in range(MAX_LEVELS):
+        nested = {"a": [nested]}
+    head, _, key = name.partition(".")
+    made = resource({head: {key: ".deep"} if key else ".deep"})
+    found = transformed(evaluator, made, [{"id": "x", "deep": nested}, {"id": "y", "deep": "flat"}])
+    assert [entity.values[-1] if entity.values else "flat" for entity in entities(found)] == ["flat"]
+    (problem,) = problems(found)
+    assert (problem.field, problem.why, problem.count) == (name, "the value nests too deeply", 1)
 
 
 def test_small_pages_are_sent_together(monkeypatch: pytest.MonkeyPatch, evaluator: Evaluator) -> None:

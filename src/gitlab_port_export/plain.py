@@ -31,7 +31,7 @@ TOKEN = re.compile(
   | (?P<word>(?:null|true|false|empty|tostring|map)(?![\w:]))
   | (?P<list>\[[ ]?\]) | (?P<object>\{{[ ]?\}})
   | (?P<row>\.)(?![\w.\["])
-  | (?P<or>//)(?![/=]) | (?P<bar>\|)(?!=) | (?P<plus>\+)(?!=)
+  | (?P<or>//) | (?P<bar>\|) | (?P<plus>\+)
   | (?P<open>\() | (?P<close>\)) | (?P<quote>")
     """,
     re.VERBOSE | re.ASCII,
