@@ -51,7 +51,8 @@ class Differ:
             return (_unwritable(ledger, entity),)
         self.ledgers[entity.blueprint] = ledger
         known = self.comparable(entity)
-        self.targets.update(relation_targets(ledger.blueprint, (known or entity).relations))
+        if entity.shape.keys[3]:
+            self.targets.update(relation_targets(ledger.blueprint, (known or entity).relations))
         if known is None:
             self.unresolved.update(_search_targets(ledger, entity))
         if entity.is_search:

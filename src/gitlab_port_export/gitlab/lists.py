@@ -62,15 +62,22 @@ class _List:
         self.blanks = 0 if rows else self.blanks + 1
         if self.blanks > BLANK_PAGES:
             raise ReadFailed("incomplete", f"GitLab gave {BLANK_PAGES} empty pages of {self.path} in a row", MIXED_UP)
-        keys = [self.key(row) for row in rows]
+        keys = self.keys(rows)
         if rows:
             mark = hash(tuple(keys))
             if mark in self.pages:
                 raise ReadFailed("incomplete", f"GitLab gave the same page of {self.path} twice", MIXED_UP)
             self.pages.add(mark)
-        new = [row for row, key in zip(rows, keys, strict=True) if key not in self.seen]
+        new = rows
+        if not self.seen.isdisjoint(keys):
+            new = [row for row, key in zip(rows, keys, strict=True) if key not in self.seen]
         self.seen.update(keys)
         return new
+
+    def keys(self, rows: list[Row]) -> list[Hashable]:
+        """Return the key of each row; nearly all lists have ids, which are taken at once."""
+        ids: list[Hashable] = [row.get("id") for row in rows]
+        return ids if self.key is key_of and set(map(type, ids)) <= {int} else [self.key(row) for row in rows]
 
     @property
     def expected(self) -> int:
@@ -87,7 +94,7 @@ def key_of(row: Row) -> Hashable:
     Raises ReadFailed for a row without any: GitLab has none such.
     """
     if type(number := row.get("id")) is int:
-        return "id", number
+        return number
     for name in ("id", "tag_name", "path", "name"):
         if isinstance(value := row.get(name), str | int) and not isinstance(value, bool):
             return name, value
