@@ -24,8 +24,8 @@ from table import markdown, missed
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- results: written by benchmarks/run.py -->", "<!-- end of results -->"
-# Projects, and how many times the usual hundred rows each of them has.
-SIZES = {"1k": (10, 1), "10k": (100, 1), "100k": (1000, 1), "1m": (10_000, 1)}
+# Projects, how many times the usual hundred rows each of them has, and how often both syncs are measured.
+SIZES = {"1k": (10, 1, 5), "10k": (100, 1, 7), "100k": (1000, 1, 3), "1m": (10_000, 1, 1)}
 CONNECTIONS = 10
 LOAD_SECONDS = 2.0
 Json = dict[str, Any]
@@ -84,7 +84,8 @@ def main() -> None:
         _say("start to first request, --help, imports")
         start = start_figures(options.times)
     for name in sizes:
-        found = measured(name, *_shape(name), options.latency_scale)
+        projects, depth, runs = _shape(name)
+        found = quickest([measured(name, projects, depth, options.latency_scale) for _ in range(options.runs or runs)])
         # The start is the same at every size; it stands with the smallest.
         results[name] = {**found, "note": options.note, "start": start if name == sizes[0] else None}
         options.results.write_text(json.dumps({"sizes": results}, indent=2, ensure_ascii=False) + "\n")
@@ -104,6 +105,7 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
         "--sizes", default="10k,100k,1m", help=f"of {', '.join(SIZES)}, or PROJECTSxDEPTH: hundreds of rows a project"
     )
     parser.add_argument("--latency-scale", type=float, default=1.0, help="factor on every latency of both servers")
+    parser.add_argument("--runs", type=int, help="how often each size is measured; by default small ones more often")
     parser.add_argument("--times", type=int, default=7, help="how often the start is measured")
     parser.add_argument("--no-start", action="store_true", help="leave out the start and --help")
     parser.add_argument("--results", type=Path, default=HERE / "results.json", help="where the results are kept")
@@ -114,11 +116,28 @@ def _options(args: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
-def _shape(name: str) -> tuple[int, int]:
+def _shape(name: str) -> tuple[int, int, int]:
     if name in SIZES:
         return SIZES[name]
     projects, _, depth = name.partition("x")
-    return int(projects), int(depth or 1)
+    return int(projects), int(depth or 1), 1
+
+
+def quickest(results: Sequence[Json]) -> Json:
+    """Return one result: of each sync the one that took the least CPU, with the highest memory of all.
+
+    A machine with other guests takes now more and now less for the same, and what they add is never the exporter's.
+    """
+    best = dict(results[0])
+    for run in ("first", "second"):
+        found = [result[run] for result in results]
+        best[run] = {
+            **min(found, key=lambda one: float(one["cpu"])),
+            "peak_mib": max(one["peak_mib"] for one in found),
+            "all_cpu": [one["cpu"] for one in found],
+            "all_seconds": [one["seconds"] for one in found],
+        }
+    return best
 
 
 def measured(name: str, projects: int, depth: int, scale: float) -> Json:

@@ -158,6 +158,13 @@ def notes(results: Mapping[str, Result]) -> Iterator[str]:
                 f"{name}: all latencies times {result['latency_scale']:g}, so its seconds are not those of a real run; "
                 "wall ÷ latency bound is not judged."
             )
+        for run in ("first", "second"):
+            if len(cpu := result[run].get("all_cpu", ())) > 1:
+                seconds = result[run]["all_seconds"]
+                yield (
+                    f"{name}: of {len(cpu)} {run} syncs the one with the least CPU counts; they took "
+                    f"{min(cpu):.1f} to {max(cpu):.1f} s of CPU and {min(seconds):.1f} to {max(seconds):.1f} s."
+                )
         if result["note"]:
             yield f"{name}: {result['note']}"
 

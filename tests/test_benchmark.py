@@ -16,7 +16,7 @@ import pytest
 import load
 import measure
 import plot
-import run as command
+import run
 import table
 from fast_gitlab import FastGitLab
 from fast_http import Service, serving
@@ -234,6 +234,17 @@ def test_the_plot_has_a_panel_for_time_cpu_and_memory():
 
 
 def test_the_page_has_a_place_for_the_results():
-    text = command.PAGE.read_text()
-    assert text.count(command.BEGIN) == text.count(command.END) == 1
-    assert text.index(command.BEGIN) < text.index(command.END)
+    text = run.PAGE.read_text()
+    assert text.count(run.BEGIN) == text.count(run.END) == 1
+    assert text.index(run.BEGIN) < text.index(run.END)
+
+
+def test_of_several_runs_the_one_with_the_least_cpu_counts_and_the_most_memory():
+    slow, fast = result(10_000), result(10_000)
+    slow["second"] |= {"cpu": 1.9, "seconds": 11.0, "peak_mib": 141}
+    fast["second"] |= {"cpu": 1.2, "seconds": 10.0, "peak_mib": 120}
+    best = run.quickest([slow, fast])
+    assert (best["second"]["cpu"], best["second"]["seconds"], best["second"]["peak_mib"]) == (1.2, 10.0, 141)
+    assert best["first"]["cpu"] == slow["first"]["cpu"]
+    assert any("they took 1.2 to 1.9 s of CPU and 10.0 to 11.0 s" in note for note in table.notes({"10k": best}))
+    assert len(list(table.notes({"10k": run.quickest([slow])}))) == 1
