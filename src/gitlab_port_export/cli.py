@@ -274,6 +274,8 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
     _keep_heaps_small()
+    # What was imported stays, and need not be looked at for cycles.
+    gc.freeze()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     # They have all the methods of a stream that are used.
     shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=output is Output.json, debug=debug)

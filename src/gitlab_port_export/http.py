@@ -278,6 +278,26 @@ class Http:
             self.pace.wait()
             return self._attempt(method, url, tuple(params), body, auth or NoAuth(), timeout)
 
+        try:
+            try:
+                return attempt()
+            except _Again as failure:
+                # Nearly no request comes to this, and the others need not pay for what counts attempts.
+                return self._repeat(attempt, failure, tries, longest)
+        except _Again as last:
+            if last.answer is not None:
+                return last.answer
+            raise Unreachable(last.why) from None
+
+    def _repeat(self, attempt: Callable[[], Answer], failure: _Again, tries: int, longest: float) -> Answer:
+        """Go on after a first attempt that failed; the last failure is raised as it is."""
+        first = [failure]
+
+        def once() -> Answer:
+            if first:
+                raise first.pop()
+            return attempt()
+
         retrying = Retrying(
             stop=lambda state: state.attempt_number >= tries,
             wait=lambda state: self._wait(state, longest),
@@ -286,12 +306,7 @@ class Http:
             retry=retry_if_exception_type(_Again),
             reraise=True,
         )
-        try:
-            return retrying(attempt)
-        except _Again as last:
-            if last.answer is not None:
-                return last.answer
-            raise Unreachable(last.why) from None
+        return retrying(once)
 
     def _wait(self, state: RetryCallState, longest: float) -> float:
         """Obey the server's word, but never come back sooner than an exponential backoff with some jitter."""

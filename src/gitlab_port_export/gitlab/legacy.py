@@ -1,6 +1,6 @@
 """Ocean's older properties, `file://path` and `search://scope=…&&query=…`: read for each row while its page goes by."""
 
-from collections.abc import Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,21 +21,20 @@ def legacy_texts(resource: Resource) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and is_legacy(value)))
 
 
-def with_legacy(read: Read, context: Context) -> Read:
-    """Return the read with what the older properties of its resources need added to each row."""
-    texts = {
-        resource.index: found
-        for resource in context.resources
-        if resource.index in read.resources and (found := legacy_texts(resource))
-    }
-    if not texts:
-        return read
+def with_legacy(reads: Iterable[Read], context: Context) -> Iterator[Read]:
+    """Yield the reads with what the older properties of their resources need added to each row."""
+    found = {resource.index: texts for resource in context.resources if (texts := legacy_texts(resource))}
+    for read in reads:
+        wanted = {index: found[index] for index in read.resources if index in found}
+        yield replace(read, start=_adding(wanted, read, context.dialect)) if wanted else read
 
+
+def _adding(texts: dict[int, tuple[str, ...]], read: Read, dialect: Dialect) -> Callable[[Scope], Job]:
     def start(scope: Scope) -> Job:
-        adder = _Adder(texts, context.dialect, read.kind)
+        adder = _Adder(texts, dialect, read.kind)
         return (yield from through(read.start(scope), adder.hand_on))
 
-    return replace(read, start=start)
+    return start
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,12 @@ def make_plan(context: Context) -> SyncPlan:
     with an earlier read comes right after it: the rows are kept until the last reader had them.
     """
     names = dict.fromkeys(resource.kind for resource in context.resources if resource.kind in KINDS)
-    reads = tuple(
-        with_legacy(read, context)
+    reads = (
+        read
         for name in names
         for read in KINDS[name].reads(tuple(r for r in context.resources if r.kind == name and r.known), context)
     )
-    return SyncPlan(_sharers_together(reads), context.inventory)
+    return SyncPlan(_sharers_together(tuple(with_legacy(reads, context))), context.inventory)
 
 
 def _sharers_together(reads: tuple[Read, ...]) -> tuple[Read, ...]:
