@@ -185,7 +185,11 @@ def _line(
     if recorder:
         yield from record.begin(recorder, run, catalog)
     keep = partial(record.recorded, recorder, catalog) if recorder else iter
-    yield from noted(write(run, changes, catalog, executor), catalog) if run.writes else keep(changes)
+    if run.writes:
+        outcomes = write(run, changes, catalog, executor)
+        yield from noted(outcomes, catalog) if searched_resources(run.mapping) else outcomes
+    else:
+        yield from keep(changes)
     deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
     policy = _policy(run, seen, differ, blueprints)
     yield from keep(deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter))

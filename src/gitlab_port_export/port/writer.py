@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from queue import SimpleQueue
 from typing import Any
@@ -92,6 +92,15 @@ def as_sent(entity: Entity) -> dict[str, Any]:
     return body
 
 
+@dataclass
+class _Waiting:
+    """What becomes the next call of a blueprint; the size counts a comma for each text."""
+
+    changes: list[Upsert] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
 class Writer:
     """Batches upserts by blueprint and keeps a bounded number of calls under way.
 
@@ -100,8 +109,7 @@ class Writer:
 
     def __init__(self, port: Port, rules: Rules, executor: Executor, ahead: int) -> None:
         self._port, self._rules, self._executor, self._ahead = port, rules, executor, ahead
-        self._open: dict[str, list[tuple[Upsert, bytes]]] = {}
-        self._sizes: dict[str, int] = {}
+        self._open: dict[str, _Waiting] = {}
         self._calls: dict[Future[Outcome], Batch] = {}
         self._answered: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self._busy: set[Key] = set()
@@ -116,14 +124,19 @@ class Writer:
             return
         self._busy.add(key)
         text = packed(as_sent(change.entity))
-        size = len(text) + 1
-        if self._sizes.get(blueprint, 0) + size > self._rules.batch_bytes - ENVELOPE_BYTES:
+        waiting = self._open.get(blueprint)
+        if waiting and waiting.size + len(text) >= self._rules.batch_bytes - ENVELOPE_BYTES:
             self._send(blueprint)
-        self._open.setdefault(blueprint, []).append((change, text))
-        self._sizes[blueprint] = self._sizes.get(blueprint, 0) + size
-        if len(self._open[blueprint]) >= self._rules.batch_length:
+            waiting = None
+        if waiting is None:
+            waiting = self._open[blueprint] = _Waiting()
+        waiting.changes.append(change)
+        waiting.texts.append(text)
+        waiting.size += len(text) + 1
+        if len(waiting.changes) >= self._rules.batch_length:
             self._send(blueprint)
-        yield from self._collect(self._ahead)
+        if len(self._calls) > self._ahead:
+            yield from self._collect(self._ahead)
 
     def flush(self) -> Iterator[Result]:
         """Send what waits and yield every answer that is still out."""
@@ -157,14 +170,11 @@ class Writer:
                 yield from self._outcome(future.result())
 
     def _send(self, blueprint: str) -> None:
-        waiting = self._open.pop(blueprint, [])
-        self._sizes.pop(blueprint, None)
-        if waiting:
-            changes, texts = zip(*waiting, strict=True)
-            batch = Batch(blueprint, changes, texts)
-            future = self._executor.submit(upsert, self._port, self._rules, batch)
-            self._calls[future] = batch
-            future.add_done_callback(self._answered.put)
+        waiting = self._open.pop(blueprint)
+        batch = Batch(blueprint, tuple(waiting.changes), tuple(waiting.texts))
+        future = self._executor.submit(upsert, self._port, self._rules, batch)
+        self._calls[future] = batch
+        future.add_done_callback(self._answered.put)
 
     def _collect(self, leave: int) -> Iterator[Result]:
         while len(self._calls) > leave:
