@@ -121,11 +121,10 @@ class Bed:
         writer = Writer(self.port, self.rules, self.executor, 8)
         for event in differ.run(entities):
             done = writer.add(event) if writes and isinstance(event, Create | Update) else [event]
-            events += noted(done, catalog)
-        events += noted(writer.finish(catalog.blueprints), catalog)
+            events += noted(done, catalog, differ.searched)
+        events += noted(writer.finish(catalog.blueprints), catalog, differ.searched)
         problems = [event for event in events if isinstance(event, Problem)]
-        searched = frozenset(one.resource for one in entities if isinstance(one, Entity) and one.is_search)
-        policy = Policy(self.mapping, problems, searched, self.released, frozenset(differ.unresolved))
+        policy = Policy(self.mapping, problems, frozenset(differ.searched), self.released, frozenset(differ.unresolved))
         deleter = Deleter(self.port, cascade=self.mapping.cascades) if writes else None
         wait(catalog._ours)  # the list that a run begins with is there long before it ends
         before_deleting()

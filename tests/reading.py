@@ -12,7 +12,15 @@ from urllib.parse import unquote
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.serve import JsonHandler, Server, serve
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, ReadFailed, Token, secret_reader
-from gitlab_port_export.gitlab.inventory import Active, Inventory, Listing, Patterns, merge, read_inventory
+from gitlab_port_export.gitlab.inventory import (
+    Active,
+    Inventory,
+    Listing,
+    Patterns,
+    first_contact,
+    merge,
+    read_inventory,
+)
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.lists import PER_PAGE
@@ -273,6 +281,7 @@ def inventory_of(gitlab: GitLab, patterns: Mapping[str, Sequence[str]], *resourc
     """Read the inventory of a running stand-in for these resources."""
     config = mapping(*resources) if resources else mapping({"kind": "project"})
     texts = {token: Patterns(tuple(t)) for token, t in patterns.items()}
+    first_contact(gitlab, tuple(texts))
     return read_inventory(gitlab, texts, "gitlab-v2", config, needed_actives(config), 4)
 
 

@@ -74,6 +74,10 @@ def test_gitlab_v2_takes_yaml_in_a_json_file() -> None:
     assert parsed("a: 1", "a.json", "gitlab") == "a: 1"
 
 
+def test_numbers_that_json_does_not_have_are_null() -> None:
+    assert parsed("a: .nan\nb: [.inf, -.inf, 1.5]", "a.yml", "gitlab") == {"a": None, "b": [None, None, 1.5]}
+
+
 LETTERS = "abcdefghij"
 
 

@@ -12,7 +12,7 @@ from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from gitlab_port_export.demo.port import Fault, Recorded, refuse
 from gitlab_port_export.demo.port import port_server as serving
 from gitlab_port_export.model import Counts, Create, Update
-from harness import blueprint, environ_for, mapping_of, port_with, resource, run_sync
+from harness import acme, blueprint, environ_for, mapping_of, port_with, resource, run_sync
 from here import run_here
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
@@ -117,3 +117,18 @@ def test_a_target_that_the_run_creates_is_found_by_a_search_in_the_next_run() ->
             report = run_sync(world, port, mapping_of(people, homes)).report
             assert (report.exit_code, bool(report.blueprints["person"].updated)) == (0, bool(updated))
     assert held.snapshot()["person"]["core"][4] == {"home": "core"}
+
+
+def test_what_an_expression_finds_by_a_search_is_not_gone_and_the_rest_is_held() -> None:
+    """Only the rows tell that such an identifier is a search: the mapping holds an expression."""
+    world, _, group = acme()
+    for name in ("core", "app"):
+        world.add_project(group, name)
+    searched = '{combinator: "and", rules: [{property: "$identifier", operator: "=", value: .path}]}'
+    held = port_with(blueprint("home"))
+    with serving(held) as port:
+        run_sync(world, port, mapping_of(resource("project", "home", identifier=".path")))
+        world.delete_project(world.project("acme/app"))
+        report = run_sync(world, port, mapping_of(resource("project", "home", identifier=searched))).report
+    assert [(one.identifiers, one.reason) for one in report.held] == [(("app",), "search")]
+    assert set(held.snapshot()["home"]) == {"core", "app"}

@@ -91,6 +91,15 @@ def test_workers_start_when_needed_and_end_with_close() -> None:
     assert not any(alive(pid) for pid in started)
 
 
+def test_no_process_is_lost_over_what_cannot_be_sent() -> None:
+    evaluator = Evaluator({}, workers=1)
+    for program, text in (("\ud800", b"1"), (".", None)):
+        with pytest.raises((UnicodeEncodeError, TypeError)):
+            evaluator.submit(program, text).result()  # type: ignore[arg-type]  # the fault that is tried
+    assert evaluator.submit(".", b"1").result(5) == b"1"
+    evaluator.close()
+
+
 @linux
 def test_one_process_is_enough_for_what_takes_no_time() -> None:
     before = children()

@@ -123,6 +123,21 @@ def test_values_of_other_kinds_are_in_doubt(expression: str, row: Any) -> None:
         column([{"a": None} if row is None else row])
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        ".a" + "|.+." * 60,
+        ".a" + r'|"\(.)\(.)\(.)\(.)"' * 12,
+        '.a|gsub("a";"aaaaaaaaaaaaaaaaaaaa")' + '|gsub("a";"aaaaaaaaaaaaaaaaaaaa")' * 5,
+    ],
+)
+def test_texts_do_not_grow_without_bounds_here(expression: str) -> None:
+    column = plain(expression)
+    assert column
+    with pytest.raises(Doubt):
+        column([{"a": "aaaa"}])
+
+
 def _grown(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     gap = st.sampled_from(["", " ", "\n", "\t "])
     bar, alternative, plus = text(gap, "|", gap), text(gap, "//", gap), text(gap, "+", gap)

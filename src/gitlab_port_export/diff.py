@@ -30,6 +30,8 @@ class Differ:
     targets: set[int] = field(default_factory=set)
     # Blueprints that entities relate to by a search whose result is not known.
     unresolved: set[str] = field(default_factory=set)
+    # Resources whose entities Port finds by a search, as the mapping says or an expression gave.
+    searched: set[int] = field(default_factory=set)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
 
     def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
@@ -56,6 +58,7 @@ class Differ:
         if known is None:
             self.unresolved.update(_search_targets(ledger, entity))
         if entity.is_search:
+            self.searched.add(entity.resource)
             return (Update(entity),)
         verdict = ledger.meet(known or entity)
         found: list[Event] = []

@@ -96,8 +96,8 @@ class Evaluator:
         self._processes.clear()
 
     def _run(self, program: str, given: bytes) -> bytes:
-        process = self._take()
         asked = program.encode()
+        process = self._take()
         try:
             assert process.stdin is not None  # noqa: S101  # they are pipes; this is for mypy
             assert process.stdout is not None  # noqa: S101  # as above
@@ -110,6 +110,9 @@ class Evaluator:
         except (OSError, ValueError, struct.error):
             self._forget(process)
             raise Killed from None
+        except BaseException:  # of whatever kind: half an answer may still be in the pipe
+            self._forget(process)
+            raise
         self._free.put(process)
         if status:
             raise JqError(body.decode())

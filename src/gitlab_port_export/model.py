@@ -1,9 +1,9 @@
 """The words of the product as frozen values: mapping, page, entity, change, problem; no I/O here."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -414,15 +414,16 @@ class Shape:
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> "Shape":
-        """Return the shape of these names, in any order."""
+    @lru_cache(maxsize=1000)
+    def of(cls, names: tuple[str, ...]) -> "Shape":
+        """Return the shape of these names, in any order; many entities have the same one."""
         return cls(tuple(sorted(names, key=place_of)))
 
     @cached_property
     def keys(self) -> tuple[tuple[str, ...], ...]:
         """The names by place, without what stands before the dot."""
         return tuple(
-            tuple(name.partition(".")[2] or name for name in self.names if place_of(name) == place)
+            tuple(name if place in (0, 2) else name.partition(".")[2] for name in self.names if place_of(name) == place)
             for place in range(4)
         )
 
@@ -458,7 +459,7 @@ class Entity(NamedTuple):
                 found |= {f"{name}.{key}": one for key, one in (value or {}).items()}
             else:
                 found[name] = value
-        shape = Shape.of(found)
+        shape = Shape.of(tuple(found))
         return cls(blueprint, identifier, shape, tuple(found[name] for name in shape.names), resource, order)
 
     @property

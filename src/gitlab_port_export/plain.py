@@ -13,6 +13,8 @@ Column = Callable[[list[Any]], list[Any]]
 # The output of what gave none.
 NOTHING = object()
 WORDS = {None: "null", True: "true", False: "false"}
+# A longer text is left to jq, whose processes have bounds.
+LARGEST_TEXT = 1024 * 1024
 # Longer ones would nest too many calls.
 LONGEST = 400
 # No escapes, no `\(…)`: those are parsed, or left to jq.
@@ -247,7 +249,12 @@ def _split(separator: str) -> Column:
 
 
 def _replaced(old: str, new: str) -> Column:
-    return lambda values: [value.replace(old, new) if type(value) is str else _doubt() for value in values]
+    def one(value: Any) -> str:
+        if type(value) is not str or len(value) + value.count(old) * len(new) > LARGEST_TEXT:
+            raise Doubt
+        return value.replace(old, new)
+
+    return lambda values: [one(value) for value in values]
 
 
 def _mapped(inner: _Part) -> Column:
@@ -293,7 +300,7 @@ def _added(first: _Part, second: _Part) -> _Part:
 
     def one(left: Any, right: Any) -> Any:
         if type(left) is str and type(right) is str:
-            return left + right
+            return _bounded(left + right)
         if left is None or right is None:
             return right if left is None else left
         return _doubt()
@@ -301,9 +308,13 @@ def _added(first: _Part, second: _Part) -> _Part:
     return _Part(lambda values: [one(a, b) for a, b in zip(first.column(values), second.column(values), strict=True)])
 
 
+def _bounded(text: str) -> str:
+    return text if len(text) <= LARGEST_TEXT else _doubt()
+
+
 def _joined(parts: list[str | Column]) -> Column:
     def column(values: list[Any]) -> list[Any]:
         texts = [[part] * len(values) if isinstance(part, str) else _texts(part(values)) for part in parts]
-        return ["".join(row) for row in zip(*texts, strict=True)]
+        return [_bounded("".join(row)) for row in zip(*texts, strict=True)]
 
     return column

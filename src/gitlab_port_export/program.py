@@ -1,4 +1,4 @@
-"""Builds the one jq program of a resource: all its expressions over a whole page, each unable to hurt the others."""
+"""Builds what maps a resource's rows: columns for plain expressions, one jq program for all others, each on its own."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def build(resource: Resource, error_key: str, only: str | None = None, *, all_in
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
     `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. Where
     `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`. Rows that are parsed into
-    items exist in jq alone.
+    items exist in jq alone. Fields that need no jq have a column in place of a value, unless `all_in_jq`.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
     all_in_jq = all_in_jq or only is not None or resource.port.items_to_parse is not None

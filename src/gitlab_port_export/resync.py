@@ -25,6 +25,7 @@ class Resync:
     reporting: bool = False
     stated: float = 0.0
     begun: "Future[str | None] | None" = None
+    ended: bool = False
 
     def start(self, executor: Executor) -> None:
         """Begin on another thread: GitLab can be asked meanwhile."""
@@ -45,7 +46,8 @@ class Resync:
         )
         if run.integration.exists and config:
             integrations.store_config(run.port, run.integration.identifier, config)
-        if not self.reporting:
+        # A run that ended meanwhile is not running any more.
+        if not self.reporting or self.ended:
             return run.port_time
         return self._running() or run.port_time
 
@@ -60,6 +62,7 @@ class Resync:
 
     def end(self, state: integrations.State) -> None:
         """Report how the run ended, briefly: the run's own clock may have stopped."""
+        self.ended = True
         if self.begun:
             wait([self.begun], LAST_WORDS_SECONDS)
         if self.reporting:

@@ -14,7 +14,7 @@ from gitlab_port_export.apply import apply, check_unchanged
 from gitlab_port_export.deletion import deletions
 from gitlab_port_export.diff import Differ, Policy, constant_blueprints, searched_resources, shared_blueprints
 from gitlab_port_export.errors import ExportError, Interrupted
-from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
+from gitlab_port_export.gitlab.inventory import Patterns, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
@@ -158,18 +158,14 @@ def _line(
     run: Run, seen: Seen, resync: Resync, executor: Executor, recorder: Recorder | None
 ) -> Generator[Event, None, None]:
     resync.start(executor)
+    patterns = {token.alias: Patterns(token.patterns) for token in run.settings.tokens}
+    first_contact(run.gitlab, tuple(patterns))
     blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
     catalog = make_catalog(run, blueprints, executor)
     if not run.mapping.spec_paths:
         _start(catalog, run)
-    inventory = read_inventory(
-        run.gitlab,
-        {token.alias: Patterns(token.patterns) for token in run.settings.tokens},
-        run.kind,
-        run.mapping,
-        needed_actives(run.mapping),
-        run.settings.workers,
-    )
+    actives = needed_actives(run.mapping)
+    inventory = read_inventory(run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
     instant = resync.instant()
     yield from inventory.problems
     seen.plan = make_plan(Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources))
@@ -186,8 +182,7 @@ def _line(
         yield from record.begin(recorder, run, catalog)
     keep = partial(record.recorded, recorder, catalog) if recorder else iter
     if run.writes:
-        outcomes = write(run, changes, catalog, executor)
-        yield from noted(outcomes, catalog) if searched_resources(run.mapping) else outcomes
+        yield from noted(write(run, changes, catalog, executor), catalog, differ.searched)
     else:
         yield from keep(changes)
     deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
@@ -208,7 +203,7 @@ def _policy(run: Run, seen: Seen, differ: Differ, blueprints: Mapping[str, Bluep
     return Policy(
         run.mapping,
         seen.problems,
-        searched_resources(run.mapping),
+        searched_resources(run.mapping) | differ.searched,
         run.settings.allow_deletes,
         frozenset(differ.unresolved),
         frozenset(needed),

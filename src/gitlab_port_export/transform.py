@@ -1,4 +1,4 @@
-"""Page → Entity, Skipped or Problem: one jq program a resource over whole pages, in worker processes."""
+"""Page → Entity, Skipped or Problem: a page at a time, in jq what only jq can tell, else a column of rows at once."""
 
 import json
 import re
@@ -179,16 +179,16 @@ class Transformer:
             if sent.index in self._given_up:
                 continue
             try:
-                results = self._results(sent) if sent.future else None
+                results = self._results(sent, sent.future) if sent.future else None
             except Killed:
                 yield self._give_up(sent)
             else:
                 yield from self._decode(sent, results)
 
-    def _results(self, sent: _Sent) -> list[Any]:
+    def _results(self, sent: _Sent, future: "Future[bytes]") -> list[Any]:
         """Return one result per row; a page that `halt` cut short is run again row by row."""
         try:
-            if sent.future and (text := sent.future.result()):
+            if text := future.result():
                 found: list[Any] = decode(text)
                 return found
         except (JqError, ValueError):
@@ -338,8 +338,6 @@ class Transformer:
         lost: set[int],
     ) -> Iterator[Entity | Skipped]:
         """Yield what each row becomes. This runs for every row."""
-        if len(columns) < 2:
-            return
         identifiers, blueprints, *others = columns
         given = list(zip(*others, strict=True)) if others else [()] * len(rows)
         left = any(LEFT in column for column in columns)
@@ -416,7 +414,7 @@ def _without_left(entity: Entity) -> Entity:
     if len(kept) == len(entity.values):
         return entity
     names = tuple(entity.shape.names[at] for at in kept)
-    return entity._replace(shape=Shape(names), values=tuple(entity.values[at] for at in kept))
+    return entity._replace(shape=Shape.of(names), values=tuple(entity.values[at] for at in kept))
 
 
 def _targets(value: Any) -> Any:
@@ -517,5 +515,5 @@ def _merged(
         fields: dict[str, Any] = {}
         for entity in ordered:
             fields |= dict(zip(entity.shape.names, entity.values, strict=True))
-        shape = Shape.of(fields)
+        shape = Shape.of(tuple(fields))
         yield ordered[0]._replace(shape=shape, values=tuple(fields[name] for name in shape.names))

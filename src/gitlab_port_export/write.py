@@ -1,6 +1,6 @@
 """The write stage: the catalog that a run compares with, and changes to Port in the order that relations need."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from functools import partial
 
@@ -83,11 +83,15 @@ def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Upda
     }
 
 
-def noted(outcomes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
-    """Tell the ledger which entities Port found for search identifiers, so that they are not taken for gone."""
+def noted(outcomes: Iterable[Event], catalog: Catalog, searched: Set[int]) -> Iterator[Event]:
+    """Tell the ledger which entities Port found for search identifiers, so that they are not taken for gone.
+
+    `searched` are the resources that gave any, as far as is known when an outcome comes.
+    """
     for outcome in outcomes:
-        if isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
-            ledger = catalog.ledger(outcome.change.entity.blueprint)
+        if searched and isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
+            entity = outcome.change.entity
+            ledger = catalog.ledger(entity.blueprint) if entity.resource in searched else None
             if isinstance(ledger, Ledger):
-                ledger.mark(str(outcome.change.entity.identifier))
+                ledger.mark(str(entity.identifier))
         yield outcome

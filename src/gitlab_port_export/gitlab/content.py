@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from math import isfinite
 from typing import Any
 
 import yaml
@@ -198,7 +199,9 @@ def _scalar(loader: Any, node: yaml.ScalarNode) -> Any:
         case "bool" if node.value.lower() in loader.bool_values:
             return loader.bool_values[node.value.lower()]
         case "int" | "float" as kind if len(node.value) <= MAX_NUMBER:
-            return loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
+            number = loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
+            # JSON has no `.nan` and no `.inf`.
+            return number if isinstance(number, int) or isfinite(number) else None
         case "timestamp":
             return _moment(loader, node)
         # A bare `=` has a tag of its own that nobody uses.

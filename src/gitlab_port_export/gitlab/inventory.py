@@ -160,10 +160,9 @@ def read_inventory(
 ) -> Inventory:
     """List groups and projects once per token and `active` filter and keep each place once.
 
-    `actives` are the filters that group kinds and project kinds need. Raises GitLabUnavailable when no token gives
-    an inventory; the failure of some is a Problem that holds all deletions.
+    `actives` are the filters that group kinds and project kinds need; `first_contact` comes before. Raises
+    GitLabUnavailable when no token gives an inventory; the failure of some is a Problem that holds all deletions.
     """
-    _first_contact(gitlab, tuple(patterns))
     jobs = (_listing(token, dialect, mapping, actives) for token in patterns)
     listings: list[Listing] = list(drive(jobs, gitlab.get, Get, workers=workers))
     failures = {entry.token: entry.failure for entry in listings if entry.failure}
@@ -188,7 +187,7 @@ def glimpse(
     Of each list only as many pages are read as it takes to find a place that the patterns allow, and no further
     token is asked once there are a group and a project. Raises GitLabUnavailable when no token gives anything.
     """
-    _first_contact(gitlab, tuple(patterns))
+    first_contact(gitlab, tuple(patterns))
     listings: list[Listing] = []
     for token, allowed in patterns.items():
         groups: dict[Active, tuple[Row, ...]] = {}
@@ -222,8 +221,11 @@ def _first_rows(gitlab: GitLab, job: Job, allowed: Patterns) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> None:
-    """Ask the smallest question first, so that a wrong host or dead tokens end the run within seconds."""
+def first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> None:
+    """Ask the smallest question first, so that a wrong host or dead tokens end the run within seconds.
+
+    Raises GitLabUnavailable.
+    """
     failures: dict[str, ReadFailed] = {}
     for token in tokens:
         try:

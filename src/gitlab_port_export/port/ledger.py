@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from gitlab_port_export.model import Entity, place_of
+from gitlab_port_export.model import Entity, Shape, place_of
 from gitlab_port_export.port.slots import Slots
 from gitlab_port_export.wire import EXACT, canonical
 
 # Codes of a field's value; every other value has a hash above these.
 NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
-
 
 HASH = 0x7FFFFFFF
 # Stands where an entity does not set a field.
@@ -99,14 +98,14 @@ class Ledger:
 
     def __init__(self, blueprint: Blueprint, fields: Sequence[str], *, whole: bool = False) -> None:
         self.blueprint, self.whole = blueprint, whole
-        self.fields = tuple(sorted(fields, key=place_of))
+        shape = Shape.of(tuple(fields))
+        self.fields, self._keys = shape.names, shape.keys
+        # Before here the fields are values, from here on sets.
+        self._sets = len(shape.keys[0]) + len(shape.keys[1])
         self._slots = Slots()
         self._codes = array("I")
         self._status = bytearray()
         self._resource, self._scope, self._row = array("h"), array("q"), array("q")
-        self._keys = tuple(tuple(_key(name) for name in self.fields if place_of(name) == place) for place in range(4))
-        # Before here the fields are values, from here on sets.
-        self._sets = len(self._keys[0]) + len(self._keys[1])
         self._title, self._icon = (
             self.fields.index(name) if name in self.fields else None for name in ("title", "icon")
         )
@@ -272,14 +271,10 @@ def target_key(blueprint: str, identifier: str) -> int:
     return hash((blueprint, identifier)) & KEY
 
 
-def _key(name: str) -> str:
-    return name.partition(".")[2] or name
-
-
 def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield (place, code of the default) of each field that has one."""
     for place, name in enumerate(fields):
-        default = blueprint.properties.get(_key(name), {}).get("default") if place_of(name) == 1 else None
+        default = blueprint.properties.get(name.partition(".")[2], {}).get("default") if place_of(name) == 1 else None
         if default is not None:
             yield place, _code(default)
 
