@@ -1,6 +1,6 @@
 """Measure a first and a second sync of worlds of several sizes; print the table, write results, plot and page.
 
-`python benchmarks/run.py` does it all in about a quarter of an hour; `--sizes 10k` takes half a minute.
+`python benchmarks/run.py` does it all in about twenty minutes; `--sizes 10k` takes two.
 """
 
 import argparse

@@ -29,8 +29,13 @@ def resource(query: str = "true", items: str | None = None, *mappings: Any, **po
     )
 
 
+def names(made: Resource) -> set[str]:
+    """The fields of all its mappings."""
+    return {name for mapping in made.mappings for name, _ in mapping.fields()}
+
+
 def run(made: Resource, rows: Any, only: str | None = None) -> Any:
-    return jq.compile(build(made, KEY, only, all_in_jq=True).text).input_text(json.dumps(rows)).first()
+    return jq.compile(build(made, KEY, only, in_jq=names(made)).text).input_text(json.dumps(rows)).first()
 
 
 def value(expression: str, row: Any = None) -> Any:
@@ -343,9 +348,11 @@ def test_only_what_is_computed_goes_to_jq() -> None:
     assert ".x.y" not in program.text
     assert program.keys == {"ok", "z"}
     assert jq.compile(program.text).input_value(rows).first() == [[[[True], [[3]]]]]
-    whole = build(made, KEY, all_in_jq=True)
+    whole = build(made, KEY, in_jq=names(made))
     assert whole.evaluate(rows) == [[None] * 4]
     assert whole.keys == {"ok", "z", "id", "x", "y"}
+    part = build(made, KEY, in_jq={"title"})
+    assert part.evaluate(rows) == [[[7], ["b"], None, None]]
     assert run(made, rows) == [[[[True], [[7, "b", 8, 3]]]]]
 
 

@@ -182,15 +182,18 @@ def test_values_of_selected_rows_belong_together(evaluator: Evaluator) -> None:
     }
 
 
-def test_a_value_in_doubt_leaves_its_batch_to_jq(evaluator: Evaluator) -> None:
-    made = resource({"properties": {"inner": ".a.b", "sum": ".n + 1"}})
-    rows: list[Row] = [{"id": "x", "a": {"b": 1}, "n": None}, {"id": "y", "a": 5, "n": 1.5}, {"id": "z"}]
-    first, second, third, problem = transformed(evaluator, made, rows)
+def test_a_value_in_doubt_leaves_its_field_to_jq(evaluator: Evaluator) -> None:
+    made = resource({"title": ".t", "properties": {"inner": ".a.b", "sum": ".n + 1"}})
+    rows: list[Row] = [{"id": "x", "a": {"b": 1}, "n": None}, {"id": "y", "a": 5, "n": 1.5}, {"id": "z", "t": "T"}]
+    transformer = Transformer(mapping_of(made), evaluator, KEY)
+    first, second, third, problem = [one for one in transformer.run([page(rows)]) if not isinstance(one, Page)]
     assert [one.body["properties"] for one in (first, second, third) if isinstance(one, Entity)] == [
         {"inner": 1, "sum": 1}, {"inner": None, "sum": 2.5}, {"inner": None, "sum": 1}
     ]  # fmt: skip
     assert isinstance(problem, Problem)
     assert (problem.field, problem.count, problem.warning) == ("properties.inner", 1, True)
+    # The others go on without.
+    assert transformer._programs[0].keys == {"a", "b", "n"}
 
 
 @pytest.mark.parametrize("name", ["identifier", "title", "properties.p", "relations.r"])

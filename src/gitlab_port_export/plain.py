@@ -303,6 +303,8 @@ def _added(first: _Part, second: _Part) -> _Part:
             return _bounded(left + right)
         if left is None or right is None:
             return right if left is None else left
+        if type(left) is int and type(right) is int and max(abs(left), abs(right), abs(left + right)) < EXACT:
+            return left + right
         return _doubt()
 
     return _Part(lambda values: [one(a, b) for a, b in zip(first.column(values), second.column(values), strict=True)])

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from gitlab_port_export.model import Expression, Query, Resource, Row, Shape
 from gitlab_port_export.paths import needed_keys
-from gitlab_port_export.plain import Column, plain
+from gitlab_port_export.plain import Column, Doubt, plain
 
 # Ocean's rule for single quotes: `'` becomes `"` where it opens at the start or after white space, or closes at the
 # end or before white space.
@@ -25,6 +25,14 @@ END = "\n\n"
 CODE = re.compile(r'#[^\n]*|["()]|[^#"()]+')
 TEXT = re.compile(r'\\\(|"|\\.|[^"\\]+|\\', re.DOTALL)
 FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_line_number)\b(?!\s*:)")
+
+
+class InDoubt(Exception):
+    """A field has a value that its column does not understand; only jq knows what becomes of it."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,12 @@ class Program:
         return tuple(Shape(names[2:]) for names in self.fields)
 
     def evaluate(self, rows: list[Row]) -> list[list[list[Any] | None]]:
-        """Return for each mapping and field the values that need no jq, else None. Raises Doubt."""
+        """Return for each mapping and field the values that need no jq, else None. Raises InDoubt."""
         bare = [without_legacy(row) for row in rows]
-        return [[_taken(column, rows, bare) for column in columns] for columns in self.columns]
+        return [
+            [_taken(name, column, rows, bare) for name, column in zip(names, columns, strict=True)]
+            for names, columns in zip(self.fields, self.columns, strict=True)
+        ]
 
 
 def without_legacy(row: Row) -> Row:
@@ -58,10 +69,13 @@ def without_legacy(row: Row) -> Row:
     return {key: value for key, value in row.items() if key != LEGACY} if LEGACY in row else row
 
 
-def _taken(column: Column | str | None, rows: list[Row], bare: list[Row]) -> list[Any] | None:
+def _taken(name: str, column: Column | str | None, rows: list[Row], bare: list[Row]) -> list[Any] | None:
     if isinstance(column, str):
         return [row.get(LEGACY, {}).get(column, LEFT) for row in rows]
-    return column(bare) if column else None
+    try:
+        return column(bare) if column else None
+    except Doubt:
+        raise InDoubt(name) from None
 
 
 def rewrite_quotes(expression: Expression) -> Expression:
@@ -99,21 +113,24 @@ def _code(expression: Expression) -> str:
     return "".join(kept)
 
 
-def build(resource: Resource, error_key: str, only: str | None = None, *, all_in_jq: bool = False) -> Program:
+def build(resource: Resource, error_key: str, only: str | None = None, *, in_jq: Set[str] = frozenset()) -> Program:
     """Return the program that maps a JSON array of rows to an array with one result per row.
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
     `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. Where
     `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`. Rows that are parsed into
-    items exist in jq alone. Fields that need no jq have a column in place of a value, unless `all_in_jq`.
+    items exist in jq alone. Fields that need no jq have a column in place of a value, but for those named `in_jq`.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
-    all_in_jq = all_in_jq or only is not None or resource.port.items_to_parse is not None
+    all_in_jq = only is not None or resource.port.items_to_parse is not None
     names = tuple(tuple(name for name, _ in m.fields()) for m in resource.mappings)
     if only is not None:
         names = tuple(tuple(name for name in group if name == only) for group in names)
     values = [[dict(m.fields())[name] for name in group] for m, group in zip(resource.mappings, names, strict=True)]
-    columns = tuple(tuple(_column(value, all_in_jq) for value in group) for group in values)
+    columns = tuple(
+        tuple(_column(value, all_in_jq or name in in_jq) for name, value in zip(*group, strict=True))
+        for group in zip(names, values, strict=True)
+    )
     computed = [
         [value for value, column in zip(group, found, strict=True) if column is None]
         for group, found in zip(values, columns, strict=True)
@@ -136,10 +153,10 @@ def _reachable(resource: Resource, expressions: Sequence[Expression]) -> frozens
     return needed_keys(rewrite_quotes(text) for text in expressions)
 
 
-def _column(value: Expression | Query, all_in_jq: bool) -> Column | str | None:
+def _column(value: Expression | Query, in_jq: bool) -> Column | str | None:
     if is_legacy(value):
         return str(value)
-    return plain(rewrite_quotes(value)) if isinstance(value, str) and not all_in_jq else None
+    return plain(rewrite_quotes(value)) if isinstance(value, str) and not in_jq else None
 
 
 def leaves(value: Any) -> list[Expression]:

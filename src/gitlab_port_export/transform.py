@@ -4,7 +4,6 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Mapping as Dict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +11,8 @@ from zlib import crc32
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Shape, Skipped
-from gitlab_port_export.plain import Doubt, plain
-from gitlab_port_export.program import LEFT, Program, build, forbidden_word, rewrite_quotes, without_legacy
+from gitlab_port_export.plain import plain
+from gitlab_port_export.program import LEFT, InDoubt, Program, build, forbidden_word, rewrite_quotes, without_legacy
 from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
@@ -98,11 +97,11 @@ class Transformer:
 
     def __init__(self, mapping: Mapping, evaluator: Evaluator, error_key: str) -> None:
         self._mapping, self._evaluator, self._key = mapping, evaluator, error_key
-        self._programs: Dict[int, Program] = {
+        self._programs: dict[int, Program] = {
             resource.index: build(resource, error_key) for resource in mapping.resources if resource.known
         }
-        # Those that leave all to jq, for batches with a value in doubt.
-        self._whole: dict[int, Program] = {}
+        # Fields whose columns met a value that only jq understands.
+        self._in_jq: dict[int, set[str]] = {}
         self._batches: dict[int, _Batch] = {}
         self._under_way: deque[_Sent] = deque()
         self._given_up: set[int] = set()
@@ -136,9 +135,10 @@ class Transformer:
         program = self._programs[index]
         try:
             found = program.evaluate(batch.rows)
-        except Doubt:
-            program = self._in_jq(index)
-            found = program.evaluate(batch.rows)
+        except InDoubt as doubt:
+            self._leave_to_jq(index, doubt.field)
+            self._send(index, batch)
+            return
         if not program.text:
             self._under_way.append(_Sent(index, program, batch, found, None))
             return
@@ -154,10 +154,11 @@ class Transformer:
             return
         self._under_way.append(_Sent(index, program, batch, found, self._evaluator.submit(program.text, text)))
 
-    def _in_jq(self, index: int) -> Program:
-        if index not in self._whole:
-            self._whole[index] = build(self._mapping.resources[index], self._key, all_in_jq=True)
-        return self._whole[index]
+    def _leave_to_jq(self, index: int, field: str) -> None:
+        """Evaluate a field in jq from now on: where one such value came, others will."""
+        names = self._in_jq.setdefault(index, set())
+        names.add(field)
+        self._programs[index] = build(self._mapping.resources[index], self._key, in_jq=names)
 
     def _shallow(self, index: int, program: Program, batch: _Batch) -> _Batch:
         """Return the batch without the rows that nest too deeply to be sent; those are faults."""
