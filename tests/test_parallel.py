@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.errors import Interrupted
 from gitlab_port_export.parallel import All, Job, Once, drive
 
 pytestmark = pytest.mark.timeout(20)
@@ -97,6 +98,21 @@ def test_an_error_that_nobody_catches_ends_the_drive(answerer: Answerer) -> None
 
 
 # All
+
+
+def test_a_signal_is_nobodys_answer(answerer: Answerer) -> None:
+    def child() -> Job:
+        yield from ask("a")
+        raise Interrupted(15)
+
+    def parent() -> Job:
+        try:
+            yield All((child(),))
+        except Exception:  # noqa: BLE001  # as a library would
+            yield "went on"
+
+    with pytest.raises(Interrupted):
+        run(answerer, parent())
 
 
 def test_all_gives_every_result_in_order(answerer: Answerer) -> None:

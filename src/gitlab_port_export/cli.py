@@ -270,7 +270,7 @@ def _carry_out(command: Any, output: Output, *, debug: bool = False, detailed: b
 
 def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int]) -> int:
     """Return the exit code of what is done in a shell; the only place that catches what ends a run."""
-    from gitlab_port_export.errors import ExportError  # noqa: PLC0415  # heavy imports wait until a run
+    from gitlab_port_export.errors import ExportError, Interrupted  # noqa: PLC0415  # heavy imports wait until a run
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
     _keep_heaps_small()
@@ -281,7 +281,7 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=output is Output.json, debug=debug)
     try:
         code = act(shell)
-    except ExportError as error:
+    except (ExportError, Interrupted) as error:
         code = shell.fail(command, error)
     except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request
         code = shell.bug(command, error)

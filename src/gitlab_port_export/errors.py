@@ -32,9 +32,16 @@ class PortUnavailable(ExportError):
     exit_code = 4
 
 
-class Interrupted(ExportError):
-    """The process was told to stop; `exit_code` is 128 + the signal's number."""
+class Interrupted(BaseException):
+    """The process was told to stop; `exit_code` is 128 + the signal's number.
+
+    As of KeyboardInterrupt, no `except Exception` on the way is meant for it: a thread that was being started would
+    leave a traceback (https://github.com/python/cpython/blob/3.11/Lib/threading.py, Thread.start).
+    """
+
+    hint = ""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by signal {signal_number}")
         self.exit_code = 128 + signal_number
+        self.faults: Sequence[str] = (str(self),)

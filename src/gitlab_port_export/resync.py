@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitlab_port_export.errors import ExportError
+from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Clock, Stopped
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.prepare import Run
@@ -62,12 +62,12 @@ class Resync:
 
     def end(self, state: integrations.State) -> None:
         """Report how the run ended, briefly: the run's own clock may have stopped."""
-        self.ended = True
         if self.begun:
             wait([self.begun], LAST_WORDS_SECONDS)
+        self.ended = True
         if self.reporting:
             self.run.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
             try:
                 integrations.set_state(self.run.port, self.run.integration.identifier, state, self.started)
-            except (Stopped, ExportError):
+            except (Stopped, ExportError, Interrupted):
                 logger.warning("Port did not take the resync state %s", state)

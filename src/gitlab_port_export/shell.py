@@ -151,7 +151,7 @@ class Shell:
         redact = self._redactor.redact
         return replace(finding, where=redact(finding.where), what=redact(finding.what), hint=redact(finding.hint))
 
-    def fail(self, command: str, error: ExportError) -> int:
+    def fail(self, command: str, error: ExportError | Interrupted) -> int:
         """Print what ended the run before there was anything to report."""
         faults = [self._redactor.redact(fault) for fault in error.faults]
         hint = self._redactor.redact(error.hint)

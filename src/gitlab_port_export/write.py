@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from gitlab_port_export.diff import fields_of
-from gitlab_port_export.errors import ExportError
+from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Event, Update, Written
 from gitlab_port_export.port import integration as integrations
@@ -70,7 +70,7 @@ def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executo
                     yield from writer.add(changes[entity.key])
                 yield from writer.flush()
         yield from writer.finish(catalog.blueprints)
-    except (Stopped, ExportError):
+    except (Stopped, ExportError, Interrupted):
         yield from writer.abandon(GRACE_SECONDS)
         raise
 
