@@ -136,6 +136,7 @@ def quickest(results: Sequence[Json]) -> Json:
             "peak_mib": max(one["peak_mib"] for one in found),
             "all_cpu": [one["cpu"] for one in found],
             "all_seconds": [one["seconds"] for one in found],
+            "all_stolen": [one.get("stolen", 0.0) for one in found],
         }
     return best
 
@@ -155,10 +156,12 @@ def measured(name: str, projects: int, depth: int, scale: float) -> Json:
         runs: dict[str, Json] = {}
         for run in ("first", "second"):
             _say(f"{name}: {run} sync")
+            before = stolen()
             took = sync(environ, lambda seconds, mib: _say(f"  at {seconds:.0f} s, {mib:.0f} MiB"))
             for side, one in (("gitlab", gitlab), ("port", port)):
                 samples[f"{side} {run}"] = one.ask("sample")["sample"]
             runs[run] = _checked(took, gitlab.ask("figures"), port.ask("figures"))
+            runs[run]["stolen"] = round((stolen() - before) / took.seconds / len(os.sched_getaffinity(0)), 3)
             _say(f"{name}: {run} sync took {took.seconds:.1f} s, {took.cpu:.1f} s of CPU, {took.peak_mib:.0f} MiB")
         written = runs["first"]["port"]["writes"]
         runs["second"]["port"]["writes"] -= written
@@ -202,6 +205,15 @@ def _checked(took: Measured, gitlab: Json, port: Json) -> Json:
 def _possible(one: Server, sample: list[str]) -> float:
     one.ask("scale 0")
     return round(answers_a_second(one.about["url"], sample, CONNECTIONS, LOAD_SECONDS), 1)
+
+
+def stolen() -> float:
+    """Return the seconds in which a core had work to do and another guest of the machine ran in its place.
+
+    The eighth figure of proc_stat(5), `steal`.
+    """
+    with open("/proc/stat", encoding="utf-8") as lines:
+        return int(lines.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> Json:

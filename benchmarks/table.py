@@ -163,10 +163,16 @@ def notes(results: Mapping[str, Result]) -> Iterator[str]:
                 seconds = result[run]["all_seconds"]
                 yield (
                     f"{name}: of {len(cpu)} {run} syncs the one with the least CPU counts; they took "
-                    f"{min(cpu):.1f} to {max(cpu):.1f} s of CPU and {min(seconds):.1f} to {max(seconds):.1f} s."
+                    f"{min(cpu):.1f} to {max(cpu):.1f} s of CPU and {min(seconds):.1f} to {max(seconds):.1f} s"
+                    f"{_stolen(result[run])}."
                 )
         if result["note"]:
             yield f"{name}: {result['note']}"
+
+
+def _stolen(run: Result) -> str:
+    shares = run.get("all_stolen")
+    return f"; other guests took {min(shares):.0%} to {max(shares):.0%} of the cores' time" if shares else ""
 
 
 def _total(result: Result, run: str, side: str) -> float:

@@ -247,4 +247,9 @@ def test_of_several_runs_the_one_with_the_least_cpu_counts_and_the_most_memory()
     assert (best["second"]["cpu"], best["second"]["seconds"], best["second"]["peak_mib"]) == (1.2, 10.0, 141)
     assert best["first"]["cpu"] == slow["first"]["cpu"]
     assert any("they took 1.2 to 1.9 s of CPU and 10.0 to 11.0 s" in note for note in table.notes({"10k": best}))
+    assert any("other guests took 0% to 0%" in note for note in table.notes({"10k": best}))
     assert len(list(table.notes({"10k": run.quickest([slow])}))) == 1
+
+
+def test_what_other_guests_take_of_the_cores_is_known():
+    assert 0 <= run.stolen() <= run.stolen()
