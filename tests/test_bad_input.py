@@ -171,13 +171,6 @@ def test_wrong_port_credentials_end_the_run(bench: Bench) -> None:
     assert bench.gitlab.requests == []
 
 
-def test_a_run_that_ends_while_port_is_told_of_it_is_still_reported_as_failed(bench: Bench) -> None:
-    bench.port.faults.append(port_standin.Fault("PATCH .*resync-state", port_standin.slow(0.6), 1))
-    bench.gitlab.faults.append(Fault("", faults.login_page()))
-    assert bench.run().returncode == 3
-    assert bench.states() == ["running", "failed"]
-
-
 def test_unreachable_port_ends_the_run(bench: Bench) -> None:
     url = closed_port()
     ran = bench.run(OCEAN__PORT__BASE_URL=url)

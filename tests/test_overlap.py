@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
+from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import port_server, slow
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.port import integration as integrations
@@ -41,6 +43,23 @@ def test_the_later_run_says_that_another_is_active_and_runs_beside_it() -> None:
     assert IDENTIFIER in said(ran)[0]
     assert store.identifiers("service")
     assert states == ["running", "completed"]
+
+
+def test_port_has_named_the_instant_before_anything_is_read() -> None:
+    """What the other run writes from then on is not deleted, so none of our lists may be older."""
+    store = PortStore.default()
+    states: list[int] = []
+    with port_server(store) as port, gitlab_server(sample_world(datetime.now(UTC))) as gitlab:
+
+        def asked(_: object) -> bool:
+            states.append(len(port.calls("PATCH .*/resync-state$")))
+            return False
+
+        port.faults.append(PortFault("PATCH .*/resync-state$", slow(0.3), 1))
+        gitlab.faults.append(Fault(asked, faults.forbidden()))
+        assert run_sync(gitlab, port).report.exit_code == 0
+    assert states
+    assert min(states) == 1
 
 
 def test_it_does_nothing_where_the_user_said_skip() -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,16 +23,6 @@ class Resync:
     started: datetime
     reporting: bool = False
     stated: float = 0.0
-    begun: "Future[str | None] | None" = None
-    ended: bool = False
-
-    def start(self, executor: Executor) -> None:
-        """Begin on another thread: GitLab can be asked meanwhile."""
-        self.begun = executor.submit(self.begin)
-
-    def instant(self) -> str | None:
-        """Return what `begin` does, and raise what it raises, when it has ended."""
-        return self.begun.result() if self.begun else None
 
     def begin(self) -> str | None:
         """Create the integration where it is missing, report `running`, and return Port's instant of that."""
@@ -46,8 +35,7 @@ class Resync:
         )
         if run.integration.exists and config:
             integrations.store_config(run.port, run.integration.identifier, config)
-        # A run that ended meanwhile is not running any more.
-        if not self.reporting or self.ended:
+        if not self.reporting:
             return run.port_time
         return self._running() or run.port_time
 
@@ -62,9 +50,6 @@ class Resync:
 
     def end(self, state: integrations.State) -> None:
         """Report how the run ended, briefly: the run's own clock may have stopped."""
-        if self.begun:
-            wait([self.begun], LAST_WORDS_SECONDS)
-        self.ended = True
         if self.reporting:
             self.run.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
             try:

@@ -157,7 +157,8 @@ def _overlap(run: Run) -> Problem:
 def _line(
     run: Run, seen: Seen, resync: Resync, executor: Executor, recorder: Recorder | None
 ) -> Generator[Event, None, None]:
-    resync.start(executor)
+    # Before anything is read: what changes in Port from this instant on is not deleted.
+    instant = resync.begin()
     patterns = {token.alias: Patterns(token.patterns) for token in run.settings.tokens}
     first_contact(run.gitlab, tuple(patterns))
     blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
@@ -166,7 +167,6 @@ def _line(
         _start(catalog, run)
     actives = needed_actives(run.mapping)
     inventory = read_inventory(run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
-    instant = resync.instant()
     yield from inventory.problems
     seen.plan = make_plan(Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources))
     ensure_blueprints(run)
