@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export import diff, write
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from gitlab_port_export.demo.port import Fault, Recorded, refuse
@@ -58,15 +59,24 @@ def test_an_entity_counts_once_and_a_plan_says_so(better_first: bool, missing: b
             assert port.store.snapshot()["person"]["ada"][3] == {"number": winner}
 
 
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("missing", [True, False])
 @pytest.mark.parametrize("better_first", [True, False])
-def test_an_entity_that_changed_counts_once(better_first: bool) -> None:
+def test_an_entity_that_changed_counts_once(
+    better_first: bool, missing: bool, room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there is room for updates to wait for a better row, or they go out at once."""
+    if not room:
+        monkeypatch.setattr(diff, "MAX_WAITING_BYTES", 0)
+        monkeypatch.setattr(write, "MAX_WAITING_BYTES", 0)
     world, winner = two_rows(better_first=better_first)
+    mapping = {**MAPPING, "createMissingRelatedEntities": missing}
     held = store()
     with serving(held) as port:
         other = resource("merge-request", "person", identifier=".author.username", properties={"number": "0"})
         run_sync(world, port, mapping_of(other))
-        planned = run_sync(world, port, MAPPING, command="plan").report
-        done = run_sync(world, port, MAPPING).report
+        planned = run_sync(world, port, mapping, command="plan").report
+        done = run_sync(world, port, mapping).report
     assert planned.blueprints == done.blueprints == {"person": Counts(updated=1)}
     assert [type(change) for change in done.changes] == [Update]
     assert held.snapshot()["person"]["ada"][3] == {"number": winner}

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitlab_port_export import diff
 from gitlab_port_export.demo.port import Fault, refuse
 from gitlab_port_export.demo.port_store import Content
 from gitlab_port_export.diff import Differ
-from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
+from gitlab_port_export.model import Counts, Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
 from gitlab_port_export.port.ledger import Blueprint, Ledger
 from gitlab_port_export.port.writer import Rules
+from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.transform import merge_shared
 from harness import blueprint, port_with
 from port_bed import FIELDS, Bed, a_bed, examples, of, thing, things, written
@@ -54,6 +56,23 @@ class TestChanges:
         assert next(changes) == Create(thing("b", text="x"))
         assert next(rows) == thing("c", text="x")  # it was not asked for yet
         assert next(changes) == Update(thing("a", text="x"), ("properties.text",))
+
+    def test_what_waits_does_not_grow_with_the_changes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(diff, "MAX_WAITING_BYTES", 10_000)
+        ledger = Ledger(Blueprint.of(things()), FIELDS)
+        ledger.hold([{"identifier": str(n)} for n in range(200)])
+        differ = Differ(lambda name: ledger, lambda entity: entity)
+        waiting: list[int] = []
+
+        def rows() -> Iterator[Entity]:
+            for n in range(200):
+                yield thing(str(n), text="x" * 500)
+                waiting.append(len(differ.waiting.updates))
+
+        found = [one.entity.identifier for one in of(Update, differ.run(rows()))]
+        assert found == [str(n) for n in range(200)]
+        assert 5 < max(waiting) < 20
+        assert waiting[-1] == max(waiting)
 
     def test_other_events_pass_as_they_came(self, bed: Bed) -> None:
         problem = Problem("read", "why")
@@ -106,6 +125,41 @@ class TestDuplicates:
         events = bed.sync(thing("a", text="bad", order=(2, 2)), thing("a", text="good", order=(1, 1)))
         assert written(events) == []
         assert of(Unchanged, events) == [Unchanged("thing", 1)]
+
+    @pytest.mark.parametrize("held", ["good", "old"])
+    def test_a_better_row_that_comes_after_its_update_went_out_is_written_and_counted_once(
+        self, bed: Bed, held: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(diff, "MAX_WAITING_BYTES", 0)
+        bed.seed("thing", "a", properties={"text": held, "size": 1})
+        events = bed.sync(
+            thing("a", text="bad", order=(3, 3)),
+            thing("a", text="good", order=(1, 1)),
+            thing("a", text="worse", order=(2, 2)),
+        )
+        assert bed.store.snapshot()["thing"]["a"][3] == {"text": "good", "size": 1}
+        assert [one.change.again for one in of(Written, events)] == [False, True]
+        assert len(of(Skipped, events)) == 2
+        tally = Tally("sync")
+        for event in events:
+            tally.add(event)
+        assert tally.finish(started="", seconds=0).blueprints == {"thing": Counts(updated=1)}
+        monkeypatch.undo()
+        assert written(bed.sync(thing("a", text="bad", order=(3, 3)), thing("a", text="good", order=(1, 1)))) == []
+
+    def test_a_better_row_after_a_refused_update_counts_as_updated(
+        self, bed: Bed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(diff, "MAX_WAITING_BYTES", 0)
+        bed.seed("thing", "a", properties={"text": "old"})
+        events = bed.sync(
+            thing("a", text="bad", size="three", order=(2, 2)), thing("a", text="good", size=3, order=(1, 1))
+        )
+        tally = Tally("sync")
+        for event in events:
+            tally.add(event)
+        assert tally.finish(started="", seconds=0).blueprints == {"thing": Counts(updated=1, failed=1)}
+        assert bed.store.snapshot()["thing"]["a"][3] == {"text": "good", "size": 3}
 
     def test_resources_of_one_blueprint_are_merged_later_fields_winning(self, bed: Bed) -> None:
         def entities() -> Iterator[Any]:
@@ -221,20 +275,24 @@ def situations(draw: st.DrawFn) -> Any:
     places = st.tuples(st.integers(0, 2), st.builds(lambda: next(place)))
     entities = draw(st.lists(rows(fields, places), max_size=8))
     held = draw(st.lists(rows(EVERYTHING, places), max_size=4))
-    return fields, entities, held, draw(st.permutations(entities)), draw(st.booleans()), draw(st.booleans())
+    # How many bytes of updates may wait in the first run.
+    most = draw(st.sampled_from([0, 500, diff.MAX_WAITING_BYTES]))
+    return fields, entities, held, draw(st.permutations(entities)), draw(st.booleans()), draw(st.booleans()), most
 
 
 @given(situations())
 @examples(40, 1500)
 def test_a_second_run_writes_nothing(situation: Any) -> None:
-    fields, entities, held, shuffled, merge, show_nulls = situation
+    fields, entities, held, shuffled, merge, show_nulls, most = situation
     store = port_with(blueprint("person"), WIDE, show_nulls=show_nulls)
     for row in held:
         team = row.body["team"]
         teams = [team] if isinstance(team, str) else team
         store.seed("thing", [{"identifier": row.identifier, **row.body, "team": teams}], "somebody else")
     with a_bed(store, fields=fields, rules=Rules(merge=merge)) as bed:
-        first = bed.sync(*entities)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(diff, "MAX_WAITING_BYTES", most)
+            first = bed.sync(*entities)
         assert of(Failed | Problem, first) == []
         winners = {
             name: min((one for one in entities if one.identifier == name), key=lambda one: one.order)

@@ -1,32 +1,79 @@
 """Entities × what Port holds → changes, and the deletion policy: what may go, what is held and why; pure."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gitlab_port_export.mapping import constant_blueprint, mapped_blueprints
 from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Update
 from gitlab_port_export.port.ledger import Ledger, Missing, Status, relation_targets
+from gitlab_port_export.wire import encode
 
+# Updates that wait for a better row hold no more than this, of which Python's objects take about twice as much.
+MAX_WAITING_BYTES = 8 * 1024 * 1024
+# What an entity takes beside its values.
+FRAME_BYTES = 300
 # Below so many owned entities a share says nothing, so no limit applies.
 FEW = 10
 LIMIT = 0.3
 
 
+class Pending(NamedTuple):
+    """An update that waits, the entity as it is compared, and about how many bytes it holds."""
+
+    update: Update
+    compared: Entity
+    weight: int
+
+
+@dataclass
+class Waiting:
+    """Updates that wait, the oldest first."""
+
+    updates: OrderedDict[tuple[str, str], Pending] = field(default_factory=OrderedDict)
+    weight: int = 0
+
+    def put(self, update: Update, compared: Entity) -> None:
+        """Let an update wait, in place of the one that its entity may have."""
+        self.drop(update.entity.key)
+        pending = Pending(update, compared, weight(update.entity))
+        self.updates[update.entity.key] = pending
+        self.weight += pending.weight
+
+    def drop(self, key: tuple[str, str]) -> None:
+        """Forget the update of an entity, if there is one."""
+        if pending := self.updates.pop(key, None):
+            self.weight -= pending.weight
+
+    def overdue(self, most: int) -> Iterator[Pending]:
+        """Take out the oldest until no more than `most` bytes wait."""
+        while self.weight > most and self.updates:
+            _, pending = self.updates.popitem(last=False)
+            self.weight -= pending.weight
+            yield pending
+
+
+def weight(entity: Entity) -> int:
+    """Return about how many bytes an entity holds."""
+    return FRAME_BYTES + len(encode(entity.values))
+
+
 @dataclass
 class Differ:
-    """Turns entities into changes; creates pass at once, updates when all rows were seen.
+    """Turns entities into changes; creates pass at once, updates wait for a while.
 
-    An update may still be taken back: of rows with the same key the lowest wins, whichever came first. `ledger`
-    gives what Port holds of a blueprint, or why that is not known; `comparable` the entity with its searches
-    resolved, or None.
+    An update may still be taken back: of rows with the same key the lowest wins, whichever came first. Where many
+    wait, the oldest pass, so that memory does not grow with the changes; a better row that comes after its update
+    passed is an update again. `ledger` gives what Port holds of a blueprint, or why that is not known; `comparable`
+    the entity with its searches resolved, or None.
     """
 
     ledger: Callable[[str], Ledger | Missing]
     comparable: Callable[[Entity], Entity | None]
-    updates: dict[tuple[str, str], Update] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
     targets: set[int] = field(default_factory=set)
     # Blueprints that entities relate to by a search whose result is not known.
     unresolved: set[str] = field(default_factory=set)
@@ -41,7 +88,7 @@ class Differ:
                 yield from self._meet(event)
             else:
                 yield event
-        yield from self.updates.values()
+        yield from (pending.update for pending in self.waiting.updates.values())
         for name, ledger in self.ledgers.items():
             if ledger.unchanged:
                 yield Unchanged(name, ledger.unchanged)
@@ -66,18 +113,25 @@ class Differ:
             found.append(Skipped(entity.resource, "duplicate", str(entity.identifier)))
         if verdict.lost:
             return found
-        if verdict.status == Status.CREATED:
-            # A better row for an entity that was just created overwrites it.
+        if verdict.status in (Status.SENT, Status.CREATED):
+            # A better row for an entity that was just written overwrites it.
             found.append(Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity))
         elif known is None:
             # A search that cannot be compared is written each run; Port resolves it.
-            self.updates[entity.key] = Update(entity)
             ledger.touch(entity)
+            found += self._wait(Update(entity), entity)
         elif verdict.status == Status.UPDATED:
-            self.updates[entity.key] = Update(entity, verdict.fields)
-        elif self.updates:
-            self.updates.pop(entity.key, None)
+            found += self._wait(Update(entity, verdict.fields), known)
+        else:
+            self.waiting.drop(entity.key)
         return found
+
+    def _wait(self, update: Update, compared: Entity) -> Iterator[Update]:
+        """Let an update wait; yield those that waited long enough."""
+        self.waiting.put(update, compared)
+        for pending in self.waiting.overdue(MAX_WAITING_BYTES):
+            self.ledgers[pending.update.entity.blueprint].send(pending.compared)
+            yield pending.update
 
 
 def _unwritable(missing: Missing, entity: Entity) -> Problem:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 
-from gitlab_port_export.diff import fields_of
+from gitlab_port_export.diff import MAX_WAITING_BYTES, fields_of, weight
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Event, Update, Written
@@ -45,7 +46,8 @@ def make_catalog(
 def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor) -> Iterator[Event]:
     """Write changes as they come, or targets before sources when Port is not to create missing ones.
 
-    Yields what Port answered, and every other event as it came.
+    Then they wait, but where many do, those that came so far are written: a row whose target is still missing is
+    tried once more at the end. Yields what Port answered, and every other event as it came.
     """
     rules = Rules(
         run.mapping.enable_merge_entity,
@@ -55,6 +57,7 @@ def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executo
     )
     writer = Writer(run.port, rules, executor, 2 * run.settings.workers)
     waiting: dict[str, list[Create | Update]] = {}
+    bytes_waiting = 0
     try:
         for event in events:
             if not isinstance(event, Create | Update):
@@ -63,24 +66,36 @@ def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executo
                 yield from writer.add(event)
             else:
                 waiting.setdefault(event.entity.blueprint, []).append(event)
-        for name in blueprint_order(waiting, catalog.blueprints):
-            changes = _last_of_each(waiting[name])
-            for group in dependency_order([change.entity for change in changes.values()], catalog.blueprints):
-                for entity in group:
-                    yield from writer.add(changes[entity.key])
-                yield from writer.flush()
+                bytes_waiting += weight(event.entity)
+                if bytes_waiting > MAX_WAITING_BYTES:
+                    yield from _in_order(waiting, writer, catalog.blueprints)
+                    waiting, bytes_waiting = {}, 0
+        yield from _in_order(waiting, writer, catalog.blueprints)
         yield from writer.finish(catalog.blueprints)
     except (Stopped, ExportError, Interrupted):
         yield from writer.abandon(GRACE_SECONDS)
         raise
 
 
+def _in_order(
+    waiting: Mapping[str, Sequence[Create | Update]], writer: Writer, blueprints: Mapping[str, Blueprint]
+) -> Iterator[Event]:
+    """Write what waits, by blueprint, targets before sources."""
+    for name in blueprint_order(waiting, blueprints):
+        changes = _last_of_each(waiting[name])
+        for group in dependency_order([change.entity for change in changes.values()], blueprints):
+            for entity in group:
+                yield from writer.add(changes[entity.key])
+            yield from writer.flush()
+
+
 def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Update]:
-    """Return the last change of each entity; what was not created yet is created from its best row at once."""
-    return {
-        change.entity.key: Create(change.entity) if isinstance(change, Update) and change.again else change
-        for change in changes
-    }
+    """Return one change of each entity: its first one, made from its best row at once."""
+    found: dict[Key, Create | Update] = {}
+    for change in changes:
+        first = found.setdefault(change.entity.key, change)
+        found[change.entity.key] = replace(first, entity=change.entity)
+    return found
 
 
 def noted(outcomes: Iterable[Event], catalog: Catalog, searched: Set[int]) -> Iterator[Event]:

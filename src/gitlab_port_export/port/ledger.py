@@ -25,12 +25,13 @@ COMPUTED = ("calculationProperties", "mirrorProperties", "aggregationProperties"
 
 
 class Status(IntEnum):
-    """What this run knows of an entity."""
+    """What this run knows of an entity; of `SENT` and `CREATED` ones the ledger holds what was sent to Port."""
 
     HELD = 0
     UNCHANGED = 1
     UPDATED = 2
-    CREATED = 3
+    SENT = 3
+    CREATED = 4
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,9 @@ class Ledger:
             return Verdict(Status(before), duplicate=duplicate, lost=True)
         self._resource[slot], self._scope[slot], self._row[slot] = entity.resource, *entity.order
         fields = self._differing(slot, codes)
-        if before == Status.CREATED:
-            self._codes[slot * len(self.fields) : (slot + 1) * len(self.fields)] = array("I", codes)
-            return Verdict(Status.CREATED, fields, duplicate, lost=not fields)
+        if before in (Status.SENT, Status.CREATED):
+            self._replace(slot, codes)
+            return Verdict(Status(before), fields, duplicate, lost=not fields)
         status = Status.UPDATED if fields else Status.UNCHANGED
         self._status[slot] = status
         return Verdict(status, fields, duplicate) if fields or duplicate else UNCHANGED
@@ -206,6 +207,20 @@ class Ledger:
             for name, ours, theirs in zip(self.fields, codes, held, strict=True)
             if ours not in (theirs, NOT_SET) and not (ours == NULL and theirs == DEFAULT)
         )
+
+    def _replace(self, slot: int, codes: list[int]) -> None:
+        """Take the codes of what is sent for those of what Port holds; fields that are not sent stay there."""
+        start = slot * len(self.fields)
+        held = self._codes[start : start + len(codes)]
+        sent = (theirs if ours == NOT_SET else ours for ours, theirs in zip(codes, held, strict=True))
+        self._codes[start : start + len(codes)] = array("I", sent)
+
+    def send(self, entity: Entity) -> None:
+        """Note that the update of an entity is sent: from now on a better row is compared with that."""
+        slot = self._slots.get(hash(str(entity.identifier)) & KEY)
+        if slot is not None:
+            self._replace(slot, self.codes(entity))
+            self._status[slot] = Status.SENT
 
     def produced(self, identifier: str) -> bool:
         """Whether this run produced the entity."""

@@ -245,8 +245,8 @@ class Tally:
         self._more: Counter[Held] = Counter()
         self._changes: dict[tuple[str, str], list[Write]] = {}
         self._kept: Counter[str] = Counter()
-        # Creations that Port refused: the row that beats such a one creates the entity after all.
-        self._uncreated: set[tuple[str, str]] = set()
+        # Writes that Port refused: the row that beats such a one makes the change after all.
+        self._refused: dict[tuple[str, str], type[Create | Update]] = {}
 
     def add(self, event: Event) -> None:
         """Take one event into account."""
@@ -361,10 +361,10 @@ class Tally:
     def _change(self, change: Write) -> None:
         if isinstance(change, Update) and change.again:
             # An entity counts once, whichever of its rows came first, unless Port refused that one.
-            if target(change) not in self._uncreated:
+            first = self._refused.pop(target(change), None)
+            if first is None:
                 return
-            self._uncreated.discard(target(change))
-            change = Create(change.entity)
+            change = Create(change.entity) if first is Create else Update(change.entity, change.fields)
         key = target(change)[0], _VERBS[type(change)]
         self._entities[key] += 1
         sort = "delete" if isinstance(change, Delete) else "write"
@@ -392,8 +392,8 @@ class Tally:
 
     def _failed(self, failed: Failed) -> None:
         blueprint, identifier = target(failed.change)
-        if isinstance(failed.change, Create):
-            self._uncreated.add((blueprint, identifier))
+        if isinstance(failed.change, Create) or (isinstance(failed.change, Update) and not failed.change.again):
+            self._refused[blueprint, identifier] = type(failed.change)
         self._entities[blueprint, "failed"] += 1
         stage: Literal["write", "delete"] = "delete" if isinstance(failed.change, Delete) else "write"
         self._problem(Problem(stage, failed.why, failed.hint, blueprint=blueprint, entity=identifier))
