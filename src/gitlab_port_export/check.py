@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from gitlab_port_export.errors import ExportError, PortUnavailable, UsageError
+from gitlab_port_export.errors import ExportError, OutOfTime, PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.fit import misfits
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
@@ -25,6 +25,7 @@ from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.integration import Integration
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.prepare import (
+    MORE_TIME,
     Chosen,
     check_blueprints,
     check_jq,
@@ -93,15 +94,26 @@ def check(settings: Settings, clock: Clock, redactor: Redactor) -> Findings:
         mapping = yield from _mapping(settings, told, kind, evaluator)
         gitlab = connect_gitlab(settings, clock, kind, identifier, redactor)
         yield from _gitlab(gitlab, settings, kind, mapping)
-    except Stopped:
-        yield Finding(
-            "error", "gitlab", gitlab.http.base_url if gitlab else "", "the deadline passed", "allow more time"
-        )
+    except (Stopped, OutOfTime) as ended:
+        yield _late(ended, settings, gitlab)
     finally:
         evaluator.close()
         port.http.close()
         if gitlab:
             gitlab.http.close()
+
+
+def _late(ended: Stopped | OutOfTime, settings: Settings, gitlab: GitLab | None) -> Finding:
+    """Return the finding of a deadline that passed: it is the host's that was asked, else the mapping's."""
+    what = "the deadline passed before everything was looked at"
+    match ended:
+        case Stopped(asked=settings.gitlab_url):
+            return Finding("error", "gitlab", settings.gitlab_url, what, MORE_TIME)
+        case Stopped():
+            return Finding("error", "port", settings.port_base_url, what, MORE_TIME)
+        case OutOfTime() if gitlab is None:
+            return Finding("error", "mapping", "mapping", what, MORE_TIME)
+    return Finding("error", "gitlab", settings.gitlab_url, what, MORE_TIME)
 
 
 def _settings(settings: Settings) -> Findings:

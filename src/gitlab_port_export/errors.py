@@ -39,9 +39,18 @@ class Interrupted(BaseException):
     leave a traceback (https://github.com/python/cpython/blob/3.11/Lib/threading.py, Thread.start).
     """
 
-    hint = ""
-
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by signal {signal_number}")
+        self.hint = ""
         self.exit_code = 128 + signal_number
         self.faults: Sequence[str] = (str(self),)
+
+
+class OutOfTime(Interrupted):
+    """The deadline passed while the main thread was busy; no signal of the user's, so the run ends with a Problem."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.exit_code = 1
+        self.faults = ("the deadline passed",)
+        self.hint = "allow more time (--deadline)"

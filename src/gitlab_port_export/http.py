@@ -43,7 +43,14 @@ EPOCH_THRESHOLD = 1_000_000_000
 
 
 class Stopped(Exception):
-    """The run was told to stop, or its deadline has passed; nothing more may be asked."""
+    """The run was told to stop, or its deadline has passed; nothing more may be asked.
+
+    `asked` is the address of the host whose answer was wanted, where a request met it.
+    """
+
+    def __init__(self, asked: str = "") -> None:
+        super().__init__(asked)
+        self.asked = asked
 
 
 class Unreachable(Exception):
@@ -69,6 +76,15 @@ class Clock:
     def past_deadline(self) -> bool:
         """Whether the run's time is used up."""
         return self._ends is not None and time.monotonic() >= self._ends
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, never below zero; None without one."""
+        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+    def at_most(self, seconds: float) -> "Clock":
+        """Return a clock for a step that may take so long, and no longer than what is left of the run."""
+        return Clock(deadline=seconds if self.left is None else min(seconds, self.left))
 
     def check(self) -> None:
         """Raise Stopped when nothing more may be asked."""
@@ -288,6 +304,8 @@ class Http:
             if last.answer is not None:
                 return last.answer
             raise Unreachable(last.why) from None
+        except Stopped:
+            raise Stopped(self.base_url) from None
 
     def _repeat(self, attempt: Callable[[], Answer], failure: _Again, tries: int, longest: float) -> Answer:
         """Go on after a first attempt that failed; the last failure is raised as it is."""

@@ -654,7 +654,7 @@ class Report:
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
     Counts are exact; of `changes`, `reads` and held identifiers only a bounded sample is kept, which holds no values.
-    `links` are (label, address) of pages about the run.
+    `links` are (label, address) of pages about the run. `skipped`: it did nothing, because another run was active.
     """
 
     command: str
@@ -674,6 +674,7 @@ class Report:
     timeline: tuple[Span, ...] = ()
     reads: tuple[ReadCounts, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    skipped: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.document import read_yaml
-from gitlab_port_export.errors import PortUnavailable, UsageError
+from gitlab_port_export.errors import ExportError, GitLabUnavailable, OutOfTime, PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.fit import misfits, unknown_releases
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
@@ -35,6 +35,7 @@ from gitlab_port_export.transform import compile_errors
 
 MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
 MAX_MAPPING_BYTES = 1024 * 1024
+MORE_TIME = "allow more time (--deadline)"
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
     identifier = identifier_of(settings)
     port = connect_port(settings, clock, identifier, redactor)
     evaluator = Evaluator(jq_environ(settings))
+    beside = ThreadPoolExecutor(1, thread_name_prefix="port")
     try:
         evaluator.start()
         port_time = integrations.instant_of(port.sign_in(first_contact=True))
-        with ThreadPoolExecutor(1, thread_name_prefix="port") as beside:
-            reading = beside.submit(port_blueprints, port)
-            integration = integrations.fetch(port, identifier)
-            blueprints = reading.result()
+        reading = beside.submit(port_blueprints, port)
+        integration = integrations.fetch(port, identifier)
+        blueprints = reading.result()
         kind = settings.integration_type or integration.kind or settings.default_type
         port.http.set_user_agent(integrations.user_agent(kind, identifier))
         chosen = choose_mapping(settings, integration, kind, blueprints)
@@ -108,13 +109,25 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         evaluator.close()
         port.http.close()
         if isinstance(error, Stopped):
-            hint = "allow more time (--deadline)"
-            raise PortUnavailable("the deadline passed before Port had answered", hint=hint) from None
+            raise late(error, settings) from None
+        if isinstance(error, OutOfTime):
+            # Questions to Port look at the clock themselves.
+            raise UsageError("the deadline passed while the mapping was read and checked", hint=MORE_TIME) from None
         raise
+    finally:
+        # Whoever ends the run does not wait for Port's answer.
+        beside.shutdown(wait=False)
     return Run(
         settings, port, connect_gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
         kind, chosen, blueprints, port_time, writes, redactor,
     )  # fmt: skip
+
+
+def late(stopped: Stopped, settings: Settings) -> ExportError:
+    """Return what ends a command whose deadline passed before it had anything to report."""
+    if stopped.asked == settings.gitlab_url:
+        return GitLabUnavailable(f"the deadline passed before GitLab at {stopped.asked} had answered", hint=MORE_TIME)
+    return PortUnavailable("the deadline passed before Port had answered", hint=MORE_TIME)
 
 
 def jq_environ(settings: Settings) -> dict[str, str]:

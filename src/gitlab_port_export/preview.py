@@ -42,6 +42,7 @@ from gitlab_port_export.prepare import (
     connect_port,
     identifier_of,
     jq_environ,
+    late,
     read_mapping,
 )
 from gitlab_port_export.program import LEFT, build, leaves
@@ -64,6 +65,17 @@ def preview(
     Without `settings` both files must be given. `redactor` learns secrets that are read again meanwhile. Raises
     UsageError, GitLabUnavailable and PortUnavailable.
     """
+    try:
+        return _preview(wanted, settings, mapping_file, clock, redactor)
+    except Stopped as stopped:
+        if settings is None:  # nobody was asked, so nothing can have been late
+            raise
+        raise late(stopped, settings) from None
+
+
+def _preview(
+    wanted: SampleWish, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
+) -> Preview:
     mapping, dialect = _mapping(settings, mapping_file, clock, redactor)
     resources = _resources(mapping, wanted)
     problems: list[Problem] = []

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
 
+from gitlab_port_export.alarm import alarm
 from gitlab_port_export.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.http import Clock
 from gitlab_port_export.model import Finding, Problem, Report, SampleWish, Stage
@@ -78,7 +79,9 @@ class Shell:
                 out.unlink()
             planned = stack.enter_context(opened(plan)) if plan else None
             stack.enter_context(_signals())
-            prepared = prepare(settings, Clock(settings.deadline), writes=command == "sync", redactor=self._redactor)
+            clock = Clock(settings.deadline)
+            with alarm(clock):
+                prepared = prepare(settings, clock, writes=command == "sync", redactor=self._redactor)
             stack.callback(prepared.close)
             with Progress(self._err) as progress:
                 report = execute(prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned)
@@ -110,8 +113,9 @@ class Shell:
         else:
             self._redactor = Redactor(settings.secrets())
             self._log(settings)
-            with _signals():
-                findings += check(settings, Clock(settings.deadline), self._redactor)
+            clock = Clock(settings.deadline)
+            with _signals(), alarm(clock):
+                findings += check(settings, clock, self._redactor)
         shown = [self._redacted(finding) for finding in findings]
         code = exit_code(shown)
         if self._json:
@@ -137,8 +141,8 @@ class Shell:
         else:
             self._redactor = Redactor(settings.secrets())
             self._log(settings)
-        with _signals():
-            clock = Clock(settings.deadline if settings else None)
+        clock = Clock(settings.deadline if settings else None)
+        with _signals(), alarm(clock):
             found = preview(wanted, settings, options.get("mapping_file"), clock, self._redactor)
         self._redactor.learn(*as_preview.secrets_of(found))
         if self._json:

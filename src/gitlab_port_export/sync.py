@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from gitlab_port_export import record
+from gitlab_port_export.alarm import alarm
 from gitlab_port_export.apply import apply, check_unchanged
 from gitlab_port_export.deletion import deletions
 from gitlab_port_export.diff import Differ, Policy, constant_blueprints, searched_resources, shared_blueprints
-from gitlab_port_export.errors import ExportError, Interrupted
+from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
@@ -38,7 +39,8 @@ from gitlab_port_export.write import ensure_blueprints, make_catalog, noted, wri
 class Seen:
     """What the stages leave behind for the last one: problems, raw examples and the plan that was carried out.
 
-    `refused` are the blueprints of updates that Port refused; `wrote` says whether it confirmed any write.
+    `refused` are the blueprints of updates that Port refused; `wrote` says whether it confirmed any write, `skipped`
+    whether another run was left alone with the work.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Seen:
     plan: SyncPlan | None = None
     refused: set[str] = field(default_factory=set)
     wrote: bool = False
+    skipped: bool = False
 
     def note(self, event: Event) -> None:
         """Remember a problem, a few rows of a page, and how writing goes."""
@@ -77,18 +80,22 @@ def execute(
     GitLabUnavailable and PortUnavailable when nothing could be done, UsageError when a plan no longer fits;
     Interrupted, and Port failing after it took some writes, end in a report too.
     """
-    started, clock = datetime.now(UTC), time.monotonic()
+    # In whole seconds: this marks a run that repeats its state, see `integration.SILENT_SECONDS`.
+    started, clock = datetime.now(UTC).replace(microsecond=0), time.monotonic()
     tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
     seen = Seen()
     code: int | None = None
     resync = Resync(run, started)
     try:
-        with closing(_events(run, seen, resync, recorder, plan)) as events:
+        with alarm(run.port.http.clock), closing(_events(run, seen, resync, recorder, plan)) as events:
             for event in events:
                 seen.note(event)
                 tally.add(event)
                 watch(event)
-                resync.refresh()
+        if run.settings.send_raw_data_examples:
+            resync.show(seen.examples)
+    except OutOfTime:
+        tally.add(_late(run, ""))
     except Interrupted as stopped:
         code = stopped.exit_code
     except ExportError as error:
@@ -107,9 +114,8 @@ def execute(
         detailed=detailed,
         fail_on=run.settings.fail_on,
         code=code,
+        skipped=seen.skipped,
     )
-    if code is None and run.settings.send_raw_data_examples and resync.reporting:
-        integrations.send_examples(run.port, run.integration.identifier, seen.examples)
     failed = any(not problem.warning for problem in report.problems)
     resync.end("aborted" if code is not None else "failed" if failed else "completed")
     return report
@@ -119,11 +125,12 @@ def _events(
     run: Run, seen: Seen, resync: Resync, recorder: Recorder | None, plan: PlanFile | None
 ) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
-    yield from first_problems(run)
     if run.overlaps and run.writes:
         yield _overlap(run)
         if run.settings.on_overlap == "skip":
+            seen.skipped = True
             return
+    yield from first_problems(run)
     with ExitStack() as ending:
         executor = ThreadPoolExecutor(run.settings.workers, thread_name_prefix="port")
         ending.callback(executor.shutdown, wait=False, cancel_futures=True)
@@ -134,13 +141,20 @@ def _events(
                 yield from apply(run, executor, plan)
             else:
                 yield from _line(run, seen, resync, executor, recorder)
-        except Stopped:
-            yield Problem(
-                "read",
-                "the deadline passed before everything was read and written",
-                "allow more time (--deadline), or read less: fewer kinds, states or days",
-                holds_all=True,
-            )
+        except Stopped as stopped:
+            yield _late(run, stopped.asked)
+
+
+def _late(run: Run, asked: str) -> Problem:
+    """Return the Problem of a run that its deadline ended while the host `asked`, if any, had not answered."""
+    at_port = asked == run.port.http.base_url
+    waiting = f"; {'Port' if at_port else 'GitLab'} at {asked} had not answered" if asked else ""
+    return Problem(
+        "write" if at_port else "read",
+        f"the deadline passed before everything was read and written{waiting}",
+        "allow more time (--deadline)" + ("" if at_port else ", or read less: fewer kinds, states or days"),
+        holds_all=True,
+    )
 
 
 def _overlap(run: Run) -> Problem:

@@ -16,7 +16,7 @@ from gitlab_port_export.port.writer import Key, Rules, Writer, blueprint_order, 
 from gitlab_port_export.prepare import Run, expected_blueprints
 
 # How long a stopped run waits for the answers of calls that are under way.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 1.0
 
 
 def ensure_blueprints(run: Run) -> dict[str, Blueprint]:

@@ -19,8 +19,11 @@ EXAMPLES_PER_KIND = 5
 READ, WRITE = "read integrations", "create integrations"
 # The parts of a blueprint that can name others, in the order in which Port can take them.
 LATER = (("relations", "ownership"), ("mirrorProperties", "calculationProperties", "aggregationProperties"))
-# A run repeats `running` this often; one that has not done so for the longer time has died.
-REFRESH_SECONDS, SILENT_SECONDS = 300.0, 3600.0
+# A run of ours repeats `running` this often; one that has been silent for the longer time has died.
+REFRESH_SECONDS, SILENT_SECONDS = 60.0, 300.0
+# Ocean says `running` once, however long it takes:
+# https://github.com/port-labs/ocean/blob/main/port_ocean/core/event_listener/base.py
+OCEAN_SILENT_SECONDS = 3600.0
 State = Literal["running", "completed", "failed", "aborted"]
 SECRET_KEYS = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
 EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
@@ -30,7 +33,8 @@ EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
 class Integration:
     """The integration as Port has it; `accessible` is false where the credentials may not touch it.
 
-    `running_since` is the instant at which another run last said that it is active, if one did.
+    `running_since` is the instant at which another run last said that it is active, if one did; `repeats` whether
+    that run is one which says so again and again.
     """
 
     identifier: str
@@ -39,6 +43,7 @@ class Integration:
     exists: bool = False
     accessible: bool = True
     running_since: str | None = None
+    repeats: bool = False
 
 
 def user_agent(kind: Dialect, identifier: str) -> str:
@@ -67,9 +72,10 @@ def fetch(port: Port, identifier: str) -> Integration:
         refusal = PortRefused(answer)
         raise PortUnavailable(f"{asked}: {refusal}", hint=advice(refusal, READ))
     kind = str(data.get("installationAppType") or "").lower()
+    state = _object(data.get("resyncState"))
     return Integration(
         identifier, "gitlab-v2" if kind == "gitlab-v2" else "gitlab" if kind == "gitlab" else None,
-        data.get("config") or None, exists=True, running_since=_running_since(_object(data.get("resyncState"))),
+        data.get("config") or None, exists=True, running_since=_running_since(state), repeats=_repeats(state),
     )  # fmt: skip
 
 
@@ -82,17 +88,23 @@ def _running_since(state: Mapping[str, Any]) -> str | None:
     return str(moment) if moment and state.get("status") == "running" else None
 
 
-def is_active(integration: Integration, now: str | None) -> bool:
-    """Say whether another run is active: one that has been silent for an hour has died.
+def _repeats(state: Mapping[str, Any]) -> bool:
+    """Say whether the state is of a run that repeats it: we begin in a whole second, Ocean between two."""
+    try:
+        return datetime.fromisoformat(str(state.get("lastResyncStart"))).microsecond == 0
+    except ValueError:
+        return False
 
-    `now` is Port's own instant; every run repeats its state while it works.
-    """
+
+def is_active(integration: Integration, now: str | None) -> bool:
+    """Say whether another run is active; one that has been silent for too long has died. `now` is Port's instant."""
     if integration.running_since is None:
         return False
     try:
         since = datetime.fromisoformat(integration.running_since)
         until = datetime.fromisoformat(now) if now else datetime.now(UTC)
-        return (until - since).total_seconds() < SILENT_SECONDS
+        silent = SILENT_SECONDS if integration.repeats else OCEAN_SILENT_SECONDS
+        return (until - since).total_seconds() < silent
     except (ValueError, TypeError):  # no instant, or one without a zone: nothing can be told from it
         return False
 

@@ -198,9 +198,9 @@ def _hint(hint: str) -> Iterator[Text]:
 def _exit(report: Report) -> Text:
     counts = total(report.blueprints.values())
     facts = [
-        sums(counts, report.command),
+        *(() if report.skipped else (sums(counts, report.command),)),
         f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}",
         f"{report.seconds:.1f} s",
     ]
-    style = "bold green" if report.exit_code in (0, 10) else "bold red"
+    style = "bold yellow" if report.skipped else "bold green" if report.exit_code in (0, 10) else "bold red"
     return Text(f"exit {report.exit_code}: {meaning(report)} ({'; '.join(facts)})", style)

@@ -40,6 +40,8 @@ MAX_HELD = 1_000
 MAX_READS = 5_000
 MAX_SAMPLES = 3
 
+SKIPPED = "skipped, because another run is active; nothing was read, compared or written"
+
 EXIT_MEANINGS: dict[int, str] = {
     0: "Port is in step with GitLab",
     1: "finished with Problems, something was not read, mapped or written",
@@ -92,17 +94,24 @@ def with_late(problems: Sequence[Problem], report: Report, fail_on: FailOn = "pr
 
 def meaning(report: Report) -> str:
     """Return what the report's exit code says of this run, in a few words."""
+    if report.skipped:
+        return SKIPPED
     if report.command == "plan" and report.exit_code == 5:
         return "the plan is complete, but deletions are held"
     if report.exit_code:
         return EXIT_MEANINGS.get(report.exit_code, "ended early")
+    return _good(report)
+
+
+def _good(report: Report) -> str:
+    """Return what exit code 0 says of a run that was not skipped."""
     if any(not problem.warning for problem in report.problems) or total(report.blueprints.values()).failed:
         return "finished with Problems, which --fail-on lets pass"
     if any(_HELD_CODE[one.reason] for one in report.held):
         return "deletions were held, which --fail-on lets pass"
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
-    return EXIT_MEANINGS[0]
+    return f"{EXIT_MEANINGS[0]}, but for deletions that were held" if report.held else EXIT_MEANINGS[0]
 
 
 def by_cause(held: Iterable[Held]) -> list[list[Held]]:
@@ -287,6 +296,7 @@ class Tally:
         detailed: bool = False,
         fail_on: FailOn = "problems",
         code: int | None = None,
+        skipped: bool = False,
     ) -> Report:
         """Return the report; `code` is given when something ended the run before its time."""
         problems = tuple(group.fold() for group in self._problems.values())
@@ -318,6 +328,7 @@ class Tally:
             gitlab_requests=gitlab_requests,
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
+            skipped=skipped,
             timeline=tuple(Span(name, round(start, 3), round(end, 3)) for name, (start, end) in self._spans.items()),
             reads=tuple(sorted(self._reads, key=lambda read: (read.kind, read.scope))),
         )

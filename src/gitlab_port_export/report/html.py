@@ -72,7 +72,7 @@ def _name(text: str) -> str:
 def _body(report: Report, title: str) -> Iterator[str]:
     yield "<header>"
     yield f"<h1>{_text(title[:1].upper() + title[1:])}</h1>"
-    good = "good" if report.exit_code in (0, 10) else "bad"
+    good = "warn" if report.skipped else "good" if report.exit_code in (0, 10) else "bad"
     yield f'<p class="outcome {good}">Exit {report.exit_code}: {_text(meaning(report))}</p>'
     yield f'<p class="quiet">{"; ".join(_facts(report))}</p>'
     yield "</header>"

@@ -35,6 +35,7 @@ def render(report: Report) -> str:
         "timeline": [asdict(span) for span in report.timeline],
         "reads": [asdict(read) for read in report.reads],
         "left_out": asdict(left_out(report)),
+        "skipped": report.skipped,
     }
     return dumps(document)
 

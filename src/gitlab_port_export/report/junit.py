@@ -64,9 +64,9 @@ def _joined(cases: Iterable[_Case]) -> list[_Case]:
 def _run(report: Report) -> Iterator[_Case]:
     """Yield the case of the run itself, which fails when something ended it, and one for each place with problems."""
     ended = () if report.exit_code in (0, 1, 5, 10) else (f"exit {report.exit_code}: {meaning(report)}",)
-    yield _Case(
-        "run", "run", report.command, report.seconds, ended, said=(f"exit {report.exit_code}: {meaning(report)}",)
-    )
+    said = f"exit {report.exit_code}: {meaning(report)}"
+    skipped = (meaning(report),) if report.skipped else ()
+    yield _Case("run", "run", report.command, report.seconds, ended, skipped, said=(said,))
     for problem in report.problems:
         # The reads tell of their own failures, each at its place.
         if not problem.warning and problem.stage == "read" and _failed_reads(report, problem.kind):

@@ -73,7 +73,7 @@ def _head(report: Report) -> str:
 
 
 def _outcome(report: Report) -> str:
-    mark = "✅" if report.exit_code in (0, 10) else "❌"
+    mark = "⚠️" if report.skipped else "✅" if report.exit_code in (0, 10) else "❌"
     if not report.blueprints:
         return f"{mark} **{meaning(report)}** (exit {report.exit_code})"
     words = _sums(total(report.blueprints.values()), report.command)

@@ -22,6 +22,7 @@ def _lines(report: Report) -> Iterator[str]:
     labels = {"command": report.command, "integration": report.integration, "version": __version__}
     yield from _family("run", "The run that this tells of.", [(labels, 1)])
     yield from _family("exit_code", "The exit code of the run.", [({}, report.exit_code)])
+    yield from _family("skipped", "Whether the run did nothing.", [({}, int(report.skipped))])
     yield from _family("duration_seconds", "How long the run took.", [({}, report.seconds)])
     yield from _family("start_time_seconds", "When the run began.", [({}, _instant(report.started))])
     requests: list[_Sample] = [

@@ -76,6 +76,7 @@ def outputs(report: Report, file: str = "") -> dict[str, str]:
         "held": str(counts.held),
         "problems": str(sum(not problem.warning for problem in report.problems)),
         "exit-code": str(report.exit_code),
+        **({"skipped": "true"} if report.skipped else {}),
         "report": clean(file),
     }
 
