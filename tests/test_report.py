@@ -535,7 +535,7 @@ def test_json_holds_what_the_table_holds():
         "failed": 0,
     }
     assert document["blueprints"]["service"]["held"] == 2
-    read = {"pages": 1, "rows": 2, "skipped": 1, "requests": 0, "reads": 0, "failed": 0}
+    read = {"pages": 1, "rows": 2, "skipped": 1, "unnamed": 0, "requests": 0, "reads": 0, "failed": 0}
     assert document["kinds"]["project"] == read
     assert document["held"] == [
         {

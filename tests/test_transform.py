@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gitlab_port_export import transform
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.mapping import load_mapping
-from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Row, Scope, Selector, Skipped
+from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Row, Scope, Selector, Skipped, Unnamed
 from gitlab_port_export.program import LEGACY, rewrite_quotes
 from gitlab_port_export.transform import Transformer, compile_errors, merge_shared
 from gitlab_port_export.wire import MAX_LEVELS
@@ -74,6 +74,11 @@ def problems(events: Iterable[Any]) -> list[Problem]:
 
 def skipped(events: Iterable[Any]) -> list[tuple[str, str]]:
     return [(event.reason, event.sample) for event in events if isinstance(event, Skipped)]
+
+
+def unnamed(events: Iterable[Any]) -> list[tuple[str, int, str, bool]]:
+    found = [event for event in events if isinstance(event, Unnamed)]
+    return [(event.field, event.count, event.sample, event.every) for event in found]
 
 
 def identifiers(events: Iterable[Any]) -> list[Any]:
@@ -135,7 +140,7 @@ def test_rows_without_an_id_have_an_order_that_does_not_depend_on_who_comes_firs
 
 def test_rows_without_any_field_to_compute(evaluator: Evaluator) -> None:
     found = transformed(evaluator, resource({"blueprint": ".b"}), [{"id": "x", "b": "y"}, {"id": "z"}], [])
-    assert found == [Entity.of("y", "x", {}, 0, (1, 0)), Skipped(0, "identifier", "z")]
+    assert found == [Entity.of("y", "x", {}, 0, (1, 0)), Unnamed(0, 0, "blueprint", 1, "z")]
 
 
 def test_several_mappings_of_a_row(evaluator: Evaluator) -> None:
@@ -145,7 +150,7 @@ def test_several_mappings_of_a_row(evaluator: Evaluator) -> None:
         ("b", "x", {"title": "x"}),
         ("c", "y", {}),
     ]
-    assert skipped(found) == [("identifier", "x")]
+    assert [event for event in found if isinstance(event, Unnamed)] == [Unnamed(0, 2, "blueprint", 1, "x", every=True)]
 
 
 def test_pages_of_several_resources_and_of_an_unknown_kind(evaluator: Evaluator) -> None:
@@ -344,15 +349,13 @@ def first(expression: str, row: Any) -> Any:
     return found[0] if found else None
 
 
-def items_of(port: Any, row: Row) -> list[Row]:
+def items_of(port: Any, row: Row) -> list[Row] | None:
+    """A row for each item; None where there is no list. Raises Gone."""
     if "itemsToParse" not in port:
         return [row]
-    try:
-        items = first(port["itemsToParse"], row)
-    except Gone:
-        return []
+    items = first(port["itemsToParse"], row)
     rest = {key: row[key] for key in row if key != "b"}
-    return [rest | {port.get("itemsToParseName", "item"): item} for item in items] if isinstance(items, list) else []
+    return [rest | {port.get("itemsToParseName", "item"): item} for item in items] if isinstance(items, list) else None
 
 
 def number_as_text(value: Any) -> Any:
@@ -376,9 +379,16 @@ class Model:
     def __init__(self, made: Any, rows: Sequence[Row]) -> None:
         self.entities: list[tuple[str, str, Any]] = []
         self.skipped: Counter[str] = Counter()
+        self.unnamed: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         for row in rows:
-            for item in items_of(made["port"], row):
+            try:
+                items = items_of(made["port"], row)
+            except Gone:
+                self.lost["itemsToParse"] += 1
+                continue
+            self.unnamed["itemsToParse"] += items is None
+            for item in items or ():
                 self.row(made, item)
 
     def row(self, made: Any, row: Row) -> None:
@@ -403,7 +413,7 @@ class Model:
             if mapping.get(head):
                 body[head] = {name: self.field(f"{head}.{name}", mapping[head][name], row) for name in mapping[head]}
         if not identifier or not blueprint:
-            self.skipped["identifier"] += 1
+            self.unnamed["identifier" if not identifier else "blueprint"] += 1
         elif not isinstance(blueprint, str):
             self.lost["blueprint"] += 1
         elif isinstance(identifier, bool | list | dict) or not allowed(text := as_text(identifier)):
@@ -435,8 +445,14 @@ LOST = object()
 def test_a_page_equals_its_rows_and_fields_one_by_one(evaluator: Evaluator, made: Any, rows: list[Row]) -> None:
     found = transformed(evaluator, made, rows)
     expected = Model(made, rows)
-    assert [(entity.blueprint, entity.identifier, entity.body) for entity in entities(found)] == expected.entities
+    # One entity mapping of the batch comes after the other.
+    made_of = [(entity.blueprint, entity.identifier, entity.body) for entity in entities(found)]
+    assert sorted(map(repr, made_of)) == sorted(map(repr, expected.entities))
     assert Counter(reason for reason, _ in skipped(found)) == +expected.skipped
+    nothing: Counter[str] = Counter()
+    for field, count, _, _ in unnamed(found):
+        nothing[field] += count
+    assert nothing == +expected.unnamed
     lost: Counter[str] = Counter()
     for problem in problems(found):
         lost[problem.field] += problem.count
@@ -476,9 +492,88 @@ def test_selector_without_an_answer(evaluator: Evaluator, query: str, why: str) 
 @pytest.mark.parametrize("nothing", [None, "", False, 0, 0.0, [], {}])
 @pytest.mark.parametrize("field", ["identifier", "blueprint"])
 @pytest.mark.parametrize("expression", [".it", ".it # jq"])
-def test_nothing_for_a_key_skips_the_row(evaluator: Evaluator, nothing: Any, field: str, expression: str) -> None:
-    found = transformed(evaluator, resource({field: expression}), [{"id": "x", "name": "n", "it": nothing}])
-    assert found == [Skipped(0, "identifier", "n")]
+def test_a_row_without_a_key_gives_no_entity_and_is_counted_apart(
+    evaluator: Evaluator, nothing: Any, field: str, expression: str
+) -> None:
+    rows = [{"id": "x", "name": f"n{n}", "it": nothing} for n in range(3)]
+    found = transformed(evaluator, resource({field: expression}), rows)
+    assert found == [Unnamed(0, 0, field, 3, "n0", every=True)]
+    found = transformed(evaluator, resource({field: expression}), [*rows, {"id": "y", "it": "y"}])
+    assert found[1:] == [Unnamed(0, 0, field, 3, "n0")]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize(
+    ("combinator", "operator", "other", "is_named"),
+    [("and", "=", "x", False), ("or", "=", "x", True), ("or", "=", None, False), ("and", "isEmpty", "x", True)],
+)
+def test_a_search_for_nothing_is_no_identifier(
+    evaluator: Evaluator, value: Any, combinator: str, operator: str, other: Any, is_named: bool
+) -> None:
+    def rule(value: str, operator: str = "=") -> Any:
+        return {"property": '"$title"', "operator": f'"{operator}"', "value": value}
+
+    query = {"combinator": f'"{combinator}"', "rules": [rule(".it", operator), rule(".other")]}
+    found = transformed(evaluator, resource({"identifier": query}), [{"id": "x", "it": value, "other": other}])
+    assert len(entities(found)) == is_named
+    assert unnamed(found) == ([] if is_named else [("identifier", 1, "x", True)])
+
+
+# --- fields that fail
+
+
+def failing(evaluator: Evaluator, *pages: Sequence[Row], **options: Any) -> tuple[list[Any], Problem]:
+    """The titles of what the pages give (absent where the title is left), and the one problem."""
+    mapping = load_mapping(
+        json.dumps({**options, "resources": [resource({"title": ".name.first"}, query='.id != "no"')]}),
+        "map.yml",
+        {"project": Selector},
+    )[0]
+    found = transformed(evaluator, mapping, *pages)
+    (problem,) = problems(found)
+    return [entity.body.get("title", "absent") for entity in entities(found)], problem
+
+
+def named(count: int, name: Any = "text", start: int = 0) -> list[Row]:
+    return [{"id": f"r{n}", "name": name} for n in range(start, start + count)]
+
+
+@pytest.mark.parametrize("count", [10, 250])
+def test_a_field_that_fails_on_every_row_is_a_problem_and_left_as_it_is(evaluator: Evaluator, count: int) -> None:
+    titles, problem = failing(evaluator, named(count), [{"id": "no", "name": {"first": "not selected"}}])
+    assert titles == ["absent"] * count
+    assert (problem.field, problem.count, problem.warning, problem.resources) == ("title", count, False, (0,))
+    assert problem.why.startswith("the expression failed on every row: ")
+    assert "left as it is" in problem.hint
+
+
+def test_a_field_that_fails_on_all_of_a_few_rows_is_null_and_a_warning(evaluator: Evaluator) -> None:
+    titles, problem = failing(evaluator, named(9))
+    assert titles == [None] * 9
+    assert (problem.count, problem.warning) == (9, True)
+
+
+def test_few_rows_at_first_wait_until_others_tell_whether_their_field_ever_works(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transform, "BATCH_ROWS", 1)
+    few = [named(3, start=start) for start in (0, 3, 6)]
+    assert failing(evaluator, *few, named(3, start=9))[0] == ["absent"] * 12
+    titles, problem = failing(evaluator, *few, named(1, {"first": None}), named(2, start=9))
+    assert titles == [None] * 12
+    assert (problem.count, problem.warning) == (11, True)
+
+
+def test_a_field_that_worked_once_is_null_where_it_fails_from_then_on(evaluator: Evaluator) -> None:
+    titles, problem = failing(evaluator, named(120), named(1, {"first": "x"}), named(120))
+    assert titles == ["absent"] * 120 + ["x"] + [None] * 120
+    assert (problem.count, problem.warning) == (240, True)
+
+
+def test_where_port_replaces_whole_entities_rows_of_such_a_field_are_not_written(evaluator: Evaluator) -> None:
+    titles, problem = failing(evaluator, named(10), enableMergeEntity=False)
+    assert titles == []
+    assert (problem.warning, "nothing of these rows was written" in problem.hint) == (False, True)
 
 
 @pytest.mark.parametrize("suffix", ["", " # jq"])
@@ -523,8 +618,11 @@ def test_blueprint_of_another_shape(evaluator: Evaluator) -> None:
 
 def test_error_in_a_field_is_null_and_one_warning(evaluator: Evaluator) -> None:
     made = resource({"properties": {"good": ".id", "path": ".text.x", "jq": ".text | keys"}})
-    rows = [{"id": str(n), "text": "t", "web_url": f"u{n}"} for n in range(250)]
+    rows: list[Row] = [{"id": str(n), "text": "t", "web_url": f"u{n}"} for n in range(250)]
+    rows.insert(0, {"id": "fine", "text": {"x": 1}})
     found = transformed(evaluator, made, rows[:3], rows[3:130], rows[130:])
+    assert entities(found)[0].body == {"properties": {"good": "fine", "path": 1, "jq": ["x"]}}
+    found = found[1:]
     assert len(entities(found)) == 250
     assert entities(found)[7].body == {"properties": {"good": "7", "path": None, "jq": None}}
     path, computed = problems(found)
@@ -678,6 +776,7 @@ def test_items_become_entities(evaluator: Evaluator) -> None:
     assert [(entity.identifier, entity.body["title"]) for entity in entities(found)] == [("1", "x"), ("3", "x")]
     assert skipped(found) == [("selector", "")]
     assert problems(found) == []
+    assert unnamed(found) == [("itemsToParse", 2, "z", False)]
 
 
 # --- before a run
@@ -816,7 +915,7 @@ def test_order_of_pages_does_not_matter(evaluator: Evaluator, data: st.DataObjec
 
 
 @pytest.mark.parametrize("query", ["true", ".id > 0"])
-def test_items_that_fail_are_a_problem_and_what_is_no_list_is_not(evaluator: Evaluator, query: str) -> None:
+def test_items_that_fail_are_a_problem(evaluator: Evaluator, query: str) -> None:
     """Rows that vanish in an error are not gone: their entities must not be deleted for it."""
     made = resource({"identifier": '"\\(.id)-\\(.item)"'}, query=query, itemsToParse=".list | map(. + 1)")
     rows = [{"id": 1, "list": [1, 2]}, {"id": 2, "list": ["x"], "web_url": "u2"}, {"id": 3, "list": 5}]
@@ -825,5 +924,16 @@ def test_items_that_fail_are_a_problem_and_what_is_no_list_is_not(evaluator: Eva
     (problem,) = problems(found)
     assert (problem.field, problem.count, problem.sample, problem.warning) == ("itemsToParse", 2, "u2", False)
     assert problem.resources == (0,)
-    quiet = resource({"identifier": ".item"}, query=query, itemsToParse=".list")
-    assert transformed(evaluator, quiet, [{"id": 3, "list": 5}, {"id": 4}, {"id": 5, "list": []}]) == []
+
+
+@pytest.mark.parametrize("query", ["true", ".id > 0"])
+def test_what_is_no_list_of_items_is_counted_and_an_empty_list_is_not(evaluator: Evaluator, query: str) -> None:
+    made = resource({"identifier": ".item"}, query=query, itemsToParse=".list")
+    rows: list[Row] = [{"id": 3, "list": 5}, {"id": 4}, {"id": 6, "list": None}]
+    assert transformed(evaluator, made, rows) == [Unnamed(0, None, "itemsToParse", 3, "3", every=True)]
+    rows.append({"id": 5, "list": []})
+    assert transformed(evaluator, made, rows) == [Unnamed(0, None, "itemsToParse", 3, "3")]
+    assert (
+        transformed(evaluator, resource({"identifier": ".item"}, query=query, itemsToParse=".list // []"), rows[1:])
+        == []
+    )

@@ -7,8 +7,9 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from gitlab_port_export.faults import way_out
 from gitlab_port_export.mapping import constant_blueprint, mapped_blueprints
-from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Update
+from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Unnamed, Update
 from gitlab_port_export.port.ledger import Ledger, Missing, Status, relation_targets
 from gitlab_port_export.wire import encode
 
@@ -158,7 +159,7 @@ class Policy:
 
     `searched` are the resources whose entities Port finds by a search. `unresolved` and `refused` are blueprints that
     may be needed by relations which are not known: found by a search that gave no result, or in an update that Port
-    refused, so that it still holds the old ones.
+    refused, so that it still holds the old ones. `unnamed` are rows that gave no entity.
     """
 
     mapping: Mapping
@@ -167,6 +168,7 @@ class Policy:
     released: Dict[str, int | None]
     unresolved: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
+    unnamed: Sequence[Unnamed] = ()
 
     def hold(self, blueprint: str, gone: Sequence[str], owned: int, produced: bool) -> Held | None:
         """Return why the deletions of one blueprint are held, or None when they may be made.
@@ -181,6 +183,9 @@ class Policy:
         if blueprint in self.released:
             most = self.released[blueprint]
             allowed = len(gone) if most is None else most
+        elif rows := self._unnamed(blueprint):
+            why = f"{rows.count} rows gave no entity, as {rows.field} gave nothing (such as {rows.sample or 'one'})"
+            return Held(blueprint, tuple(gone), "unnamed", why, f"{way_out(rows)}; {release}")
         elif produced or self.mapping.entity_deletion_threshold == 1:
             allowed = self._allowed(owned)
         else:
@@ -190,6 +195,10 @@ class Policy:
             return None
         why = f"{len(gone)} of {owned} entities would go; the limit is {allowed}"
         return Held(blueprint, tuple(gone), "limit", why, release)
+
+    def _unnamed(self, blueprint: str) -> Unnamed | None:
+        """Return rows that may be the blueprint's entities and had no identifier."""
+        return next((rows for rows in self.unnamed if feeds(self.mapping, rows.resource, blueprint, rows.part)), None)
 
     def _allowed(self, owned: int) -> int:
         threshold = self.mapping.entity_deletion_threshold
@@ -224,9 +233,15 @@ class Policy:
         return None
 
 
-def feeds(mapping: Mapping, resource: int, blueprint: str) -> bool:
-    """Say whether a resource may produce entities of a blueprint; a computed blueprint may be any."""
-    names = (constant_blueprint(entity.blueprint) for entity in mapping.resources[resource].mappings)
+def feeds(mapping: Mapping, resource: int, blueprint: str, part: int | None = None) -> bool:
+    """Say whether a resource, or one of its entity mappings, may produce entities of a blueprint.
+
+    A computed blueprint may be any.
+    """
+    mappings = mapping.resources[resource].mappings
+    names = (
+        constant_blueprint(entity.blueprint) for entity in (mappings if part is None else mappings[part : part + 1])
+    )
     return any(name is None or name == blueprint for name in names)
 
 

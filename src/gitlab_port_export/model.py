@@ -191,7 +191,8 @@ class EntityMapping(_Camel):
     """How one row becomes one entity; every value is a jq expression, or a search query made of them."""
 
     identifier: ExpressionOrQuery = Field(
-        description="jq; what tells the entity apart within its blueprint, or a search query; rows without are skipped"
+        description="jq; what tells the entity apart within its blueprint, or a search query; a row without one "
+        "gives no entity, and holds deletions"
     )
     blueprint: Expression = Field(description="jq; text stands in inner quotes, as in `'\"service\"'`")
     title: Expression | None = Field(default=None, description="jq; what Port shows, by default the identifier")
@@ -493,12 +494,27 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row that gave no entity on purpose (selector false, no identifier) or because another row won."""
+    """A row that gave no entity on purpose: the selector left it out, Port's search found none, or another row won."""
 
     resource: int
     reason: Literal["selector", "identifier", "duplicate"]
     sample: str = ""
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """Rows that the selector took and that gave no entity, because the expression of `field` gave nothing.
+
+    `part` is the entity mapping of the resource, None for all of them. `every` says that no row gave an entity.
+    """
+
+    resource: int
+    part: int | None
+    field: str
+    count: int
+    sample: str = ""
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -546,7 +562,7 @@ class Held:
 
     blueprint: str
     identifiers: tuple[str, ...]
-    reason: Literal["problem", "search", "limit", "empty", "dependents", "recent", "plan"]
+    reason: Literal["problem", "search", "unnamed", "limit", "empty", "dependents", "recent", "plan"]
     why: str
     hint: str = ""
     more: int = 0
@@ -597,7 +613,9 @@ class Ended:
     failure: str = ""
 
 
-Event = Page | Problem | Skipped | Unchanged | Written | Failed | Held | Create | Update | Delete | Began | Ended
+Event = (
+    Page | Problem | Skipped | Unnamed | Unchanged | Written | Failed | Held | Create | Update | Delete | Began | Ended
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -614,11 +632,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class KindCounts:
-    """What was read of one kind; `failed` are the reads among `reads` that ended with a Problem."""
+    """What was read of one kind; `failed` are the reads among `reads` that ended with a Problem.
+
+    `unnamed` are rows that gave no entity although the selector took them; those it left out are `skipped`.
+    """
 
     pages: int = 0
     rows: int = 0
     skipped: int = 0
+    unnamed: int = 0
     requests: int = 0
     reads: int = 0
     failed: int = 0

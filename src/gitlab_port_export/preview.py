@@ -33,6 +33,7 @@ from gitlab_port_export.model import (
     SampleWish,
     Scope,
     Skipped,
+    Unnamed,
 )
 from gitlab_port_export.model import Mapping as PortMapping
 from gitlab_port_export.port import integration as integrations
@@ -210,6 +211,8 @@ def _sample(
                 entities.append(event)
             case Skipped():
                 notes.append(_SKIPPED[event.reason])
+            case Unnamed():
+                notes.append(f"left out: {event.field} gives nothing")
             case Problem():
                 problems.append(event)
                 notes.append(event.why)
@@ -219,7 +222,7 @@ def _sample(
 
 _SKIPPED = {
     "selector": "left out: the selector gives false",
-    "identifier": "left out: the identifier or the blueprint is null, empty or false",
+    "identifier": "left out: Port finds no entity for the identifier",
     "duplicate": "left out: another row has the same identifier",
 }
 

@@ -118,7 +118,8 @@ def build(resource: Resource, error_key: str, only: str | None = None, *, in_jq:
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
     `[output]` or `{error_key: message}` and each value is what the field gave, or `{error_key: message}`. Where
-    `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`. Rows that are parsed into
+    `itemsToParse` fails the one item is `[{error_key: message}, [], "itemsToParse"]`, with null as its first part
+    where it gives no list. Rows that are parsed into
     items exist in jq alone. Fields that need no jq have a column in place of a value, but for those named `in_jq`.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
     """
@@ -209,7 +210,7 @@ def _query(value: Any, key: str) -> str:
 def _each_item(resource: Resource, row: str, key: str) -> str:
     """Return the jq that gives the result of a row, or one per parsed item where something is to be parsed.
 
-    What is no list gives no items, as in Ocean. What fails is told: rows that vanish in an error are not gone.
+    What is no list gives no items, as in Ocean. What fails or gives none is told: rows that vanish are not gone.
     """
     port = resource.port
     if port.items_to_parse is None:
@@ -221,7 +222,7 @@ def _each_item(resource: Resource, row: str, key: str) -> str:
     return (
         f"{kept} as $__row | (try first(({expression}{END}), null) catch {_error(key)})"
         f' | if type == "array" then .[] | $__row + {{{item}: .}} | {row}'
-        f' elif type == "object" and has({error}) then [., [], "itemsToParse"] else empty end'
+        f' else [(if type == "object" and has({error}) then . else null end), [], "itemsToParse"] end'
     )
 
 

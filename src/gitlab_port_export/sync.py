@@ -15,13 +15,14 @@ from gitlab_port_export.apply import apply, check_unchanged
 from gitlab_port_export.deletion import deletions
 from gitlab_port_export.diff import Differ, Policy, constant_blueprints, searched_resources, shared_blueprints
 from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime
+from gitlab_port_export.faults import with_unnamed
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.gitops import write_files
 from gitlab_port_export.http import Stopped
-from gitlab_port_export.model import Event, Failed, Page, Problem, Report, Row, Update, Written
+from gitlab_port_export.model import Event, Failed, Page, Problem, Report, Row, Unnamed, Update, Written
 from gitlab_port_export.planfile import PlanFile, Recorder
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
@@ -44,6 +45,7 @@ class Seen:
     """
 
     problems: list[Problem] = field(default_factory=list)
+    unnamed: list[Unnamed] = field(default_factory=list)
     examples: dict[str, list[Row]] = field(default_factory=dict)
     plan: SyncPlan | None = None
     refused: set[str] = field(default_factory=set)
@@ -55,6 +57,8 @@ class Seen:
         match event:
             case Problem():
                 self.problems.append(event)
+            case Unnamed():
+                self.unnamed.append(event)
             case Page():
                 rows = self.examples.setdefault(event.kind, [])
                 few = event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
@@ -189,9 +193,8 @@ def _line(
     differ = Differ(catalog.ledger, catalog.resolved, targets=from_files)
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
-    changes = differ.run(
-        merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
-    )
+    merged = merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
+    changes = differ.run(with_unnamed(merged, run.mapping))
     if recorder:
         yield from record.begin(recorder, run, catalog)
     keep = partial(record.recorded, recorder, catalog) if recorder else iter
@@ -221,4 +224,5 @@ def _policy(run: Run, seen: Seen, differ: Differ, blueprints: Mapping[str, Bluep
         run.settings.allow_deletes,
         frozenset(differ.unresolved),
         frozenset(needed),
+        seen.unnamed,
     )

@@ -1,4 +1,4 @@
-"""Page → Entity, Skipped or Problem: a page at a time, in jq what only jq can tell, else a column of rows at once."""
+"""Page → Entity, Skipped, Unnamed or Problem: a page at a time, in jq what only jq can tell, else a column of rows."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from typing import Any
 from zlib import crc32
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
+from gitlab_port_export.faults import DEEP, ITEMS, LOST, NULLED, UNFIT, Faults
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Shape, Skipped
 from gitlab_port_export.plain import plain
 from gitlab_port_export.program import LEFT, InDoubt, Program, build, forbidden_word, rewrite_quotes, without_legacy
@@ -20,11 +21,13 @@ BATCH_ROWS = 100
 BATCH_BYTES = 8 * 1024 * 1024
 # Port's rule for identifiers, but for the letters of other scripts: never "." or "..".
 IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9@_.+:\\/=-]{1,1000}\Z")
-LOST = "correct the expression; rows were left out"
-NULLED = "the property was set to null there"
-DEEP = "what nests so deeply cannot be mapped; rows were left out"
-UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 Order = tuple[int, int]
+# The parts of the result of an item; that of a row without a list names the field as well.
+WITH_ITEMS = 2
+# Stands where a field failed, until it is known whether it fails on every row.
+FAILED = object()
+# Operators of a search rule that need no value.
+WITHOUT_VALUE = ("isEmpty", "isNotEmpty")
 NESTED = frozenset({dict, list})
 NUMBERS = frozenset({int, float})
 Columns = list[list[Any]]
@@ -50,33 +53,30 @@ class _Sent:
     future: "Future[bytes] | None"
 
 
-@dataclass
-class _Faults:
-    """What went wrong with expressions, one entry a fault and not a row: count and first sample."""
+@dataclass(frozen=True)
+class _Mapped:
+    """Rows of one entity mapping and the values of its fields; `lost` rows give no entity, some `failed` fields null.
 
-    found: dict[tuple[int, int, str, str], tuple[str, int, str]] = field(default_factory=dict)
+    A field stands in `failed` by its place.
+    """
 
-    def add(self, resource: int, entity: int, name: str, why: str, sample: str, hint: str = LOST) -> None:
-        key = (resource, entity, name, hint)
-        first, count, example = self.found.get(key, (why, 0, sample))
-        self.found[key] = (first, count + 1, example)
+    shape: Shape
+    rows: list[Row]
+    orders: list[Order]
+    columns: Columns
+    lost: set[int]
+    failed: set[int]
 
-    def problems(self, mapping: Mapping) -> Iterator[Problem]:
-        for (index, entity, name, hint), (why, count, sample) in self.found.items():
-            line, column = mapping.field_mark(index, entity, name)
-            yield Problem(
-                "transform",
-                why,
-                hint,
-                kind=mapping.resources[index].kind,
-                resources=(index,),
-                field=name,
-                line=line,
-                column=column,
-                warning=hint == NULLED,
-                count=count,
-                sample=sample,
-            )
+    def joined(self, other: "_Mapped") -> "_Mapped":
+        """Return the rows of both."""
+        return _Mapped(
+            self.shape,
+            self.rows + other.rows,
+            self.orders + other.orders,
+            [[*mine, *theirs] for mine, theirs in zip(self.columns, other.columns, strict=True)],
+            self.lost | {len(self.rows) + at for at in other.lost},
+            self.failed | other.failed,
+        )
 
 
 def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
@@ -106,7 +106,9 @@ class Transformer:
         self._under_way: deque[_Sent] = deque()
         self._given_up: set[int] = set()
         self._enders: dict[int, str] = {}
-        self._faults = _Faults()
+        self._faults = Faults()
+        # Rows that wait for others, by resource and entity mapping: a field failed on all of these few.
+        self._few: dict[tuple[int, int], _Mapped] = {}
 
     def run(self, events: Iterable[Event]) -> Iterator[Event | Entity]:
         """Yield what came in (pages too, for whoever counts) and the entities of the pages."""
@@ -118,7 +120,9 @@ class Transformer:
         for index in list(self._batches):
             self._send(index, self._batches.pop(index))
         yield from self._collect(0)
-        yield from self._faults.problems(self._mapping)
+        for (index, number), mapped in self._few.items():
+            yield from self._entities(index, number, self._without_failed(index, number, mapped))
+        yield from self._faults.events(self._mapping)
 
     def _take(self, page: Page) -> None:
         for index in page.resources:
@@ -260,6 +264,9 @@ class Transformer:
         rows, orders, computed = batch.rows, batch.orders, []
         if results is not None:
             taken: list[int] = []
+            if self._mapping.resources[index].port.items_to_parse is not None:
+                lists = sum(1 for items in results if not items or len(items[0]) == WITH_ITEMS)
+                self._faults.given(index, None, lists)
             for at, items in enumerate(results):
                 for selected, mapped, *where in items:
                     # `==` will not do: 1 == True in Python.
@@ -271,12 +278,22 @@ class Transformer:
             rows, orders = [rows[at] for at in taken], [orders[at] for at in taken]
             found = [[column and [column[at] for at in taken] for column in columns] for columns in found]
         for number, columns in enumerate(found):
-            whole, lost = self._columns(sent, number, rows, columns, [mapped[number] for mapped in computed])
-            yield from self._entities(index, number, sent.program.shapes[number], rows, orders, whole, lost)
+            whole = self._columns(sent, number, rows, orders, columns, [mapped[number] for mapped in computed])
+            if whole.failed or (index, number) in self._few:
+                settled = self._settled(index, number, whole)
+                if settled is None:
+                    continue
+                whole = settled
+            elif rows:
+                self._faults.worked(index, number, sent.program.fields[number])
+            yield from self._entities(index, number, whole)
 
     def _unselected(self, index: int, row: Row, selected: Any, field: str = "selector.query") -> Iterator[Event]:
         if isinstance(selected, list) and selected and selected[0] is False:
             yield Skipped(index, "selector")
+            return
+        if selected is None and field == ITEMS:
+            self._faults.nothing(index, None, field, _label(row))
             return
         why = None if is_deep(selected) else self._error_of(selected)
         if why is None:
@@ -285,9 +302,15 @@ class Transformer:
         self._faults.add(index, 0, field, why, _label(row))
 
     def _columns(
-        self, sent: _Sent, number: int, rows: list[Row], found: list[list[Any] | None], computed: list[list[Any]]
-    ) -> tuple[Columns, set[int]]:
-        """Return the values of a mapping's fields for all rows, errors as null, and the rows without identity then."""
+        self,
+        sent: _Sent,
+        number: int,
+        rows: list[Row],
+        orders: list[Order],
+        found: list[list[Any] | None],
+        computed: list[list[Any]],
+    ) -> _Mapped:
+        """Return the values of a mapping's fields for all rows."""
         names = sent.program.fields[number]
         lost: set[int] = set()
         expected = found.count(None)
@@ -300,19 +323,24 @@ class Transformer:
             computed = [[None] * expected if at in lost else values for at, values in enumerate(computed)]
         given = iter(zip(*computed, strict=True) if computed else [[]] * expected)
         columns = [list(next(given)) if column is None else column for column in found]
+        failed: set[int] = set()
         for at, column in enumerate(columns):
             kinds = set(map(type, column))
-            if kinds & NESTED:
-                self._judge(sent.index, number, names[at], rows, column, lost)
+            if kinds & NESTED and self._judge(sent.index, number, names[at], rows, column, lost):
+                failed.add(at)
             # Port's titles and identifiers are text.
             if kinds & NUMBERS and names[at] == "title":
                 columns[at] = [_text(value) if _is_number(value) else value for value in column]
             elif kinds & (NUMBERS | NESTED) and names[at].startswith("relations."):
                 columns[at] = [_targets(value) for value in column]
-        return columns, lost
+        return _Mapped(sent.program.shapes[number], rows, orders, columns, lost, failed)
 
-    def _judge(self, index: int, number: int, name: str, rows: list[Row], column: list[Any], lost: set[int]) -> None:
-        """Find what nests too deeply or is an error in a field's values; these become null, or their rows are lost."""
+    def _judge(self, index: int, number: int, name: str, rows: list[Row], column: list[Any], lost: set[int]) -> bool:
+        """Find what nests too deeply or is an error in a field's values: FAILED stands there, or the row is lost.
+
+        Returns whether FAILED stands anywhere.
+        """
+        failed = False
         nested = [at for at, value in enumerate(column) if type(value) in NESTED]
         any_deep = is_deep([column[at] for at in nested])
         for at in nested:
@@ -324,57 +352,86 @@ class Transformer:
             elif type(column[at]) is dict and (error := self._error_of(column[at])):
                 fatal = name in ("identifier", "blueprint")
                 self._faults.add(index, number, name, error, _label(rows[at]), LOST if fatal else NULLED)
-                column[at] = None
+                column[at] = FAILED
+                failed |= not fatal
                 if fatal:
                     lost.add(at)
+        return failed
 
-    def _entities(
-        self,
-        index: int,
-        number: int,
-        shape: Shape,
-        rows: list[Row],
-        orders: list[Order],
-        columns: Columns,
-        lost: set[int],
-    ) -> Iterator[Entity | Skipped]:
+    def _settled(self, index: int, number: int, mapped: _Mapped) -> _Mapped | None:
+        """Return the rows with something in place of what failed; None where more rows have to tell what that is.
+
+        A field that fails on every row is wrong and is left as it is in Port. On how many it fails is known at the
+        end alone, and rows are sent before; so a field is left while it has failed on every row, of ten or more, and
+        becomes null where it fails once it has worked.
+        """
+        if (index, number) in self._few:
+            mapped = self._few.pop((index, number)).joined(mapped)
+        names = self._programs[index].fields[number]
+        self._faults.worked(
+            index,
+            number,
+            (name for name, column in zip(names, mapped.columns, strict=True) if any(v is not FAILED for v in column)),
+        )
+        for at in mapped.failed:
+            known = self._faults.has_worked(index, number, names[at])
+            if not known and not self._faults.fails_always(index, number, names[at]):
+                self._few[index, number] = mapped
+                return None
+        return self._without_failed(index, number, mapped)
+
+    def _without_failed(self, index: int, number: int, mapped: _Mapped) -> _Mapped:
+        """Return the rows with null where a field failed, or nothing at all where it always fails."""
+        names = self._programs[index].fields[number]
+        for at in mapped.failed:
+            instead = LEFT if self._faults.fails_always(index, number, names[at]) else None
+            mapped.columns[at] = [instead if value is FAILED else value for value in mapped.columns[at]]
+        return mapped
+
+    def _entities(self, index: int, number: int, mapped: _Mapped) -> Iterator[Entity]:
         """Yield what each row becomes. This runs for every row."""
-        identifiers, blueprints, *others = columns
+        shape, rows, orders, lost = mapped.shape, mapped.rows, mapped.orders, mapped.lost
+        identifiers, blueprints, *others = mapped.columns
         given = list(zip(*others, strict=True)) if others else [()] * len(rows)
-        left = any(LEFT in column for column in columns)
+        left = any(LEFT in column for column in mapped.columns)
+        none = 0
         for at, (identifier, blueprint, values) in enumerate(zip(identifiers, blueprints, given, strict=True)):
             if at in lost:
+                none += 1
                 continue
             known: Any = identifier
             if type(identifier) is not str or not IDENTIFIER.match(identifier) or type(blueprint) is not str or left:
-                unfit = self._unfit(index, number, rows[at], identifier, blueprint, values)
-                if unfit is not None:
-                    yield from unfit
+                if not self._is_fit(index, number, rows[at], identifier, blueprint, values):
+                    none += 1
                     continue
                 known = identifier if type(identifier) in (str, dict) else _text(identifier)
             elif not blueprint:
-                yield Skipped(index, "identifier", _label(rows[at]))
+                none += 1
+                self._faults.nothing(index, number, "blueprint", _label(rows[at]))
                 continue
             entity = Entity(blueprint, known, shape, values, index, orders[at], number)
             yield _without_left(entity) if left else entity
+        self._faults.given(index, number, len(rows) - none)
 
-    def _unfit(
+    def _is_fit(
         self, index: int, number: int, row: Row, identifier: Any, blueprint: Any, values: tuple[Any, ...]
-    ) -> tuple[Skipped, ...] | None:
-        """Return what a row becomes that gives no entity: skipped, or a fault; None where it gives one."""
-        # An entity that is replaced as a whole would lose the fields that are left.
+    ) -> bool:
+        """Say whether a row gives an entity, and note why where it does not."""
+        # An entity that is replaced as a whole would lose the fields that are left. Why they are left was told.
         if LEFT in (identifier, blueprint) or (LEFT in values and not self._mapping.enable_merge_entity):
-            return ()
-        if not identifier or not blueprint:
-            return (Skipped(index, "identifier", _label(row)),)
+            return False
+        if not identifier or not blueprint or _finds_nothing(identifier):
+            name = "identifier" if not identifier or blueprint else "blueprint"
+            self._faults.nothing(index, number, name, _label(row))
+            return False
         if not isinstance(blueprint, str):
             wrong = f"the blueprint must be text; got {_short(blueprint)}"
             self._faults.add(index, number, "blueprint", wrong, _label(row))
-            return ()
+            return False
         if why := unfit_identifier(identifier):
             self._faults.add(index, number, "identifier", why, _label(row), UNFIT)
-            return ()
-        return None
+            return False
+        return True
 
     def _error_of(self, value: Any) -> str | None:
         return error_in(value, self._key)
@@ -393,6 +450,16 @@ def error_in(value: Any, key: str) -> str | None:
 def _rules(value: dict[str, Any]) -> list[Any]:
     rules = value.get("rules")
     return rules if isinstance(rules, list) else []
+
+
+def _finds_nothing(query: Any) -> bool:
+    """Say whether a search identifier looks for null or an empty text, as where its expression gave nothing."""
+    if not isinstance(query, dict):
+        return False
+    if "rules" not in query:
+        return query.get("value", 0) in (None, "") and query.get("operator") not in WITHOUT_VALUE
+    found = [_finds_nothing(rule) for rule in _rules(query)]
+    return bool(found) and (all(found) if query.get("combinator") == "or" else any(found))
 
 
 def _is_there(sent: _Sent) -> bool:

@@ -129,7 +129,8 @@ def _change(change: Write) -> Text:
 
 def _kind(name: str, counts: KindCounts) -> Text:
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    return _line(f"{name or 'unknown'}: {some(counts.rows, 'row')}{skipped}, {some(counts.pages, 'page')}")
+    unnamed = f", {counts.unnamed} without identifier" if counts.unnamed else ""
+    return _line(f"{name or 'unknown'}: {some(counts.rows, 'row')}{skipped}{unnamed}, {some(counts.pages, 'page')}")
 
 
 def _table(report: Report, terminal: bool) -> Table:

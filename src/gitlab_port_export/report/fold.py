@@ -24,6 +24,7 @@ from gitlab_port_export.model import (
     Skipped,
     Span,
     Unchanged,
+    Unnamed,
     Update,
     Written,
 )
@@ -57,7 +58,9 @@ EXIT_MEANINGS: dict[int, str] = {
 
 # What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
 # changed in Port meanwhile is simply looked at again by the next run.
-_HELD_CODE = {"problem": 1, "search": 0, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0}
+_HELD_CODE = {
+    "problem": 1, "search": 0, "unnamed": 5, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0
+}  # fmt: skip
 PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delete"}
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
 _FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "limit": (5,), "never": ()}
@@ -276,6 +279,8 @@ class Tally:
                 self._end(event)
             case Skipped():
                 self._kind_sums[self._kind(event.resource), "skipped"] += event.count
+            case Unnamed():
+                self._kind_sums[self._kind(event.resource), "unnamed"] += event.count
             case Problem():
                 self._problem(event)
             case Failed():

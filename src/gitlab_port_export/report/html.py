@@ -213,7 +213,8 @@ def _chart(caption: str, heads: Sequence[str], rows: Iterable[str]) -> Iterator[
 
 def _kinds(report: Report) -> Iterator[str]:
     if report.kinds:
-        charts = [line for name in ("requests", "rows") for line in _kind_chart(report, name)]
+        names = ["requests", "rows", *(["unnamed"] if any(one.unnamed for one in report.kinds.values()) else [])]
+        charts = [line for name in names for line in _kind_chart(report, name)]
         yield from _section("read", "Read from GitLab", [*charts, *_failed_reads(report)])
 
 
@@ -226,7 +227,8 @@ def _kind_chart(report: Report, name: str) -> Iterator[str]:
         f'<tr><th scope="row">{_name(kind or "unknown")}</th>{_bar(0, of(counts), most)}{_number(of(counts))}</tr>'
         for kind, counts in report.kinds.items()
     )
-    yield from _chart(f"{name.capitalize()} of each kind", ["kind", "", name], rows)
+    title = "Rows without identifier" if name == "unnamed" else name.capitalize()
+    yield from _chart(f"{title} of each kind", ["kind", "", name], rows)
 
 
 def _failed_reads(report: Report) -> Iterator[str]:

@@ -95,6 +95,9 @@ def _reads(report: Report) -> Iterator[_Case]:
             yield _Case(kind, f"read.{kind}", "further reads that failed", failures=(f"{failed} more",))
         if complete > 0:
             yield _Case(kind, f"read.{kind}", "further reads", said=(f"{complete} more",))
+        if counts.unnamed:
+            words = f"{some(counts.unnamed, 'row')} without identifier gave no entity"
+            yield _Case(kind, f"transform.{kind}", "rows without identifier", skipped=(words,))
 
 
 def _catalog(report: Report) -> Iterator[_Case]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields, replace
 from html import escape
 
-from gitlab_port_export.model import Counts, Create, Delete, Held, Problem, Report, Update
+from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
 from gitlab_port_export.report.fold import (
     Write,
     by_cause,
@@ -168,8 +168,13 @@ def _change(change: Write) -> str:
             return f"- {identifier}{' and its dependents' if change.cascade else ''}"
 
 
+def _rows(kind: str, counts: KindCounts) -> str:
+    unnamed = f" ({counts.unnamed} without identifier)" if counts.unnamed else ""
+    return f"{code(kind or 'unknown')} {counts.rows}{unnamed}"
+
+
 def _foot(report: Report, lines: int) -> str:
-    read = ", ".join(f"{code(name or 'unknown')} {counts.rows}" for name, counts in list(report.kinds.items())[:lines])
+    read = ", ".join(_rows(name, counts) for name, counts in list(report.kinds.items())[:lines])
     requests = f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}"
     facts = [f"{report.started}, {report.seconds:.1f} s", requests]
     if read:

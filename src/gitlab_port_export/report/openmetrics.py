@@ -34,6 +34,7 @@ def _lines(report: Report) -> Iterator[str]:
     for name, help_text in (
         ("rows", "Rows that were read."),
         ("pages", "Pages that were read."),
+        ("unnamed", "Rows without identifier, blueprint or list of items: they gave no entity."),
         ("requests", "Requests that the reads asked for."),
         ("reads", "Reads, one for each group or project."),
         ("failed", "Reads that ended with a Problem."),
