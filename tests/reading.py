@@ -87,15 +87,19 @@ def page(
     total: int | None = None,
     pages: int | None = None,
     link: str | None = None,
+    links: bool = True,
     url: str = f"{HOST}/api/v4/list",
 ) -> Answer:
-    """A 200 as the client hands it on; `following` is X-Next-Page, `link` the URL of rel="next"."""
+    """A 200 as the client hands it on; `following` is X-Next-Page, `link` the URL of rel="next".
+
+    `links` says that no proxy takes Link headers off.
+    """
     headers = {"content-type": "application/json", "x-request-id": "1"}
     given = {"x-next-page": following, "x-total": total, "x-total-pages": pages}
     headers |= {name: str(value) for name, value in given.items() if value is not None}
     if link is not None:
         headers["link"] = f'<{link}>; rel="next", <{HOST}/first>; rel="first"'
-    return Answer(200, headers, b"", url, rows)
+    return Answer(200, headers, b"", url, rows, links)
 
 
 def failed(status: int) -> ReadFailed:
@@ -217,7 +221,7 @@ def keyset(rows: Sequence[Row], *, linked: bool = True, last_link: bool = True) 
         cut = list(rows[start : start + size])
         more = bool(cut) if last_link else start + size < len(rows)
         link = f"{HOST}/api/v4/list?id_after={cut[-1]['id']}&pagination=keyset&per_page={size}" if more else None
-        return page(cut, following=None, link=link if linked else None)
+        return page(cut, following=None, link=link if linked else None, links=linked)
 
     return answer
 

@@ -420,11 +420,27 @@ def test_a_listing_that_fails_is_no_empty_listing(world: World, path: str, fault
         assert refused(server, SAMPLE_TOKENS[:1])
 
 
-def test_links_of_another_host_are_explained(world: World) -> None:
+def test_links_that_name_another_host_are_read_on_from_the_configured_one(world: World) -> None:
+    with gitlab_server(world) as server:
+        usual = paths(read(server))
     with gitlab_server(world, external_url="https://inside.example.com") as server:
-        said = refused(server)
-    assert "https://inside.example.com:443" in said
-    assert "GITLAB_HOST" in said
+        found = read(server)
+    assert (paths(found), found.problems) == (usual, ())
+
+
+@pytest.mark.parametrize(("listed", "name"), [("groups", "full_path"), ("projects", "path_with_namespace")])
+def test_a_listed_row_without_id_or_path_costs_no_other_one(world: World, listed: str, name: str) -> None:
+    odd = [{"id": 99, name: None}, {"id": None, name: "x", "name": "x"}, None]
+    with gitlab_server(world) as server:
+        usual = read(server)
+        rows = [place.row for place in (usual.groups() if listed == "groups" else usual.projects())]
+        body = faults.reply_json(200, [*rows, *odd], ("X-Next-Page", ""))
+        server.faults.append(Fault(lambda r: r.path == f"/{listed}" and "id_after" not in dict(r.query), body))
+        found = read(server)
+    assert paths(found) == paths(usual)
+    assert {(problem.holds_all, problem.warning) for problem in found.problems} == {(True, False)}
+    assert any(f"2 rows without id or {name}" in problem.why for problem in found.problems)
+    assert any(f"1 rows of /{listed} as null" in problem.why for problem in found.problems)
 
 
 def test_an_instance_below_a_path(world: World) -> None:

@@ -463,17 +463,41 @@ def test_no_pipelines_no_jobs() -> None:
     assert jobs_of([], every_job([1], 3)).urls == [f"/projects/11/pipelines?{PIPELINES}&{FIRST}"]
 
 
-def test_jobs_come_from_the_job_list_until_the_oldest_pipeline_is_passed() -> None:
+def test_jobs_come_from_the_job_list_up_to_its_end() -> None:
     every = every_job(range(1, 101), 5)
     played = jobs_of(range(60, 101), every)
     assert sorted(row["id"] for row in rows(played)) == sorted(
         row["id"] for row in every if row["pipeline"]["id"] >= 60
     )
-    # 41 pipelines with 5 jobs are 205 rows: the third page of a hundred holds older ones.
+    # The first three pages hold jobs of 41 wanted pipelines, the last two none: 41 requests would not prove it sooner.
     assert [line for line in played.urls if "jobs" in line] == [
-        "/projects/11/jobs?pagination=keyset&per_page=100", "/projects/11/jobs?cursor=100&per_page=100",
-        "/projects/11/jobs?cursor=200&per_page=100",
-    ]  # fmt: skip
+        "/projects/11/jobs?pagination=keyset&per_page=100",
+        *(f"/projects/11/jobs?cursor={start}&per_page=100" for start in (100, 200, 300, 400)),
+    ]
+
+
+def test_jobs_whose_ids_and_dates_run_in_opposite_order_all_come() -> None:
+    # As an import makes them: the oldest pipeline's jobs have the highest ids.
+    every = [job(1000 - n, 1 + n // 5, f"job {n % 5}", day(1 + n // 5)) for n in range(300)]
+    everything = jobs_of(range(1, 61), every)
+    assert len(rows(everything)) == 300
+    some = [number for number in range(1, 61) if number % 12 < 7]
+    assert len(rows(jobs_of(some, every))) == 5 * len(some) == 175
+
+
+@pytest.mark.parametrize("missing", ["created_at", "name", "pipeline"])
+def test_jobs_of_rows_without_a_field_that_may_be_null_all_come(missing: str) -> None:
+    every = every_job(range(1, 41), 5)
+    every[3] = every[3] | {missing: None}
+    assert len(rows(jobs_of(range(1, 41), every))) == 200 - (missing == "pipeline")
+
+
+def test_jobs_far_behind_those_of_other_pipelines_come_from_their_own_pipeline() -> None:
+    # The newest wanted pipelines come at once, the oldest behind two thousand jobs of others.
+    every = [*every_job([60, 61, 62], 2), *every_job(range(20, 60), 50), *every_job([1, 2], 5)]
+    played = jobs_of([1, 2, 60, 61, 62], every)
+    assert len(rows(played)) == 16
+    assert sum("/jobs" in line for line in played.urls) == 8
 
 
 def test_a_page_that_ends_with_the_oldest_pipeline_is_not_the_last() -> None:
@@ -533,14 +557,12 @@ def test_a_burst_of_jobs_is_no_reason_to_ask_pipeline_by_pipeline() -> None:
 
 
 def test_switching_to_single_pipelines_gives_every_job_once() -> None:
-    # The first three pipelines are small and complete, then huge ones follow.
     every = [*every_job([18, 19, 20], 2), *every_job(range(1, 18), 150)]
-    played = jobs_of(range(1, 21), every)
+    played = jobs_of([1, 18, 19, 20], every)
     got = [row["id"] for row in rows(played)]
-    assert sorted(got) == sorted(row["id"] for row in every)
-    single = {line.split("/")[4] for line in played.urls if line.startswith("/projects/11/pipelines/")}
-    assert single
-    assert not single & {"18", "19", "20"}, "these were complete"
+    assert sorted(got) == sorted(row["id"] for row in every if row["pipeline"]["id"] in (1, 18, 19, 20))
+    single = {line.split("/")[4].partition("?")[0] for line in played.urls if "/pipelines/" in line}
+    assert single == {"1", "18", "19", "20"}, "nothing proves that one of them is complete"
 
 
 @pytest.mark.parametrize(("pipelines", "each"), [(5, 1), (50, 3), (30, 40), (20, 99), (10, 250)])

@@ -1,6 +1,7 @@
 """The one place that talks HTTP: sessions, timeouts, retries, rate limits, redirects, bounds."""
 
 import logging
+import random
 import re
 import ssl
 import threading
@@ -25,19 +26,26 @@ from gitlab_port_export.wire import decode, encode
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+# A few bytes of JSON (`{},`) become a hundred times as many of Python's; smaller bodies cannot become much.
+MAX_VALUES = 1_000_000
+COUNTED_FROM = 1024 * 1024
 MAX_REDIRECTS = 5
 MAX_ATTEMPTS = 6
 LONGEST_WAIT = 120.0
 CONNECT_TIMEOUT = 10.0
 # A whole answer may take so many times what is allowed for each part of it.
 BODY_TIMEOUTS = 3
-# Connect and read seconds of the first question to a host: two attempts end within 15 s.
+# Connect and read seconds of the first question to a host, unless the user says how long to wait for answers: two
+# attempts end within 15 s.
 FIRST_TIMEOUT = (3.0, 4.0)
 FIRST_WAIT = 1.0
 # 409 only as GitLab's "Resource lock"; 500 because a GitLab under load answers it and recovers.
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 # An answer with one of these is read: 207 is Port's for a bulk call in which some rows were refused.
 PARSED_STATUSES = frozenset({200, 201, 207})
+# What begins a value in JSON, and what may hold the same characters as text.
+MARKS = (b",", b"{", b"[")
+STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # x-ratelimit-reset is epoch seconds in some documents of Port and seconds-until-reset in its clients.
 EPOCH_THRESHOLD = 1_000_000_000
 
@@ -55,6 +63,10 @@ class Stopped(Exception):
 
 class Unreachable(Exception):
     """No answer could be had: the text says what happened, and never holds a secret."""
+
+
+class TooLarge(Unreachable):
+    """An answer was more than the bounds allow; fewer rows at once may fit."""
 
 
 class Clock:
@@ -126,7 +138,8 @@ class Pace:
 class Answer:
     """One HTTP answer: header names in lower case, body decompressed, `url` without its query.
 
-    `data` is the parsed body, or None where the server does not call it JSON or it does not parse.
+    `data` is the parsed body, or None where the server does not call it JSON or it does not parse. `links` says that
+    the host's Link headers are known to arrive: this answer or an earlier one had such a header.
     """
 
     status: int
@@ -134,6 +147,7 @@ class Answer:
     body: bytes
     url: str
     data: Any = None
+    links: bool = False
 
     @property
     def is_json(self) -> bool:
@@ -231,6 +245,7 @@ class Http:
         user_agent: str,
         verify: bool | str = True,
         timeout: float = 60.0,
+        first_timeout: float | None = None,
         clock: Clock | None = None,
         workers: int = 10,
         patience: int = MAX_ATTEMPTS,
@@ -243,6 +258,10 @@ class Http:
         self.workers = workers
         self._patience = patience
         self._timeout = timeout
+        connect, answer = FIRST_TIMEOUT
+        longer = first_timeout or 0.0
+        self._first_timeout = (max(connect, min(longer, CONNECT_TIMEOUT)), max(answer, longer))
+        self._links = False
         # The proxy and the certificates that the environment names for this host.
         found = requests.Session().merge_environment_settings(self.base_url, {}, True, verify, None)
         self._proxies, self._verify = found["proxies"], found["verify"]
@@ -280,13 +299,13 @@ class Http:
         """Return the answer to one request after the retries that the host's trouble deserves.
 
         A status that stays bad is returned, not raised. First contact is bounded: a host that does not answer is
-        given up within 15 s, and only a rate limit is waited for. `patience` is another number of attempts. A
+        given up within 15 s (or after twice the `first_timeout` of the user), and only a rate limit is waited for. `patience` is another number of attempts. A
         `payload` of bytes is JSON already.
         Raises Unreachable when there was no answer, Stopped when the run has ended.
         """
         body = payload if payload is None or isinstance(payload, bytes) else encode(payload)
         url = f"{self.base_url}{path}"
-        timeout = FIRST_TIMEOUT if first_contact else (CONNECT_TIMEOUT, self._timeout)
+        timeout = self._first_timeout if first_contact else (CONNECT_TIMEOUT, self._timeout)
         tries = 2 if first_contact else patience or self._patience
         longest = FIRST_WAIT if first_contact else LONGEST_WAIT
 
@@ -333,7 +352,9 @@ class Http:
         # Every answer tells when the rate limit starts anew; that is a time to wait for only where it was the reason.
         obeyed = answer is not None and (throttled or "retry-after" in answer.headers)
         asked = retry_after(answer.headers, self.clock.now()) if answer and obeyed else None
-        backoff: float = 0.5 * 2 ** (state.attempt_number - 1) * (1 + self.clock.now() % 1 / 4)
+        # Workers that fail in the same instant must not come back in the same instant.
+        jitter = 1 + random.random() / 4  # noqa: S311  # no secret hangs on it
+        backoff: float = 0.5 * 2 ** (state.attempt_number - 1) * jitter
         if throttled and asked is None:
             # GitLab's application limiter answers 429 without Retry-After; its windows are a minute long.
             backoff = max(backoff, 5.0 * state.attempt_number)
@@ -407,7 +428,8 @@ class Http:
                 )  # fmt: skip
                 lower = dict(response.headers.lower_items())
                 data = _parse(content) if _is_json(lower) else None
-                return Answer(response.status_code, lower, content, shown, data)
+                self._links = self._links or "link" in lower
+                return Answer(response.status_code, lower, content, shown, data, self._links)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
             # Our own addresses were checked; and requests' words quote the proxy's, which may hold a password.
             raise Unreachable("the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used") from None
@@ -471,10 +493,18 @@ def _joined(base: str, location: str) -> str:
 
 
 def _parse(body: bytes) -> Any:
+    if len(body) > COUNTED_FROM and _values_of(body) > MAX_VALUES:
+        raise TooLarge(f"an answer held more than {MAX_VALUES:,} values")
     try:
         return decode(body)
     except ValueError:
         return None
+
+
+def _values_of(body: bytes) -> int:
+    """Return about how many values a JSON text holds; commas and brackets in its strings count only where few do."""
+    found = sum(map(body.count, MARKS))
+    return found if found <= MAX_VALUES else sum(map(STRINGS.sub(b"", body).count, MARKS))
 
 
 def _read_bounded(response: requests.Response, clock: Clock, seconds: float) -> bytes:
@@ -491,7 +521,7 @@ def _read_bounded(response: requests.Response, clock: Clock, seconds: float) -> 
             raise Unreachable(f"an answer took longer than {seconds:g} s to arrive")
         size += len(part)
         if size > MAX_BODY_BYTES:
-            raise Unreachable(f"an answer was larger than {MAX_BODY_BYTES // 1024 // 1024} MiB")
+            raise TooLarge(f"an answer was larger than {MAX_BODY_BYTES // 1024 // 1024} MiB")
         parts.append(part)
     return b"".join(parts)
 

@@ -148,6 +148,7 @@ def connect_port(settings: Settings, clock: Clock, identifier: str, redactor: Re
         user_agent=integrations.user_agent(settings.integration_type or settings.default_type, identifier),
         verify=settings.verify_port,
         timeout=settings.client_timeout,
+        first_timeout=settings.chosen_timeout,
         clock=clock,
         workers=settings.workers,
     )
@@ -165,6 +166,7 @@ def connect_gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: 
         user_agent=integrations.user_agent(kind, identifier),
         verify=settings.verify_gitlab,
         timeout=settings.client_timeout,
+        first_timeout=settings.chosen_timeout,
         clock=clock,
         workers=settings.workers,
     )

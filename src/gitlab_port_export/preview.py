@@ -4,14 +4,13 @@ import secrets
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.gitlab.client import GitLab
-from gitlab_port_export.gitlab.inventory import Patterns, glimpse
+from gitlab_port_export.gitlab.inventory import Patterns, first_contact, glimpse
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
@@ -162,8 +161,9 @@ def _rows(
         raise UsageError("without settings no row can be read", hint="give a saved one with --row")
     alone = mapping.model_copy(update={"resources": (resource,)})
     patterns = {token.alias: Patterns(token.patterns) for token in settings.tokens}
+    now = first_contact(gitlab, tuple(patterns))
     inventory = glimpse(gitlab, patterns, dialect, mapping, needed_actives(alone))
-    plan = make_plan(Context(inventory, dialect, datetime.now(UTC), (resource,)))
+    plan = make_plan(Context(inventory, dialect, now, (resource,)))
     try:
         with closing(read(SyncPlan(plan.reads[:MAX_READS], inventory), gitlab, workers=1)) as events:
             for event in events:

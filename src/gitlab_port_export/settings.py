@@ -154,6 +154,11 @@ class Settings(Layered):
         """The integration's type where neither the user nor Port names one."""
         return "gitlab" if self.token_mapping_only else "gitlab-v2"
 
+    @property
+    def chosen_timeout(self) -> float | None:
+        """The seconds that the user allows for an answer, also the first one of a host; None where nobody said."""
+        return self.client_timeout if "client_timeout" in self.model_fields_set else None
+
     def secrets(self) -> tuple[str, ...]:
         """Return every secret text, for redaction."""
         held = (self.port_client_id, self.port_client_secret, *(token.secret for token in self.tokens))

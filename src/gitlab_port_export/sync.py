@@ -16,7 +16,7 @@ from gitlab_port_export.deletion import deletions
 from gitlab_port_export.diff import Differ, Policy, constant_blueprints, searched_resources, shared_blueprints
 from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime
 from gitlab_port_export.faults import with_unnamed
-from gitlab_port_export.gitlab.inventory import Patterns, first_contact, read_inventory
+from gitlab_port_export.gitlab.inventory import Patterns, doubtful_clock, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
@@ -178,7 +178,8 @@ def _line(
     # Before anything is read: what changes in Port from this instant on is not deleted.
     instant = resync.begin()
     patterns = {token.alias: Patterns(token.patterns) for token in run.settings.tokens}
-    first_contact(run.gitlab, tuple(patterns))
+    now = first_contact(run.gitlab, tuple(patterns))
+    yield from doubtful_clock(now)
     blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
     catalog = make_catalog(run, blueprints, executor)
     if not run.mapping.spec_paths:
@@ -186,7 +187,7 @@ def _line(
     actives = needed_actives(run.mapping)
     inventory = read_inventory(run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
     yield from inventory.problems
-    seen.plan = make_plan(Context(inventory, run.kind, datetime.now(UTC), run.mapping.resources))
+    seen.plan = make_plan(Context(inventory, run.kind, now, run.mapping.resources))
     ensure_blueprints(run)
     from_files = yield from write_files(run, inventory, blueprints, executor)
     _start(catalog, run)

@@ -4,16 +4,22 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from gitlab_port_export.errors import GitLabUnavailable
-from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
+from gitlab_port_export.http import Answer, Bearer, Http, TooLarge, Unreachable
 from gitlab_port_export.wire import in_words
 
 Params = tuple[tuple[str, str], ...]
-Reason = Literal["dead token", "scope", "forbidden", "missing", "shape", "server", "network", "incomplete", "refused"]
+Reason = Literal[
+    "dead token", "scope", "forbidden", "missing", "shape", "server", "network", "too large", "incomplete", "refused"
+]
 NO_GITLAB = "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place"
 GRAPHQL_PATIENCE = 2
+# Of a count of rows or pages; Python refuses to read numbers of thousands of digits.
+MOST_DIGITS = 15
 NEXT_LINK = re.compile(r"""<([^<>]*)>[^<>]*;\s*rel="?next\b""")
 
 
@@ -45,11 +51,15 @@ class Token:
 
 
 class ReadFailed(Exception):
-    """A read that did not give what was asked for; `reason` decides what it means, the text is for the user."""
+    """A read that did not give what was asked for; `reason` decides what it means, the text is for the user.
+
+    `headers` are those of the answer, where there was one.
+    """
 
     def __init__(self, reason: Reason, why: str, hint: str = "", status: int = 0) -> None:
         super().__init__(why)
         self.reason, self.why, self.hint, self.status = reason, why, hint, status
+        self.headers: Mapping[str, str] = {}
 
 
 def message_of(answer: Answer) -> str:
@@ -136,7 +146,11 @@ class GitLab:
         if dead := self._dead.get(question.token):
             # A new error each time: one that is raised again and again gathers the frames of every raise.
             raise ReadFailed(dead.reason, dead.why, dead.hint, dead.status)
-        judge(answer, question.gives)
+        try:
+            judge(answer, question.gives)
+        except ReadFailed as failure:
+            failure.headers = answer.headers
+            raise
         return answer
 
     def _get(self, question: Get, *, first_contact: bool = False) -> Answer:
@@ -146,6 +160,9 @@ class GitLab:
     def _send(self, method: str, path: str, token: str, **more: Any) -> Answer:
         try:
             return self.http.send(method, path, auth=self._auth[token], **more)
+        except TooLarge as failure:
+            hint = "look for rows of that size, and leave out what is not needed with the selector"
+            raise ReadFailed("too large", str(failure), hint) from None
         except Unreachable as failure:
             raise ReadFailed("network", str(failure), "check the host, the network, proxies and certificates") from None
 
@@ -197,6 +214,8 @@ def _sentence(failure: ReadFailed, url: str) -> str:
     match failure.reason:
         case "network":
             return f"GitLab could not be reached: {failure.why}"
+        case "too large":
+            return f"GitLab at {url} could not be read: {failure.why}"
         case "shape":
             return f"GitLab at {url} {failure.why}"
         case "incomplete":
@@ -210,15 +229,31 @@ def link_next(answer: Answer) -> str | None:
     return found[1] if found else None
 
 
+def query_of(url: str) -> Params:
+    """Return the query of a link, which is all that is followed of it. Raises ReadFailed.
+
+    GitLab writes its links with the address that it knows itself by (external_url), not with the one it was asked at.
+    """
+    try:
+        return tuple(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    except ValueError:
+        raise ReadFailed("incomplete", "the link to the next page is no URL", NO_GITLAB, 200) from None
+
+
 def count_of(answer: Answer, header: str) -> int | None:
-    """Return a count from a header, or None where GitLab does not count."""
+    """Return a count from a header, or None where GitLab does not count. Raises ReadFailed for one that nobody has."""
     text = answer.headers.get(header, "")
+    if len(text) > MOST_DIGITS and text.isdecimal():
+        raise ReadFailed("shape", f"answered 200 and counts rows with a number of {len(text)} digits", NO_GITLAB, 200)
     return int(text) if text.isdecimal() else None
 
 
 def rows_of(answer: Answer) -> list[dict[str, Any]]:
-    """Return the rows of a list answer; anything but objects in it is a wrong shape."""
+    """Return the rows of a list answer without those that are null. Raises ReadFailed where it holds something else."""
     rows: list[dict[str, Any]] = answer.data
-    if not set(map(type, rows)) <= {dict}:
-        raise ReadFailed("shape", "answered 200 with a list of something else than objects", NO_GITLAB, 200)
-    return rows
+    found = set(map(type, rows))
+    if found <= {dict}:
+        return rows
+    if found == {dict, NoneType}:
+        return [row for row in rows if row is not None]
+    raise ReadFailed("shape", "answered 200 with a list of something else than objects", NO_GITLAB, 200)

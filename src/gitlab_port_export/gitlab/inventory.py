@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 
 from gitlab_port_export.gitlab.client import NO_GITLAB, Get, GitLab, Params, ReadFailed, unavailable
@@ -16,6 +18,8 @@ from gitlab_port_export.wire import decode, packed
 
 # From this role on a member sees private merge requests and confidential issues.
 REPORTER = 20
+CLOCK_DRIFT = timedelta(minutes=5)
+FIRST_YEAR = 2011
 # The selectors' includeOnlyActive…: None does not ask GitLab to filter.
 Active = bool | None
 
@@ -164,7 +168,13 @@ def read_inventory(
     GitLabUnavailable when no token gives an inventory; the failure of some is a Problem that holds all deletions.
     """
     jobs = (_listing(token, dialect, mapping, actives) for token in patterns)
-    listings: list[Listing] = list(drive(jobs, gitlab.get, Get, workers=workers))
+    listings: list[Listing] = []
+    odd: list[Problem] = []
+    for said in drive(jobs, gitlab.get, Get, workers=workers):
+        if isinstance(said, Problem):
+            odd.append(said)
+        else:
+            listings.append(said)
     failures = {entry.token: entry.failure for entry in listings if entry.failure}
     if len(failures) == len(listings):
         raise unavailable(failures, gitlab.http.base_url)
@@ -172,7 +182,7 @@ def read_inventory(
     listings.sort(key=lambda entry: order[entry.token])
     found = merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
     owned_or_visible = mapping.filter_owned_projects or mapping.project_visibility_filter is not None
-    return replace(found, restricted=dialect == "gitlab" and bool(owned_or_visible))
+    return replace(found, problems=(*odd, *found.problems), restricted=dialect == "gitlab" and bool(owned_or_visible))
 
 
 def glimpse(
@@ -185,9 +195,9 @@ def glimpse(
     """Return an inventory of the first groups and projects alone, for showing a few rows with few requests.
 
     Of each list only as many pages are read as it takes to find a place that the patterns allow, and no further
-    token is asked once there are a group and a project. Raises GitLabUnavailable when no token gives anything.
+    token is asked once there are a group and a project; `first_contact` comes before. Raises GitLabUnavailable when no
+    token gives anything.
     """
-    first_contact(gitlab, tuple(patterns))
     listings: list[Listing] = []
     for token, allowed in patterns.items():
         groups: dict[Active, tuple[Row, ...]] = {}
@@ -199,7 +209,8 @@ def glimpse(
                 groups[active] = _first_rows(gitlab, read_list(token, "/groups", params, list), allowed)
             for active in actives[1] | {None}:
                 params = listing_params(dialect, mapping, "projects", active)
-                projects[active] = _first_rows(gitlab, read_keyset(token, "/projects", params, list), allowed)
+                job = read_keyset(token, "/projects", params, list, always=True)
+                projects[active] = _first_rows(gitlab, job, allowed)
         except ReadFailed as caught:
             failure = caught
         listings.append(Listing(token, groups, projects, failure))
@@ -215,30 +226,54 @@ def _first_rows(gitlab: GitLab, job: Job, allowed: Patterns) -> tuple[Row, ...]:
     found: list[Row] = []
     with closing(drive([job], gitlab.get, Get, workers=1)) as pages:
         for page in pages:
-            found += page
+            found += () if isinstance(page, Problem) else page
             if any(allowed.allows(path_of(row)) for row in found):
                 break
     return tuple(found)
 
 
-def first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> None:
+def first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> datetime:
     """Ask the smallest question first, so that a wrong host or dead tokens end the run within seconds.
 
-    Raises GitLabUnavailable.
+    Returns the run's instant, from which all time windows count: GitLab's own, as its Date header tells it, for the
+    clock of this machine may be wrong. Raises GitLabUnavailable.
     """
     failures: dict[str, ReadFailed] = {}
     for token in tokens:
         try:
-            gitlab.get(Get(token, "/user", gives="object"), first_contact=True)
-            return
+            return _instant(gitlab.get(Get(token, "/user", gives="object"), first_contact=True).headers)
         except ReadFailed as failure:
             # A fine-grained token may not be allowed to read its user and still read groups.
             if failure.reason in ("scope", "forbidden"):
-                return
+                return _instant(failure.headers)
             failures[token] = failure
             if failure.reason in ("network", "shape", "server"):
                 break
     raise unavailable(failures, gitlab.http.base_url)
+
+
+def _instant(headers: Mapping[str, str]) -> datetime:
+    """Return when an answer was given; the machine's own time where GitLab (or a proxy) names none."""
+    try:
+        moment = parsedate_to_datetime(headers.get("date", ""))
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return datetime.now(UTC)
+    # Before there was a GitLab no clock of one ran.
+    return moment if moment.year > FIRST_YEAR else datetime.now(UTC)
+
+
+def doubtful_clock(now: datetime) -> Iterator[Problem]:
+    """Yield a warning where the clock of this machine differs from GitLab's instant by more than a few minutes."""
+    ours = datetime.now(UTC)
+    if abs(ours - now) > CLOCK_DRIFT:
+        yield Problem(
+            "inventory",
+            f"the clock of this machine says {ours:%Y-%m-%d %H:%M} and GitLab's {now:%Y-%m-%d %H:%M} (UTC); "
+            "time windows count from GitLab's",
+            "set the clock of this machine, which also decides whether certificates are valid",
+            warning=True,
+        )
 
 
 def _listing(
@@ -258,7 +293,9 @@ def _listing(
     def list_projects(active: Active) -> Job:
         rows: list[Row] = []
         shape = partial(_take, rows, "path_with_namespace")
-        yield from read_keyset(token, "/projects", listing_params(dialect, mapping, "projects", active), shape)
+        params = listing_params(dialect, mapping, "projects", active)
+        # A page with any projects names a next one.
+        yield from read_keyset(token, "/projects", params, shape, always=True)
         projects[active] = tuple(rows)
 
     failure: ReadFailed | None = None
@@ -269,12 +306,19 @@ def _listing(
     yield Listing(token, groups, projects, failure)
 
 
-def _take(rows: list[Row], path: str, page: list[Row]) -> None:
-    """Add the rows of a page. Raises ReadFailed for one without id and path: they are what everything else hangs on."""
-    for row in page:
-        if type(row.get("id")) is not int or not isinstance(row.get(path), str) or not row[path]:
-            raise ReadFailed("shape", f"answered 200 with a row that has no id or no {path}", NO_GITLAB, 200)
-    rows += page
+def _take(rows: list[Row], path: str, page: list[Row]) -> Problem | None:
+    """Add the rows of a page, and return a Problem for those without id and path: everything hangs on these.
+
+    Raises ReadFailed where no row has them: then it was not GitLab that answered.
+    """
+    fit = [row for row in page if type(row.get("id")) is int and isinstance(row.get(path), str) and row[path]]
+    if not fit:
+        raise ReadFailed("shape", f"answered 200 with rows that have no id or no {path}", NO_GITLAB, 200)
+    rows += fit
+    if len(fit) == len(page):
+        return None
+    why = f"GitLab lists {len(page) - len(fit)} rows without id or {path}, which are left out"
+    return Problem("inventory", why, NO_GITLAB, holds_all=True, kind="groups and projects")
 
 
 def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop_pending: bool) -> Inventory:

@@ -1,18 +1,18 @@
 """Lists that prove their end: each page is a question, and a list ends complete or raises ReadFailed."""
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, rows_of
-from gitlab_port_export.http import Answer, origin_of
-from gitlab_port_export.model import Row
+from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, query_of, rows_of
+from gitlab_port_export.http import Answer
+from gitlab_port_export.model import Problem, Row
 from gitlab_port_export.parallel import All, Job, Once
 
 PER_PAGE = 100
-# A page may be too much for GitLab's time limits (a query's, a request's); smaller ones get through, or fail too.
-SMALL_PAGE = 20
+# A page may be too much for GitLab's time limits (a query's, a request's) or for our bounds; smaller ones get through,
+# or fail too. Each size is a share of the one before.
+SMALLER = {100: 20, 20: 4, 4: 1}
 TOO_MUCH = (408, 500, 504)
 STRIPES = 8
 REREADS = 2
@@ -37,6 +37,8 @@ class _List:
     pages: set[int] = field(default_factory=set)
     totals: dict[int, int] = field(default_factory=dict)
     nexts: dict[int, int | None] = field(default_factory=dict)
+    # Rows of this pass that were null.
+    nulls: int = 0
     blanks: int = 0
     stripped: bool = False
 
@@ -79,6 +81,13 @@ class _List:
         ids: list[Hashable] = [row.get("id") for row in rows]
         return ids if self.key is key_of and set(map(type, ids)) <= {int} else [self.key(row) for row in rows]
 
+    def without_nulls(self, count: int) -> Iterator[Problem]:
+        """Note that so many rows of a page were null, and yield the Problem that holds deletions because of them."""
+        if count:
+            self.nulls += count
+            why = f"GitLab gave {count} rows of {self.path} as null; the others are read"
+            yield Problem("read", why, MIXED_UP, holds_all=True)
+
     @property
     def expected(self) -> int:
         """What the first page counted: a row that comes later is missed by nobody.
@@ -86,6 +95,19 @@ class _List:
         One that goes moves those behind it, and the first of the next page out of sight: then the list is read again.
         """
         return self.totals[min(self.totals)] if self.totals else 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether fewer different rows came than GitLab counts."""
+        return len(self.seen) + self.nulls < self.expected
+
+    def incomplete(self, often: str = "") -> ReadFailed:
+        """Return the error for a list that stays short."""
+        return ReadFailed(
+            "incomplete",
+            f"GitLab counts {self.expected} rows and gave {len(self.seen)} different ones{often}",
+            "the list changes while it is read or the token may not see all of it; run again",
+        )
 
 
 def key_of(row: Row) -> Hashable:
@@ -117,14 +139,11 @@ def read_list(token: str, path: str, params: Params, shape: Shape, *, counted: b
     for _ in range(1 + REREADS):
         state.pages.clear()
         state.totals.clear()
+        state.nulls = 0
         yield from _one_pass(state, token, params, shape)
-        if not counted or len(state.seen) >= state.expected:
+        if not counted or not state.is_short:
             return
-    raise ReadFailed(
-        "incomplete",
-        f"GitLab counts {state.expected} rows and gave {len(state.seen)} different ones, three times",
-        "the list changes while it is read or the token may not see all of it; run again",
-    )
+    raise state.incomplete(", three times")
 
 
 def _one_pass(state: _List, token: str, params: Params, shape: Shape) -> Job:
@@ -147,9 +166,12 @@ def _stripe(state: _List, token: str, params: Params, shape: Shape, numbers: ran
         yield from _page(state, token, params, shape, number)
 
 
-def _page(state: _List, token: str, params: Params, shape: Shape, number: int) -> Generator[Any, Any, Answer]:
-    answer, rows = yield from _ask(state.path, token, params, number)
-    state.check_sender(answer, PAGED)
+def _page(
+    state: _List, token: str, params: Params, shape: Shape, number: int, marks: tuple[str, ...] = PAGED
+) -> Generator[Any, Any, Answer]:
+    answer, rows, nulls = yield from _ask(state.path, token, params, number)
+    state.check_sender(answer, marks)
+    yield from state.without_nulls(nulls)
     state.nexts[number] = next_page(answer, number, rows)
     if (total := count_of(answer, "x-total")) is not None:
         state.totals[number] = total
@@ -158,26 +180,37 @@ def _page(state: _List, token: str, params: Params, shape: Shape, number: int) -
     return answer
 
 
-def _ask(path: str, token: str, params: Params, number: int) -> Generator[Any, Any, tuple[Answer, list[Row]]]:
+def _ask(
+    path: str, token: str, params: Params, number: int, size: int = PER_PAGE
+) -> Generator[Any, Any, tuple[Answer, list[Row], int]]:
+    """Return a page, its rows, and how many more were null; what is too much at once is asked for in smaller pages."""
     try:
-        answer: Answer = yield _numbered(path, token, params, number, PER_PAGE)
-        return answer, rows_of(answer)
+        answer: Answer = yield Get(token, path, (*params, *_size(size), ("page", str(number))))
+        found = rows_of(answer)
+        return answer, found, len(answer.data) - len(found)
     except ReadFailed as failure:
-        if failure.status not in TOO_MUCH:
+        if not _is_too_much(failure, size):
             raise
-    share = PER_PAGE // SMALL_PAGE
+    smaller = SMALLER[size]
+    share = size // smaller
     rows: list[Row] = []
+    nulls = 0
     for small in range((number - 1) * share + 1, number * share + 1):
-        answer = yield _numbered(path, token, params, small, SMALL_PAGE)
-        rows += rows_of(answer)
-        if next_page(answer, small, rows_of(answer)) is None:
-            return answer, rows
+        answer, some, missing = yield from _ask(path, token, params, small, smaller)
+        rows += some
+        nulls += missing
+        if next_page(answer, small, some) is None:
+            return answer, rows, nulls
     headers = dict(answer.headers) | {"x-next-page": str(number + 1), "x-total-pages": ""}
-    return replace(answer, headers=headers), rows
+    return replace(answer, headers=headers), rows, nulls
 
 
-def _numbered(path: str, token: str, params: Params, number: int, size: int) -> Get:
-    return Get(token, path, (*params, *_size(size), ("page", str(number))))
+def _is_too_much(failure: ReadFailed, size: int) -> bool:
+    """Say whether a smaller page may get through.
+
+    GitLab's own failures are repeated before, which takes long, so after those one smaller size is tried.
+    """
+    return size in SMALLER and (failure.reason == "too large" or (size == PER_PAGE and failure.status in TOO_MUCH))
 
 
 def _size(rows: int) -> Params:
@@ -185,15 +218,16 @@ def _size(rows: int) -> Params:
 
 
 def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
-    """Return the number of the next page, or None at the end of the list.
+    """Return the number of the next page, or None at the end of the list. Raises ReadFailed where headers disagree.
 
     X-Next-Page is present and empty on the last page. Where a proxy strips it, rel="next" decides; where both are
     stripped only an empty page is an end, never a short one.
     """
     text = answer.headers.get("x-next-page")
-    if text is None and (url := link_next(answer)) is not None:
-        _same_origin(answer, url)
-        text = dict(parse_qsl(urlsplit(url).query)).get("page") or "none"
+    if not text and (url := link_next(answer)) is not None:
+        if text == "":
+            raise ReadFailed("incomplete", f"page {number} names no next page, and its Link header does", MIXED_UP)
+        text = dict(query_of(url)).get("page") or "none"
     if text is None:
         return number + 1 if rows and "link" not in answer.headers else None
     if text == "":
@@ -201,15 +235,6 @@ def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
     if text != str(number + 1):
         raise ReadFailed("incomplete", f"page {number} names {text!r} as the next page", MIXED_UP)
     return number + 1
-
-
-def _same_origin(answer: Answer, url: str) -> None:
-    if origin_of(url) != origin_of(answer.url):
-        raise ReadFailed(
-            "incomplete",
-            f"the link to the next page leads to {origin_of(url)}",
-            "set GITLAB_HOST to the URL that GitLab itself uses (its external_url)",
-        )
 
 
 def read_keyset(
@@ -221,11 +246,13 @@ def read_keyset(
     until: Callable[[list[Row]], bool] | None = None,
     key: Callable[[Row], Hashable] = key_of,
     linked: bool = True,
+    always: bool = False,
 ) -> Job:
-    """Read a keyset-paged list, following rel="next" until there is none, or until `until(rows)` is true.
+    """Read a keyset-paged list, following rel="next" until there is none; return whether it was read to its end.
 
-    A full page without a Link is asked for its successor by number: it may be the last one, or a proxy strips Link.
-    `linked=False` always asks so, for lists whose links are wrong.
+    It is not where `until(rows)` was true after a page. A missing Link is an end only where Link headers are known to
+    arrive; else the list is read on by page numbers, whose other headers tell the end. `linked=False` does so for lists
+    whose links are wrong; `always` is for those that name a next page whenever there are rows.
     """
     state = _List(path, key)
     asked: set[Params] = set()
@@ -234,31 +261,58 @@ def read_keyset(
         if query in asked:
             raise ReadFailed("incomplete", f"GitLab's pages of {path} lead in a circle", MIXED_UP)
         asked.add(query)
-        size, answer = yield from _ask_keyset(token, path, query)
+        answer = yield from _ask_keyset(token, path, query)
         rows = rows_of(answer)
         state.check_sender(answer, SERVED)
+        yield from state.without_nulls(len(answer.data) - len(rows))
         if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
             yield shaped
-        url = link_next(answer) if linked else None
-        if (url is None and len(rows) < size) or (until is not None and until(rows)):
-            return
-        if url is None:
-            query = (*params, *_size(PER_PAGE), ("page", str(len(state.seen) // PER_PAGE + 1)))
-        else:
-            _same_origin(answer, url)
-            pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-            query = (*((name, value) for name, value in pairs if name != "per_page"), *_size(PER_PAGE))
+        url = link_next(answer)
+        if url is None and _is_last(answer, rows, linked=linked, always=always):
+            return True
+        if until is not None and until(rows):
+            return False
+        if url is None or not linked:
+            return (yield from _by_number(state, token, params, shape, until))
+        query = (*(pair for pair in query_of(url) if pair[0] != "per_page"), *_size(PER_PAGE))
 
 
-def _ask_keyset(token: str, path: str, query: Params) -> Generator[Any, Any, tuple[int, Answer]]:
-    """Return how many rows were asked for, and the page."""
+def _is_last(answer: Answer, rows: list[Row], *, linked: bool, always: bool) -> bool:
+    """Say whether a page that links to no next one is the last: an empty one is, and a short one alone proves nothing.
+
+    `X-Next-Cursor` names a next page too, in newer versions of GitLab.
+    """
+    if not rows:
+        return True
+    arrives = answer.links and not always and not answer.headers.get("x-next-cursor")
+    return arrives and (linked or len(rows) < PER_PAGE)
+
+
+def _by_number(
+    state: _List, token: str, params: Params, shape: Shape, until: Callable[[list[Row]], bool] | None
+) -> Job:
+    """Read on by page numbers, from the page with the first row that is still missing."""
+    state.pages.clear()
+    following: int | None = len(state.seen) // PER_PAGE + 1
+    while following:
+        answer = yield from _page(state, token, params, shape, following, SERVED)
+        following = state.nexts[following]
+        if following and until is not None and until(rows_of(answer)):
+            return False
+    if state.is_short:
+        raise state.incomplete()
+    return True
+
+
+def _ask_keyset(token: str, path: str, query: Params, size: int = PER_PAGE) -> Generator[Any, Any, Answer]:
+    """Return a page, or a smaller one with the first of its rows where the whole is too much."""
     try:
-        return PER_PAGE, (yield Get(token, path, query))
+        answer: Answer = yield Get(token, path, (*(pair for pair in query if pair[0] != "per_page"), *_size(size)))
     except ReadFailed as failure:
-        if failure.status not in TOO_MUCH:
+        if not _is_too_much(failure, size):
             raise
-    smaller = tuple(pair for pair in query if pair[0] != "per_page")
-    return SMALL_PAGE, (yield Get(token, path, (*smaller, *_size(SMALL_PAGE))))
+        answer = yield from _ask_keyset(token, path, query, SMALLER[size])
+    return answer
 
 
 def first_page(token: str, path: str, params: Params) -> Generator[Any, Any, list[Row]]:

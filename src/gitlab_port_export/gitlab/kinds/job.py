@@ -1,8 +1,7 @@
-"""Kind `job`: the jobs of the wanted pipelines, from each project's job list instead of pipeline by pipeline."""
+"""Kind `job`: the jobs of the wanted pipelines, from each project's job list where that takes fewer requests."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -23,11 +22,11 @@ from gitlab_port_export.gitlab.kinds.kind import (
     place_read,
 )
 from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, pipeline_params, pipelines_path
-from gitlab_port_export.gitlab.lists import list_key, read_keyset, read_list, whole_list
+from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.parallel import All, Job
 
-# Pages of a project's job list that may complete no pipeline before the pipelines are asked one by one.
+# So many pages of a project's job list may be read in vain before the pipelines are asked one by one.
 PATIENCE = 1
 
 
@@ -87,65 +86,56 @@ def jobs_path(scope: Scope) -> str:
 
 @dataclass
 class _Wanted:
-    """The wanted pipelines of a project (when each was created) while its jobs come, newest first."""
+    """The wanted pipelines of a project while its jobs come, newest first."""
 
-    pipelines: dict[int, datetime]
+    pipelines: frozenset[int]
     pages: int = 0
-    seen: set[tuple[int | None, str]] = field(default_factory=set)
+    idle: int = 0
+    rows: int = 0
+    met: set[int] = field(default_factory=set)
+    seen: set[tuple[int, Hashable]] = field(default_factory=set)
 
     def latest(self, rows: list[Row]) -> list[Row]:
         """Return the rows of wanted pipelines that no newer job of the same name has replaced (retries)."""
         found = []
         for row in rows:
-            key = ((row.get("pipeline") or {}).get("id"), row["name"])
-            if key[0] in self.pipelines and key not in self.seen:
+            pipeline = (row.get("pipeline") or {}).get("id")
+            if pipeline not in self.pipelines:
+                continue
+            self.met.add(pipeline)
+            self.rows += 1
+            key = (pipeline, row.get("name") or row["id"])
+            if key not in self.seen:
                 self.seen.add(key)
                 found.append(row)
         return found
 
-    def complete(self, rows: list[Row]) -> bool:
-        """Say whether every wanted pipeline has all its jobs after this page. Raises _TooFar."""
-        if not rows:
-            return False
+    def is_dear(self, rows: list[Row]) -> bool:
+        """Say whether asking the pipelines one by one is likely to cost fewer requests than reading on; a guess.
+
+        Only its end tells that the job list holds no further job of a pipeline: imported jobs have ids and dates in
+        any order. One request gives a pipeline's own jobs, up to a hundred of them.
+        """
         self.pages += 1
-        # No job is older than its pipeline, so the younger pipelines can have no more jobs.
-        reached = instant(rows[-1]["created_at"])
-        left = [pipeline for pipeline, created in self.pipelines.items() if created <= reached]
-        # A request for one pipeline completes one; pages that complete fewer hold jobs of unwanted or huge pipelines.
-        if left and self.pages > len(self.pipelines) - len(left) + PATIENCE:
-            raise _TooFar(left)
-        return not left
-
-
-class _TooFar(Exception):
-    """Asking for the pipelines that are left one by one costs fewer requests than reading on."""
-
-    def __init__(self, pipelines: list[int]) -> None:
-        super().__init__()
-        self.pipelines = pipelines
+        wanted = any((row.get("pipeline") or {}).get("id") in self.pipelines for row in rows)
+        self.idle = 0 if wanted else self.idle + 1
+        return self.idle > PATIENCE or self.pages > max(len(self.met), self.rows / PER_PAGE) + PATIENCE
 
 
 def _latest_jobs(resources: tuple[int, ...], params: Params, scope: Scope) -> Job:
     pipelines = yield from whole_list(scope.token, pipelines_path(scope), params)
     if not pipelines:
         return
-    wanted = _Wanted({row["id"]: instant(row["created_at"]) for row in pipelines})
+    wanted = _Wanted(frozenset(row["id"] for row in pipelines))
 
     def shape(rows: list[Row]) -> Page | None:
         kept = wanted.latest(rows)
         return Page("job", resources, scope, kept) if kept else None
 
-    try:
-        yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=wanted.complete)
-    except _TooFar as stopped:
-        for pipeline in stopped.pipelines:
-            # GitLab leaves retried jobs out here.
-            yield from read_list(scope.token, f"{pipelines_path(scope)}/{pipeline}/jobs", (), shape)
-
-
-def instant(text: str) -> datetime:
-    """Return GitLab's ISO 8601 text as an aware datetime."""
-    return datetime.fromisoformat(text)
+    if not (yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=wanted.is_dear)):
+        # GitLab leaves retried jobs out here.
+        paths = (f"{pipelines_path(scope)}/{pipeline}/jobs" for pipeline in sorted(wanted.pipelines))
+        yield All(tuple(read_list(scope.token, path, (), shape) for path in paths))
 
 
 KIND = Kind(

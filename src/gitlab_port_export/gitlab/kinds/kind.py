@@ -30,7 +30,8 @@ class Context:
 
     def days_ago(self, days: float) -> str:
         """Return the instant that many days before the run, as GitLab reads it in a query."""
-        return (self.now - timedelta(days=days)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # No row is older than a hundred years, and a date has only so many days before it.
+        return (self.now - timedelta(days=min(days, 36_500))).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @dataclass(frozen=True)
