@@ -299,8 +299,8 @@ class Http:
         """Return the answer to one request after the retries that the host's trouble deserves.
 
         A status that stays bad is returned, not raised. First contact is bounded: a host that does not answer is
-        given up within 15 s (or after twice the `first_timeout` of the user), and only a rate limit is waited for. `patience` is another number of attempts. A
-        `payload` of bytes is JSON already.
+        given up within 15 s (or after two times the `first_timeout`), and only a rate limit is waited for. `patience`
+        is another number of attempts. A `payload` of bytes is JSON already.
         Raises Unreachable when there was no answer, Stopped when the run has ended.
         """
         body = payload if payload is None or isinstance(payload, bytes) else encode(payload)

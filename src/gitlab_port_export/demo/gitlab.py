@@ -75,7 +75,8 @@ class GitLabServer:
     `requests` records what arrived, with paths below `/api/v4` and decoded; `faults` may be filled and
     emptied at any time, the first that hits fires. `latency` gives the seconds to wait for an answer of so
     many rows. `cached` keeps answers until the world's version changes: for benchmarks, where the server must
-    not be what is measured.
+    not be what is measured. `clock` is the time that Date headers tell, and `proxy` what something in between makes of
+    an answer's headers.
     """
 
     world: World
@@ -84,6 +85,8 @@ class GitLabServer:
     latency: Callable[[int], float] | None = None
     rate_limit: RateLimit | None = None
     cached: bool = False
+    clock: Callable[[], float] = time.time
+    proxy: Callable[[Recorded, HeaderList], HeaderList] | None = None
     url: str = ""
     requests: list[Recorded] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -242,6 +245,9 @@ def _secret(headers: Message[str, str], query: Query) -> str:
 
 
 class _Handler(JsonHandler):
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.server.state.clock() if timestamp is None else timestamp)
+
     def answer(self, method: str) -> None:
         started = time.monotonic()
         state: GitLabServer = self.server.state
@@ -298,6 +304,8 @@ class _Handler(JsonHandler):
         if not foreign:
             headers.append(("X-Request-Id", f"{number:032x}"))
             headers.append(("X-Runtime", f"{time.monotonic() - started:.6f}"))
+        if state.proxy:
+            headers = state.proxy(request, headers)
         if cut_short:
             headers.append(("Content-Length", str(len(body))))
             body = body[: len(body) // 2]

@@ -1,0 +1,153 @@
+"""What proves that something is gone from GitLab, and what does not: whole syncs over real HTTP."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
+from gitlab_port_export.demo.gitlab_pages import HeaderList
+from gitlab_port_export.demo.gitlab_rows import stamp
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import World
+from gitlab_port_export.model import Report
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
+DAY = 86_400
+FREE: dict[str, Any] = {"entityDeletionThreshold": 1}
+
+
+def held(store: PortStore, name: str = "thing") -> set[str]:
+    """The identifiers of a blueprint's entities in Port."""
+    return set(store.snapshot()[name])
+
+
+def synced_twice(
+    gitlab: GitLabServer, mapping: Any, change: Callable[[], None], *, name: str = "thing"
+) -> tuple[set[str], set[str], Report]:
+    """What Port held after a first sync and after a second one, before which something changed; the second report.
+
+    Nothing but a proof keeps anything from being deleted: there is no limit.
+    """
+    store = port_with(blueprint(name, text="string"))
+    first = run_sync(gitlab, store, mapping)
+    assert first.report.exit_code == 0, first.report.problems
+    before = held(store, name)
+    assert before
+    change()
+    report = run_sync(gitlab, store, mapping).report
+    return before, held(store, name), report
+
+
+@pytest.fixture
+def company() -> Iterator[tuple[GitLabServer, World, Any]]:
+    """A GitLab with one group and one project in it."""
+    world, _, group = acme()
+    app = world.add_project(group, "app")
+    with gitlab_server(world) as server:
+        yield server, world, app
+
+
+# Ends of lists
+
+
+def without(*names: str) -> Callable[[Recorded, HeaderList], HeaderList]:
+    """A proxy that takes these headers off."""
+    return lambda _, headers: [(name, value) for name, value in headers if name.lower() not in names]
+
+
+KEYSET_KINDS = {
+    "project": (
+        "id | tostring",
+        lambda world, app: [world.add_project(world.group("acme"), f"p{n}") for n in range(150)],
+    ),
+    "job": (
+        "id | tostring",
+        lambda world, app: [world.add_job(world.add_pipeline(app), f"j{n}") for n in range(150)],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KEYSET_KINDS)
+def test_a_short_page_whose_link_a_proxy_took_off_is_no_end(company: Any, kind: str) -> None:
+    gitlab, world, app = company
+    identifier, fill = KEYSET_KINDS[kind]
+    fill(world, app)
+
+    def short() -> None:
+        """Keyset pages hold a third less than was asked for, and no Link arrives."""
+        gitlab.proxy = without("link")
+        respond = gitlab.respond
+
+        def cut(secret: str, path: str, query: Any, raw: str) -> Any:
+            fewer = tuple((name, "65" if name == "per_page" else value) for name, value in query)
+            return respond(secret, path, fewer if "pagination" in dict(query) else query, raw)
+
+        gitlab.respond = cut  # type: ignore[method-assign]  # a server behind a gateway with bounds of its own
+
+    before, after, report = synced_twice(gitlab, mapping_of(resource(kind, identifier=f".{identifier}"), **FREE), short)
+    assert (after, report.exit_code) == (before, 0)
+
+
+def test_headers_that_contradict_each_other_hold_deletions(company: Any) -> None:
+    gitlab, world, app = company
+    for number in range(122):
+        world.add_issue(app, f"Issue {number}")
+
+    def contradict() -> None:
+        gitlab.proxy = lambda _, headers: [
+            (name, "" if name == "X-Next-Page" else value) for name, value in headers if name != "X-Total"
+        ]
+
+    before, after, report = synced_twice(gitlab, mapping_of(resource("issue"), **FREE), contradict)
+    assert (after, report.exit_code) == (before, 1)
+
+
+def test_next_links_that_name_another_host_are_read_on_from_the_configured_one(company: Any) -> None:
+    _, world, app = company
+    for number in range(150):
+        world.add_job(world.add_pipeline(app), f"job {number}")
+    store = port_with(blueprint("thing"))
+    with gitlab_server(world, external_url="https://gitlab.example.com") as gitlab:
+        report = run_sync(gitlab, store, mapping_of(resource("job"))).report
+    assert (report.exit_code, len(held(store))) == (0, 150)
+
+
+# The run's instant
+
+
+def test_time_windows_count_from_gitlabs_clock(company: Any) -> None:
+    gitlab, world, app = company
+    # This machine is ten days ahead of GitLab, whose rows are all of the last 90 days.
+    gitlab.clock = lambda: time.time() - 10 * DAY
+    there = datetime.now(UTC) - timedelta(days=10)
+    for age in (1, 85, 89):
+        world.add_merge_request(app, f"mr-{age}", state="merged", updated_at=stamp(there - timedelta(days=age)))
+    world.add_merge_request(app, "mr-91", state="merged", updated_at=stamp(there - timedelta(days=91)))
+    store = port_with(blueprint("thing"))
+    wanted = resource("merge-request", selector={"states": ["merged"]}, identifier=".title")
+    report = run_sync(gitlab, store, mapping_of(wanted)).report
+    assert held(store) == {"mr-1", "mr-85", "mr-89"}
+    (warning,) = report.problems
+    assert (report.exit_code, warning.warning) == (0, True)
+    assert "the clock of this machine" in warning.why
+
+
+def test_a_clock_that_is_nearly_right_is_not_worth_a_word(company: Any) -> None:
+    gitlab, _, _ = company
+    for seconds in (-240, 240):
+        gitlab.clock = lambda seconds=seconds: time.time() + seconds
+        assert run_sync(gitlab, port_with(blueprint("thing")), mapping_of(resource("project"))).report.problems == ()
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 01 Jan 0001 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 +0000"])
+def test_a_date_that_no_clock_tells_ends_no_run(company: Any, date: str) -> None:
+    gitlab, _, _ = company
+    answer = faults.reply_json(200, {"id": 1}, ("Date", date))
+    gitlab.faults.append(Fault("^/user$", answer))
+    wanted = resource("merge-request", selector={"states": ["merged"]})
+    assert run_sync(gitlab, port_with(blueprint("thing")), mapping_of(wanted)).report.exit_code == 0
