@@ -20,9 +20,10 @@ from gitlab_port_export.demo.port import PortServer, Recorded, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.diff import Differ, Policy
 from gitlab_port_export.http import Clock, Http
-from gitlab_port_export.model import Create, Entity, Event, Mapping, Problem, Update, Written
+from gitlab_port_export.model import Create, Entity, Event, Mapping, Problem, Settle, Update, Written
 from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.client import Port
+from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter, Rules, Writer
 from gitlab_port_export.write import noted
 from harness import NoWait, mapping_of, resource
@@ -93,6 +94,7 @@ class Bed:
     fields: Sequence[str] = FIELDS
     mapping: Mapping = field(default_factory=lambda: a_mapping("thing"))
     released: dict[str, int | None] = field(default_factory=dict)
+    fixed: frozenset[str] = frozenset()
 
     @property
     def store(self) -> PortStore:
@@ -116,13 +118,17 @@ class Bed:
         catalog.start(sorted(names))
         if delete:
             catalog.start_owned(MINE)
-        differ = Differ(catalog.ledger, catalog.resolved)
+        searches = Searches(self.port, catalog.blueprints, self.executor, catalog.is_empty)
+        differ = Differ(catalog.ledger, searches, lambda _: self.fixed)
         events: list[Event] = []
         writer = Writer(self.port, self.rules, self.executor, 8)
         for event in differ.run(entities):
-            done = writer.add(event) if writes and isinstance(event, Create | Update) else [event]
-            events += noted(done, catalog, differ.searched)
-        events += noted(writer.finish(catalog.blueprints), catalog, differ.searched)
+            if isinstance(event, Settle):
+                events += noted(writer.settle(catalog.blueprints), searches)
+            else:
+                done = writer.add(event) if writes and isinstance(event, Create | Update) else [event]
+                events += noted(done, searches)
+        events += noted(writer.finish(catalog.blueprints), searches)
         problems = [event for event in events if isinstance(event, Problem)]
         policy = Policy(self.mapping, problems, frozenset(differ.searched), self.released, frozenset(differ.unresolved))
         deleter = Deleter(self.port, cascade=self.mapping.cascades) if writes else None

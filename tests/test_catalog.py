@@ -13,8 +13,6 @@ from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation,
 from harness import blueprint, port_with
 from port_bed import MINE, Bed, a_bed, thing, things
 
-QUERY = {"combinator": "and", "rules": [{"property": "text", "operator": "=", "value": "needle"}]}
-
 
 @pytest.fixture
 def bed() -> Iterator[Bed]:
@@ -129,47 +127,3 @@ class TestOwned:
         assert held is not None
         assert {row["updatedAt"] for row in rows} == {held["updatedAt"]}
         assert [len(body["query"]["rules"][0]["value"]) for body in searches(bed)] == [100, 100, 51]
-
-
-class TestResolved:
-    def test_only_searches_are_asked_for(self, bed: Bed) -> None:
-        entity = thing("a", relations={"parent": "p"})
-        assert a_catalog(bed).resolved(entity) is entity
-        assert searches(bed) == []
-
-    def test_one_and_many(self, bed: Bed) -> None:
-        bed.seed("thing", "x", properties={"text": "needle"})
-        row = thing("a", relations={"parent": QUERY, "friends": QUERY}, size=1, meta={"title": "A"})
-        found = a_catalog(bed).resolved(row)
-        assert found == thing("a", relations={"parent": "x", "friends": ["x"]}, size=1, meta={"title": "A"})
-        assert row.body["relations"]["parent"] == QUERY
-
-    def test_nothing_found_is_no_relation(self, bed: Bed) -> None:
-        row = thing("a", relations={"parent": QUERY, "friends": QUERY})
-        assert a_catalog(bed).resolved(row) == thing("a", relations={"parent": None, "friends": []})
-
-    @pytest.mark.parametrize(
-        "row",
-        [
-            thing("a", meta={"team": QUERY}),
-            thing("a", relations={"unknown": QUERY}),
-            thing("a", blueprint="nowhere", relations={"parent": QUERY}),
-            thing("a", relations={"parent": QUERY}),
-        ],
-        ids=["team", "unknown relation", "unknown blueprint", "two for one"],
-    )
-    def test_what_cannot_be_compared(self, bed: Bed, row: Any) -> None:
-        bed.seed("thing", "x", "y", properties={"text": "needle"})
-        assert a_catalog(bed).resolved(row) is None
-
-    @pytest.mark.parametrize("effect", [refuse(422), drop()])
-    def test_what_port_does_not_answer(self, bed: Bed, effect: Any) -> None:
-        bed.server.faults.append(Fault("/search$", effect))
-        assert a_catalog(bed).resolved(thing("a", relations={"parent": QUERY})) is None
-
-    def test_each_query_is_asked_once(self, bed: Bed) -> None:
-        catalog = a_catalog(bed)
-        other = {**QUERY, "combinator": "or"}
-        for query in (QUERY, other, QUERY, other):
-            catalog.resolved(thing("a", relations={"friends": query}))
-        assert len(searches(bed)) == 2

@@ -31,6 +31,19 @@ WIDE["relations"] |= {
 QUERY = {"combinator": "and", "rules": [{"property": "text", "operator": "=", "value": "needle"}]}
 
 
+class NoSearches:
+    """Answers nothing: nobody asks."""
+
+    def ask(self, wanted: Any) -> None: ...
+
+    def found(self, target: str, query: Any) -> None: ...
+
+    def touch(self, *blueprints: str) -> None: ...
+
+    def refresh(self) -> set[str]:
+        return set()
+
+
 @pytest.fixture
 def bed() -> Iterator[Bed]:
     with a_bed(port_with(things())) as found:
@@ -50,7 +63,7 @@ class TestChanges:
     def test_creates_pass_at_once_and_updates_when_all_rows_were_seen(self) -> None:
         ledger = Ledger(Blueprint.of(things()), FIELDS)
         ledger.hold([{"identifier": "a"}])
-        differ = Differ(lambda name: ledger, lambda entity: entity)
+        differ = Differ(lambda name: ledger, NoSearches())
         rows = iter([thing("a", text="x"), thing("b", text="x"), thing("c", text="x")])
         changes = differ.run(rows)
         assert next(changes) == Create(thing("b", text="x"))
@@ -61,7 +74,7 @@ class TestChanges:
         monkeypatch.setattr(diff, "MAX_WAITING_BYTES", 10_000)
         ledger = Ledger(Blueprint.of(things()), FIELDS)
         ledger.hold([{"identifier": str(n)} for n in range(200)])
-        differ = Differ(lambda name: ledger, lambda entity: entity)
+        differ = Differ(lambda name: ledger, NoSearches())
         waiting: list[int] = []
 
         def rows() -> Iterator[Entity]:
@@ -196,35 +209,117 @@ class TestSearches:
         events = bed.sync(thing("a", relations={"parent": QUERY}), delete=True)
         assert written(events) == [("create", "a")]
 
-    def test_one_that_port_does_not_answer_is_written_each_run(self, bed: Bed) -> None:
+    @pytest.mark.parametrize("status", [422, 500])
+    def test_one_that_port_does_not_answer_is_a_problem_and_no_reason_to_write(self, bed: Bed, status: int) -> None:
         bed.seed("thing", "target", properties={"text": "needle"})
-        row = thing("a", relations={"parent": QUERY})
+        row = thing("a", relations={"parent": QUERY}, size=1)
         bed.sync(row)
+        bed.server.faults.append(Fault(of_the_search, refuse(status)))
+        events = bed.sync(row)
+        assert of(Written, events) == []
+        (problem,) = of(Problem, events)
+        assert (problem.warning, problem.field) == (False, "relations.parent")
+        bed.sync(thing("a", relations={"parent": QUERY}, size=2))  # Port finds the target itself
+        assert bed.store.snapshot()["thing"]["a"][3:] == ({"size": 2}, {"parent": "target"})
 
-        def of_the_search(request: Any) -> bool:
-            return bool(request.path.endswith("/search") and request.body["query"]["rules"])
-
-        for effect in (refuse(422), refuse(500)):
-            bed.server.faults[:] = [Fault(of_the_search, effect)]
-            events = bed.sync(row)
-            assert [one.change for one in of(Written, events)] == [Update(row)]
-            assert of(Unchanged, events) == []
-
-    def test_teams_found_by_search_are_written_each_run(self, bed: Bed) -> None:
+    def test_teams_found_by_search_are_compared(self, bed: Bed) -> None:
         bed.store.add_blueprint(blueprint("_team", text="string"))
         bed.seed("_team", "red", properties={"text": "needle"})
         row = thing("a", meta={"team": QUERY})
         assert written(bed.sync(row)) == [("create", "a")]
         assert bed.store.snapshot()["thing"]["a"][2] == ["red"]
-        (again,) = of(Written, bed.sync(row))
-        assert again.change == Update(row)  # no fields: it could not be compared
+        assert written(bed.sync(row)) == []
+        bed.seed("_team", "blue", properties={"text": "needle"})
+        assert written(bed.sync(row)) == [("update", "a")]
+        assert written(bed.sync(row)) == []
 
-    def test_an_entity_found_by_search_is_written_each_run_and_counts_as_produced(self, bed: Bed) -> None:
+    def test_an_entity_found_by_search_is_compared_and_counts_as_produced(self, bed: Bed) -> None:
         bed.seed("thing", "found", properties={"text": "needle"})
         row = thing(QUERY, size=3)
-        for _ in range(2):
-            assert written(bed.sync(row)) == [("update", "found")]
+        assert written(bed.sync(row)) == [("update", "found")]
+        assert written(bed.sync(row, delete=True)) == []
         assert bed.store.snapshot()["thing"]["found"][3] == {"text": "needle", "size": 3}
+
+    def test_of_rows_that_find_the_same_entity_the_lowest_wins_in_each_run(self, bed: Bed) -> None:
+        bed.seed("thing", "found", properties={"text": "needle"})
+        other = {**QUERY, "combinator": "or"}
+        rows = [thing(QUERY, size=1, order=(2, 1)), thing(other, size=2, order=(1, 1))]
+        for order, expected in ((rows, [("update", "found")]), (rows, []), (rows[::-1], [])):
+            events = bed.sync(*order)
+            assert written(events) == expected
+            assert [one.reason for one in of(Skipped, events)] == ["duplicate"]
+        assert bed.store.snapshot()["thing"]["found"][3]["size"] == 2
+
+    def test_a_row_with_the_identifier_has_the_say_of_what_it_sets(self, bed: Bed) -> None:
+        bed.fixed = frozenset({"properties.text", "title"})
+        mine = thing("found", text="needle", meta={"title": "Mine"})
+        found = thing(QUERY, size=3, at=1, meta={"title": "Theirs"})
+        assert written(bed.sync(mine, found)) == [("create", "found"), ("update", "found")]
+        assert bed.store.snapshot()["thing"]["found"][0] == "Mine"
+        assert bed.store.snapshot()["thing"]["found"][3] == {"text": "needle", "size": 3}
+        assert written(bed.sync(mine, found)) == []
+
+    def test_an_entity_that_no_search_finds_is_left_out_and_one_of_two_is_a_problem(self, bed: Bed) -> None:
+        (skipped,) = of(Skipped, bed.sync(thing(QUERY, size=3)))
+        assert skipped.reason == "identifier"
+        bed.seed("thing", "x", "y", properties={"text": "needle"})
+        events = bed.sync(thing(QUERY, size=3))
+        assert [one.warning for one in of(Problem, events)] == [False]
+        assert written(events) == []
+
+    def test_a_relation_to_one_of_two_is_left_as_it_is_and_said(self, bed: Bed) -> None:
+        bed.seed("thing", "x", "y", properties={"text": "needle"})
+        bed.seed("thing", "a", relations={"parent": "y"})
+        events = bed.sync(thing("a", relations={"parent": QUERY}), thing("b", relations={"parent": QUERY}, size=1))
+        assert written(events) == [("create", "b")]
+        assert [one.warning for one in of(Problem, events)] == [True, True]
+        assert bed.store.snapshot()["thing"]["a"][4] == {"parent": "y"}
+        assert bed.store.snapshot()["thing"]["b"][4] == {}
+
+    def test_what_the_same_run_writes_is_found_whatever_comes_first(self, bed: Bed) -> None:
+        row, target = thing("a", relations={"parent": QUERY}), thing("target", text="needle")
+        assert written(bed.sync(row, target)) == [("create", "target"), ("create", "a")]
+        assert bed.store.snapshot()["thing"]["a"][4] == {"parent": "target"}
+        assert written(bed.sync(target, row)) == []
+
+    def test_what_is_otherwise_unchanged_is_related_to_what_the_run_wrote(self, bed: Bed) -> None:
+        row = thing("a", relations={"parent": QUERY}, size=1)
+        bed.sync(row)
+        bed.seed("thing", "target", properties={"text": "other"})
+        target = thing("target", text="needle")
+        assert written(bed.sync(row, target)) == [("update", "target"), ("update", "a")]
+        assert written(bed.sync(row, target)) == []
+
+    def test_searches_that_find_each_other_end_and_are_at_rest(self, bed: Bed) -> None:
+        def seeks(name: str, other: str) -> Entity:
+            rule = {"property": "$identifier", "operator": "=", "value": other}
+            return thing(name, relations={"parent": {"combinator": "and", "rules": [rule]}})
+
+        ring = [seeks("a", "b"), seeks("b", "c"), seeks("c", "a")]
+        bed.sync(*ring)
+        held = bed.store.snapshot()["thing"]
+        assert {name: held[name][4]["parent"] for name in held} == {"a": "b", "b": "c", "c": "a"}
+        assert written(bed.sync(*ring)) == []
+
+    def test_a_target_that_port_creates_for_another_relation_is_found(self, bed: Bed) -> None:
+        rule = {"property": "$identifier", "operator": "=", "value": "made"}
+        seeking = thing("a", relations={"friends": {"combinator": "and", "rules": [rule]}, "parent": "made"})
+        bed.sync(seeking)
+        assert bed.store.snapshot()["thing"]["a"][4] == {"parent": "made", "friends": ["made"]}
+        assert written(bed.sync(seeking)) == []
+
+    def test_of_more_hits_than_port_takes_the_same_ones_remain(self, bed: Bed) -> None:
+        names = [f"t{n:03}" for n in range(130)]
+        bed.seed("thing", *reversed(names), properties={"text": "needle"})
+        row = thing("a", relations={"friends": QUERY})
+        events = bed.sync(row)
+        assert [one.warning for one in of(Problem, events)] == [True]
+        assert bed.store.snapshot()["thing"]["a"][4] == {"friends": names[:100]}
+        assert written(bed.sync(row)) == []
+
+
+def of_the_search(request: Any) -> bool:
+    return bool(request.path.endswith("/search") and request.body["query"]["rules"])
 
 
 # --- any entities, any Port: one run brings agreement, a second one writes nothing

@@ -179,23 +179,15 @@ class TestDuplicates:
 
 
 class TestWhatWasProduced:
-    def test_only_what_was_met_or_marked(self) -> None:
+    def test_only_what_was_met_or_found(self) -> None:
         ledger = a_ledger()
         ledger.hold([{"identifier": "searched"}, {"identifier": "untouched"}])
         assert not ledger.any_produced
         ledger.meet(thing("new"))
-        ledger.mark("searched")
-        ledger.mark("unheard of")
+        ledger.patch(thing("searched"))
         produced = [name for name in ("a", "searched", "untouched", "new", "unheard of") if ledger.produced(name)]
         assert produced == ["searched", "new"]
         assert ledger.any_produced
-
-    def test_an_entity_that_is_written_all_the_same_is_not_counted_as_unchanged(self) -> None:
-        ledger = a_ledger()
-        ledger.meet(thing("a", text=None))
-        assert ledger.unchanged == 1
-        ledger.touch(thing("a"))
-        assert ledger.unchanged == 0
 
     def test_an_entity_that_two_pages_show_is_one(self) -> None:
         ledger = a_ledger()

@@ -258,11 +258,6 @@ class TestSearchedEntities:
         (skipped,) = of(Skipped, events)
         assert (skipped.resource, skipped.reason) == (1, "identifier")
 
-    def test_one_that_fits_two_entities_failed(self, bed: Bed) -> None:
-        bed.seed("thing", "a", "b", properties={"text": "needle"})
-        (failed,) = of(Failed, bed.sync(thing(QUERY, size=3)))
-        assert "matches 2 entities" in failed.why
-
     def test_a_missing_relation_target_is_no_missing_entity(self, bed: Bed) -> None:
         bed.rules = Rules(create_missing=False)
         bed.seed("thing", "found", properties={"text": "needle"})

@@ -2,31 +2,46 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from gitlab_port_export.faults import way_out
 from gitlab_port_export.mapping import constant_blueprint, mapped_blueprints
-from gitlab_port_export.model import Create, Entity, Event, Held, Mapping, Problem, Skipped, Unchanged, Unnamed, Update
-from gitlab_port_export.port.ledger import Ledger, Missing, Status, relation_targets
+from gitlab_port_export.model import (
+    Create,
+    Entity,
+    Event,
+    Held,
+    Mapping,
+    Problem,
+    Settle,
+    Skipped,
+    Unchanged,
+    Unnamed,
+    Update,
+)
+from gitlab_port_export.port.ledger import Ledger, Missing, Status, Verdict, relation_targets, target_key
+from gitlab_port_export.searching import Later, answered, explicit_targets, queries
+from gitlab_port_export.transform import merge_shared
 from gitlab_port_export.wire import encode
 
 # Updates that wait for a better row hold no more than this, of which Python's objects take about twice as much.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 # What an entity takes beside its values.
 FRAME_BYTES = 300
+# How often the entities of a blueprint are looked at while what they search for goes on changing.
+MAX_LOOKS = 5
 # Below so many owned entities a share says nothing, so no limit applies.
 FEW = 10
 LIMIT = 0.3
 
 
 class Pending(NamedTuple):
-    """An update that waits, the entity as it is compared, and about how many bytes it holds."""
+    """An update that waits, and about how many bytes it holds."""
 
     update: Update
-    compared: Entity
     weight: int
 
 
@@ -37,10 +52,10 @@ class Waiting:
     updates: OrderedDict[tuple[str, str], Pending] = field(default_factory=OrderedDict)
     weight: int = 0
 
-    def put(self, update: Update, compared: Entity) -> None:
+    def put(self, update: Update) -> None:
         """Let an update wait, in place of the one that its entity may have."""
         self.drop(update.entity.key)
-        pending = Pending(update, compared, weight(update.entity))
+        pending = Pending(update, weight(update.entity))
         self.updates[update.entity.key] = pending
         self.weight += pending.weight
 
@@ -49,12 +64,12 @@ class Waiting:
         if pending := self.updates.pop(key, None):
             self.weight -= pending.weight
 
-    def overdue(self, most: int) -> Iterator[Pending]:
+    def overdue(self, most: int) -> Iterator[Update]:
         """Take out the oldest until no more than `most` bytes wait."""
         while self.weight > most and self.updates:
             _, pending = self.updates.popitem(last=False)
             self.weight -= pending.weight
-            yield pending
+            yield pending.update
 
 
 def weight(entity: Entity) -> int:
@@ -62,18 +77,35 @@ def weight(entity: Entity) -> int:
     return FRAME_BYTES + len(encode(entity.values))
 
 
+class Finder(Protocol):
+    """What answers search queries; see port.searches."""
+
+    def ask(self, wanted: Iterable[tuple[str, Dict[str, Any]]]) -> None:
+        """Ask each of these (blueprint, query) that has no answer yet."""
+
+    def found(self, target: str, query: Dict[str, Any]) -> list[str] | None:
+        """Return what a query finds that was asked, or None where Port did not say."""
+
+    def touch(self, *blueprints: str) -> None:
+        """Note that entities of these blueprints may have been created."""
+
+    def refresh(self) -> set[str]:
+        """Forget outdated answers; return the blueprints that were written to since last time."""
+
+
 @dataclass
 class Differ:
-    """Turns entities into changes; creates pass at once, updates wait for a while.
+    """Turns entities into changes; creates pass at once, updates wait for a while, what searches waits to the end.
 
     An update may still be taken back: of rows with the same key the lowest wins, whichever came first. Where many
     wait, the oldest pass, so that memory does not grow with the changes; a better row that comes after its update
-    passed is an update again. `ledger` gives what Port holds of a blueprint, or why that is not known; `comparable`
-    the entity with its searches resolved, or None.
+    passed is an update again. `ledger` gives what Port holds of a blueprint, or why that is not known. `fixed` names
+    the fields of a blueprint that rows with an identifier of their own set; what a search found leaves those alone.
     """
 
     ledger: Callable[[str], Ledger | Missing]
-    comparable: Callable[[Entity], Entity | None]
+    searches: Finder
+    fixed: Callable[[str], Set[str]] = field(default=lambda _blueprint: frozenset())
     waiting: Waiting = field(default_factory=Waiting)
     targets: set[int] = field(default_factory=set)
     # Blueprints that entities relate to by a search whose result is not known.
@@ -81,34 +113,41 @@ class Differ:
     # Resources whose entities Port finds by a search, as the mapping says or an expression gave.
     searched: set[int] = field(default_factory=set)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
+    later: Later = field(default_factory=Later)
+    # Keys of entities that only a search found: no row has their identifier.
+    patched: set[int] = field(default_factory=set)
 
     def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
         """Yield changes in place of entities, and everything else as it came."""
         for event in events:
             if isinstance(event, Entity):
-                yield from self._meet(event)
+                yield from self._take(event)
             else:
                 yield event
-        yield from (pending.update for pending in self.waiting.updates.values())
+        yield from self._overdue(0)
+        yield from self._search()
         for name, ledger in self.ledgers.items():
             if ledger.unchanged:
                 yield Unchanged(name, ledger.unchanged)
 
-    def _meet(self, entity: Entity) -> Sequence[Event]:
+    def _take(self, entity: Entity) -> Iterable[Event]:
         """Return what follows from an entity, mostly nothing: it stands in Port just so."""
         ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
         if isinstance(ledger, Missing):
             return (_unwritable(ledger, entity),)
         self.ledgers[entity.blueprint] = ledger
-        known = self.comparable(entity)
+        if entity.searches:
+            if entity.is_search:
+                self.searched.add(entity.resource)
+            self.later.put(entity, ledger.blueprint)
+            return ()
+        return self._meet(ledger, entity)
+
+    def _meet(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
+        """Compare an entity with what Port holds of it."""
         if entity.shape.keys[3]:
-            self.targets.update(relation_targets(ledger.blueprint, (known or entity).relations))
-        if known is None:
-            self.unresolved.update(_search_targets(ledger, entity))
-        if entity.is_search:
-            self.searched.add(entity.resource)
-            return (Update(entity),)
-        verdict = ledger.meet(known or entity)
+            self.targets.update(relation_targets(ledger.blueprint, entity.relations))
+        verdict = ledger.meet(entity)
         found: list[Event] = []
         if verdict.duplicate:
             found.append(Skipped(entity.resource, "duplicate", str(entity.identifier)))
@@ -117,22 +156,90 @@ class Differ:
         if verdict.status in (Status.SENT, Status.CREATED):
             # A better row for an entity that was just written overwrites it.
             found.append(Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity))
-        elif known is None:
-            # A search that cannot be compared is written each run; Port resolves it.
-            ledger.touch(entity)
-            found += self._wait(Update(entity), entity)
         elif verdict.status == Status.UPDATED:
-            found += self._wait(Update(entity, verdict.fields), known)
+            self.waiting.put(Update(entity, verdict.fields))
+            found += self._overdue(MAX_WAITING_BYTES)
         else:
             self.waiting.drop(entity.key)
         return found
 
-    def _wait(self, update: Update, compared: Entity) -> Iterator[Update]:
-        """Let an update wait; yield those that waited long enough."""
-        self.waiting.put(update, compared)
-        for pending in self.waiting.overdue(MAX_WAITING_BYTES):
-            self.ledgers[pending.update.entity.blueprint].send(pending.compared)
-            yield pending.update
+    def _overdue(self, most: int) -> Iterator[Update]:
+        """Yield the updates that waited longest, until no more than so many bytes wait."""
+        for update in self.waiting.overdue(most):
+            self.ledgers[update.entity.blueprint].send(update.entity)
+            yield update
+
+    def _search(self) -> Iterator[Event]:
+        """Compare what waited for the answers to its searches; what was written since then is looked at again.
+
+        What is found by a search comes before what searches for it. In a circle of blueprints, or within one, the
+        answers may change by what is written last.
+        """
+        names = self.later.order()
+        stale, seen = set(names), set[str]()
+        for _ in range(MAX_LOOKS * len(names)):
+            yield Settle()
+            touched = self.searches.refresh()
+            stale |= {name for name in names if self.later.searched[name] & touched}
+            name = next((name for name in names if name in stale), None)
+            if name is None:
+                return
+            stale.remove(name)
+            ledger, first, patches = self.ledgers[name], name not in seen, list[Entity]()
+            for entities in self.later.take(name):
+                yield from self._look(ledger, entities, patches, first=first)
+            yield from self._overdue(0)
+            for found in merge_shared(patches, None):
+                if isinstance(found, Entity):
+                    yield from self._patch(ledger, found)
+                elif first:
+                    yield found
+            seen.add(name)
+
+    def _look(
+        self, ledger: Ledger, entities: Sequence[Entity], patches: list[Entity], *, first: bool
+    ) -> Iterator[Event]:
+        """Compare these entities; those that have to be found themselves are put into `patches`."""
+        blueprint = ledger.blueprint
+        self.searches.ask((target, query) for entity in entities for _, target, query in queries(entity, blueprint))
+        for entity in entities:
+            answer = answered(entity, blueprint, self.searches.found)
+            self.targets.update(answer.targets)
+            self.unresolved.update(answer.unknown)
+            if first:
+                yield from answer.problems
+            if answer.entity is None:
+                if first and not answer.problems:
+                    yield Skipped(entity.resource, "identifier", entity.key[1])
+            elif entity.is_search:
+                patches.append(answer.entity)
+            else:
+                changes = self._meet(ledger, answer.entity) if first else self._meet_again(ledger, answer.entity)
+                if changes:
+                    self.searches.touch(*explicit_targets(entity, blueprint))
+                yield from changes
+
+    def _meet_again(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
+        self.targets.update(relation_targets(ledger.blueprint, entity.relations))
+        return _changed(entity, ledger.meet_again(entity))
+
+    def _patch(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
+        """Compare an entity that a search found; a row with its identifier has the say of what it sets."""
+        key = target_key(*entity.key)
+        if key not in self.patched:
+            if ledger.produced(str(entity.identifier)):
+                fixed = set(entity.shape.names) if ledger.whole else self.fixed(entity.blueprint)
+                fields = dict(zip(entity.shape.names, entity.values, strict=True))
+                entity = entity.holding({name: value for name, value in fields.items() if name not in fixed})
+            else:
+                self.patched.add(key)
+        self.targets.update(relation_targets(ledger.blueprint, entity.relations))
+        return _changed(entity, ledger.patch(entity))
+
+
+def _changed(entity: Entity, verdict: Verdict) -> Sequence[Event]:
+    sent = verdict.status in (Status.SENT, Status.CREATED)
+    return (Update(entity, verdict.fields, again=sent),) if verdict.fields else ()
 
 
 def _unwritable(missing: Missing, entity: Entity) -> Problem:
@@ -144,13 +251,6 @@ def _unwritable(missing: Missing, entity: Entity) -> Problem:
         resources=(entity.resource,),
         sample=str(entity.identifier),
     )
-
-
-def _search_targets(ledger: Ledger, entity: Entity) -> Iterator[str]:
-    relations = ledger.blueprint.relations
-    for name, value in entity.relations:
-        if isinstance(value, dict) and name in relations:
-            yield relations[name].target
 
 
 @dataclass(frozen=True)
@@ -251,6 +351,17 @@ def searched_resources(mapping: Mapping) -> frozenset[int]:
         resource.index
         for resource in mapping.resources
         if any(isinstance(entity.identifier, dict) for entity in resource.mappings)
+    )
+
+
+def fixed_fields(mapping: Mapping, blueprint: str) -> frozenset[str]:
+    """Return the fields of a blueprint that rows with an identifier of their own set."""
+    return frozenset(
+        name
+        for resource in mapping.resources
+        for entity in resource.mappings
+        if constant_blueprint(entity.blueprint) in (None, blueprint) and not isinstance(entity.identifier, dict)
+        for name, _ in entity.fields()
     )
 
 

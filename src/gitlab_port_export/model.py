@@ -433,6 +433,11 @@ class Shape:
         """How many fields come before the relations."""
         return len(self.names) - len(self.keys[3])
 
+    @cached_property
+    def sets(self) -> int:
+        """How many fields come before the team and the relations, which alone may be search queries."""
+        return self.related - len(self.keys[2])
+
 
 class Entity(NamedTuple):
     """What one row became: a value for each field of its shape. `identifier` may be a search query.
@@ -491,6 +496,16 @@ class Entity(NamedTuple):
         """Whether Port has to find the entity by a query."""
         return isinstance(self.identifier, dict)
 
+    @property
+    def searches(self) -> bool:
+        """Whether anything of the entity has to be found by a query: itself, its team, or what it relates to."""
+        return type(self.identifier) is dict or dict in map(type, self.values[self.shape.sets :])
+
+    def holding(self, fields: Dict[str, Any]) -> "Entity":
+        """Return the entity with these values, by the dotted names of their fields, and no others."""
+        shape = Shape.of(tuple(fields))
+        return self._replace(shape=shape, values=tuple(fields[name] for name in shape.names))
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -542,6 +557,11 @@ class Unchanged:
 
     blueprint: str
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """What came so far is to be written before what follows is asked for: that searches in Port for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -614,7 +634,20 @@ class Ended:
 
 
 Event = (
-    Page | Problem | Skipped | Unnamed | Unchanged | Written | Failed | Held | Create | Update | Delete | Began | Ended
+    Page
+    | Problem
+    | Skipped
+    | Unnamed
+    | Unchanged
+    | Written
+    | Failed
+    | Held
+    | Create
+    | Update
+    | Settle
+    | Delete
+    | Began
+    | Ended
 )
 
 

@@ -1,11 +1,10 @@
-"""Records a plan: its changes as they come, with what Port has to search for as it is found now."""
+"""Records a plan: its changes as they come."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 
 from gitlab_port_export.http import Unreachable
-from gitlab_port_export.model import Create, Delete, Entity, Event, Problem, Update
+from gitlab_port_export.model import Create, Delete, Event, Problem, Update
 from gitlab_port_export.planfile import Basis, Recorder, digest_of
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused
@@ -26,41 +25,18 @@ def begin(recorder: Recorder, run: Run, catalog: Catalog) -> Iterator[Problem]:
     recorder.begin(basis_of(run), catalog.states)
 
 
-def recorded(recorder: Recorder, catalog: Catalog, events: Iterable[Event]) -> Iterator[Event]:
+def recorded(recorder: Recorder, events: Iterable[Event]) -> Iterator[Event]:
     """Hand on the events of a plan and record its changes."""
     for event in events:
         yield event
         match event:
-            case Create(entity) | Update(entity):
-                found = _found(entity, catalog)
-                if isinstance(found, Problem):
-                    yield found
-                else:
-                    yield from _tried(partial(recorder.add, replace(event, entity=found)))
-            case Delete():
+            case Create() | Update() | Delete():
                 yield from _tried(partial(recorder.add, event))
 
 
 def finish(recorder: Recorder) -> Iterator[Problem]:
     """Record the changes that still wait."""
     yield from _tried(recorder.finish)
-
-
-def _found(entity: Entity, catalog: Catalog) -> Entity | Problem:
-    """Return the entity with its searches as identifiers, so that applying the plan finds the same ones."""
-    if entity.is_search:
-        found = catalog.resolve(entity.blueprint, entity.identifier) or []
-        if len(found) != 1:
-            return Problem(
-                "diff",
-                f"a search for an entity finds {len(found)}, so the plan file does not have it",
-                "let the search find one entity; or sync without a plan file",
-                blueprint=entity.blueprint,
-                resources=(entity.resource,),
-                sample=str(entity.identifier),
-            )
-        entity = entity._replace(identifier=found[0])
-    return catalog.resolved(entity) or entity
 
 
 def _tried(record: Callable[[], None]) -> Iterator[Problem]:

@@ -13,7 +13,14 @@ from gitlab_port_export import record
 from gitlab_port_export.alarm import alarm
 from gitlab_port_export.apply import apply, check_unchanged
 from gitlab_port_export.deletion import deletions
-from gitlab_port_export.diff import Differ, Policy, constant_blueprints, searched_resources, shared_blueprints
+from gitlab_port_export.diff import (
+    Differ,
+    Policy,
+    constant_blueprints,
+    fixed_fields,
+    searched_resources,
+    shared_blueprints,
+)
 from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime
 from gitlab_port_export.faults import with_unnamed
 from gitlab_port_export.gitlab.inventory import Patterns, doubtful_clock, first_contact, read_inventory
@@ -33,7 +40,7 @@ from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Command, Tally
 from gitlab_port_export.resync import Resync
 from gitlab_port_export.transform import Transformer, merge_shared
-from gitlab_port_export.write import ensure_blueprints, make_catalog, noted, write
+from gitlab_port_export.write import ensure_blueprints, intended, make_catalog, make_searches, noted, write
 
 
 @dataclass
@@ -191,18 +198,19 @@ def _line(
     ensure_blueprints(run)
     from_files = yield from write_files(run, inventory, blueprints, executor)
     _start(catalog, run)
-    differ = Differ(catalog.ledger, catalog.resolved, targets=from_files)
+    searches = make_searches(run, catalog, executor)
+    differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files)
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
     merged = merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
     changes = differ.run(with_unnamed(merged, run.mapping))
     if recorder:
         yield from record.begin(recorder, run, catalog)
-    keep = partial(record.recorded, recorder, catalog) if recorder else iter
+    keep = partial(record.recorded, recorder) if recorder else iter
     if run.writes:
-        yield from noted(write(run, changes, catalog, executor), catalog, differ.searched)
+        yield from noted(write(run, changes, catalog, executor), searches)
     else:
-        yield from keep(changes)
+        yield from keep(intended(changes))
     deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
     policy = _policy(run, seen, differ, blueprints)
     yield from keep(deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter))

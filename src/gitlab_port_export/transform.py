@@ -583,5 +583,4 @@ def _merged(
         fields: dict[str, Any] = {}
         for entity in ordered:
             fields |= dict(zip(entity.shape.names, entity.values, strict=True))
-        shape = Shape.of(tuple(fields))
-        yield ordered[0]._replace(shape=shape, values=tuple(fields[name] for name in shape.names))
+        yield ordered[0].holding(fields)

@@ -1,6 +1,6 @@
 """The write stage: the catalog that a run compares with, and changes to Port in the order that relations need."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -8,10 +8,11 @@ from functools import partial
 from gitlab_port_export.diff import MAX_WAITING_BYTES, fields_of, weight
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Stopped
-from gitlab_port_export.model import Create, Event, Update, Written
+from gitlab_port_export.model import Create, Event, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
-from gitlab_port_export.port.ledger import Blueprint, Ledger
+from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Key, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, expected_blueprints
 
@@ -43,6 +44,11 @@ def make_catalog(
     )
 
 
+def make_searches(run: Run, catalog: Catalog, executor: Executor) -> Searches:
+    """Return what answers search queries."""
+    return Searches(run.port, catalog.blueprints, executor, catalog.is_empty)
+
+
 def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor) -> Iterator[Event]:
     """Write changes as they come, or targets before sources when Port is not to create missing ones.
 
@@ -60,7 +66,11 @@ def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executo
     bytes_waiting = 0
     try:
         for event in events:
-            if not isinstance(event, Create | Update):
+            if isinstance(event, Settle):
+                yield from _in_order(waiting, writer, catalog.blueprints)
+                waiting, bytes_waiting = {}, 0
+                yield from writer.settle(catalog.blueprints)
+            elif not isinstance(event, Create | Update):
                 yield event
             elif rules.create_missing:
                 yield from writer.add(event)
@@ -98,15 +108,14 @@ def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Upda
     return found
 
 
-def noted(outcomes: Iterable[Event], catalog: Catalog, searched: Set[int]) -> Iterator[Event]:
-    """Tell the ledger which entities Port found for search identifiers, so that they are not taken for gone.
+def intended(changes: Iterable[Event]) -> Iterator[Event]:
+    """Yield the changes of a plan, of which nothing is written."""
+    return (event for event in changes if not isinstance(event, Settle))
 
-    `searched` are the resources that gave any, as far as is known when an outcome comes.
-    """
+
+def noted(outcomes: Iterable[Event], searches: Searches) -> Iterator[Event]:
+    """Tell the searches what was written, so that they are asked again where that may change what they find."""
     for outcome in outcomes:
-        if searched and isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
-            entity = outcome.change.entity
-            ledger = catalog.ledger(entity.blueprint) if entity.resource in searched else None
-            if isinstance(ledger, Ledger):
-                ledger.mark(str(entity.identifier))
+        if isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
+            searches.touch(outcome.change.entity.blueprint)
         yield outcome

@@ -442,8 +442,8 @@ class PortStore:
     def _search_targets(self, name: str, relation: JsonObject, query: JsonObject) -> str | list[str]:
         known = relation["target"] in self.blueprints
         found = [e.identifier for e in self.find(query, relation["target"])] if known else []
-        if relation.get("many") and len(found) <= MAX_QUERY_TARGETS:
-            return found
+        if relation.get("many"):
+            return found[:MAX_QUERY_TARGETS]
         if not found:
             raise RefusedError(404, "not_found", f'the query of relation "{name}" matches no entity')
         if len(found) > 1:

@@ -5,7 +5,6 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
-from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
 from gitlab_port_export.wire import decode, packed
@@ -23,12 +22,14 @@ def read_blueprints(port: Port) -> dict[str, Blueprint]:
         return {data["identifier"]: Blueprint.of(data) for data in answer["blueprints"]}
 
 
-def search(port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[str] | None) -> Iterator[list[Any]]:
-    """Yield pages of entities of one blueprint that match all rules.
+def search(
+    port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[str] | None, limit: int = SEARCH_PAGE
+) -> Iterator[list[Any]]:
+    """Yield pages of at most `limit` entities of one blueprint that match all rules.
 
     `include` names properties and relations bare and metas with `$`; None gives whole entities.
     """
-    payload: dict[str, Any] = {"query": {"combinator": "and", "rules": list(rules)}, "limit": SEARCH_PAGE}
+    payload: dict[str, Any] = {"query": {"combinator": "and", "rules": list(rules)}, "limit": limit}
     if include is not None:
         payload["include"] = list(include)
     yield from _pages(
@@ -74,7 +75,6 @@ class Catalog:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
         self._whole, self._absent = whole, absent
         self._loading: dict[str, Future[Ledger]] = {}
-        self._answers: dict[str, list[str] | None] = {}
         self._ours: list[Future[list[bytes]]] = []
 
     def start(self, names: Iterable[str]) -> None:
@@ -197,41 +197,12 @@ class Catalog:
             for row in page
         }
 
-    def resolve(self, target: str, query: Mapping[str, Any]) -> list[str] | None:
-        """Return the identifiers that a search relation finds now, or None where Port cannot say."""
-        rule = {"combinator": query.get("combinator", "and"), "rules": query.get("rules", [])}
-        try:
-            return [row["identifier"] for page in search(self._port, target, [rule], ["$identifier"]) for row in page]
-        except (PortRefused, Unreachable):
-            return None
-
-    def resolved(self, entity: Entity) -> Entity | None:
-        """Return the entity with its search relations as identifiers for comparing, or None where that cannot be done.
-
-        Each different query is asked once.
-        """
-        if dict not in map(type, entity.values):
-            return entity
-        values = dict(zip(entity.shape.names, entity.values, strict=True))
-        if isinstance(values.get("team"), dict):
-            return None
-        queries = {name: value for name, value in entity.relations if isinstance(value, dict)}
-        blueprint = self.blueprints.get(entity.blueprint)
-        for name, query in queries.items():
-            relation = blueprint.relations.get(name) if blueprint else None
-            if relation is None:
-                return None
-            answer = self._answer(relation.target, query)
-            if answer is None or (not relation.many and len(answer) > 1):
-                return None
-            values[f"relations.{name}"] = answer if relation.many else (answer[0] if answer else None)
-        return entity._replace(values=tuple(values.values()))
-
-    def _answer(self, target: str, query: Mapping[str, Any]) -> list[str] | None:
-        key = f"{target} {query!r}"
-        if key not in self._answers:
-            self._answers[key] = self.resolve(target, query)
-        return self._answers[key]
+    def is_empty(self, name: str) -> bool:
+        """Say whether Port held no entity of the blueprint when this run began, as far as that was read."""
+        if name in self._absent:
+            return True
+        ledger = self.ledger(name) if name in self._loading else None
+        return isinstance(ledger, Ledger) and not ledger.held
 
 
 def _bare(field: str) -> str:

@@ -80,6 +80,7 @@ class Verdict:
 
 # What nearly all entities are.
 UNCHANGED, CREATED = Verdict(Status.UNCHANGED), Verdict(Status.CREATED)
+LOST = Verdict(Status.HELD, lost=True)
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,12 @@ class Ledger:
         self._defaults = list(_defaults(blueprint, self.fields))
         self._unmapped = [name for name in blueprint.relations if f"relations.{name}" not in self.fields]
         self._links: dict[int, list[int]] = {}
+        # How many entities Port held when they were read.
+        self.held = 0
 
     def hold(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in entities as Port's search gives them."""
+        self.held += len(rows)
         for slot, row in enumerate(rows, len(self._status)):
             self._slots[hash(row["identifier"]) & KEY] = slot
             self._codes.extend(self._coded(row["identifier"], self._held(row)))
@@ -171,12 +175,7 @@ class Ledger:
         mark = hash(identifier) & KEY
         slot = self._slots.get(mark)
         if slot is None:
-            self._slots[mark] = len(self._status)
-            self._codes.extend(codes)
-            self._status.append(Status.CREATED)
-            self._resource.append(entity.resource)
-            self._scope.append(entity.order[0])
-            self._row.append(entity.order[1])
+            self._add(mark, codes, Status.CREATED, entity)
             return CREATED
         before = self._status[slot]
         duplicate = before != Status.HELD and self._resource[slot] == entity.resource
@@ -227,17 +226,43 @@ class Ledger:
         slot = self._slots.get(hash(identifier) & KEY)
         return slot is not None and self._status[slot] != Status.HELD
 
-    def mark(self, identifier: str) -> None:
-        """Note that Port found this entity for a search identifier: it is produced."""
-        slot = self._slots.get(hash(identifier) & KEY)
-        if slot is not None and self._status[slot] == Status.HELD:
-            self._status[slot] = Status.UPDATED
-
-    def touch(self, entity: Entity) -> None:
-        """Count an entity as updated although nothing differs: it is written all the same."""
+    def meet_again(self, entity: Entity) -> Verdict:
+        """Compare once more an entity of which only what it searches for may have changed; a row that lost is lost."""
         slot = self._slots.get(hash(str(entity.identifier)) & KEY)
+        if slot is None or (self._resource[slot], self._scope[slot], self._row[slot]) != (
+            entity.resource,
+            *entity.order,
+        ):
+            return LOST
+        return self._overlay(slot, self.codes(entity))
+
+    def patch(self, entity: Entity) -> Verdict:
+        """Take in an entity that a search found: it stands in Port already, perhaps since this run."""
+        mark = hash(str(entity.identifier)) & KEY
+        slot = self._slots.get(mark)
+        codes = self.codes(entity)
         if slot is not None:
-            self._status[slot] = Status.UPDATED
+            return self._overlay(slot, codes)
+        self._add(mark, codes, Status.SENT, entity)
+        return Verdict(Status.UPDATED, entity.shape.names)
+
+    def _overlay(self, slot: int, codes: list[int]) -> Verdict:
+        """Take fields for what Port will hold, whichever row gave the others."""
+        fields, before = self._differing(slot, codes), Status(self._status[slot])
+        if not fields:
+            self._status[slot] = max(before, Status.UNCHANGED)
+            return UNCHANGED
+        self._replace(slot, codes)
+        self._status[slot] = max(before, Status.SENT)
+        return Verdict(before if before in (Status.SENT, Status.CREATED) else Status.UPDATED, fields)
+
+    def _add(self, mark: int, codes: list[int], status: Status, entity: Entity) -> None:
+        self._slots[mark] = len(self._status)
+        self._codes.extend(codes)
+        self._status.append(status)
+        self._resource.append(entity.resource)
+        self._scope.append(entity.order[0])
+        self._row.append(entity.order[1])
 
     def needs(self, target: int) -> bool:
         """Whether a produced entity relates to the target by a relation that the mapping does not set."""
@@ -327,6 +352,6 @@ def _set_code(value: Any) -> int:
     if value is ABSENT:
         return NOT_SET
     if isinstance(value, dict):
-        return _code(value)
+        return NOT_SET  # a search without an answer: what Port will find is not known
     names = sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)]
     return FIRST_HASH + (hash(tuple(names)) & HASH)

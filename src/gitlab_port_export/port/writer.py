@@ -145,6 +145,11 @@ class Writer:
         yield from self._collect(0)
 
     def finish(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
+        """Send everything; yield too what became of the rows whose relation target is missing for good."""
+        yield from self.settle(blueprints)
+        yield from (result for _, result in self._again.values())
+
+    def settle(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
         """Send everything, then once more, in dependency order, the rows whose relation target was missing."""
         yield from self.flush()
         while self._later:
@@ -159,7 +164,6 @@ class Writer:
             for entity in group:
                 yield from self.add(again[entity.key])
             yield from self.flush()
-        yield from (result for _, result in self._again.values())
 
     def abandon(self, seconds: float) -> Iterator[Result]:
         """Send nothing more; yield what Port confirms within `seconds` of the calls that are under way."""
@@ -265,7 +269,7 @@ def dependency_order(entities: Sequence[Entity], blueprints: Mapping[str, Bluepr
         key: {target for target in _targets(entity, blueprints) if target in keys and target != key}
         for key, entity in keys.items()
     }
-    for group in _layers(needs):
+    for group in layers(needs):
         yield [keys[key] for key in group]
 
 
@@ -277,7 +281,7 @@ def _targets(entity: Entity, blueprints: Mapping[str, Blueprint]) -> Iterator[tu
             yield from ((relation.target, str(one)) for one in (value if isinstance(value, list) else [value]))
 
 
-def _layers(needs: Mapping[Any, set[Any]]) -> Iterator[list[Any]]:
+def layers(needs: Mapping[Any, set[Any]]) -> Iterator[list[Any]]:
     """Yield keys after all that they need; what is in a cycle, or between two, comes as one group."""
     first, left = _peeled(needs)
     users: dict[Any, set[Any]] = {key: set() for key in left}
@@ -314,7 +318,7 @@ def blueprint_order(names: Iterable[str], blueprints: Mapping[str, Blueprint]) -
         }
         for name in wanted
     }
-    return [name for layer in _layers(needs) for name in layer]
+    return [name for layer in layers(needs) for name in layer]
 
 
 class Deleter:

@@ -1,0 +1,209 @@
+"""What search queries find in Port: each is asked once, many at a time, and again when a write may have changed it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from gitlab_port_export.http import Unreachable
+from gitlab_port_export.port.catalog import search
+from gitlab_port_export.port.client import Port, PortRefused
+from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.wire import encode
+
+# So many values go into one request, and a body far below Port's limit.
+MOST_VALUES = 100
+MOST_BYTES = 256 * 1024
+# From so many requests on, Port is first asked whether there is anything to be found.
+MANY_REQUESTS = 3
+# Texts of these formats are perhaps not compared letter by letter.
+LOOSE = ("date-time", "timer")
+
+Query = Mapping[str, Any]
+# A query's key in the answers, and the query.
+Question = tuple[str, Query]
+Answers = dict[str, list[str] | None]
+
+
+@dataclass
+class Searches:
+    """The answers to search queries, by blueprint.
+
+    `is_empty` says whether Port held nothing of a blueprint when this run began.
+    """
+
+    port: Port
+    blueprints: Mapping[str, Blueprint]
+    executor: Executor
+    is_empty: Callable[[str], bool]
+    _answers: dict[str, Answers] = field(default_factory=dict)
+    _touched: set[str] = field(default_factory=set)
+    _written: set[str] = field(default_factory=set)
+
+    def ask(self, wanted: Iterable[tuple[str, Query]]) -> None:
+        """Ask each of these (blueprint, query) that has no answer yet; all side by side."""
+        questions: dict[str, dict[str, Query]] = {}
+        for target, query in wanted:
+            if (key := repr(query)) not in self._answers.setdefault(target, {}):
+                questions.setdefault(target, {})[key] = query
+        asked = [(target, batch) for target, found in questions.items() for batch in self._batches(target, found)]
+        answers = [self.executor.submit(_answered, self.port, target, batch) for target, batch in asked]
+        for (target, _), answer in zip(asked, answers, strict=True):
+            self._answers[target].update(answer.result())
+
+    def found(self, target: str, query: Query) -> list[str] | None:
+        """Return the identifiers that a query finds, in order, or None where Port did not say; it was asked before."""
+        return self._answers[target][repr(query)]
+
+    def touch(self, *blueprints: str) -> None:
+        """Note that this run wrote, or may have created, entities of these blueprints."""
+        self._touched.update(blueprints)
+
+    def refresh(self) -> set[str]:
+        """Forget answers that writes may have changed; return the blueprints that were written to since last time."""
+        touched, self._touched = self._touched, set()
+        for name in touched:
+            self._answers.pop(name, None)
+        self._written |= touched
+        return touched
+
+    def _batches(self, target: str, questions: Mapping[str, Query]) -> list[list[Question]]:
+        """Return what has to be asked, none where nothing can be found: each batch is a request, or nearly always."""
+        batches = list(batched(self.blueprints.get(target), questions.items()))
+        if self._is_bare(target) or (len(batches) >= MANY_REQUESTS and self._has_none(target)):
+            self._answers[target].update((key, []) for key in questions)
+            return []
+        return batches
+
+    def _is_bare(self, target: str) -> bool:
+        """Say whether Port holds nothing of a blueprint for sure; what was written may have created its targets too."""
+        written = self._written | self._touched
+        reached = (relation.target for name in written for relation in self._relations(name))
+        return target not in written and target not in reached and self.is_empty(target)
+
+    def _relations(self, name: str) -> Iterable[Any]:
+        return self.blueprints[name].relations.values() if name in self.blueprints else ()
+
+    def _has_none(self, target: str) -> bool:
+        try:
+            return not next(search(self.port, target, (), ["$identifier"], limit=1), None)
+        except (PortRefused, Unreachable):
+            return False
+
+
+def batched(blueprint: Blueprint | None, questions: Iterable[Question]) -> Iterator[list[Question]]:
+    """Yield together the questions that one request can answer, and all others alone."""
+    batch: list[Question] = []
+    values, size = 0, 0
+    for key, query in questions:
+        if not (number := _values(blueprint, query)):
+            yield [(key, query)]
+            continue
+        length = len(encode(query))
+        if batch and (values + number > MOST_VALUES or size + length > MOST_BYTES):
+            yield batch
+            batch, values, size = [], 0, 0
+        batch.append((key, query))
+        values, size = values + number, size + length
+    if batch:
+        yield batch
+
+
+def _values(blueprint: Blueprint | None, query: Query) -> int:
+    """Return how many values a query compares with, 0 where only Port can tell what matches it."""
+    rules = query.get("rules")
+    if query.get("combinator") not in ("and", "or") or not isinstance(rules, list):
+        return 0
+    numbers = [
+        _values(blueprint, rule) if "rules" in rule else len(_given(rule)) if _is_plain(blueprint, rule) else 0
+        for rule in rules
+    ]
+    return sum(numbers) if all(numbers) else 0
+
+
+def _is_plain(blueprint: Blueprint | None, rule: Mapping[str, Any]) -> bool:
+    """Say whether a rule compares texts as they are: how Port compares anything else is its own affair."""
+    name = rule.get("property")
+    if not isinstance(name, str) or rule.get("operator") not in ("=", "in"):
+        return False
+    if name not in ("$identifier", "$title"):
+        schema = (blueprint.properties if blueprint else {}).get(name, {})
+        if schema.get("type") != "string" or schema.get("format") in LOOSE:
+            return False
+    return all(isinstance(value, str) for value in _given(rule))
+
+
+def _given(rule: Mapping[str, Any]) -> list[Any]:
+    value = rule.get("value")
+    return value if isinstance(value, list) else [value]
+
+
+def _answered(port: Port, target: str, batch: Sequence[Question]) -> Answers:
+    """Answer the questions of a batch by one request, or each by its own where that does not do."""
+    try:
+        if len(batch) > 1 and (answers := _together(port, target, batch)):
+            return answers
+    except PortRefused:
+        pass  # one of them may be at fault
+    except Unreachable:
+        return dict.fromkeys(key for key, _ in batch)
+    return {key: _alone(port, target, query) for key, query in batch}
+
+
+def _alone(port: Port, target: str, query: Query) -> list[str] | None:
+    rule = {"combinator": query.get("combinator", "and"), "rules": query.get("rules", [])}
+    try:
+        return sorted(row["identifier"] for page in search(port, target, [rule], ["$identifier"]) for row in page)
+    except (PortRefused, Unreachable):
+        return None
+
+
+def _together(port: Port, target: str, batch: Sequence[Question]) -> Answers | None:
+    """Return what each question finds, None where what comes answers none of them. Raises PortRefused, Unreachable."""
+    single: dict[tuple[str, str | None], list[str]] = {}
+    others: list[Question] = []
+    for key, query in batch:
+        rules = query["rules"]
+        if len(rules) == 1 and rules[0].get("operator") == "=":
+            single.setdefault((rules[0]["property"], rules[0]["value"]), []).append(key)
+        else:
+            others.append((key, query))
+    rules, names = _union(single, others), {name for _, query in batch for name in _properties(query)}
+    found: dict[str, list[str]] = {key: [] for key, _ in batch}
+    for page in search(port, target, rules, ["$identifier", *sorted(names - {"$identifier"})]):
+        for row in page:
+            matching = {key for name in names for key in single.get((name, _held(row, name)), ())}
+            matching.update(key for key, query in others if _matches(query, row))
+            if not matching:
+                return None
+            for key in matching:
+                found[key].append(row["identifier"])
+    return {key: sorted(identifiers) for key, identifiers in found.items()}
+
+
+def _union(single: Iterable[tuple[str, str | None]], others: Iterable[Question]) -> list[Query]:
+    """Return the rules that find what any of the questions finds: values of one property stand in one rule."""
+    values: dict[str, list[str | None]] = {}
+    for name, value in single:
+        values.setdefault(name, []).append(value)
+    rules: list[Query] = [{"property": name, "operator": "in", "value": found} for name, found in values.items()]
+    rules += ({"combinator": query["combinator"], "rules": query["rules"]} for _, query in others)
+    return rules if len(rules) == 1 else [{"combinator": "or", "rules": rules}]
+
+
+def _properties(query: Query) -> Iterator[str]:
+    for rule in query["rules"]:
+        yield from _properties(rule) if "rules" in rule else (rule["property"],)
+
+
+def _matches(query: Query, row: Mapping[str, Any]) -> bool:
+    verdicts = (
+        _matches(rule, row) if "rules" in rule else _held(row, rule["property"]) in _given(rule)
+        for rule in query["rules"]
+    )
+    return all(verdicts) if query["combinator"] == "and" else any(verdicts)
+
+
+def _held(row: Mapping[str, Any], name: str) -> Any:
+    value = row.get(name[1:]) if name.startswith("$") else (row.get("properties") or {}).get(name)
+    return value if isinstance(value, str) else None
