@@ -15,9 +15,11 @@ RUN tools/bin/pip install --require-hashes --only-binary :all: -r requirements/b
 
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-# Compiled here since the image may run read-only and as any user; unchecked, so no file's time matters.
+# Compiled here since the image may run read-only and as any user; unchecked, so no file's time matters. The command runs
+# isolated (-I), as the working directory may be a checkout; -I drops the variables below, so -u and -B say them again.
 RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && tools/bin/pip --python /opt/venv/bin/python install --no-compile --no-deps --no-index dist/*.whl \
+    && sed -i '1s/$/ -IuB/' /opt/venv/bin/gitlab-port-export \
     && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
 
 FROM ${PYTHON_IMAGE}

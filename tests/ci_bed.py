@@ -73,7 +73,7 @@ os.execv(sys.executable, [sys.executable, "-m", "gitlab_port_export", *sys.argv[
 """
 # A virtual environment that has the command already and whose pip installs nothing.
 PYTHON = """
-if sys.argv[1:3] != ["-m", "venv"]:
+if sys.argv[1:4] != ["-I", "-m", "venv"]:
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 record({"args": sys.argv[1:]})
 folder = os.path.join(sys.argv[-1], "bin")

@@ -68,6 +68,8 @@ def test_minimum_gives_the_defaults() -> None:
         "resources_path": Path(".port/resources"),
         "verify_port": True,
         "verify_gitlab": True,
+        "strict_port": True,
+        "strict_gitlab": True,
         "log_level": "INFO",
         "workers": 10,
         "deadline": None,
@@ -75,6 +77,7 @@ def test_minimum_gives_the_defaults() -> None:
         "fail_on": "problems",
         "on_overlap": "run",
         "ci": "auto",
+        "env_file": None,
         "mapping_file": None,
         "report_markdown": None,
         "report_junit": None,
@@ -85,6 +88,8 @@ def test_minimum_gives_the_defaults() -> None:
         "report_annotations": None,
         "warnings": (),
         "ignored": (),
+        "said": (),
+        "logins": (),
     }
 
 
@@ -602,7 +607,6 @@ def test_names_that_one_run_does_not_need() -> None:
             "OCEAN__EVENT_LISTENER__BROKERS": "x",
             f"{CONFIG}APP_HOST": "https://app.example.com",
             f"{CONFIG}TOKEN_GROUP_HOOKS_OVERRIDE_MAPPING": "{}",
-            "OCEAN__SSL__PORT__X509__STRICT": "true",
             "OCEAN__PROCESSING_MODE": "ocean-core",
         },
     )
@@ -615,7 +619,6 @@ def test_names_that_one_run_does_not_need() -> None:
         "OCEAN__EVENT_LISTENER__BROKERS",
         f"{CONFIG}APP_HOST (live events only)",
         f"{CONFIG}TOKEN_GROUP_HOOKS_OVERRIDE_MAPPING (live events only)",
-        "OCEAN__SSL__PORT__X509__STRICT",
         "OCEAN__PROCESSING_MODE",
     }
 
@@ -623,7 +626,6 @@ def test_names_that_one_run_does_not_need() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("OCEAN__SSL__THIRD_PARTY__X509__STRICT", "false"),
         ("OCEAN__PROCESSING_MODE", "dsp"),
         ("OCEAN__OAUTH_ACCESS_TOKEN_FILE_PATH", "/token"),
     ],

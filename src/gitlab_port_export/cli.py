@@ -37,6 +37,7 @@ class FailOn(StrEnum):
     """Which findings make the run fail."""
 
     problems = "problems"
+    warnings = "warnings"
     limit = "limit"
     never = "never"
 
@@ -91,6 +92,9 @@ class Ci(StrEnum):
 
 
 CiOption = Annotated[Ci | None, typer.Option("--ci", help="The CI system that is told of the run. [auto]")]
+EnvFileOption = Annotated[
+    Path | None, typer.Option("--env-file", help="File of NAME=value lines that sets what the environment does not.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
 
 
@@ -132,6 +136,7 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Apply this plan file and nothing else, if Port is as it was.")
     ] = None,
+    env_file: EnvFileOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Read GitLab, compare with Port, write and delete what changed."""
@@ -153,6 +158,7 @@ def sync(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_dotenv=report_dotenv,
             report_annotations=report_annotations,
             ci=ci,
+            env_file=env_file,
             on_overlap=on_overlap,
             plan=plan_file,
         )
@@ -179,6 +185,7 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
     ] = False,
+    env_file: EnvFileOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Show what a sync would read, write and delete; write nothing."""
@@ -202,6 +209,7 @@ def plan(  # noqa: PLR0913, PLR0917  # an option each, which the command line gi
             report_dotenv=report_dotenv,
             report_annotations=report_annotations,
             ci=ci,
+            env_file=env_file,
         )
     )
 
@@ -211,14 +219,16 @@ def check(
     mapping: MappingOption = None,
     output: OutputOption = Output.table,
     deadline: DeadlineOption = None,
+    env_file: EnvFileOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Say what is wrong with settings, tokens, rights and mapping, and what to do."""
-    _leave(_guarded("check", output, debug, lambda shell: shell.check(mapping_file=mapping, deadline=deadline)))
+    options = {"mapping_file": mapping, "deadline": deadline, "env_file": env_file}
+    _leave(_guarded("check", output, debug, lambda shell: shell.check(**options)))
 
 
 @app.command()
-def preview(
+def preview(  # noqa: PLR0913, PLR0917  # an option each, which the command line gives by name
     kind: Annotated[str, typer.Argument(help="Kind of the mapping, for example merge-request.")],
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show of each resource.")] = 3,
     index: Annotated[int | None, typer.Option("--index", min=0, help="Only this resource, counted from 0.")] = None,
@@ -226,13 +236,14 @@ def preview(
     mapping: MappingOption = None,
     output: OutputOption = Output.table,
     deadline: DeadlineOption = None,
+    env_file: EnvFileOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Show a few rows of a kind and what the mapping makes of each."""
     from gitlab_port_export.model import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = SampleWish(kind, limit, index, str(row) if row else None)
-    options = {"mapping_file": mapping, "deadline": deadline}
+    options = {"mapping_file": mapping, "deadline": deadline, "env_file": env_file}
     _leave(_guarded("preview", output, debug, lambda shell: shell.preview(wanted, **options)))
 
 
@@ -274,6 +285,7 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
     _keep_heaps_small()
+    _leave_no_core()
     # What was imported stays, and need not be looked at for cycles.
     gc.freeze()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
@@ -304,6 +316,14 @@ def _keep_heaps_small() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_ARENA_MAX, 2)
         mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
+
+
+def _leave_no_core() -> None:
+    """Let a crash write no core file, which would hold the secrets."""
+    with suppress(ImportError, ValueError, OSError):  # another system than Unix
+        import resource  # noqa: PLC0415  # only a run needs it
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _leave(code: int) -> NoReturn:

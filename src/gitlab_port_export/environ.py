@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,9 +35,10 @@ log_level       APPLICATION__LOG_LEVEL                     DEBUG, INFO, WARNING,
 workers         OCEAN__EXPORT__WORKERS                     a whole number from 1 to 100, for example 10
 deadline        OCEAN__EXPORT__DEADLINE                    a time above 0, for example 1h30m, 25m, 90s or 90
 allow_deletes   OCEAN__EXPORT__ALLOW_DELETES               blueprints, for example service,gitlabGroup=20
-fail_on         OCEAN__EXPORT__FAIL_ON                     problems, limit or never
+fail_on         OCEAN__EXPORT__FAIL_ON                     problems, warnings, limit or never
 on_overlap      OCEAN__EXPORT__ON_OVERLAP                  run or skip
 ci              OCEAN__EXPORT__CI                          auto, github, gitlab, azure, jenkins or none
+env_file        OCEAN__EXPORT__ENV_FILE                    a file of NAME=value lines, for example port.env
 mapping_file    OCEAN__EXPORT__MAPPING                     a file, for example port-app-config.yml
 report_markdown OCEAN__EXPORT__REPORT_MARKDOWN             a file in a folder that exists, for example report.md
 report_junit    OCEAN__EXPORT__REPORT_JUNIT                a file in a folder that exists, for example report.xml
@@ -49,15 +51,33 @@ token           OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN   a group access token 
 token_mapping   OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING  JSON, for example {"glpat-…": ["my-group/**"]}
 host            OCEAN__INTEGRATION__CONFIG__GITLAB_HOST    an address, for example https://gitlab.example.com
 url             OCEAN__INTEGRATION__CONFIG__GITLAB_URL     an address, for example https://gitlab.example.com
-listener        OCEAN__EVENT_LISTENER__TYPE                {"type":"ONCE"}, as this exports once and ends
+listener        OCEAN__EVENT_LISTENER__TYPE                nothing (remove it) or {"type":"ONCE"}, as this runs once
 jq_names        OCEAN__EXPORT__JQ_ENV                      names of variables, for example REGION,STAGE
 jq_access       OCEAN__ALLOW_ENVIRONMENT_VARIABLES_JQ_ACCESS    true or false
 check_port      OCEAN__SSL__PORT__VERIFY                   true or false
 check_gitlab    OCEAN__SSL__THIRD_PARTY__VERIFY            true or false
+strict_port     OCEAN__SSL__PORT__X509__STRICT             true or false
+strict_gitlab   OCEAN__SSL__THIRD_PARTY__X509__STRICT      true or false
 """
 _ROWS = (row.split(None, 2) for row in _TABLE.splitlines())
 VARIABLES = {name: (variable, expected) for name, variable, expected in _ROWS}
 SECRETS = ("port_client_id", "port_client_secret", "token", "token_mapping")
+_SECRET_FILES = tuple(f"{name}_file" for name in SECRETS)
+# Who plants a `.env` must not choose where secrets go, what is trusted, deleted, written or shown to jq. So a file that
+# was found and not named does not set these. Doing without the first is safe; in the place of the second another server
+# or another mapping would be used than the file asks for, so nothing is done at all.
+_LEFT_OUT = {name for name in VARIABLES if name.startswith(("check_", "strict_", "report_"))}
+_LEFT_OUT |= {"allow_deletes", "env_file"}
+_REFUSED = {"port_base_url", "host", "url", "mapping_file", "resources_path", "jq_names", "jq_access", *_SECRET_FILES}
+# Names that a line about a file lists at most.
+MAX_NAMES = 20
+# What CI systems set in every job: first what most of them share, then the names of those that do not set it.
+_CI = """
+    CI GITHUB_ACTIONS GITLAB_CI TF_BUILD JENKINS_URL TEAMCITY_VERSION BUILDKITE CIRCLECI TRAVIS APPVEYOR DRONE SEMAPHORE
+    BITBUCKET_BUILD_NUMBER CODEBUILD_BUILD_ID BAMBOO_BUILDKEY GO_PIPELINE_NAME HARNESS_BUILD_ID CIRRUS_CI CF_BUILD_ID
+    BITRISE_IO GITEA_ACTIONS FORGEJO_ACTIONS WOODPECKER_CI SCREWDRIVER HEROKU_TEST_RUN_ID XCS BUILD_BUILDID
+    CM_BUILD_ID SYSTEM_TEAMFOUNDATIONCOLLECTIONURI
+"""
 _LIVE_EVENTS = """
     OCEAN__INTEGRATION__CONFIG__APP_HOST OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK OCEAN__LIVE_EVENTS
     OCEAN__INTEGRATION__CONFIG__TOKEN_GROUP_HOOKS_OVERRIDE_MAPPING OCEAN__BASE_URL OCEAN__PATH_PREFIX
@@ -76,8 +96,6 @@ _NOT_NEEDED = """
 _NOT_HONOURED = {
     "OCEAN__OAUTH_ACCESS_TOKEN_FILE_PATH": ("", f"is not read; use {VARIABLES['token'][0]}_FILE"),
     "OCEAN__PROCESSING_MODE": ("ocean-core", "is not honoured; rows are always mapped by this program"),
-    "OCEAN__SSL__PORT__X509__STRICT": ("true", "is not honoured; Python decides how strict it is"),
-    "OCEAN__SSL__THIRD_PARTY__X509__STRICT": ("true", "is not honoured; Python decides how strict it is"),
 }
 
 
@@ -88,14 +106,22 @@ def _key(name: str) -> str:
 
 
 _FIELDS = {_key(variable): name for name, (variable, _) in VARIABLES.items()}
-_FIELDS |= {_key(f"{VARIABLES[name][0]}_FILE"): f"{name}_file" for name in SECRETS}
+_FIELDS |= {_key(f"{VARIABLES[name][0]}_FILE"): file for name, file in zip(SECRETS, _SECRET_FILES, strict=True)}
 _OBJECTS = {key[: end.start()] for key in _FIELDS for end in re.finditer("__", key)}
 _LIVE = tuple(map(_key, _LIVE_EVENTS.split()))
 _IGNORED = (*_LIVE, *map(_key, _NOT_NEEDED.split()), *map(_key, _NOT_HONOURED))
 _TEXT_FAULTS = {
     r"\$\([\w.-]+\)": "is a $(NAME) that Azure Pipelines did not replace: that variable is not defined in the"
     " pipeline, or not mapped under env: of the step",
+    r"\$\{\{.*\}\}": "is a ${{ … }} that GitHub Actions did not replace: that works in the files of a workflow alone",
+    r"\$(\w+|\{\w+\})|%\w+%": "is the name of a variable that nothing replaced: it is not defined here, or protected"
+    " and this branch is not, or quotes kept the shell from replacing it",
     r"(['\"]).*\1": "is wrapped in quotes, which docker's --env-file keeps; leave them out",
+}
+# Only of secrets: what logs, settings pages and examples show in their place.
+_PLACEHOLDERS = {
+    r"(?i)\[?(masked|redacted|filtered|secret|hidden|protected)\]?|(glpat-)?([*•x.]{3,}|…)|<[\w -]+>": "is what"
+    " is shown in the place of a secret, not the secret",
 }
 
 
@@ -188,10 +214,21 @@ def _as_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _fault(text: str, faults: Mapping[str, str]) -> str:
+    return next((why for form, why in faults.items() if re.fullmatch(form, text, re.DOTALL)), "")
+
+
+def secret_fault(text: str) -> str:
+    """Return why the text cannot be the secret that it stands for, or nothing; no server could say it."""
+    path = r"(~|/(run|var|tmp|builds|etc|home|root|mnt|opt|secrets?))/\S+|[A-Za-z]:\\\S+"
+    if re.fullmatch(path, text) or os.path.isfile(text):
+        return "is the path of a file; to read the secret from there add _FILE to the name of the variable"
+    return _fault(text, _TEXT_FAULTS) or _fault(text, _PLACEHOLDERS)
+
+
 def _leaves(key: str, given: Given) -> Iterator[tuple[str, Given]]:
     """Yield the variable, or each entry of the JSON object that stands for several of them."""
-    faults = (why for form, why in _TEXT_FAULTS.items() if re.fullmatch(form, given.text, re.DOTALL))
-    fault = next(faults, "") if key in _FIELDS or key in _OBJECTS else ""
+    fault = _fault(given.text, _TEXT_FAULTS) if key in _FIELDS or key in _OBJECTS else ""
     if fault or key not in _OBJECTS:
         yield _FIELDS.get(key, key), replace(given, fault=fault)
         return
@@ -231,11 +268,13 @@ def _with_files(given: dict[str, Given]) -> dict[str, Given]:
     return read
 
 
-def read_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
-    """Return {field, or key of a name that sets none: what was given} of our variables.
+def in_ci(environ: Mapping[str, str]) -> bool:
+    """Say whether this is a job of a CI system, whose working directory others may have filled."""
+    upper = {name.upper(): text.strip().lower() for name, text in environ.items()}
+    return any(upper.get(name, "") not in ("", "0", "false", "no") for name in _CI.split())
 
-    Exact names win over JSON objects, CONFIG over SECRETS, the usual spelling over others.
-    """
+
+def _of_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
     ours = re.compile("OCEAN__|INTEGRATION__SECRETS|APPLICATION__LOG_?LEVEL$", re.IGNORECASE)
     official = {variable for variable, _ in VARIABLES.values()}
     given: dict[str, Given] = {}
@@ -245,7 +284,15 @@ def read_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given
     ):
         if text := environ[name].strip():
             given |= _leaves(_key(name), Given(name + where, text))
-    return _with_files(given)
+    return given
+
+
+def read_environ(environ: Mapping[str, str]) -> dict[str, Given]:
+    """Return {field, or key of a name that sets none: what was given} of our variables.
+
+    Exact names win over JSON objects, CONFIG over SECRETS, the usual spelling over others.
+    """
+    return _with_files(_of_environ(environ))
 
 
 def read_options(options: Mapping[str, object]) -> dict[str, Given]:
@@ -262,22 +309,77 @@ def read_options(options: Mapping[str, object]) -> dict[str, Given]:
     return given
 
 
-def read_dotenv(path: Path | None) -> dict[str, str]:
-    """Return the variables of a `.env` file, if it exists; a $ in a value is no reference."""
+@dataclass(frozen=True)
+class EnvFile:
+    """What a file of variables gives: our settings, all its variables where it may set them, and what to say of it."""
+
+    given: Mapping[str, Given] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    said: str = ""
+
+
+def read_env_file(path: Path, upper: Mapping[str, Given], *, is_named: bool) -> EnvFile:
+    """Return what the file adds to `upper`, which goes before it.
+
+    A file that was not named (by --env-file) may not set everything. Raises UsageError when it cannot be read.
+    """
+    variables = _dotenv(path) if is_named or path.is_file() else {}
+    where = f" in {path.name}"
+    added = {name: one for name, one in _of_environ(variables, where).items() if not _is_set(name, upper)}
+    if is_named:
+        return EnvFile(_with_files(added), variables, _names(f"{path} sets", added, where))
+    left = {name: added.pop(name) for name in _LEFT_OUT & added.keys()}
+    fault = f"is not taken from a file that was found and not named; to take it: --env-file {path}"
+    given = {name: replace(one, fault=fault) if name in _REFUSED else one for name, one in added.items()}
+    said = [_names(f"{path} sets", given, where), _names(f"{path}, not named by --env-file, cannot set", left, where)]
+    return EnvFile(_with_files(given), said="; ".join(filter(None, said)))
+
+
+def _is_set(name: str, upper: Mapping[str, Given]) -> bool:
+    """Say whether what goes before a file sets this field, also under its other name."""
+    others = {"host": "url", "url": "host"} | dict(zip(_SECRET_FILES, SECRETS, strict=True))
+    return name in upper or others.get(name) in upper
+
+
+def _names(begin: str, given: Mapping[str, Given], where: str) -> str:
+    """Return a line that lists the variables, or nothing without any."""
+    names = list(dict.fromkeys(one.shown.replace(where, "") for one in given.values()))
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{begin} {', '.join(names[:MAX_NAMES])}{more}" if names else ""
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """Return the variables of a file; a $ in a value is no reference. Raises UsageError."""
     try:
-        read = dotenv_values(path, interpolate=False) if path and path.is_file() else {}
-    except (OSError, ValueError):
-        raise UsageError(f"{path}: cannot be read; expected lines of NAME=value in UTF-8") from None
+        with path.open(encoding="utf-8") as stream:
+            read = dotenv_values(stream=stream, interpolate=False)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "expected lines of NAME=value in UTF-8"
+        raise UsageError(f"{path}: cannot be read: {why}") from None
     return {name: text for name, text in read.items() if text}
 
 
 def unknown(given: Mapping[str, Given]) -> Iterator[str]:
     """Yield a line for each name that nobody knows, with the nearest one that sets something."""
-    known = {_key(variable): variable for variable, _ in VARIABLES.values()}
     for key, one in given.items():
         if key not in VARIABLES and key not in _OBJECTS and not key.startswith(_IGNORED):
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-            yield f"{one.shown} is not known" + (f"; did you mean {known[near[0]]}?" if near else "")
+            near = _nearest(key)
+            yield f"{one.shown} is not known" + (f"; did you mean {near}?" if near else "")
+
+
+def _nearest(key: str) -> str:
+    """Return the variable of nearly that name: of the same section, where that is one of ours.
+
+    The section is the same for all of them, so it is no likeness.
+    """
+    known = {_key(variable): variable for variable, _ in VARIABLES.values()}
+    section, _, last = key.rpartition("__")
+    if section in _OBJECTS:
+        names = {name.rpartition("__")[2]: name for name in known if name.rpartition("__")[0] == section}
+        near = difflib.get_close_matches(last, names, n=1, cutoff=0.85)
+        return known[names[near[0]]] if near else ""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.9)
+    return known[near[0]] if near else ""
 
 
 def not_honoured(given: Mapping[str, Given]) -> Iterator[str]:

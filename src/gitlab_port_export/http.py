@@ -17,9 +17,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
-from requests.utils import requote_uri
+from requests.utils import prepend_scheme_if_needed, requote_uri, select_proxy
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from gitlab_port_export.wire import decode, encode
 
@@ -244,6 +245,7 @@ class Http:
         *,
         user_agent: str,
         verify: bool | str = True,
+        strict: bool = True,
         timeout: float = 60.0,
         first_timeout: float | None = None,
         clock: Clock | None = None,
@@ -265,6 +267,7 @@ class Http:
         # The proxy and the certificates that the environment names for this host.
         found = requests.Session().merge_environment_settings(self.base_url, {}, True, verify, None)
         self._proxies, self._verify = found["proxies"], found["verify"]
+        self._tls = None if strict else _lenient()
         self._user_agent = user_agent
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -451,9 +454,25 @@ class Http:
         adapter: HTTPAdapter | None = getattr(self._local, "adapter", None)
         if adapter is None:
             adapter = self._local.adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0)
+            if self._tls:
+                adapter.init_poolmanager(1, 1, ssl_context=self._tls)
+                if proxy := select_proxy(self.base_url, self._proxies):
+                    # The adapter keeps what it has made for a proxy, under its address.
+                    address = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]  # has no types
+                    adapter.proxy_manager_for(address, ssl_context=self._tls)
             with self._lock:
                 self._adapters.append(adapter)
         return adapter
+
+
+def _lenient() -> ssl.SSLContext:
+    """Return a context that takes certificates which break RFC 5280, as those of many private authorities do.
+
+    Python verifies strictly from 3.13 on: https://docs.python.org/3/library/ssl.html#ssl.create_default_context
+    """
+    context = create_urllib3_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def _prepared(
@@ -534,9 +553,12 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _advice(reason: ssl.SSLCertVerificationError) -> str:
-    # OpenSSL's codes for a certificate that nobody known has signed.
-    unknown = reason.verify_code in (18, 19, 20, 21)
-    return "; name the file of the authority that signed it in REQUESTS_CA_BUNDLE" if unknown else ""
+    # OpenSSL's codes for a certificate that nobody known has signed, and for one that breaks RFC 5280.
+    if reason.verify_code in (18, 19, 20, 21):
+        return "; name the file of the authority that signed it in REQUESTS_CA_BUNDLE"
+    if reason.verify_code in range(79, 95):
+        return "; mend the certificate, or set OCEAN__SSL__PORT__X509__STRICT=false (GitLab: __THIRD_PARTY__)"
+    return ""
 
 
 def _shown(reason: BaseException) -> str:

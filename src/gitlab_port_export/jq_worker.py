@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -38,6 +39,7 @@ def serve(seconds: float) -> None:
     """Answer frames from standard input until it ends."""
     import jq  # noqa: PLC0415  # after the limits are in force
 
+    shown = dict(os.environ)
     compiled = {}
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(head := source.read(HEADER.size)) == HEADER.size:
@@ -49,10 +51,12 @@ def serve(seconds: float) -> None:
             if program:
                 if program not in compiled:
                     # jq itself writes the JSON: Python would lose whole numbers that no double holds.
-                    compiled[program] = jq.compile(f"({program}\n) | tojson")
+                    # `$ENV` is filled in when a program is compiled, so it is given the variables as they are.
+                    whole = f"{json.dumps(shown)} as $ENV | ({program}\n) | tojson"
+                    compiled[program] = compile_alone(jq, whole, shown)
                 status, out = 0, next(iter(compiled[program].input_text(text)), "")
             else:
-                status, out = 0, json.dumps([fault(jq, expression) for expression in json.loads(text)])
+                status, out = 0, json.dumps([fault(jq, expression, shown) for expression in json.loads(text)])
         except (ValueError, StopIteration, MemoryError) as error:
             status, out = 1, str(error)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -61,12 +65,26 @@ def serve(seconds: float) -> None:
         sink.flush()
 
 
-def fault(jq: Any, expression: str) -> str | None:
+def compile_alone(jq: Any, program: str, shown: Mapping[str, str]) -> Any:
+    """Compile a program without the definitions of the file .jq at home, which would go before jq's own.
+
+    jq reads that file whenever there is one, at HOME or at the user's home where that is not set: see "Modules" in
+    https://jqlang.org/manual/. While it compiles HOME is no folder; `shown` are the variables as they are.
+    """
+    os.environ["HOME"] = os.devnull
+    try:
+        return jq.compile(program)
+    finally:
+        del os.environ["HOME"]
+        os.environ.update(shown)
+
+
+def fault(jq: Any, expression: str, shown: Mapping[str, str]) -> str | None:
     """Return jq's words when the expression does not compile, else None."""
     if "\0" in expression:
         return "it holds a null character, and jq reads no further"
     try:
-        jq.compile(expression)
+        compile_alone(jq, expression, shown)
     except ValueError as error:
         return str(error)
     return None

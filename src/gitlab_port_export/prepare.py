@@ -147,6 +147,7 @@ def connect_port(settings: Settings, clock: Clock, identifier: str, redactor: Re
         settings.port_base_url,
         user_agent=integrations.user_agent(settings.integration_type or settings.default_type, identifier),
         verify=settings.verify_port,
+        strict=settings.strict_port,
         timeout=settings.client_timeout,
         first_timeout=settings.chosen_timeout,
         clock=clock,
@@ -165,6 +166,7 @@ def connect_gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: 
         settings.gitlab_url,
         user_agent=integrations.user_agent(kind, identifier),
         verify=settings.verify_gitlab,
+        strict=settings.strict_gitlab,
         timeout=settings.client_timeout,
         first_timeout=settings.chosen_timeout,
         clock=clock,
@@ -216,8 +218,8 @@ def _default(settings: Settings, kind: Dialect) -> Chosen:
     return Chosen(*load_mapping(text, origin, SELECTORS), blueprints, _as_config(text))
 
 
-def _default_file(folder: Path) -> Path | None:
-    return next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None)
+def _default_file(folder: Path | None) -> Path | None:
+    return folder and next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None)
 
 
 def _left_to_create(

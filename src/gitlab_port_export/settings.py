@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, SecretStr, ValidationError
 
@@ -19,6 +19,8 @@ from .errors import UsageError
 from .model import Dialect, Problem
 
 GITLAB_COM = "https://gitlab.com"
+DOTENV = Path(".env")
+RESOURCES = Path(".port/resources")
 _REPORT = "report_"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -56,9 +58,17 @@ def _header_safe(text: str) -> str:
     return text
 
 
+def _secret(text: str) -> str:
+    if fault := named.secret_fault(text):
+        raise ValueError(fault)
+    return _header_safe(text)
+
+
 def _patterns(text: str) -> dict[str, tuple[str, ...]]:
     mapping = named.json_object(text)
     for number, (token, patterns) in enumerate(mapping.items(), 1):
+        if fault := named.secret_fault(token):
+            raise ValueError(f"has a token {number} that {fault}")
         _header_safe(token)
         if not (isinstance(patterns, list) and patterns and all(p and isinstance(p, str) for p in patterns)):
             raise ValueError(f"has no list of patterns for its token {number}")
@@ -89,7 +99,7 @@ def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
-_Secret = Annotated[SecretStr, _from_text(_header_safe)]
+_Secret = Annotated[SecretStr, _from_text(_secret)]
 Ci = Literal["auto", "github", "gitlab", "azure", "jenkins", "none"]
 _LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _Identifier = Annotated[str, _from_text(str.lower), Field(pattern="^[a-z0-9][a-z0-9-]*$")]
@@ -128,16 +138,19 @@ class Settings(Layered):
     batch_length: int = Field(default=20, ge=1, le=20)
     batch_bytes: int = Field(default=1_048_576, ge=1, le=1_048_576)
     jq_env: tuple[str, ...] = ()
-    resources_path: Path = Path(".port/resources")
+    resources_path: Path | None = RESOURCES
     verify_port: bool | str = True
     verify_gitlab: bool | str = True
+    strict_port: bool = True
+    strict_gitlab: bool = True
     log_level: Annotated[_LogLevel, _from_text(str.upper)] = "INFO"
     workers: int = Field(default=10, ge=1, le=100)
     deadline: Annotated[float | None, _from_text(parse_duration)] = Field(default=None, description="seconds")
     allow_deletes: Annotated[dict[str, int | None], _from_text(parse_allow_deletes)] = Field(default={})
-    fail_on: Annotated[Literal["problems", "limit", "never"], _from_text(str.lower)] = "problems"
+    fail_on: Annotated[Literal["problems", "warnings", "limit", "never"], _from_text(str.lower)] = "problems"
     on_overlap: Annotated[Literal["run", "skip"], _from_text(str.lower)] = "run"
     ci: Annotated[Ci, _from_text(str.lower)] = "auto"
+    env_file: Path | None = None
     mapping_file: Path | None = None
     report_markdown: Path | None = None
     report_junit: Path | None = None
@@ -148,6 +161,8 @@ class Settings(Layered):
     report_annotations: Path | None = None
     warnings: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    logins: tuple[SecretStr, ...] = ()
 
     @property
     def default_type(self) -> Dialect:
@@ -161,7 +176,8 @@ class Settings(Layered):
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret text, for redaction."""
-        held = (self.port_client_id, self.port_client_secret, *(token.secret for token in self.tokens))
+        tokens = (token.secret for token in self.tokens)
+        held = (self.port_client_id, self.port_client_secret, *tokens, *self.logins)
         return tuple(dict.fromkeys(secret.get_secret_value() for secret in held))
 
 
@@ -293,12 +309,46 @@ def _warnings(settings: Settings, parts: _Parts) -> Iterator[str]:
         yield f"{jq_names} names {', '.join(leaked)}: who edits the mapping can copy that secret into Port"
 
 
-def report_files(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> dict[str, Path]:
+@dataclass(frozen=True)
+class _Sources:
+    """All that was given, highest layer first; the variables that others read too; and what files gave or did not."""
+
+    given: ChainMap[str, Given]
+    variables: Mapping[str, str]
+    said: tuple[str, ...] = ()
+
+
+def _sources(environ: Mapping[str, str], dotenv: Path | None, options: Mapping[str, object]) -> _Sources:
+    """Read the file that is named, else the one that is found, but nothing that is merely found in CI.
+
+    Raises UsageError when a file cannot be read.
+    """
+    layers = named.read_options(options), named.read_environ(environ)
+    upper = ChainMap(*layers)
+    chosen = upper.get("env_file")
+    said: list[str] = []
+    is_job = named.in_ci(environ)
+    if chosen and not chosen.fault:
+        file = named.read_env_file(Path(chosen.text), upper, is_named=True)
+    elif dotenv and not is_job:
+        file = named.read_env_file(dotenv, upper, is_named=False)
+    else:
+        file = named.EnvFile()
+        if dotenv and dotenv.is_file():
+            said.append(f"{dotenv} is not read in CI, where others may have put it; to take it: --env-file {dotenv}")
+    given = ChainMap(*layers, dict(file.given))
+    if is_job and "resources_path" not in given and RESOURCES.is_dir():
+        name = VARIABLES["resources_path"][0]
+        said.append(f"{RESOURCES} is not read in CI, where others may have put it; to take it: {name}={RESOURCES}")
+    return _Sources(given, {**file.variables, **environ}, tuple(filter(None, (file.said, *said))))
+
+
+def report_files(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **options: object) -> dict[str, Path]:
     """Return the report files by form ("markdown", "json", …), also where other settings are faulty.
 
-    Raises UsageError when `.env` cannot be read.
+    Raises UsageError when the file of variables cannot be read.
     """
-    given = _given(environ, named.read_dotenv(dotenv), options)
+    given = _sources(environ, dotenv, options).given
     return {
         name.removeprefix(_REPORT): Path(given[name].text)
         for name in Settings.model_fields
@@ -306,38 +356,44 @@ def report_files(environ: Mapping[str, str], dotenv: Path | None = Path(".env"),
     }
 
 
-def ci_choice(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> Ci:
+def ci_choice(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **options: object) -> Ci:
     """Return which CI system was asked for, "auto" where none was; also where other settings are faulty.
 
-    Raises UsageError when `.env` cannot be read.
+    Raises UsageError when the file of variables cannot be read.
     """
-    given = _given(environ, named.read_dotenv(dotenv), options).get("ci")
+    given = _sources(environ, dotenv, options).given.get("ci")
     chosen: Ci = next((one for one in get_args(Ci) if given and one == given.text.lower()), "auto")
     return chosen
 
 
-def _given(
-    environ: Mapping[str, str], from_file: Mapping[str, str], options: Mapping[str, object]
-) -> ChainMap[str, Given]:
-    variables = named.read_environ(environ), named.read_environ(from_file, " in .env")
-    return ChainMap(named.read_options(options), *variables)
+def _logins(variables: Mapping[str, str]) -> tuple[SecretStr, ...]:
+    """Return the secret part of each proxy's login, as it is written and as it is meant."""
+    found: dict[str, None] = {}
+    for name in (*_PROXIES, *map(str.lower, _PROXIES)):
+        login, at, _ = variables.get(name, "").rpartition("@")
+        user, _, password = login.rpartition("//")[2].partition(":")
+        if at and (text := password or user):
+            found |= dict.fromkeys((text, unquote(text)))
+    return tuple(map(SecretStr, found))
 
 
-def load_settings(environ: Mapping[str, str], dotenv: Path | None = Path(".env"), **options: object) -> Settings:
-    """Return the settings; options (by field name, None is not given) win over `environ`, that over `dotenv`.
+def load_settings(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **options: object) -> Settings:
+    """Return the settings; options (by field name, None is not given) win over `environ`, that over a file.
 
-    Raises UsageError with one line for every faulty variable; no line holds a secret.
+    The file is the one that is named, else `dotenv`, which may be missing. Raises UsageError with one line for every
+    faulty variable; no line holds a secret.
     """
-    from_file = named.read_dotenv(dotenv)
-    everything = {**from_file, **environ}
-    given = _given(environ, from_file, options)
+    sources = _sources(environ, dotenv, options)
+    given, variables = sources.given, sources.variables
     faults = {name: f"{one.shown}: {one.fault}" for name, one in given.items() if one.fault}
     # The second time without the faulty ones, so that what depends on several is checked as well.
     parts = _checked(_Parts, given, faults) or _checked(_Parts, given, faults) or _Parts()
-    for name, why in _joint_faults(parts, given, everything):
+    for name, why in _joint_faults(parts, given, variables):
         faults.setdefault(name, _line(name, why, given))
     gitlab_url = next(filter(None, (getattr(parts, name) for name in _addresses(given))), GITLAB_COM)
     files = {name: one.file for name, one in given.items()}
+    found_folder = None if named.in_ci(environ) else RESOURCES
+    resolved: dict[str, object] = {} if "resources_path" in given else {"resources_path": found_folder}
     settings = _checked(
         Settings,
         given,
@@ -346,14 +402,17 @@ def load_settings(environ: Mapping[str, str], dotenv: Path | None = Path(".env")
         tokens=_tokens(parts, files.get("token")),
         token_mapping_only=parts.token is None,
         jq_env=parts.jq_names if parts.jq_access else (),
-        verify_port=parts.check_port and (_ca_bundle("", everything)[1] or True),
-        verify_gitlab=parts.check_gitlab and (_ca_bundle(gitlab_url, everything)[1] or True),
+        verify_port=parts.check_port and (_ca_bundle("", variables)[1] or True),
+        verify_gitlab=parts.check_gitlab and (_ca_bundle(gitlab_url, variables)[1] or True),
         ignored=tuple(named.ignored(given)),
+        said=sources.said,
+        logins=_logins(variables),
         port_client_id_file=files.get("port_client_id"),
         port_client_secret_file=files.get("port_client_secret"),
+        **resolved,
     )
     if faults or settings is None:
-        raise UsageError(*faults.values(), hint="; ".join(named.unknown(given)))
+        raise UsageError(*faults.values(), hint="; ".join((*named.unknown(given), *sources.said)))
     said = (*named.unknown(given), *_warnings(settings, parts), *named.not_honoured(given))
     warnings = tuple(Problem("settings", why, warning=True) for why in said)
     return settings.model_copy(update={"warnings": warnings})

@@ -225,6 +225,8 @@ class Shell:
         logger.propagate = False
         # The settings warn of it once; urllib3 would with every request.
         warnings.simplefilter("ignore", InsecureRequestWarning)
+        for line in settings.said:
+            self._say(self._redactor.redact(line))
         for name in settings.ignored:
             logger.debug("%s is accepted and not needed in a one-shot run", name)
 

@@ -31,7 +31,7 @@ from gitlab_port_export.model import (
 
 Write = Create | Update | Delete
 Command = Literal["sync", "plan"]
-FailOn = Literal["problems", "limit", "never"]
+FailOn = Literal["problems", "warnings", "limit", "never"]
 
 # What a report keeps at most: changes in all and of each sort of a blueprint, identifiers of deletions held for one
 # reason, reads that were complete and reads that were not.
@@ -63,7 +63,7 @@ _HELD_CODE = {
 }  # fmt: skip
 PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delete"}
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
-_FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "limit": (5,), "never": ()}
+_FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "warnings": (1, 5), "limit": (5,), "never": ()}
 
 
 def exit_code(
@@ -76,12 +76,12 @@ def exit_code(
     detailed: bool = False,
     fail_on: FailOn = "problems",
 ) -> int:
-    """Return 0, 1, 5 or 10 for a run that came to its end; warnings count for nothing.
+    """Return 0, 1, 5 or 10 for a run that came to its end; warnings count only with `--fail-on warnings`.
 
     `changes_in_plan` and `failed` are how many changes a plan holds and how many writes were refused.
     """
     found = {_HELD_CODE[one.reason] for one in held}
-    if failed or any(not problem.warning for problem in problems):
+    if failed or any(fail_on == "warnings" or not problem.warning for problem in problems):
         found.add(1)
     if command == "plan" and detailed and changes_in_plan and 1 not in found:
         return 10
@@ -99,22 +99,35 @@ def meaning(report: Report) -> str:
     """Return what the report's exit code says of this run, in a few words."""
     if report.skipped:
         return SKIPPED
-    if report.command == "plan" and report.exit_code == 5:
-        return "the plan is complete, but deletions are held"
-    if report.exit_code:
-        return EXIT_MEANINGS.get(report.exit_code, "ended early")
-    return _good(report)
+    return _failure(report) if report.exit_code else _good(report)
 
 
 def _good(report: Report) -> str:
     """Return what exit code 0 says of a run that was not skipped."""
-    if any(not problem.warning for problem in report.problems) or total(report.blueprints.values()).failed:
+    if _has_problems(report):
         return "finished with Problems, which --fail-on lets pass"
     if any(_HELD_CODE[one.reason] for one in report.held):
         return "deletions were held, which --fail-on lets pass"
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
     return f"{EXIT_MEANINGS[0]}, but for deletions that were held" if report.held else EXIT_MEANINGS[0]
+
+
+def _failure(report: Report) -> str:
+    if report.command == "plan" and report.exit_code == 5:
+        return "the plan is complete, but deletions are held"
+    if fails_for_warnings(report):
+        return "finished with warnings, which --fail-on makes fail"
+    return EXIT_MEANINGS.get(report.exit_code, "ended early")
+
+
+def _has_problems(report: Report) -> bool:
+    return any(not one.warning for one in report.problems) or total(report.blueprints.values()).failed > 0
+
+
+def fails_for_warnings(report: Report) -> bool:
+    """Say whether a run that ends with 1 has nothing but warnings to say for it."""
+    return report.exit_code == 1 and not _has_problems(report) and bool(report.problems)
 
 
 def by_cause(held: Iterable[Held]) -> list[list[Held]]:

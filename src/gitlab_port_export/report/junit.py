@@ -7,7 +7,7 @@ from itertools import groupby
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gitlab_port_export.model import Counts, Held, Problem, Report
-from gitlab_port_export.report.fold import meaning, some, where
+from gitlab_port_export.report.fold import fails_for_warnings, meaning, some, where
 from gitlab_port_export.text import clean
 
 # Of the identifiers of held deletions a case lists so many.
@@ -63,8 +63,9 @@ def _joined(cases: Iterable[_Case]) -> list[_Case]:
 
 def _run(report: Report) -> Iterator[_Case]:
     """Yield the case of the run itself, which fails when something ended it, and one for each place with problems."""
-    ended = () if report.exit_code in (0, 1, 5, 10) else (f"exit {report.exit_code}: {meaning(report)}",)
     said = f"exit {report.exit_code}: {meaning(report)}"
+    # What is a Problem has a case of its own.
+    ended = (said,) if report.exit_code not in (0, 1, 5, 10) or fails_for_warnings(report) else ()
     skipped = (meaning(report),) if report.skipped else ()
     yield _Case("run", "run", report.command, report.seconds, ended, skipped, said=(said,))
     for problem in report.problems:
