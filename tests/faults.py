@@ -35,15 +35,15 @@ class Leap(Clock):
     def __init__(self) -> None:
         super().__init__()
         self._guard = threading.Lock()
-        self._leapt = 0.0
+        self.leapt = 0.0
 
     def now(self) -> float:
-        return time.time() + self._leapt
+        return time.time() + self.leapt
 
     def sleep(self, seconds: float) -> None:
         self.check()
         with self._guard:
-            self._leapt += seconds
+            self.leapt += seconds
 
 
 class Lent:

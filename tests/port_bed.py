@@ -25,7 +25,7 @@ from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter, Rules, Writer
-from gitlab_port_export.write import noted
+from gitlab_port_export.write import fit_to_send, noted
 from harness import NoWait, mapping_of, resource
 
 MINE = "mine"
@@ -122,7 +122,7 @@ class Bed:
         differ = Differ(catalog.ledger, searches, lambda _: self.fixed)
         events: list[Event] = []
         writer = Writer(self.port, self.rules, self.executor, 8)
-        for event in differ.run(entities):
+        for event in fit_to_send(differ.run(entities)):
             if isinstance(event, Settle):
                 events += noted(writer.settle(catalog.blueprints), searches)
             else:

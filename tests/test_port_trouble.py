@@ -123,7 +123,7 @@ def test_a_write_that_fails_says_where_and_what_to_do(name: str) -> None:
 @pytest.mark.parametrize(
     ("mapped", "words", "hint"),
     [
-        (resource("project", "service", title="[.id]"), "422", "correct the field's expression"),
+        (resource("project", "service", title="[.id]"), "the title must be text", "correct the field's expression"),
         (resource("project", "service", properties={"size": ".name"}), "422", "correct the field's expression"),
         (resource("project", "service", relations={"owner": '"nobody"'}), "404", "map the related entity too"),
     ],

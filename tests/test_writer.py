@@ -2,26 +2,33 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from faults import Leap
+from gitlab_port_export.demo import port_rules
 from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
+from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Delete, Failed, Held, Skipped, Update, Written
+from gitlab_port_export.port.identifiers import is_identifier
 from gitlab_port_export.port.ledger import Blueprint, Relation
 from gitlab_port_export.port.writer import (
     Batch,
     Deleter,
     Rules,
+    Tries,
     Writer,
     as_sent,
     blueprint_order,
     dependency_order,
     upsert,
 )
+from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.wire import encode
 from harness import NoWait, blueprint, port_with
 from port_bed import Bed, a_bed, of, signed_in, thing, things, written
@@ -76,7 +83,12 @@ class TestBatches:
         assert written(events) == [("create", "small")]
         (failed,) = of(Failed, events)
         assert failed.change.entity.identifier == "huge"
-        assert "413" in failed.why
+        assert failed.why == "the entity is larger than 1024 KiB, which is Port's limit"
+
+    def test_an_entity_that_no_call_can_hold_is_not_sent(self, bed: Bed) -> None:
+        events = bed.sync(*(thing(str(n), text="x" * (1 << 20)) for n in range(30)))
+        assert len(of(Failed, events)) == 30
+        assert bed.server.calls(BULK) == []
 
     @pytest.mark.parametrize(
         ("rules", "query"),
@@ -119,15 +131,6 @@ class TestRefusals:
         assert failed.change.entity.identifier == "3"
         assert failed.why == '422: property "size" must be number'
         assert [call.status for call in bed.server.calls(BULK)] == [207]
-
-    def test_a_row_that_refuses_the_whole_call_is_found_by_halving(self, bed: Bed) -> None:
-        entities = [thing(str(n), meta={"title": 5 if n == 13 else "T"}) for n in range(20)]
-        events = bed.sync(*entities)
-        assert len(written(events)) == 19
-        (failed,) = of(Failed, events)
-        assert failed.change.entity.identifier == "13"
-        assert "title must be string" in failed.why
-        assert len(bed.server.calls(BULK)) <= 11  # 20, then two halves five times
 
     def test_a_call_that_is_too_large_is_halved(self, bed: Bed) -> None:
         def large(request: Recorded) -> bool:
@@ -182,6 +185,197 @@ class TestRefusals:
         events = bed.sync(thing("a", text="x"))
         assert written(events) == []
         assert len(of(Failed, events)) == 1
+
+
+class TestRowsThatPassLater:
+    """A row of a call may have a status of its own that says: not now."""
+
+    def refuse_rows(self, bed: Bed, status: int, names: Container[str], times: int | None = 1) -> None:
+        """Let Port refuse these rows of each call, so often, and time leap over every wait."""
+        bed.port.http.go_on_with(Leap())
+        met: Counter[str] = Counter()
+
+        def refuses(_: str, row: dict[str, Any]) -> RefusedError | None:
+            name = row["identifier"]
+            met[name] += name in names
+            if name in names and (times is None or met[name] <= times):
+                return RefusedError(status, "internal_error", "not now")
+            return None
+
+        bed.store.refuses = refuses
+
+    @pytest.mark.parametrize("status", [409, 429, 500, 503])
+    def test_they_are_sent_again_alone(self, bed: Bed, status: int) -> None:
+        self.refuse_rows(bed, status, ("3", "5"))
+        events = bed.sync(*(thing(str(n), text="x") for n in range(20)))
+        assert len(written(events)) == 20
+        assert of(Failed, events) == []
+        assert [len(call) for call in bulks(bed)] == [20, 2]
+
+    @pytest.mark.parametrize("status", [409, 429, 500, 503])
+    def test_one_that_never_passes_fails_alone_after_a_few_attempts(self, bed: Bed, status: int) -> None:
+        self.refuse_rows(bed, status, ("3",), times=None)
+        events = bed.sync(*(thing(str(n), text="x") for n in range(20)))
+        assert len(written(events)) == 19
+        (failed,) = of(Failed, events)
+        assert failed.why == f"{status}: not now"
+        assert [len(call) for call in bulks(bed)] == [20, 1, 1, 1]
+
+    def test_what_a_rows_content_forbids_is_not_repeated(self, bed: Bed) -> None:
+        self.refuse_rows(bed, 422, ("3",), times=None)
+        assert len(of(Failed, bed.sync(*(thing(str(n), text="x") for n in range(20))))) == 1
+        assert len(bulks(bed)) == 1
+
+    def test_where_no_row_ever_passes_the_attempts_end(self, bed: Bed) -> None:
+        self.refuse_rows(bed, 500, [str(n) for n in range(600)], times=None)
+        events = bed.sync(*(thing(str(n), text="x") for n in range(600)))
+        assert len(of(Failed, events)) == 600
+        assert len(bulks(bed)) <= 30 + 25  # eight in vain, and what was under way beside them
+
+    @pytest.mark.parametrize("header", [("retry-after", "7"), None])
+    def test_the_wait_is_the_one_that_port_asks_for(self, header: tuple[str, str] | None) -> None:
+        clock = Leap()
+        answer = {
+            "ok": False,
+            "entities": [],
+            "errors": [{"identifier": "a", "index": 0, "statusCode": 503, "error": "busy", "message": "busy"}],
+        }
+        with (
+            port_server(port_with(things())) as server,
+            signed_in(server, clock=clock) as port,
+            ThreadPoolExecutor(1) as executor,
+        ):
+            server.faults.append(Fault(BULK, refuse(207, answer, (header,) if header else ()), times=1))
+            writer = Writer(port, Rules(), executor, 8)
+            list(writer.add(Create(thing("a", text="x"))))
+            assert len(written(list(writer.finish({})))) == 1
+        assert clock.leapt == 7 if header else 0.5 <= clock.leapt < 1
+
+    def test_a_run_that_ends_meanwhile_keeps_what_was_confirmed(self) -> None:
+        class EndsWithTheFirstWait(NoWait):
+            def sleep(self, seconds: float) -> None:
+                self.stop()
+                super().sleep(seconds)
+
+        clock = EndsWithTheFirstWait()
+        found: list[Any] = []
+
+        def refuses(_: str, row: dict[str, Any]) -> RefusedError | None:
+            return RefusedError(500, "internal_error", "not now") if row["identifier"] == "a" else None
+
+        with (
+            port_server(port_with(things(), refuses=refuses)) as server,
+            signed_in(server, clock=clock) as port,
+            ThreadPoolExecutor(1) as executor,
+        ):
+            writer = Writer(port, Rules(), executor, 8)
+            for name in ("a", "b"):
+                found += writer.add(Create(thing(name, text="x")))
+            with pytest.raises(Stopped):
+                found.extend(writer.finish({}))
+        assert written(found) == [("create", "b")]
+
+
+class TestCallsThatARowRefuses:
+    def poison(self, bed: Bed, effect: Any, *names: str) -> None:
+        def poisoned(request: Recorded) -> bool:
+            rows = request.body.get("entities", ()) if request.path.endswith("/bulk") else ()
+            return any(row["identifier"] in names for row in rows)
+
+        bed.server.faults.append(Fault(poisoned, effect))
+
+    @pytest.mark.parametrize(
+        "effect",
+        [
+            *(refuse(status) for status in (400, 404, 409, 422, 500, 503, 504)),
+            html(403, "<html>blocked by a firewall</html>"),
+            drop(),
+        ],
+        ids=["400", "404", "409", "422", "500", "503", "504", "firewall", "drop"],
+    )
+    def test_the_row_is_found_and_the_others_are_written(self, bed: Bed, effect: Any) -> None:
+        self.poison(bed, effect, "3", "17")
+        events = bed.sync(*(thing(str(n), text="x") for n in range(40)))
+        assert len(written(events)) == 38
+        assert sorted(one.change.entity.identifier for one in of(Failed, events)) == ["17", "3"]
+
+    def test_the_calls_for_it_are_few(self, bed: Bed) -> None:
+        self.poison(bed, refuse(422), "13")
+        assert len(written(bed.sync(*(thing(str(n), text="x") for n in range(20))))) == 19
+        assert len(bed.server.calls(BULK)) <= 11  # 20, then two halves five times
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_what_concerns_the_credentials_is_not_divided(self, bed: Bed, status: int) -> None:
+        self.poison(bed, refuse(status), "3")
+        assert len(of(Failed, bed.sync(*(thing(str(n), text="x") for n in range(20))))) == 20
+        assert len(bed.server.calls(BULK)) <= 4  # a refused token is renewed three times
+
+    @pytest.mark.parametrize("status", [400, 422])
+    def test_where_every_row_is_refused_the_calls_are_bounded_and_a_good_half_goes_on(
+        self, bed: Bed, status: int
+    ) -> None:
+        bad = {str(n) for n in range(600)} - {str(n) for n in range(500, 510)}
+        self.poison(bed, refuse(status), *bad)
+        bed.executor = ThreadPoolExecutor(1)
+        events = bed.sync(*(thing(str(n), text="x") for n in range(600)))
+        assert len(written(events)) == 10
+        assert len(of(Failed, events)) == 590
+        assert len(bed.server.calls(BULK)) <= 150  # 600 rows one by one were 1,170
+
+
+class TestWhatPortsSchemaForbids:
+    """It would refuse whole calls, and comes from an expression that gives the same in every row."""
+
+    @pytest.mark.parametrize(
+        ("field", "entity"),
+        [
+            ("relations.parent", {"relations": {"parent": "no spaces"}}),
+            ("relations.parent", {"relations": {"parent": ""}}),
+            ("relations.parent", {"relations": {"parent": True}}),
+            ("relations.parent", {"relations": {"parent": "x" * 1001}}),
+            ("relations.friends", {"relations": {"friends": ["a", "b,c"]}}),
+            ("relations.friends", {"relations": {"friends": [None]}}),
+            ("title", {"meta": {"title": ["a"]}}),
+            ("icon", {"meta": {"icon": 5}}),
+            ("team", {"meta": {"team": 5}}),
+            ("team", {"meta": {"team": ["a", 5]}}),
+        ],
+    )
+    def test_it_is_seen_before_sending_once_and_the_other_rows_go_on(
+        self, bed: Bed, field: str, entity: dict[str, Any]
+    ) -> None:
+        wrong = [thing(str(n), text="x", **entity) for n in range(600)]
+        events = bed.sync(
+            *wrong, *(thing(f"good-{n}", text="x", relations={"parent": "é/@_.+:\\=-"}) for n in range(5))
+        )
+        assert len(written(events)) == 5
+        assert len(bed.server.calls(BULK)) == 1
+        tally = Tally("sync")
+        for event in events:
+            tally.add(event)
+        (problem,) = tally.finish(started="", seconds=0).problems
+        assert (problem.field, problem.count) == (field, 600)
+        assert problem.sample
+
+    def test_a_plan_says_so_too(self, bed: Bed) -> None:
+        events = bed.sync(thing("a", relations={"parent": "no spaces"}), thing("b", text="x"), writes=False)
+        assert [one.change.entity.identifier for one in of(Failed, events)] == ["a"]
+        assert [one.entity.identifier for one in of(Create, events)] == ["b"]
+
+    def test_what_it_refuses_is_what_the_stand_in_refuses(self) -> None:
+        for name in ("a b", ".", "..", "a", "é", "ß/x", "a,b", "x" * 1000, "x" * 1001, "", "a\n", "日本", "½", "a(b)"):
+            assert is_identifier(name) == port_rules.is_identifier(name)
+
+
+def test_equal_causes_are_one_problem_although_port_names_the_row(bed: Bed) -> None:
+    bed.rules = Rules(create_missing=False)
+    tally = Tally("sync")
+    for event in bed.sync(*(thing(str(n), relations={"parent": f"nobody-{n}"}) for n in range(50))):
+        tally.add(event)
+    (problem,) = tally.finish(started="", seconds=0).problems
+    assert problem.count == 50
+    assert problem.why == '404: Related entity with identifier "…" was not found in blueprint "thing"'
+    assert "nobody-" in problem.sample
 
 
 class TestLostAnswers:
@@ -263,7 +457,8 @@ class TestSearchedEntities:
         bed.seed("thing", "found", properties={"text": "needle"})
         # Port says `not_found` for both; only the entity that was not found has no name.
         (failed,) = of(Failed, bed.sync(thing("a", relations={"parent": "nobody"})))
-        assert "nobody" in failed.why
+        assert "was not found" in failed.why
+        assert failed.sample == "nobody"
 
 
 class TestOrderOfChanges:
@@ -424,13 +619,25 @@ class TestDeleter:
         assert written(events) == [("delete", "1")]
         assert [one.change for one in of(Failed, events)] == [Delete("thing", "2")]
 
-    @pytest.mark.parametrize("status", [403, 500])
-    def test_a_refusal_that_is_about_no_entity_is_not_repeated_for_each(self, held: Bed, status: int) -> None:
+    @pytest.mark.parametrize(("status", "most"), [(403, 1), (500, 80)])
+    def test_a_refusal_that_is_about_no_entity_is_not_repeated_for_each(
+        self, held: Bed, status: int, most: int
+    ) -> None:
         text = {"ok": False, "error": "forbidden", "message": "a role is required"}
         held.server.faults.append(Fault("entities/delete", refuse(status, text)))
         events = self.delete(held, *(str(n) for n in range(100)), cascade=True)
         assert len(of(Failed, events)) == 100
-        assert len(held.server.calls("entities/delete")) <= 6  # the attempts of one call
+        assert len(held.server.calls("entities/delete")) <= most
+
+    @pytest.mark.parametrize("status", [500, 400, 409])
+    def test_one_that_refuses_the_whole_call_is_found_by_halving(self, held: Bed, status: int) -> None:
+        def poisoned(request: Recorded) -> bool:
+            return request.path.endswith("/delete") and "7" in request.body["entities"]
+
+        held.server.faults.append(Fault(poisoned, refuse(status, {"ok": False, "error": "oops", "message": "no"})))
+        events = self.delete(held, *(str(n) for n in range(100)))
+        assert len(written(events)) == 99
+        assert [one.change.identifier for one in of(Failed, events)] == ["7"]
 
     def test_no_answer_fails_what_was_asked(self, held: Bed) -> None:
         held.server.faults.append(Fault("entities/delete", drop()))
@@ -451,7 +658,9 @@ class TestDeleter:
             found.store.seed("job", [{"identifier": "j", "relations": {"thing": "needed"}}], "somebody else")
             yield found
 
-    def test_what_others_need_is_held_and_named(self, needed: Bed) -> None:
+    @pytest.mark.parametrize("status", [422, 403, 409, 500])
+    def test_what_others_need_is_held_and_named_whatever_the_status(self, needed: Bed, status: int) -> None:
+        needed.store.dependents_status = status
         events = self.delete(needed, "free", "needed")
         assert written(events) == [("delete", "free")]
         (held,) = of(Held, events)
@@ -460,7 +669,9 @@ class TestDeleter:
         assert "deleteDependentEntities: true" in held.hint
         assert needed.store.identifiers("job") == {"j"}
 
-    def test_it_goes_with_its_dependents_only_on_the_users_word(self, needed: Bed) -> None:
+    @pytest.mark.parametrize("status", [422, 403])
+    def test_it_goes_with_its_dependents_only_on_the_users_word(self, needed: Bed, status: int) -> None:
+        needed.store.dependents_status = status
         events = self.delete(needed, "free", "needed", cascade=True)
         assert [one.change for one in of(Written, events)] == [
             Delete("thing", "free"),
@@ -485,7 +696,8 @@ class TestDeleter:
 
 def test_upsert_leaves_the_sorting_to_port(bed: Bed) -> None:
     changes = (Create(thing("b", text="x")), Create(thing("a", text="x")))
-    outcome = upsert(bed.port, Rules(), Batch("thing", changes, tuple(encode(as_sent(one.entity)) for one in changes)))
+    batch = Batch("thing", changes, tuple(encode(as_sent(one.entity)) for one in changes))
+    outcome = upsert(bed.port, Rules(), batch, Tries())
     assert [(change, name) for change, name in outcome.written] == [(changes[0], "b"), (changes[1], "a")]
     assert (outcome.failed, outcome.again) == ((), ())
 

@@ -13,7 +13,7 @@ from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.ledger import Blueprint, target_key
 from gitlab_port_export.prepare import Run
 from gitlab_port_export.transform import unfit_identifier
-from gitlab_port_export.write import intended, make_catalog, make_searches, noted, write
+from gitlab_port_export.write import fit_to_send, intended, make_catalog, make_searches, noted, write
 
 # Entities from files belong to no resource of the mapping.
 NO_RESOURCE = -1
@@ -40,7 +40,7 @@ def write_files(
             yield item
     catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
     searches = make_searches(run, catalog, executor)
-    changes = Differ(catalog.ledger, searches).run(found)
+    changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
     written = noted(write(run, changes, catalog, executor), searches) if run.writes else intended(changes)
     run.port.http.set_user_agent(integrations.gitops_agent(run.kind, identifier))
     try:

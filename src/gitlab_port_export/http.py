@@ -349,18 +349,30 @@ class Http:
         return retrying(once)
 
     def _wait(self, state: RetryCallState, longest: float) -> float:
+        return self._backoff(_last_answer(state), state.attempt_number, longest)
+
+    def pause(self, answer: Answer, attempt: int) -> None:
+        """Wait before a part of a request is asked for once more, as after a whole one that got that answer.
+
+        Raises Stopped.
+        """
+        seconds = self._backoff(answer, attempt, LONGEST_WAIT)
+        if answer.status == 429:
+            self.pace.hold(seconds)
+        self.clock.sleep(seconds)
+
+    def _backoff(self, answer: Answer | None, attempt: int, longest: float) -> float:
         """Obey the server's word, but never come back sooner than an exponential backoff with some jitter."""
-        answer = _last_answer(state)
         throttled = answer is not None and answer.status == 429
         # Every answer tells when the rate limit starts anew; that is a time to wait for only where it was the reason.
         obeyed = answer is not None and (throttled or "retry-after" in answer.headers)
         asked = retry_after(answer.headers, self.clock.now()) if answer and obeyed else None
         # Workers that fail in the same instant must not come back in the same instant.
         jitter = 1 + random.random() / 4  # noqa: S311  # no secret hangs on it
-        backoff: float = 0.5 * 2 ** (state.attempt_number - 1) * jitter
+        backoff: float = 0.5 * 2 ** (attempt - 1) * jitter
         if throttled and asked is None:
             # GitLab's application limiter answers 429 without Retry-After; its windows are a minute long.
-            backoff = max(backoff, 5.0 * state.attempt_number)
+            backoff = max(backoff, 5.0 * attempt)
         return min(max(asked or 0.0, backoff), LONGEST_WAIT if throttled else longest)
 
     def _brake(self, state: RetryCallState) -> None:

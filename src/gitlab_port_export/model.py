@@ -605,11 +605,13 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Port refused the change, or did not confirm it."""
+    """Port refused the change, or did not confirm it; `field` and `sample` name what it refused where that is known."""
 
     change: Create | Update | Delete
     why: str
     hint: str = ""
+    field: str = ""
+    sample: str = ""
 
 
 @dataclass(frozen=True, slots=True)

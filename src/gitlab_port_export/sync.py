@@ -40,7 +40,15 @@ from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Command, Tally
 from gitlab_port_export.resync import Resync
 from gitlab_port_export.transform import Transformer, merge_shared
-from gitlab_port_export.write import ensure_blueprints, intended, make_catalog, make_searches, noted, write
+from gitlab_port_export.write import (
+    ensure_blueprints,
+    fit_to_send,
+    intended,
+    make_catalog,
+    make_searches,
+    noted,
+    write,
+)
 
 
 @dataclass
@@ -203,7 +211,7 @@ def _line(
     pages = read(seen.plan, run.gitlab, run.settings.workers)
     entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
     merged = merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
-    changes = differ.run(with_unnamed(merged, run.mapping))
+    changes = fit_to_send(differ.run(with_unnamed(merged, run.mapping)))
     if recorder:
         yield from record.begin(recorder, run, catalog)
     keep = partial(record.recorded, recorder) if recorder else iter

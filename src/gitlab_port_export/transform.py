@@ -1,7 +1,6 @@
 """Page → Entity, Skipped, Unnamed or Problem: a page at a time, in jq what only jq can tell, else a column of rows."""
 
 import json
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -13,14 +12,13 @@ from gitlab_port_export.evaluate import Evaluator, JqError, Killed
 from gitlab_port_export.faults import DEEP, ITEMS, LOST, NULLED, UNFIT, Faults
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Shape, Skipped
 from gitlab_port_export.plain import plain
+from gitlab_port_export.port.identifiers import ALLOWED, IDENTIFIER, is_identifier
 from gitlab_port_export.program import LEFT, InDoubt, Program, build, forbidden_word, rewrite_quotes, without_legacy
 from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
 # jq needs several times the size of its input; a worker may have 1 GiB.
 BATCH_BYTES = 8 * 1024 * 1024
-# Port's rule for identifiers, but for the letters of other scripts: never "." or "..".
-IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9@_.+:\\/=-]{1,1000}\Z")
 Order = tuple[int, int]
 # The parts of the result of an item; that of a row without a list names the field as well.
 WITH_ITEMS = 2
@@ -506,10 +504,8 @@ def unfit_identifier(identifier: Any) -> str | None:
         return None if "rules" in identifier else "an identifier object must be a search query with rules"
     if isinstance(identifier, bool | list):
         return f"the identifier must be text; got {_short(identifier)}"
-    text = _text(identifier)
-    # Letters of all scripts will do.
-    if not IDENTIFIER.match(text) and not IDENTIFIER.match("".join("a" if sign.isalpha() else sign for sign in text)):
-        return f"Port forbids the identifier {_short(identifier)}: letters, digits and @_.+:\\/=- only, at most 1000"
+    if not is_identifier(_text(identifier)):
+        return f"Port forbids the identifier {_short(identifier)}: {ALLOWED}"
     return None
 
 

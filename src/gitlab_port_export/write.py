@@ -8,12 +8,13 @@ from functools import partial
 from gitlab_port_export.diff import MAX_WAITING_BYTES, fields_of, weight
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Stopped
-from gitlab_port_export.model import Create, Event, Settle, Update, Written
+from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.identifiers import slip_of
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.searches import Searches
-from gitlab_port_export.port.writer import Key, Rules, Writer, blueprint_order, dependency_order
+from gitlab_port_export.port.writer import UNFIT, Key, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, expected_blueprints
 
 # How long a stopped run waits for the answers of calls that are under way.
@@ -47,6 +48,19 @@ def make_catalog(
 def make_searches(run: Run, catalog: Catalog, executor: Executor) -> Searches:
     """Return what answers search queries."""
     return Searches(run.port, catalog.blueprints, executor, catalog.is_empty)
+
+
+def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield a failure for each change that Port's schema would refuse, and everything else as it came.
+
+    Nothing of these is sent: a faulty expression gives the same in every row, and each would refuse a whole call.
+    """
+    for event in events:
+        slip = slip_of(event.entity) if isinstance(event, Create | Update) else None
+        if slip and isinstance(event, Create | Update):
+            yield Failed(event, slip.why, UNFIT, slip.field, slip.sample)
+        else:
+            yield event
 
 
 def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor) -> Iterator[Event]:

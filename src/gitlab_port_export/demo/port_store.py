@@ -81,7 +81,8 @@ class PortStore:
 
     `clock` gives epoch seconds; instants that Port writes are strictly increasing whatever it says.
     `writes` counts entities written or deleted over the API. `show_nulls` shows properties without a value
-    as null, and `null_titles` accepts a null title or icon where the schema of Port's API does not.
+    as null, and `null_titles` accepts a null title or icon where the schema of Port's API does not. `refuses` may
+    name a refusal for a row of a blueprint; `dependents_status` is what comes with the code `has_dependents`.
     """
 
     credentials: dict[str, str] = field(default_factory=dict)
@@ -91,6 +92,8 @@ class PortStore:
     integration_access: bool = True
     show_nulls: bool = True
     null_titles: bool = False
+    dependents_status: int = 422
+    refuses: Callable[[str, JsonObject], RefusedError | None] = lambda _blueprint, _row: None
     writes: int = 0
     blueprints: dict[str, JsonObject] = field(default_factory=dict)
     integrations: dict[str, JsonObject] = field(default_factory=dict)
@@ -301,6 +304,8 @@ class PortStore:
         """Write one well-formed row; return the entity and whether it is new. Refused rows leave no trace."""
         with self.lock:
             schema = self.blueprint(blueprint)
+            if refusal := self.refuses(blueprint, row):
+                raise refusal
             identifier = self._aim(blueprint, row)
             existing = self._shelves[blueprint].by_id.get(identifier)
             if existing and not (mode.upsert or mode.must_exist):
@@ -348,7 +353,7 @@ class PortStore:
             while front:
                 for dependent in self._dependents(front.pop()):
                     if not cascade:
-                        raise _has_dependents(dependent)
+                        raise _has_dependents(dependent, self.dependents_status)
                     if dependent not in doomed:
                         doomed[dependent] = None
                         front.append(dependent)
@@ -655,10 +660,10 @@ def _check_formats(old: JsonObject, new: JsonObject) -> None:
             )
 
 
-def _has_dependents(dependent: Stored) -> RefusedError:
+def _has_dependents(dependent: Stored, status: int) -> RefusedError:
     named = {"blueprint": dependent.blueprint, "identifier": dependent.identifier}
     message = f'entity "{dependent.identifier}" of "{dependent.blueprint}" has a required relation to it'
-    return RefusedError(422, "has_dependents", message, {"dependents": [named]})
+    return RefusedError(status, "has_dependents", message, {"dependents": [named]})
 
 
 def _encoded(part: object) -> str:

@@ -15,10 +15,14 @@ REGIONS = {"api.getport.io": "api.us.getport.io", "api.port.io": "api.us.port.io
 
 
 class PortRefused(Exception):
-    """Port answered a request with an error; `status`, `code` (Port's own word) and text say which."""
+    """Port answered a request with an error; `status`, `code` (Port's own word) and text say which.
+
+    `documented`: the body is what Port documents, and not the page of something on the way.
+    """
 
     def __init__(self, answer: Answer) -> None:
         data = answer.data if isinstance(answer.data, dict) else {}
+        self.documented = bool(data)
         self.status = answer.status
         self.code = in_words(data.get("error") or "", 100)
         self.text = in_words(data.get("message") or self.code or f"status {answer.status}", 500)
@@ -96,14 +100,25 @@ class Port:
             hint=f"check OCEAN__PORT__CLIENT_ID and OCEAN__PORT__CLIENT_SECRET{region}",
         )
 
-    def call(self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), payload: Any = None) -> Answer:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Sequence[tuple[str, str]] = (),
+        payload: Any = None,
+        patience: int | None = None,
+    ) -> Answer:
         """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
 
-        Everything we send may be repeated: searches read, upserts and deletions are idempotent. Raises Unreachable.
+        Everything we send may be repeated: searches read, upserts and deletions are idempotent. `patience` is another
+        number of attempts. Raises Unreachable.
         """
         for left in range(REFRESHES, -1, -1):
             used = self._token
-            answer = self.http.send(method, f"/v1{path}", params=params, payload=payload, auth=self._bearer)
+            answer = self.http.send(
+                method, f"/v1{path}", params=params, payload=payload, auth=self._bearer, patience=patience
+            )
             if answer.status != 401 or not left:
                 break
             with self._lock:
@@ -111,9 +126,9 @@ class Port:
                     self.sign_in()
         return answer
 
-    def ask(self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), payload: Any = None) -> Any:
-        """Return the parsed body of a successful answer. Raises PortRefused and Unreachable."""
-        answer = self.call(method, path, params=params, payload=payload)
+    def ask(self, method: str, path: str, **request: Any) -> Any:
+        """Return the parsed body of a successful answer to `call`. Raises PortRefused and Unreachable."""
+        answer = self.call(method, path, **request)
         if answer.status not in (200, 201) or not isinstance(answer.data, dict) or answer.data.get("ok") is False:
             raise PortRefused(answer)
         return answer.data

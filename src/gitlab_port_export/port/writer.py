@@ -1,27 +1,39 @@
 """Writes to Port in bulk and believes only what Port confirms, row by row."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
-from gitlab_port_export.http import Unreachable
+from gitlab_port_export.http import RETRIED_STATUSES, Stopped, Unreachable
 from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.wire import packed
+from gitlab_port_export.wire import in_words, packed
 
 BULK_DELETE = 100
 # Room for the brackets around the entities.
 ENVELOPE_BYTES = 64
-# Refusals that may be about one entity of a call; others would only be repeated for every half.
-DIVISIBLE = (400, 404, 409, 413, 422)
+# Port's limit of one request body.
+MAX_ENTITY_BYTES = 1024 * 1024
+# Attempts at a row that Port could not write just now, and at a part of a call that it refused.
+ROW_ATTEMPTS, PART_ATTEMPTS = 4, 2
+# Rows that were refused alone, one after the other, before looking for them any further is given up.
+IN_VAIN = 8
+# What may pass a moment later: a row's own status, beside those that are repeated for a whole request.
+PASSING = RETRIED_STATUSES | {409}
 WRITE, DELETE = "create and update entities of this blueprint", "delete entities of this blueprint"
 UNFIT = "correct the field's expression in the mapping, or the blueprint in Port"
 RELATED = "map the related entity too, or write createMissingRelatedEntities: true in the mapping"
+# What Port's texts quote.
+QUOTED = re.compile(r'"([^"]*)"')
+# Port's code where other entities need the one that is to be deleted; it comes with various statuses.
+DEPENDENTS = ("has_dependents",)
 ADVICE = {
     400: UNFIT,
     404: "see whether the blueprint still exists in Port, and run again",
@@ -31,6 +43,7 @@ ADVICE = {
 Upsert = Create | Update
 Result = Written | Failed | Skipped
 Key = tuple[str, str]
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -61,17 +74,65 @@ class Batch:
     changes: tuple[Upsert, ...]
     texts: tuple[bytes, ...]
 
+    def part(self, indexes: Sequence[int]) -> "Batch":
+        """Return a batch of these rows alone."""
+        rows = [(self.changes[at], self.texts[at]) for at in indexes]
+        return Batch(self.blueprint, tuple(change for change, _ in rows), tuple(text for _, text in rows))
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call did: confirmed rows (with the identifier that Port found), refused rows, rows to try again.
+    """What calls did: confirmed rows (with the identifier that Port found), refused rows, rows to try at the end.
 
-    With a row to try again stands what becomes of it if that gives the same.
+    With a row to try again stands what becomes of it if that gives the same. `stopped`: the run ended before all
+    rows had been sent as often as they should be.
     """
 
     written: tuple[tuple[Upsert, str], ...] = ()
     failed: tuple[Failed, ...] = ()
     again: tuple[tuple[Upsert, Failed | Skipped], ...] = ()
+    stopped: bool = False
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Return what both did."""
+        return Outcome(
+            self.written + other.written,
+            self.failed + other.failed,
+            self.again + other.again,
+            self.stopped or other.stopped,
+        )
+
+
+class Tries:
+    """What sending things again has brought, shared by all calls of one blueprint.
+
+    Where Port refuses everything, halving finds each row guilty, at two calls a row, and repeating helps nobody. So
+    both end when they were in vain several times in a row: then a call is halved once only, and where Port takes
+    anything, all begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._alone = self._repeats = 0
+
+    def may_halve(self, *, part: bool) -> bool:
+        """Say whether a refused call is to be halved; `part`: it is a half itself."""
+        return not part or self._alone < IN_VAIN
+
+    def may_repeat(self) -> bool:
+        """Say whether rows that Port could not write just now are to be sent again."""
+        return self._repeats < IN_VAIN
+
+    def refused_alone(self) -> None:
+        """Note that a row was refused alone."""
+        self._alone += 1
+
+    def repeated(self, *, in_vain: bool) -> None:
+        """Note how it went to send rows again."""
+        self._repeats = self._repeats + 1 if in_vain else 0
+
+    def passed(self) -> None:
+        """Note that Port took a call, whatever it said of its rows."""
+        self._alone = 0
 
 
 def as_sent(entity: Entity) -> dict[str, Any]:
@@ -110,6 +171,7 @@ class Writer:
     def __init__(self, port: Port, rules: Rules, executor: Executor, ahead: int) -> None:
         self._port, self._rules, self._executor, self._ahead = port, rules, executor, ahead
         self._open: dict[str, _Waiting] = {}
+        self._tries: defaultdict[str, Tries] = defaultdict(Tries)
         self._calls: dict[Future[Outcome], Batch] = {}
         self._answered: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self._busy: set[Key] = set()
@@ -122,8 +184,12 @@ class Writer:
         if key in self._busy or key in self._later:
             self._later.setdefault(key, []).append(change)
             return
-        self._busy.add(key)
         text = packed(as_sent(change.entity))
+        most = max(MAX_ENTITY_BYTES, self._rules.batch_bytes)
+        if len(text) > most - ENVELOPE_BYTES:
+            yield Failed(change, f"the entity is larger than {most // 1024} KiB, which is Port's limit", ADVICE[413])
+            return
+        self._busy.add(key)
         waiting = self._open.get(blueprint)
         if waiting and waiting.size + len(text) >= self._rules.batch_bytes - ENVELOPE_BYTES:
             self._send(blueprint)
@@ -176,7 +242,7 @@ class Writer:
     def _send(self, blueprint: str) -> None:
         waiting = self._open.pop(blueprint)
         batch = Batch(blueprint, tuple(waiting.changes), tuple(waiting.texts))
-        future = self._executor.submit(upsert, self._port, self._rules, batch)
+        future = self._executor.submit(upsert, self._port, self._rules, batch, self._tries[blueprint])
         self._calls[future] = batch
         future.add_done_callback(self._answered.put)
 
@@ -185,7 +251,10 @@ class Writer:
             future = self._answered.get()
             # When a call raises, what the others confirmed is still there for `abandon`.
             batch = self._calls.pop(future)
-            yield from self._outcome(future.result())
+            outcome = future.result()
+            yield from self._outcome(outcome)
+            if outcome.stopped:
+                raise Stopped
             self._busy.difference_update(change.entity.key for change in batch.changes)
 
     def _outcome(self, outcome: Outcome) -> Iterator[Result]:
@@ -200,60 +269,128 @@ def _found(change: Upsert, identifier: str) -> Upsert:
     return replace(change, entity=change.entity._replace(identifier=identifier))
 
 
-def upsert(port: Port, rules: Rules, batch: Batch) -> Outcome:
-    """Send one batch; a body that is too large is halved, and one bad row is found by halving too.
+def upsert(port: Port, rules: Rules, batch: Batch, tries: Tries, *, part: bool = False, attempt: int = 1) -> Outcome:
+    """Send one batch; rows that may pass later are sent again, and a row that refuses the whole call is found.
 
-    Port checks the whole call against its schema, so one forbidden value refuses all rows of it (422).
+    Port checks the whole call against its schema, so one forbidden value refuses all rows of it (422); and what is
+    meant for one row may come as an error of the whole call. `part`: it was refused in a larger call before.
     """
-    path = f"/blueprints/{segment(batch.blueprint)}/entities/bulk"
     try:
         answer = port.call(
             "POST",
-            path,
+            f"/blueprints/{segment(batch.blueprint)}/entities/bulk",
             params=rules.params,
             payload=b'{"entities":[' + b",".join(batch.texts) + b"]}",
+            patience=PART_ATTEMPTS if part else None,
         )
     except Unreachable as failure:
+        return _divided(port, rules, batch, tries, failure, part)
+    if answer.status not in (200, 207) or not isinstance(answer.data, dict):
+        return _divided(port, rules, batch, tries, PortRefused(answer), part)
+    tries.passed()
+    outcome, passing = _by_row(batch, answer.data)
+    if attempt > 1:
+        tries.repeated(in_vain=len(passing) == len(batch.changes))
+    if not passing:
+        return outcome
+    if attempt == ROW_ATTEMPTS or not tries.may_repeat():
+        return outcome + Outcome(failed=tuple(failed for failed, _ in passing.values()))
+    # One row's 429 is meant for all workers.
+    throttled = any(status == 429 for _, status in passing.values())
+    try:
+        port.http.pause(replace(answer, status=429) if throttled else answer, attempt)
+        rest = batch.part(list(passing))
+        return outcome + upsert(port, rules, rest, tries, part=part, attempt=attempt + 1)
+    except Stopped:
+        return outcome + Outcome(stopped=True)
+
+
+def _divided(
+    port: Port, rules: Rules, batch: Batch, tries: Tries, failure: PortRefused | Unreachable, part: bool
+) -> Outcome:
+    """Return what becomes of a call that failed as a whole: its halves are sent where one row may be the cause."""
+    if len(batch.changes) > 1 and may_be_about_one(failure) and tries.may_halve(part=part):
+        found = Outcome()
+        for half in halves(range(len(batch.changes))):
+            try:
+                found += upsert(port, rules, batch.part(half), tries, part=True)
+            except Stopped:
+                return found + Outcome(stopped=True)
+        return found
+    if len(batch.changes) == 1:
+        tries.refused_alone()
+    if isinstance(failure, Unreachable):
         why, hint = f"no answer from Port: {failure}", advice(failure, WRITE)
-        return Outcome(failed=tuple(Failed(change, why, hint) for change in batch.changes))
-    if answer.status in (200, 207) and isinstance(answer.data, dict):
-        return _by_row(batch, answer.data)
-    refusal = PortRefused(answer)
-    if answer.status in (413, 422) and len(batch.changes) > 1:
-        middle = len(batch.changes) // 2
-        halves = (slice(middle), slice(middle, None))
-        first, second = (
-            upsert(port, rules, Batch(batch.blueprint, batch.changes[half], batch.texts[half])) for half in halves
-        )
-        return Outcome(first.written + second.written, first.failed + second.failed, first.again + second.again)
-    hint = advice(refusal, WRITE, ADVICE.get(refusal.status, "run again"))
-    return Outcome(failed=tuple(Failed(change, str(refusal), hint) for change in batch.changes))
+    else:
+        why, hint = str(failure), advice(failure, WRITE, ADVICE.get(failure.status, "run again"))
+    return Outcome(failed=tuple(Failed(change, why, hint) for change in batch.changes))
 
 
-def _by_row(batch: Batch, data: Mapping[str, Any]) -> Outcome:
+def halves(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Return the first and the second half."""
+    middle = len(rows) // 2
+    return rows[:middle], rows[middle:]
+
+
+def may_be_about_one(failure: PortRefused | Unreachable) -> bool:
+    """Say whether one row of a call may have caused its failure.
+
+    401 and 403 are about the credentials, unless the code says otherwise or a firewall on the way answers, which
+    takes text of a row for an attack.
+    """
+    if isinstance(failure, Unreachable) or failure.code in DEPENDENTS:
+        return True
+    return failure.status not in (401, 403, 429) or (failure.status == 403 and not failure.documented)
+
+
+def _by_row(batch: Batch, data: Mapping[str, Any]) -> tuple[Outcome, dict[int, tuple[Failed, int]]]:
+    """Return what became of the rows, and by index (with its status) what Port could not write just now."""
     confirmed = {row["index"]: str(row.get("identifier")) for row in _rows(data.get("entities"))}
     errors = {row["index"]: row for row in _rows(data.get("errors"))}
     written: list[tuple[Upsert, str]] = []
     failed: list[Failed] = []
     again: list[tuple[Upsert, Failed | Skipped]] = []
+    passing: dict[int, tuple[Failed, int]] = {}
     for index, change in enumerate(batch.changes):
         if index in errors:
             row = errors[index]
-            why = f"{row.get('statusCode')}: {row.get('message') or row.get('error')}"
+            status = row.get("statusCode")
+            found = _failed(change, row)
             if row.get("error") != "not_found":
-                status = row.get("statusCode")
-                known = status if isinstance(status, int) else 422
-                failed.append(Failed(change, why, advice(known, WRITE, ADVICE.get(known, "run again"))))
+                if isinstance(status, int) and status in PASSING:
+                    passing[index] = found, status
+                else:
+                    failed.append(found)
             elif change.entity.is_search and row.get("identifier") == "unknown":
                 # The search found nothing; what it looks for may be on its way. Ocean leaves such rows out.
                 again.append((change, Skipped(change.entity.resource, "identifier", change.entity.key[1])))
             else:
-                again.append((change, Failed(change, why, RELATED)))
+                again.append((change, replace(found, hint=RELATED)))
         elif index in confirmed:
             written.append((change, confirmed[index]))
         else:
             failed.append(Failed(change, "Port did not confirm the row", "run again"))
-    return Outcome(tuple(written), tuple(failed), tuple(again))
+    return Outcome(tuple(written), tuple(failed), tuple(again)), passing
+
+
+def _failed(change: Upsert, row: Mapping[str, Any]) -> Failed:
+    """Return the failure of one row; what its text quotes of the row is a sample, so that equal causes are one."""
+    status = row.get("statusCode")
+    known = status if isinstance(status, int) else 422
+    text = in_words(row.get("message") or row.get("error") or "", 500)
+    own = {str(change.entity.identifier), *_texts(change.entity.values)}
+    quoted = next((found for found in QUOTED.findall(text) if found in own), "")
+    why = f"{status}: " + QUOTED.sub(lambda found: '"…"' if found[1] in own else found[0], text)
+    return Failed(change, why, advice(known, WRITE, ADVICE.get(known, "run again")), sample=quoted)
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts among values and in their lists."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from (one for one in value if isinstance(one, str))
 
 
 def _rows(found: Any) -> list[Mapping[str, Any]]:
@@ -326,26 +463,31 @@ class Deleter:
 
     def __init__(self, port: Port, *, cascade: bool) -> None:
         self._port, self._cascade = port, cascade
+        self._tries: defaultdict[str, Tries] = defaultdict(Tries)
 
     def delete(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[Written | Failed | Held]:
         """Yield what became of each entity."""
         for start in range(0, len(identifiers), BULK_DELETE):
             yield from self._bulk(blueprint, list(identifiers[start : start + BULK_DELETE]))
 
-    def _bulk(self, blueprint: str, identifiers: list[str]) -> Iterator[Written | Failed | Held]:
-        answer = self._call(blueprint, identifiers, cascade=False)
+    def _bulk(self, blueprint: str, identifiers: list[str], *, part: bool = False) -> Iterator[Written | Failed | Held]:
+        answer = self._call(blueprint, identifiers, cascade=False, part=part)
+        tries = self._tries[blueprint]
         if not isinstance(answer, PortRefused | Unreachable):
+            tries.passed()
             for identifier in identifiers:
                 yield self._confirmed(Delete(blueprint, identifier), answer)
-        elif not (isinstance(answer, PortRefused) and answer.status in DIVISIBLE):
+        elif len(identifiers) > 1 and may_be_about_one(answer) and tries.may_halve(part=part):
+            for half in halves(identifiers):
+                yield from self._bulk(blueprint, list(half), part=True)
+        elif len(identifiers) == 1 and isinstance(answer, PortRefused):
+            outcome = self._refused(Delete(blueprint, identifiers[0]), answer)
+            if isinstance(outcome, Failed):
+                tries.refused_alone()
+            yield outcome
+        else:
             for identifier in identifiers:
                 yield Failed(Delete(blueprint, identifier), str(answer), advice(answer, DELETE))
-        elif len(identifiers) > 1:
-            middle = len(identifiers) // 2
-            yield from self._bulk(blueprint, identifiers[:middle])
-            yield from self._bulk(blueprint, identifiers[middle:])
-        else:
-            yield self._refused(Delete(blueprint, identifiers[0]), answer)
 
     def _confirmed(self, change: Delete, deleted: set[str]) -> Written | Failed:
         gone = change.identifier in deleted or self._is_gone(change.blueprint, change.identifier)
@@ -377,13 +519,16 @@ class Deleter:
             return Failed(change, str(answer), advice(answer, DELETE))
         return self._confirmed(replace(change, cascade=True), answer)
 
-    def _call(self, blueprint: str, identifiers: list[str], *, cascade: bool) -> set[str] | PortRefused | Unreachable:
+    def _call(
+        self, blueprint: str, identifiers: list[str], *, cascade: bool, part: bool = False
+    ) -> set[str] | PortRefused | Unreachable:
         try:
             data = self._port.ask(
                 "POST",
                 f"/blueprints/{segment(blueprint)}/bulk/entities/delete",
                 params=(("delete_dependents", str(cascade).lower()),),
                 payload={"entities": identifiers},
+                patience=PART_ATTEMPTS if part else None,
             )
         except (PortRefused, Unreachable) as failure:
             return failure
@@ -392,6 +537,10 @@ class Deleter:
 
 
 def _is_about_dependents(refusal: PortRefused) -> bool:
-    """Port has no documented code for it; its texts speak of dependents, dependants or required relations."""
+    """Judge by the code, whatever the status; without it by texts that speak of dependents or required relations."""
+    if refusal.code in DEPENDENTS:
+        return True
     words = f"{refusal.code} {refusal.text}".lower()
-    return any(word in words for word in ("dependent", "dependant", "required", "relation"))
+    return refusal.status in (400, 409, 422) and any(
+        word in words for word in ("dependent", "dependant", "required", "relation")
+    )

@@ -425,7 +425,17 @@ class Tally:
             self._refused[blueprint, identifier] = type(failed.change)
         self._entities[blueprint, "failed"] += 1
         stage: Literal["write", "delete"] = "delete" if isinstance(failed.change, Delete) else "write"
-        self._problem(Problem(stage, failed.why, failed.hint, blueprint=blueprint, entity=identifier))
+        self._problem(
+            Problem(
+                stage,
+                failed.why,
+                failed.hint,
+                blueprint=blueprint,
+                entity=identifier,
+                field=failed.field,
+                sample=failed.sample,
+            )
+        )
 
     def _hold(self, held: Held) -> None:
         self._entities[held.blueprint, "held"] += len(held.identifiers)

@@ -1,0 +1,68 @@
+"""Port's rule for identifiers, and what its schema of bulk upserts refuses before it looks at a blueprint."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gitlab_port_export.model import Entity, shown
+from gitlab_port_export.wire import in_words
+
+# Port's rule for identifiers, but for the letters of other scripts: never "." or "..".
+IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9@_.+:\\/=-]{1,1000}\Z")
+ALLOWED = "letters, digits and @_.+:\\/=- only, at most 1000"
+
+
+class Slip(NamedTuple):
+    """Why Port would refuse an entity: the field, the reason in words that name no value, and the value."""
+
+    field: str
+    why: str
+    sample: str
+
+
+def is_identifier(text: str) -> bool:
+    """Say whether Port takes a text as an identifier; letters of all scripts will do."""
+    if IDENTIFIER.match(text):
+        return True
+    return bool(IDENTIFIER.match("".join("a" if sign.isalpha() else sign for sign in text)))
+
+
+def slip_of(entity: Entity) -> Slip | None:
+    """Return what Port's schema would refuse in an entity, or None.
+
+    One such value refuses all rows of a call (422), and a faulty expression gives it in every row.
+    """
+    return next(_slips(entity), None)
+
+
+def _slips(entity: Entity) -> Iterator[Slip]:
+    if not entity.is_search and not is_identifier(str(entity.identifier)):
+        yield Slip("identifier", f"Port forbids the identifier: {ALLOWED}", _short(entity.identifier))
+    own, properties, team, _ = entity.shape.keys
+    for name, value in zip(own, entity.values, strict=False):
+        if not isinstance(value, str | None):
+            yield Slip(name, f"the {name} must be text", _short(value))
+    teams = entity.values[len(own) + len(properties)] if team else None
+    if not _is_team(teams):
+        yield Slip("team", "a team must be text, a list of texts or a search query", _short(teams))
+    for name, value in entity.relations:
+        if value is not None and not isinstance(value, dict):
+            yield from _targets(f"relations.{name}", value)
+
+
+def _targets(field: str, value: Any) -> Iterator[Slip]:
+    for target in value if isinstance(value, list) else [value]:
+        if not isinstance(target, str):
+            yield Slip(field, "a relation must hold identifiers, which are text", _short(target))
+        elif not is_identifier(target):
+            yield Slip(field, f"Port forbids the identifier of the relation's target: {ALLOWED}", _short(target))
+
+
+def _is_team(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(one, str) for one in value)
+    return isinstance(value, str | dict | None)
+
+
+def _short(value: Any) -> str:
+    return in_words(value, 80) if isinstance(value, str) else shown(value)
