@@ -239,7 +239,7 @@ def is_used_up(headers: Mapping[str, str], reserve: int) -> bool:
 class Http:
     """One host: every request to it goes through `send`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what is known of a host, each given by name
         self,
         base_url: str,
         *,
