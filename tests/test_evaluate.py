@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from gitlab_port_export import evaluate
-from gitlab_port_export.evaluate import MAX_WORKERS, Evaluator, JqError, Killed
+from gitlab_port_export.errors import UsageError
+from gitlab_port_export.evaluate import MAX_WORKERS, Evaluator, JqError, Killed, TooLarge
 from harness import process_environ
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -162,17 +163,34 @@ def test_runaway_is_killed_and_the_next_goes_on(program: str, seconds: float, me
     evaluator.close()
 
 
-def test_time_limit_is_for_one_page() -> None:
-    evaluator = Evaluator({}, workers=1, seconds=1.5)
-    assert evaluator.submit("1", b"null").result() == b"1"
-    # An alarm that was left on would ring while the worker waits for a slow GitLab.
-    time.sleep(1.6)
-    assert evaluator.submit("2", b"null").result() == b"2"
+@linux
+def test_time_limit_is_for_one_call() -> None:
+    evaluator = Evaluator({}, workers=1, seconds=0.3)
+    pid = worker_pid(evaluator)
+    while processor_seconds(pid) < 0.5:
+        assert evaluator.submit("[range(50000)] | length", b"null").result() == b"50000"
     evaluator.close()
 
 
-def test_time_limit_holds_where_the_parent_blocks_the_alarm() -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+def processor_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+@linux
+def test_time_while_others_have_the_processor_does_not_count() -> None:
+    evaluator = Evaluator({}, workers=1, seconds=0.3)
+    pid = worker_pid(evaluator)
+    os.kill(pid, signal.SIGSTOP)
+    found = evaluator.submit(".+1", b"1")
+    time.sleep(0.6)
+    os.kill(pid, signal.SIGCONT)
+    assert found.result() == b"2"
+    evaluator.close()
+
+
+def test_time_limit_holds_where_the_parent_blocks_its_signal() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})
     try:
         evaluator = Evaluator({}, workers=1, seconds=0.3)
         with pytest.raises(Killed):
@@ -180,6 +198,68 @@ def test_time_limit_holds_where_the_parent_blocks_the_alarm() -> None:
         evaluator.close()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_output_is_bounded_and_the_worker_goes_on() -> None:
+    evaluator = Evaluator({}, workers=1, output_bytes=1000)
+    with pytest.raises(TooLarge):
+        evaluator.submit('"x" * 999', b"null").result()
+    assert evaluator.submit('"x" * 998', b"null").result() == b'"' + b"x" * 998 + b'"'
+    evaluator.close()
+
+
+def test_a_worker_that_cannot_work_is_no_fault_of_an_expression() -> None:
+    evaluator = Evaluator({}, workers=2, memory_bytes=1 << 20)
+    for found in (evaluator.submit(".", b"1").result, lambda: evaluator.compile_errors([".a", ".b"])):
+        with pytest.raises(UsageError, match="ends as soon as it is started"):
+            found()
+    evaluator.close()
+
+
+def test_where_no_further_worker_can_be_started_those_that_are_there_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "PATIENCE_SECONDS", 0.0)
+    evaluator = Evaluator({}, workers=4)
+    start, started = evaluator._start, []
+
+    def one() -> Any:
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(start())
+        return started[0]
+
+    monkeypatch.setattr(evaluator, "_start", one)
+    assert {future.result() for future in [evaluator.submit("1", b"null") for _ in range(20)]} == {b"1"}
+    evaluator.close()
+    evaluator = Evaluator({})
+    monkeypatch.setattr(evaluator, "_start", one)
+    with pytest.raises(UsageError, match="could not be started: Resource temporarily unavailable"):
+        evaluator.submit("1", b"null").result()
+    evaluator.close()
+
+
+@linux
+def test_a_lower_limit_of_memory_is_kept(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import resource
+        from pathlib import Path
+        resource.setrlimit(resource.RLIMIT_AS, (800 << 20, 900 << 20))
+        from gitlab_port_export.evaluate import Evaluator
+        evaluator = Evaluator({}, workers=1)
+        assert evaluator.submit(".", b"1").result() == b"1"
+        (process,) = evaluator._processes
+        print(Path(f"/proc/{process.pid}/limits").read_text())
+        evaluator.close()
+    """)
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env=process_environ({}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = (line for line in found.stdout.splitlines() if line.startswith("Max address space"))
+    assert line.split()[3:5] == [str(800 << 20)] * 2
 
 
 @linux

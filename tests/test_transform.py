@@ -34,7 +34,7 @@ def evaluator() -> Iterator[Evaluator]:
 @pytest.fixture
 def impatient() -> Iterator[Evaluator]:
     """Workers that give up soon."""
-    found = Evaluator({}, workers=2, seconds=0.7, memory_bytes=300 << 20)
+    found = Evaluator({}, workers=2, seconds=0.2, memory_bytes=300 << 20, output_bytes=8 << 20)
     yield found
     found.close()
 
@@ -684,25 +684,71 @@ def test_environment_of_expressions(evaluator: Evaluator, monkeypatch: pytest.Mo
 # --- runaways
 
 
-@pytest.mark.parametrize("expression", ["last(repeat(1))", '"x" * (.id | length * 3e8) | length'])
-@pytest.mark.parametrize("field", ["selector.query", "title", "itemsToParse"])
-def test_runaway_gives_up_its_resource_alone(impatient: Evaluator, expression: str, field: str) -> None:
-    # Only one row of a page, and not the first, makes it run away.
-    guarded = f'if .id == "bad" then {expression} else $value end'
-    runaway = resource(
-        {"title": guarded.replace("$value", "1")} if field == "title" else {},
-        query=guarded.replace("$value", "true") if field == "selector.query" else "true",
-        **({"itemsToParse": guarded.replace("$value", "[1]")} if field == "itemsToParse" else {}),
+def guarded(expression: str, field: str) -> Any:
+    """A resource one of whose fields does that for rows whose id begins with "bad"."""
+    text = f'if .id | startswith("bad") then {expression} else $value end'
+    return resource(
+        {"title": text.replace("$value", "1")} if field == "title" else {},
+        query=text.replace("$value", "true") if field == "selector.query" else "true",
+        **({"itemsToParse": text.replace("$value", "[1]")} if field == "itemsToParse" else {}),
     )
-    mapping = mapping_of(runaway, resource({"blueprint": '"c"', "title": ".id | length"}))
+
+
+@pytest.mark.parametrize(
+    ("expression", "field"),
+    [
+        ("last(repeat(1))", "selector.query"),
+        ("last(repeat(1))", "title"),
+        ("last(repeat(1))", "itemsToParse"),
+        ('"x" * (.id | length * 2e8) | length', "title"),
+        ('"x" * 9000000', "title"),
+        ("[range(400000)]", "itemsToParse"),
+    ],
+)
+def test_a_row_that_runs_away_or_gives_too_much_is_lost_alone_and_named(
+    impatient: Evaluator, expression: str, field: str
+) -> None:
+    mapping = mapping_of(guarded(expression, field), resource({"blueprint": '"c"', "title": ".id | length"}))
     rows = [{"id": f"a{n}"} for n in range(100)]
-    pages = [page(rows, 0, 1), page([*rows, {"id": "bad"}], 0, 1), page(rows, 0, 1), page(rows[:5], 0, 1)]
+    pages = [page(rows, 0, 1), page([*rows[:50], {"id": "bad"}, *rows[50:]], 0, 1), page(rows, 0, 1)]
     found = transformed(impatient, mapping, *pages)
-    assert Counter(entity.blueprint for entity in entities(found)) == {"b": 100, "c": 306}
+    assert Counter(entity.blueprint for entity in entities(found)) == {"b": 300, "c": 301}
     (problem,) = problems(found)
-    assert (problem.field, problem.resources, problem.warning) == (field, (0,), False)
-    lines = json.dumps({"resources": [runaway]}, indent=1).splitlines()
+    assert (problem.field, problem.resources, problem.warning, problem.count) == (field, (0,), False, 1)
+    assert problem.sample == "bad"
+    lines = json.dumps({"resources": [guarded(expression, field)]}, indent=1).splitlines()
     assert lines[(problem.line or 0) - 1].strip().startswith(f'"{field.rpartition(".")[2]}"')
+
+
+def test_rows_that_are_slow_together_are_all_mapped(impatient: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    submit = impatient.submit
+
+    def slow(program: str, text: bytes) -> Any:
+        """Kills what holds more than 15 rows."""
+        asked.append(len(json.loads(text)))
+        return submit("last(repeat(1))" if asked[-1] > 15 else program, text)
+
+    monkeypatch.setattr(impatient, "submit", slow)
+    monkeypatch.setattr(impatient, "workers", 1)
+    rows = [[{"id": f"{n}-{m}"} for m in range(100)] for n in range(5)]
+    found = transformed(impatient, resource({"title": ".id | length"}), *rows)
+    assert (len(entities(found)), problems(found)) == (500, [])
+    # What is under way when the first is killed is run row by row too; all others are sent in small batches.
+    assert asked.count(100) <= 3
+
+
+def test_a_resource_with_many_rows_that_run_away_is_given_up(impatient: Evaluator) -> None:
+    mapping = mapping_of(guarded("last(repeat(1))", "title"), resource({"blueprint": '"c"', "title": ".id | length"}))
+    rows = [{"id": f"a{n}"} for n in range(100)]
+    bad = [{"id": f"bad{n}"} for n in range(9)]
+    found = transformed(impatient, mapping, page(rows, 0, 1), page([*rows, *bad, *rows], 0, 1), page(rows, 0, 1))
+    # What was mapped before is written all the same.
+    assert Counter(entity.blueprint for entity in entities(found)) == {"b": 200, "c": 409}
+    whole, lost = sorted(problems(found), key=lambda problem: problem.count)
+    assert (whole.field, whole.resources, whole.warning) == ("title", (0,), False)
+    assert "the resource was given up" in whole.why
+    assert (lost.field, lost.count, lost.sample) == ("title", transform.MOST_KILLED, "bad0")
 
 
 def test_nothing_more_is_asked_of_a_resource_that_was_given_up(
@@ -728,9 +774,9 @@ def test_nothing_more_is_asked_of_a_resource_that_was_given_up(
         page(full, 0),
     ]
     found = transformed(impatient, mapping, *pages)
-    assert (len(problems(found)), len(entities(found))) == (1, 100)
-    # Four pages, and then the selector and each field on the first page up to the one that does not end.
-    assert asked == [100] * 8
+    assert (len(problems(found)), len(entities(found))) == (2, 100)
+    # Four pages, the first rows alone, and for the first of them each field up to the one that does not end.
+    assert asked == [100] * 4 + [1] * (transform.MOST_KILLED + 4)
 
 
 # --- searches

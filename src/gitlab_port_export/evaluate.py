@@ -16,8 +16,11 @@ from gitlab_port_export import jq_worker
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.wire import decode, encode
 
-PAGE_SECONDS = 10.0
+# Of the processor's time, for one row; rows that take longer together are asked for alone.
+ROW_SECONDS = 10.0
 MEMORY_BYTES = 1024 * 1024 * 1024
+# What a call may give: several times what its rows hold, and far more than Port takes for an entity.
+OUTPUT_BYTES = 32 * 1024 * 1024
 MAX_WORKERS = 4
 # Starting a process takes about as long; most runs have little for jq to do, and one is enough.
 PATIENCE_SECONDS = 0.1
@@ -26,6 +29,10 @@ NO_WORKER = "allow the job more processes and memory (`ulimit -u`, the container
 
 class Killed(Exception):
     """A worker died over a program: it ran too long or wanted too much memory."""
+
+
+class TooLarge(Exception):
+    """A program gives more than may be sent."""
 
 
 class JqError(Exception):
@@ -39,12 +46,15 @@ class Evaluator:
         self,
         environ: Mapping[str, str],
         workers: int | None = None,
-        seconds: float = PAGE_SECONDS,
+        seconds: float = ROW_SECONDS,
         memory_bytes: int = MEMORY_BYTES,
+        output_bytes: int = OUTPUT_BYTES,
     ) -> None:
         self.workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
+        # How many the machine allows.
+        self._most = self.workers
         self._environ = dict(environ)
-        self._limits = (memory_bytes, seconds)
+        self._limits = (memory_bytes, seconds, output_bytes)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="jq")
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self._lock = threading.Lock()
@@ -58,7 +68,7 @@ class Evaluator:
     def submit(self, program: str, text: bytes) -> "Future[bytes]":
         """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
 
-        The future raises Killed or JqError, and UsageError when no process can be started.
+        The future raises Killed, TooLarge or JqError, and UsageError when no process can be started.
         """
         return self._pool.submit(self._run, program, text)
 
@@ -68,18 +78,10 @@ class Evaluator:
             answer = self._pool.submit(self._run, "", encode(list(expressions))).result()
         except Killed:
             if len(expressions) == 1:
-                self._try_out()
                 return ["compiling it takes too long or too much memory"]
             return [error for expression in expressions for error in self.compile_errors([expression])]
         found: list[str | None] = decode(answer)
         return found
-
-    def _try_out(self) -> None:
-        """Raise UsageError when a worker cannot even do nothing: then no expression is to blame."""
-        try:
-            self._pool.submit(self._run, ".", b"0").result()
-        except Killed:
-            raise UsageError("a worker process for jq ends as soon as it is started", hint=NO_WORKER) from None
 
     def close(self) -> None:
         """End the workers."""
@@ -114,12 +116,17 @@ class Evaluator:
             self._forget(process)
             raise
         self._free.put(process)
-        if status:
+        if status == jq_worker.TOO_LARGE:
+            raise TooLarge
+        if status == jq_worker.FAILED:
             raise JqError(body.decode())
         return body
 
     def _take(self) -> "subprocess.Popen[bytes]":
-        """Return a process that has nothing to do; where one was waited for long enough, another one."""
+        """Return a process that has nothing to do; where one was waited for long enough, another one.
+
+        Raises UsageError when there is none and none can be started: then no expression is to blame.
+        """
         patience = 0.0
         while True:
             with suppress(Empty):
@@ -127,16 +134,36 @@ class Evaluator:
             with self._lock:
                 if self._closed:
                     raise Killed  # work that was queued when the run ended
-                if len(self._processes) < (self.workers if patience else 1):
-                    process = self._start()
-                    self._processes.add(process)
-                    return process
+                wants_one = len(self._processes) < (self._most if patience else 1)
+                process = self._another() if wants_one else None
+            if process and _is_ready(process):
+                return process
+            if process:
+                self._forget(process)
+                self._settle_for("a worker process for jq ends as soon as it is started")
             patience = PATIENCE_SECONDS
+
+    def _another(self) -> "subprocess.Popen[bytes] | None":
+        """Start a process; None where the machine allows no more than there are."""
+        try:
+            process = self._start()
+        except OSError as error:
+            self._settle_for(f"a worker process for jq could not be started: {error.strerror or error}")
+            return None
+        self._processes.add(process)
+        return process
+
+    def _settle_for(self, why: str) -> None:
+        """Do with the processes that there are. Raises UsageError where there are none, or the run has ended."""
+        if self._closed:
+            raise Killed
+        self._most = len(self._processes)
+        if not self._processes:
+            raise UsageError(why, hint=NO_WORKER)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         spec = find_spec("jq")
         folder = str(Path(spec.origin).parent) if spec and spec.origin else ""
-        memory, seconds = self._limits
         arguments = [
             sys.executable,
             "-I",
@@ -144,21 +171,15 @@ class Evaluator:
             jq_worker.__file__,
             folder,
             str(os.getpid()),
-            str(memory),
-            str(seconds),
+            *map(str, self._limits),
         ]
-        try:
-            return subprocess.Popen(  # noqa: S603  # our own interpreter and script, no shell
-                arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=self._environ,
-            )
-        except OSError as error:
-            raise UsageError(
-                f"a worker process for jq could not be started: {error.strerror or error}", hint=NO_WORKER
-            ) from None
+        return subprocess.Popen(  # noqa: S603  # our own interpreter and script, no shell
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environ,
+        )
 
     def _forget(self, process: "subprocess.Popen[bytes]") -> None:
         process.kill()
@@ -171,3 +192,12 @@ class Evaluator:
                 continue
         with self._lock:
             self._processes.discard(process)
+
+
+def _is_ready(process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until a new process can work; false where it ends before."""
+    assert process.stdout is not None  # noqa: S101  # it is a pipe; this is for mypy
+    try:
+        return process.stdout.read(len(jq_worker.READY)) == jq_worker.READY
+    except (OSError, ValueError):  # the run has ended, and its pipes are closed
+        return False

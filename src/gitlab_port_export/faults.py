@@ -11,6 +11,7 @@ Other = TypeVar("Other")
 LOST = "correct the expression; rows were left out"
 NULLED = "the property was set to null there"
 DEEP = "what nests so deeply cannot be mapped; rows were left out"
+BOUND = "bound the expression, or leave such rows out with `selector.query`; rows were left out"
 UNFIT = 'correct the identifier, for example with `gsub(" "; "")`; rows were left out'
 LEFT_AS_IT_IS = "correct the expression; the field was left as it is in Port"
 NOT_WRITTEN = "correct the expression; with enableMergeEntity: false nothing of these rows was written"

@@ -1,8 +1,8 @@
 """The program of a worker process: evaluates jq and nothing else, in a clean environment and within limits.
 
 It is started as a script, not imported: it sees no secret, ends with its parent, and is ended by the kernel when one
-page takes too long or too much memory. Frames: 8 bytes (program length, input length), then both; the answer is one
-status byte and 8 bytes of length before the text.
+call takes too much of the processor's time or too much memory. It writes READY as soon as it can work. Frames: 8 bytes
+(program length, input length), then both; the answer is one status byte and 8 bytes of length before the text.
 """
 
 import json
@@ -17,15 +17,21 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 HEADER = struct.Struct(">II")
 ANSWER = struct.Struct(">BQ")
+READY = b"\1"
+# The status of an answer: jq's output, its error, or neither as the output is larger than what may be sent.
+DONE, FAILED, TOO_LARGE = 0, 1, 2
 
 
 def limit(parent: int, memory_bytes: int) -> None:
     """Die with the parent even when that is killed, ignore the terminal's signals, and bound memory."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a parent that blocks SIGALRM would hand that down
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a parent that blocks SIGPROF would hand that down
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    # A lower limit that is there already stays; nobody may raise it.
+    there = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    least = min([memory_bytes, *there])
+    resource.setrlimit(resource.RLIMIT_AS, (least, least))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415  # only needed here, and not at hand on every platform
@@ -35,18 +41,21 @@ def limit(parent: int, memory_bytes: int) -> None:
             sys.exit(0)
 
 
-def serve(seconds: float) -> None:
-    """Answer frames from standard input until it ends."""
+def serve(seconds: float, most: int) -> None:
+    """Answer frames from standard input until it ends, each within so many seconds and bytes."""
     import jq  # noqa: PLC0415  # after the limits are in force
 
     shown = dict(os.environ)
     compiled = {}
     source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sink.write(READY)
+    sink.flush()
     while len(head := source.read(HEADER.size)) == HEADER.size:
         program_size, input_size = HEADER.unpack(head)
         program, text = source.read(program_size).decode(), source.read(input_size).decode()
-        # The default action of SIGALRM ends the process, also while jq holds Python's global lock.
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        # The default action of SIGPROF ends the process, also while jq holds Python's global lock. This clock stands
+        # still while others have the processor.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             if program:
                 if program not in compiled:
@@ -54,12 +63,14 @@ def serve(seconds: float) -> None:
                     # `$ENV` is filled in when a program is compiled, so it is given the variables as they are.
                     whole = f"{json.dumps(shown)} as $ENV | ({program}\n) | tojson"
                     compiled[program] = compile_alone(jq, whole, shown)
-                status, out = 0, next(iter(compiled[program].input_text(text)), "")
+                status, out = DONE, next(iter(compiled[program].input_text(text)), "")
             else:
-                status, out = 0, json.dumps([fault(jq, expression, shown) for expression in json.loads(text)])
+                status, out = DONE, json.dumps([fault(jq, expression, shown) for expression in json.loads(text)])
         except (ValueError, StopIteration, MemoryError) as error:
-            status, out = 1, str(error)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+            status, out = FAILED, str(error)
+        if len(out) > most:
+            status, out = TOO_LARGE, ""
+        signal.setitimer(signal.ITIMER_PROF, 0)
         body = out.encode()
         sink.write(ANSWER.pack(status, len(body)) + body)
         sink.flush()
@@ -94,4 +105,4 @@ if __name__ == "__main__":
     os.environ.pop("LC_CTYPE", None)  # Python sets it at its start (PEP 538), and `env` would show it
     sys.path.append(sys.argv[1])
     limit(int(sys.argv[2]), int(sys.argv[3]))
-    serve(float(sys.argv[4]))
+    serve(float(sys.argv[4]), int(sys.argv[5]))

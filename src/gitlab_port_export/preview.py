@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.errors import UsageError
-from gitlab_port_export.evaluate import Evaluator, JqError, Killed
+from gitlab_port_export.evaluate import Evaluator, JqError, Killed, TooLarge
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact, glimpse
 from gitlab_port_export.gitlab.kinds.kind import Context
@@ -297,6 +297,8 @@ class _Alone:
             return str(error) or "the expression ends the program (halt)"
         except Killed:
             return "runs too long or wants too much memory"
+        except TooLarge:
+            return "gives too much for one row"
         except ValueError as error:
             return f"gives what cannot be read: {error}"
         return found[0] if found else "the expression ends the program (halt)"

@@ -1,15 +1,15 @@
 """Page → Entity, Skipped, Unnamed or Problem: a page at a time, in jq what only jq can tell, else a column of rows."""
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
-from gitlab_port_export.evaluate import Evaluator, JqError, Killed
-from gitlab_port_export.faults import DEEP, ITEMS, LOST, NULLED, UNFIT, Faults
+from gitlab_port_export.evaluate import Evaluator, JqError, Killed, TooLarge
+from gitlab_port_export.faults import BOUND, DEEP, ITEMS, LOST, NULLED, UNFIT, Faults
 from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Shape, Skipped
 from gitlab_port_export.plain import plain
 from gitlab_port_export.port.identifiers import ALLOWED, IDENTIFIER, is_identifier
@@ -17,6 +17,12 @@ from gitlab_port_export.program import LEFT, InDoubt, Program, build, forbidden_
 from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
+# Rows that took too long together, but not alone, are sent in such batches from then on.
+SLOW_ROWS = 10
+# A resource with so many rows that take too long, or give too much, each alone, is given up.
+MOST_KILLED = 5
+RAN_AWAY = "an expression ran too long or wanted too much memory"
+GAVE_TOO_MUCH = "an expression gives too much for one row"
 # jq needs several times the size of its input; a worker may have 1 GiB.
 BATCH_BYTES = 8 * 1024 * 1024
 Order = tuple[int, int]
@@ -103,7 +109,10 @@ class Transformer:
         self._batches: dict[int, _Batch] = {}
         self._under_way: deque[_Sent] = deque()
         self._given_up: set[int] = set()
-        self._enders: dict[int, str] = {}
+        # The field that ends the program for some rows, by resource and how it does that.
+        self._enders: dict[tuple[int, str], str] = {}
+        self._slow: set[int] = set()
+        self._killed: Counter[int] = Counter()
         self._faults = Faults()
         # Rows that wait for others, by resource and entity mapping: a field failed on all of these few.
         self._few: dict[tuple[int, int], _Mapped] = {}
@@ -149,7 +158,8 @@ class Transformer:
         except ValueError:
             self._send(index, self._shallow(index, program, batch))
             return
-        if len(text) > BATCH_BYTES and len(batch.rows) > 1:
+        most = SLOW_ROWS if index in self._slow else max(len(batch.rows), BATCH_ROWS)
+        if len(batch.rows) > 1 and (len(text) > BATCH_BYTES or len(batch.rows) > most):
             middle = len(batch.rows) // 2
             for part in (slice(middle), slice(middle, None)):
                 self._send(index, _Batch(batch.rows[part], batch.orders[part]))
@@ -181,26 +191,37 @@ class Transformer:
             sent = self._under_way.popleft()
             if sent.index in self._given_up:
                 continue
-            try:
-                results = self._results(sent, sent.future) if sent.future else None
-            except Killed:
-                yield self._give_up(sent)
-            else:
-                yield from self._decode(sent, results)
+            yield from self._decode(sent, self._results(sent, sent.future) if sent.future else None)
+            if self._killed[sent.index] >= MOST_KILLED:
+                yield self._give_up(sent.index)
 
     def _results(self, sent: _Sent, future: "Future[bytes]") -> list[Any]:
-        """Return one result per row; a page that `halt` cut short is run again row by row."""
+        """Return one result per row; a batch that one of its rows may have ended is run again row by row."""
         try:
             if text := future.result():
                 found: list[Any] = decode(text)
                 return found
         except (JqError, ValueError):
-            pass  # one row ended the program, or gave what nests too deeply; the rows are tried one by one
-        return [self._alone(sent.index, sent.program, row) for row in sent.batch.rows]
+            pass  # one row ended the program, or gave what nests too deeply
+        except (Killed, TooLarge):
+            before = self._killed[sent.index]
+            results = self._one_by_one(sent)
+            if self._killed[sent.index] == before:
+                self._slow.add(sent.index)
+            return results
+        return self._one_by_one(sent)
+
+    def _one_by_one(self, sent: _Sent) -> list[Any]:
+        """Return the results of rows that are run alone, none of those that are left when the resource is given up."""
+        rows = iter(sent.batch.rows)
+        found = []
+        while self._killed[sent.index] < MOST_KILLED and (row := next(rows, None)) is not None:
+            found.append(self._alone(sent.index, sent.program, row))
+        return found + [[] for _ in rows]
 
     def _alone(self, index: int, program: Program, row: Row) -> list[Any]:
         """Return the result of one row, or none when it ends its program: the row is lost, and the field named."""
-        why = "the expression ends the program (halt)"
+        why, hint = "the expression ends the program (halt)", LOST
         try:
             if text := self._evaluator.submit(program.text, _input(program, [row])).result():
                 (items,) = decode(text)
@@ -210,25 +231,27 @@ class Transformer:
         except ValueError as error:
             self._faults.add(index, 0, "", f"an expression gives what cannot be read: {error}", _label(row), DEEP)
             return []
-        if index not in self._enders:
-            self._enders[index] = self._culprit(index, [row])
-        name = self._enders[index]
-        self._faults.add(index, self._owner(index, name), name, why, _label(row))
+        except (Killed, TooLarge) as error:
+            self._killed[index] += 1
+            why, hint = RAN_AWAY if isinstance(error, Killed) else GAVE_TOO_MUCH, BOUND
+        name = self._enders.get((index, why))
+        if name is None:
+            name = self._enders[index, why] = self._culprit(index, [row])
+        self._faults.add(index, self._owner(index, name), name, why, _label(row), hint)
         return []
 
-    def _give_up(self, sent: _Sent) -> Problem:
+    def _give_up(self, index: int) -> Problem:
         """Leave out the rest of a resource and return its Problem, naming the field that does not end."""
-        index = sent.index
         self._given_up.add(index)
         self._batches.pop(index, None)
         for other in self._under_way:
             if other.index == index and other.future:
                 other.future.cancel()
-        culprit = self._culprit(index, sent.batch.rows)
+        culprit = self._enders.get((index, RAN_AWAY)) or self._enders.get((index, GAVE_TOO_MUCH)) or ""
         line, column = self._mapping.field_mark(index, self._owner(index, culprit), culprit)
         return Problem(
             "transform",
-            "an expression ran too long or wanted too much memory; the resource was given up",
+            f"{RAN_AWAY}, or gave too much, for {MOST_KILLED} rows; the resource was given up",
             "bound the expression: `repeat`, `range`, `recurse` and `until` may never end",
             kind=self._mapping.resources[index].kind,
             resources=(index,),
@@ -248,7 +271,7 @@ class Transformer:
         program = build(resource, self._key, only=name)
         try:
             return bool(self._evaluator.submit(program.text, _input(program, rows)).result())
-        except (Killed, JqError):
+        except (Killed, TooLarge, JqError):
             return False
 
     def _owner(self, index: int, name: str) -> int:
