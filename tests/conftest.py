@@ -51,7 +51,7 @@ class Bench:
     def checked(self, ran: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
         """The same run, after a look at what no run may show."""
         # GitHub takes out the lines that begin a run there, which name what it is to hide.
-        shown = re.sub(r"\A(?:::add-mask::.*\n)+", "", ran.stdout) + ran.stderr
+        shown = ran.stdout + re.sub(r"\A(?:::add-mask::.*\n)+", "", ran.stderr)
         assert "Traceback" not in shown
         assert "\x1b" not in shown
         assert [secret for secret in self.secrets if secret in shown] == []

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from gitlab_port_export.report import console
 from gitlab_port_export.report.ci import channel, github, gitlab
 from gitlab_port_export.report.ci.surface import MAX_FINDINGS, detect, findings, outputs, wants_debug
 from gitlab_port_export.report.screen import Screen
-from harness import mapping_of, resource, run_command
+from harness import mapping_of, process_environ, resource, run_command
 from here import run_here
 from test_untrusted_text import ALL, HOSTILE, obeyed
 from test_untrusted_text import bench as evil_bench  # noqa: F401  # a fixture, found by its name
@@ -129,12 +131,43 @@ def test_a_secret_is_not_written_where_it_would_be_seen(environ: dict[str, str],
         assert out.getvalue() == ""
 
 
+@pytest.mark.parametrize(
+    ("script", "system"),
+    [
+        ("result=$(COMMAND)", "github"),
+        ("result=$(COMMAND)", "azure"),
+        ("result=$(COMMAND 2>&1)", "github"),
+        ("result=$(true; COMMAND 2>&1 >kept; true)", "github"),
+        ("result=$(COMMAND 2>&1 >kept)", "azure"),
+        ("COMMAND 2>&1 | cat >kept", "github"),
+        ("COMMAND 2>kept", "azure"),
+        ("COMMAND | tee kept", "azure"),
+    ],
+)
+def test_no_secret_is_captured_with_the_output(script: str, system: str, bench: Bench) -> None:
+    command = f"{sys.executable} -m gitlab_port_export plan"
+    whole = f'{script.replace("COMMAND", command)}; echo "$result" > result'
+    environ = process_environ(bench.environ(**JOBS[system]))
+    ran = subprocess.run(
+        ["bash", "-c", whole], env=environ, cwd=bench.folder, capture_output=True, text=True, check=True
+    )
+    kept = (bench.folder / "result").read_text(encoding="utf-8")
+    if (bench.folder / "kept").exists():
+        kept += (bench.folder / "kept").read_text(encoding="utf-8")
+    assert "exit 0" in kept + ran.stdout
+    assert [secret for secret in bench.secrets if secret in kept + ran.stdout] == []
+    mark = {"github": "::add-mask::", "azure": "##vso[task.setsecret]"}[system]
+    # Where the system reads standard error itself, it learns all of them.
+    if "2>" not in script:
+        assert {f"{mark}{secret}" for secret in bench.secrets} <= set(ran.stderr.splitlines())
+
+
 def test_secrets_are_masked_before_anything_else() -> None:
-    assert told(JOBS["github"], report())[0].splitlines()[0] == "::add-mask::top-secret"
-    assert told(JOBS["azure"], report())[0].splitlines()[0] == "##vso[task.setsecret]top-secret"
-    line = channel.connect("auto", JOBS["github"], out := Pipe(), Pipe(), as_json=False)
+    assert told(JOBS["github"], report())[1].splitlines()[0] == "::add-mask::top-secret"
+    assert told(JOBS["azure"], report())[1].splitlines()[0] == "##vso[task.setsecret]top-secret"
+    line = channel.connect("auto", JOBS["github"], Pipe(), err := Pipe(), as_json=False)
     line.mask(["", "tiny", "a%0Ab%25c"])
-    assert out.getvalue() == "::add-mask::a%250Ab%2525c\n"
+    assert err.getvalue() == "::add-mask::a%250Ab%2525c\n"
 
 
 # --- GitHub
@@ -142,7 +175,7 @@ def test_secrets_are_masked_before_anything_else() -> None:
 
 def test_github_annotates_what_fails_as_an_error() -> None:
     out, _ = told(JOBS["github"], report(1, PROBLEM, replace(PROBLEM, warning=True), held=(HELD,)))
-    assert out.splitlines()[1:] == [
+    assert out.splitlines() == [
         "::error title=gitlab-port-export%3A read::"
         "GitLab refused (7 times); in a/b, kind issue; → give the token access",
         "::warning title=gitlab-port-export%3A read::"
@@ -156,20 +189,22 @@ def test_github_annotates_what_fails_as_an_error() -> None:
 
 def test_github_gets_ten_annotations_of_a_level_at_most() -> None:
     many = [replace(PROBLEM, why=f"why {number}", warning=number % 2 == 0) for number in range(60)]
-    lines = told(JOBS["github"], report(1, *many))[0].splitlines()[1:]
+    lines = told(JOBS["github"], report(1, *many))[0].splitlines()
     for level in ("error", "warning"):
         of_level = [line for line in lines if line.startswith(f"::{level} ")]
         assert len(of_level) == MAX_FINDINGS == 10
         assert of_level[-1].endswith("::and 21 more, all of them are in the report")
 
 
-def test_github_gets_outputs_and_a_summary(tmp_path: Path) -> None:
+def test_github_gets_outputs_and_a_summary_on_lines_of_their_own(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     for file in files.values():
         file.write_text("earlier=1\n", encoding="utf-8")
     environ = {**JOBS["github"], **{name: str(file) for name, file in files.items()}}
     line = channel.connect("auto", environ, Pipe(), Pipe(), as_json=False)
     rooms: list[int] = []
+    files["GITHUB_STEP_SUMMARY"].write_text("earlier=1", encoding="utf-8")
+    files["GITHUB_OUTPUT"].write_text("earlier=1", encoding="utf-8")
     line.tell(
         report(1, PROBLEM, held=(HELD,)), lambda room: rooms.append(room) or "# Überblick\n", machine=Path("r.json")
     )
@@ -193,7 +228,7 @@ def test_files_that_are_not_there_or_not_ours_do_not_matter(tmp_path: Path, capl
 
 def test_azure_logs_issues_and_shows_the_summary(tmp_path: Path) -> None:
     environ = {**JOBS["azure"], "AGENT_TEMPDIRECTORY": str(tmp_path)}
-    lines = told(environ, report(1, PROBLEM))[0].splitlines()[1:]
+    lines = told(environ, report(1, PROBLEM))[0].splitlines()
     assert lines == [
         "##vso[task.logissue type=error]gitlab-port-export: read: "
         "GitLab refused (7 times); in a/b, kind issue; → give the token access",
@@ -309,12 +344,12 @@ def hostile(text: str) -> Report:
 @pytest.mark.parametrize("text", [*HOSTILE, ALL, "\ud800", "%AZP250A##vso[x]", "a]b;c=d::e,f", "]##vso[task.complete]"])
 def test_no_name_is_obeyed_by_any_surface(text: str) -> None:
     one = hostile(text)
-    for line in told(JOBS["github"], one)[0].splitlines()[1:]:
+    for line in told(JOBS["github"], one)[0].splitlines():
         rest = re.sub(r"^::(error|warning) title=[^:,]*::", "", line)
         assert rest != line
         assert obeyed(rest) == []
         assert not re.search("%(?!25)", rest)
-    for line in told(JOBS["azure"], one)[0].splitlines()[1:]:
+    for line in told(JOBS["azure"], one)[0].splitlines():
         rest = re.sub(r"^##vso\[task\.logissue type=(error|warning)\]", "", line)
         assert rest != line
         assert obeyed(rest) == []
@@ -402,9 +437,9 @@ def test_a_run_among_hostile_names_is_told_in_the_systems_words_alone(
 def test_the_real_command_masks_its_secrets_first_and_shows_none(bench: Bench) -> None:
     environ = bench.environ(**job_in("github", bench.folder))
     ran = run_command(["plan", "--report-json", "r.json"], environ, bench.folder)
-    lines = ran.stdout.splitlines()
+    lines = ran.stderr.splitlines()
     assert set(lines[:4]) == {f"::add-mask::{secret}" for secret in ("demo-client", *bench.secrets)}
-    assert not [secret for secret in bench.secrets if secret in "\n".join(lines[4:]) + ran.stderr]
+    assert not [secret for secret in bench.secrets if secret in ran.stdout + "\n".join(lines[4:])]
     assert ran.returncode == 0, ran.stderr
     assert "report=r.json" in (bench.folder / "GITHUB_OUTPUT").read_text(encoding="utf-8").splitlines()
 

@@ -150,8 +150,8 @@ def github_shows(machine: Machine, job: GitHub, ran: Ran) -> None:
     assert json.loads((machine.work / job.outputs["report"]).read_text(encoding="utf-8"))["total"]["created"] > 20
     assert "### Sync" in job.summary
     assert job.kept == ["junit.xml", "report.html", "report.json"]
-    masked = [line for line in ran.out.splitlines() if line.startswith("::add-mask::")]
-    assert masked == ran.out.splitlines()[: len(masked)]
+    masked = [line for line in ran.err.splitlines() if line.startswith("::add-mask::")]
+    assert masked == ran.err.splitlines()[: len(masked)]
     assert f"::add-mask::{TOKENS[1]}" in masked
     assert "::group::Changes" in ran.out
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TextIO
+from typing import BinaryIO, Self, TextIO
 
 from gitlab_port_export.model import Report
 from gitlab_port_export.report.ci import azure, github, gitlab
@@ -19,17 +19,22 @@ from gitlab_port_export.text import MIN_SECRET
 Fold = Callable[[str], tuple[str, str]]
 
 _SURFACES: dict[System, Surface] = {"github": github.SURFACE, "gitlab": gitlab.SURFACE, "azure": azure.SURFACE}
+_SHELLS = ("bash", "sh", "dash", "ash", "zsh", "ksh", "busybox")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A CI system, its variables, and the stream on which it takes commands; None where nobody would read them."""
+    """A CI system, its variables, and the streams on which it takes commands and secrets to hide.
+
+    A stream is None where the system does not read it.
+    """
 
     system: System
     environ: Mapping[str, str]
     stream: TextIO | None
     folds: bool = False
+    masks: TextIO | None = None
 
     def to(self, choice: Ci) -> Self:
         """Return the same channel, to the chosen system or to the one in which this runs."""
@@ -56,14 +61,15 @@ class Channel:
     def mask(self, secrets: Iterable[str]) -> None:
         """Have the system hide the secrets in the logs of all further steps; before anything else is written.
 
-        Only where this certainly runs in that system and a program reads the stream: elsewhere the command would
-        show what it is to hide.
+        Only where this certainly runs in that system: elsewhere the command would show what it is to hide. On standard
+        error, as `$(…)` and pipes take standard output from GitHub and Azure, which read both:
+        https://github.com/actions/runner/blob/v2.321.0/src/Runner.Worker/Handlers/ScriptHandler.cs
+        https://github.com/microsoft/azure-pipelines-agent/blob/v4.248.0/src/Agent.Worker/Handlers/NodeHandler.cs
         """
         surface = _SURFACES.get(self.system)
-        is_there = detect(self.environ) == self.system and self.stream is not None and not self.stream.isatty()
-        if surface and surface.mask and is_there:
+        if surface and surface.mask and self.masks and detect(self.environ) == self.system:
             # Hiding a tiny text would blacken the log.
-            self._write(surface.mask(secret) for secret in secrets if len(secret) >= MIN_SECRET)
+            _write(self.masks, (surface.mask(secret) for secret in secrets if len(secret) >= MIN_SECRET))
 
     def tell(
         self,
@@ -85,13 +91,8 @@ class Channel:
             self._append("GITHUB_STEP_SUMMARY", lambda taken: markdown(github.MAX_SUMMARY - taken))
         if self.system == "azure" and (summary is None or not summary.is_file()):
             summary = self._summary(markdown)
-        self._write(surface.tell(report, os.path.abspath(summary) if summary else ""))
-
-    def _write(self, lines: Iterable[str]) -> None:
         if self.stream:
-            for line in lines:
-                self.stream.write(line + "\n")
-            self.stream.flush()
+            _write(self.stream, surface.tell(report, os.path.abspath(summary) if summary else ""))
 
     def _append(self, name: str, text: Callable[[int], str]) -> None:
         """Append to the file that a variable names; GitHub makes the file, a container may not see it."""
@@ -100,8 +101,10 @@ class Channel:
             _log.debug("%s names no file here", name)
             return
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(text(path.stat().st_size))
+            with path.open("r+b") as file:
+                begin = _end_of_line(file)
+                taken = file.seek(0, os.SEEK_END) + len(begin)
+                file.write(begin + text(taken).encode("utf-8", "replace"))
         except OSError as error:
             _log.warning("the file that %s names cannot be written: %s", name, error.strerror)
 
@@ -119,13 +122,57 @@ def connect(choice: Ci, environ: Mapping[str, str], out: TextIO, err: TextIO, *,
 
     Commands go where the result goes, and beside it where that is JSON or a file.
     """
+    masks = None if _is_kept(err, out) else err
     if not as_json and not _is_file(out):
-        return Channel("none", environ, out, folds=True).to(choice)
-    return Channel("none", environ, None if _is_file(err) else err).to(choice)
+        return Channel("none", environ, out, folds=True, masks=masks).to(choice)
+    return Channel("none", environ, None if _is_file(err) else err, masks=masks).to(choice)
+
+
+def _write(stream: TextIO, lines: Iterable[str]) -> None:
+    for line in lines:
+        stream.write(line + "\n")
+    stream.flush()
+
+
+def _end_of_line(file: BinaryIO) -> bytes:
+    """Return what ends the last line of a file, which an earlier step may have left open."""
+    if not file.seek(0, os.SEEK_END):
+        return b""
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"
+
+
+def _is_kept(err: TextIO, out: TextIO) -> bool:
+    """Say whether somebody sees or keeps what goes to `err`: a terminal, a file, `2>&1`, `$(… 2>&1 >file)`."""
+    return err.isatty() or _is_file(err) or _is_same(err, out) or _is_read_by_shell(err)
 
 
 def _is_file(stream: TextIO) -> bool:
+    found = _stat(stream)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def _is_same(one: TextIO, other: TextIO) -> bool:
+    first, second = _stat(one), _stat(other)
+    return first is not None and second is not None and os.path.samestat(first, second)
+
+
+def _is_read_by_shell(stream: TextIO) -> bool:
+    """Say whether a shell above this process holds more of the pipe than its own streams: it reads what it captures."""
+    found, process = _stat(stream), os.getppid()
+    with suppress(OSError, ValueError, IndexError):  # not Linux, or the shell is not ours to look at
+        while found and process > 1:
+            place = Path("/proc", str(process))
+            name, _, rest = (place / "stat").read_text().partition(" (")[2].rpartition(") ")
+            descriptors = (one for one in (place / "fd").iterdir() if int(one.name) > 2)
+            if name in _SHELLS and any(os.path.samestat(os.stat(one), found) for one in descriptors):
+                return True
+            process = int(rest.split()[1])
+    return False
+
+
+def _stat(stream: TextIO) -> os.stat_result | None:
     try:
-        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        return os.fstat(stream.fileno())
     except (OSError, ValueError):
-        return False
+        return None
