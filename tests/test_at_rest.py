@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
@@ -141,3 +143,101 @@ class TestSearchRelations:
                 run_sync(gitlab, port, mapping)
                 assert len(port.calls("/search$")) <= most
                 assert_at_rest(gitlab, port, mapping)
+
+
+class TestDeletions:
+    def test_a_threshold_of_zero_means_never_and_no_run_fails_of_it(self) -> None:
+        world = a_world()
+        kept, gone = mapping_of(PERSONS), mapping_of(resource("member", "person", query="false"))
+        with serving(world, people_and_requests()) as (gitlab, port):
+            run_sync(gitlab, port, kept)
+            for wanted in (gone, mapping_of(*gone["resources"], entityDeletionThreshold=0)):
+                report = run_sync(gitlab, port, wanted).report
+                never = "entityDeletionThreshold" in wanted
+                assert [one.reason for one in report.held] == ["never" if never else "empty"]
+                assert report.exit_code == (0 if never else 5)
+            assert_at_rest(gitlab, port, wanted)
+            assert "entityDeletionThreshold is 0" in report.held[0].why
+
+
+def a_team_port(**options: Any) -> PortStore:
+    team = blueprint("_team", contact="string")
+    store = port_with(team, blueprint("service"), **options)
+    rows: list[Any] = [
+        {"identifier": "team_1", "title": "Back End", "properties": {"contact": "core"}},
+        {"identifier": "team_2", "title": "Front End"},
+        {"identifier": "Front End", "title": "Other"},
+    ]
+    store.seed("_team", rows)
+    return store
+
+
+def services(**fields: Any) -> Any:
+    return mapping_of(resource("project", "service", identifier=".path", **fields))
+
+
+def teams(store: PortStore) -> list[str]:
+    return store.snapshot()["service"]["core"][2]
+
+
+class TestTeams:
+    @pytest.mark.parametrize(
+        ("team", "held"),
+        [
+            ('"Back End"', ["team_1"]),
+            ('["team_1", "Back End"]', ["team_1"]),
+            ('["Front End", "Back End"]', ["Front End", "team_1"]),
+            ("null", []),
+            ("[]", []),
+            (search(".path", "contact"), ["team_1"]),
+            (search('"nobody"', "contact"), []),
+        ],
+    )
+    def test_a_team_by_name_by_identifier_or_by_search_is_written_once(self, team: Any, held: list[str]) -> None:
+        with serving(a_world(), a_team_port()) as (gitlab, port):
+            report = run_sync(gitlab, port, services(team=team)).report
+            assert (report.exit_code, report.problems) == (0, ())
+            assert sorted(set(teams(port.store))) == sorted(held)
+            assert_at_rest(gitlab, port, services(team=team))
+
+    def test_another_team_is_an_update_whatever_its_names_are(self) -> None:
+        with serving(a_world(), a_team_port()) as (gitlab, port):
+            for team, held in (('"Back End"', "team_1"), ('"team_2"', "team_2"), ('"Front End"', "Front End")):
+                run_sync(gitlab, port, services(team=team))
+                assert teams(port.store) == [held]
+
+    @pytest.mark.parametrize("shown", [True, False])
+    def test_a_team_that_port_does_not_have_is_said_once_and_not_written_again(self, shown: bool) -> None:
+        mapping = services(team='["Back End", "nobody"]')
+        with serving(a_world(), a_team_port(unknown_teams=shown)) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            report = assert_at_rest(gitlab, port, mapping)
+            assert [(one.warning, one.sample) for one in report.problems] == ([] if shown else [(True, "nobody")])
+            run_sync(gitlab, port, services(team='["Front End", "nobody"]'))
+            assert "team_1" not in teams(port.store)
+
+    def test_where_port_shows_no_teams_a_search_is_left_to_port_and_nothing_is_written_again(self) -> None:
+        mapping = services(team=search(".path", "contact"))
+        with serving(a_world(), port_with(blueprint("service"))) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            report = assert_at_rest(gitlab, port, mapping)
+            assert [(one.warning, one.count) for one in report.problems] == [(True, 1)]
+
+    @pytest.mark.parametrize("team", ['"Back End"', search(".path", "contact")])
+    def test_a_blueprint_that_inherits_its_ownership_takes_no_team_and_the_rest_is_written(self, team: Any) -> None:
+        store = a_team_port()
+        store.add_blueprint({**blueprint("owner")})
+        owned = blueprint("owned", {"owner": "owner"}, name="string")
+        store.add_blueprint({**owned, "ownership": {"type": "Inherited", "path": "owner"}})
+        mapping = mapping_of(resource("project", "owned", team=team, properties={"name": ".path"}))
+        with serving(a_world(), store) as (gitlab, port):
+            report = run_sync(gitlab, port, mapping).report
+            assert [one.warning for one in report.problems] == [True]
+            assert report.exit_code == 0
+            assert_at_rest(gitlab, port, mapping)
+
+    def test_whole_entities_with_teams_are_compared_too(self) -> None:
+        mapping = services(team='"Back End"') | {"enableMergeEntity": False}
+        with serving(a_world(), a_team_port()) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            assert_at_rest(gitlab, port, mapping)

@@ -38,6 +38,9 @@ class NoSearches:
 
     def found(self, target: str, query: Any) -> None: ...
 
+    def shows(self, blueprint: str) -> bool:
+        return True
+
     def touch(self, *blueprints: str) -> None: ...
 
     def refresh(self) -> set[str]:

@@ -227,3 +227,21 @@ def test_the_order_of_fields_does_not_matter(names: list[str]) -> None:
     other = Entity("thing", "a", Shape(tuple(names)), tuple(values[name] for name in names), 0)
     assert ledger.codes(same) == ledger.codes(other)
     assert len(set(ledger.codes(same))) == len(fields)
+
+
+@pytest.mark.parametrize(
+    ("ours", "held", "alike"),
+    [
+        ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.000Z", True),
+        ("2024-01-01T01:00:00.5+01:00", "2024-01-01T00:00:00.500Z", True),
+        ("2024-01-01T00:00:00.000Z", "2024-01-01T00:00:00.000+00:00", True),
+        ("2024-01-01T00:00:00.000Z", "2024-01-01T00:00:00.001Z", False),
+        ("2024-01-01T00:00:00.000001Z", "2024-01-01T00:00:00.000Z", False),
+        ("no date", "no date", True),
+        ("0001-01-01T00:00:00+23:00", "0001-01-01T00:00:00+22:00", False),
+    ],
+)
+def test_an_instant_is_the_same_however_port_writes_it(ours: str, held: str, alike: bool) -> None:
+    ledger = Ledger(Blueprint.of(things(born={"type": "string", "format": "date-time"})), ["properties.born"])
+    ledger.hold([{"identifier": "a", "properties": {"born": held}}])
+    assert (ledger.meet(thing("a", born=ours)).status is Status.UNCHANGED) is alike

@@ -62,8 +62,8 @@ class TestLimit:
     @pytest.mark.parametrize(
         ("threshold", "gone", "owned", "held"),
         [
-            (0, 1, 1, "limit"),
-            (0, 1, 1000, "limit"),
+            (0, 1, 1, "never"),
+            (0, 1, 1000, "never"),
             (0.5, 5, 10, None),
             (0.5, 6, 10, "limit"),
             (0.5, 1, 1, "limit"),
@@ -89,7 +89,7 @@ class TestEmptySource:
     def test_nothing_found_and_something_owned(self, owned: int) -> None:
         assert reason(1, owned, produced=False) == "empty"
 
-    @pytest.mark.parametrize(("threshold", "held"), [(0, "empty"), (0.5, "empty"), (0.99, "empty"), (1, None)])
+    @pytest.mark.parametrize(("threshold", "held"), [(0, "never"), (0.5, "empty"), (0.99, "empty"), (1, None)])
     def test_only_a_threshold_of_one_lifts_it(self, threshold: float, held: str | None) -> None:
         mapping = a_mapping("service", entityDeletionThreshold=threshold)
         assert reason(1, 100, produced=False, mapping=mapping) == held

@@ -86,6 +86,9 @@ class Finder(Protocol):
     def found(self, target: str, query: Dict[str, Any]) -> list[str] | None:
         """Return what a query finds that was asked, or None where Port did not say."""
 
+    def shows(self, blueprint: str) -> bool:
+        """Say whether Port shows the blueprint."""
+
     def touch(self, *blueprints: str) -> None:
         """Note that entities of these blueprints may have been created."""
 
@@ -114,6 +117,8 @@ class Differ:
     searched: set[int] = field(default_factory=set)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     later: Later = field(default_factory=Later)
+    # Resources whose entities inherit their teams although the mapping gives them some.
+    teamless: set[int] = field(default_factory=set)
     # Keys of entities that only a search found: no row has their identifier.
     patched: set[int] = field(default_factory=set)
 
@@ -129,6 +134,8 @@ class Differ:
         for name, ledger in self.ledgers.items():
             if ledger.unchanged:
                 yield Unchanged(name, ledger.unchanged)
+            if ledger.unknown_teams:
+                yield _unknown_teams(ledger)
 
     def _take(self, entity: Entity) -> Iterable[Event]:
         """Return what follows from an entity, mostly nothing: it stands in Port just so."""
@@ -136,12 +143,25 @@ class Differ:
         if isinstance(ledger, Missing):
             return (_unwritable(ledger, entity),)
         self.ledgers[entity.blueprint] = ledger
+        if ledger.blueprint.inherits_team and entity.shape.keys[2]:
+            return (*self._told(entity), *self._take(entity.without("team")))
         if entity.searches:
             if entity.is_search:
                 self.searched.add(entity.resource)
             self.later.put(entity, ledger.blueprint)
             return ()
         return self._meet(ledger, entity)
+
+    def _told(self, entity: Entity) -> Iterator[Problem]:
+        """Say once for each resource that Port takes no team for its entities."""
+        if entity.resource not in self.teamless:
+            self.teamless.add(entity.resource)
+            why = f"entities of blueprint {entity.blueprint} inherit their teams, so the mapped ones are left out"
+            hint = "take `team` out of the mapping, or make the blueprint's ownership direct"
+            resources = (entity.resource,)
+            yield Problem(
+                "diff", why, hint, resources=resources, field="team", blueprint=entity.blueprint, warning=True
+            )
 
     def _meet(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
         """Compare an entity with what Port holds of it."""
@@ -203,7 +223,7 @@ class Differ:
         blueprint = ledger.blueprint
         self.searches.ask((target, query) for entity in entities for _, target, query in queries(entity, blueprint))
         for entity in entities:
-            answer = answered(entity, blueprint, self.searches.found)
+            answer = answered(entity, blueprint, self.searches.found, self.searches.shows)
             self.targets.update(answer.targets)
             self.unresolved.update(answer.unknown)
             if first:
@@ -240,6 +260,12 @@ class Differ:
 def _changed(entity: Entity, verdict: Verdict) -> Sequence[Event]:
     sent = verdict.status in (Status.SENT, Status.CREATED)
     return (Update(entity, verdict.fields, again=sent),) if verdict.fields else ()
+
+
+def _unknown_teams(ledger: Ledger) -> Problem:
+    names = ", ".join(sorted(ledger.unknown_teams))
+    why, hint = "Port has no such teams and does not show them, so they are not compared", "create them in Port"
+    return Problem("diff", why, hint, blueprint=ledger.blueprint.identifier, field="team", warning=True, sample=names)
 
 
 def _unwritable(missing: Missing, entity: Entity) -> Problem:
@@ -283,6 +309,9 @@ class Policy:
         if blueprint in self.released:
             most = self.released[blueprint]
             allowed = len(gone) if most is None else most
+        elif self.mapping.entity_deletion_threshold == 0:
+            why = "entityDeletionThreshold is 0 in the mapping: no run deletes anything"
+            return Held(blueprint, tuple(gone), "never", why, release)
         elif rows := self._unnamed(blueprint):
             why = f"{rows.count} rows gave no entity, as {rows.field} gave nothing (such as {rows.sample or 'one'})"
             return Held(blueprint, tuple(gone), "unnamed", why, f"{way_out(rows)}; {release}")

@@ -501,6 +501,11 @@ class Entity(NamedTuple):
         """Whether anything of the entity has to be found by a query: itself, its team, or what it relates to."""
         return type(self.identifier) is dict or dict in map(type, self.values[self.shape.sets :])
 
+    def without(self, field: str) -> "Entity":
+        """Return the entity without one of its fields."""
+        pairs = zip(self.shape.names, self.values, strict=True)
+        return self.holding({name: value for name, value in pairs if name != field})
+
     def holding(self, fields: Dict[str, Any]) -> "Entity":
         """Return the entity with these values, by the dotted names of their fields, and no others."""
         shape = Shape.of(tuple(fields))
@@ -582,7 +587,7 @@ class Held:
 
     blueprint: str
     identifiers: tuple[str, ...]
-    reason: Literal["problem", "search", "unnamed", "limit", "empty", "dependents", "recent", "plan"]
+    reason: Literal["problem", "search", "unnamed", "limit", "empty", "never", "dependents", "recent", "plan"]
     why: str
     hint: str = ""
     more: int = 0

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitlab_port_export.model import Entity, Problem, Shape
+from gitlab_port_export.port.catalog import TEAM
 from gitlab_port_export.port.ledger import Blueprint, target_key
 from gitlab_port_export.port.writer import layers
 from gitlab_port_export.wire import decode, packed
 
-# Where Port looks for teams.
-TEAM = "_team"
 # Port relates to no more of what a search finds.
 # https://docs.port.io/build-your-software-catalog/customize-integrations/configure-mapping/#limitations
 MOST_FOUND = 100
@@ -110,8 +109,8 @@ class Answered:
     problems: tuple[Problem, ...] = ()
 
 
-def answered(entity: Entity, blueprint: Blueprint, find: Find) -> Answered:
-    """Put what the queries of an entity find in their place.
+def answered(entity: Entity, blueprint: Blueprint, find: Find, shows: Callable[[str], bool]) -> Answered:
+    """Put what the queries of an entity find in their place; `shows` says whether Port shows a blueprint.
 
     A query that Port did not answer stays. Of more hits than Port takes, always the same ones remain. A relation to
     one entity for which several are found is left as it is in Port.
@@ -122,7 +121,7 @@ def answered(entity: Entity, blueprint: Blueprint, find: Find) -> Answered:
         hits = find(target, query)
         if hits is None:
             unknown.append(target)
-            problems.append(_problem(entity, name, f"Port does not answer a search in blueprint {target}", AGAIN))
+            problems.append(_unanswered(entity, name, target, shown=shows(target)))
             continue
         if name == "identifier":
             identifier = hits[0] if len(hits) == 1 else None
@@ -148,8 +147,15 @@ def answered(entity: Entity, blueprint: Blueprint, find: Find) -> Answered:
     return Answered(found, targets, tuple(unknown), tuple(problems))
 
 
-AGAIN = "see whether Port takes the query in the mapping, and run again"
 NARROW = "narrow the query in the mapping"
+
+
+def _unanswered(entity: Entity, name: str, target: str, *, shown: bool) -> Problem:
+    if shown:
+        hint = "see whether Port takes the query in the mapping, and run again"
+        return _problem(entity, name, f"Port does not answer a search in blueprint {target}", hint)
+    why = f"Port does not show blueprint {target}, so what a search finds there is left to Port and not compared"
+    return _problem(entity, name, why, "name the teams in the mapping instead", warning=True)
 
 
 def _problem(entity: Entity, name: str, why: str, hint: str, *, warning: bool = False) -> Problem:

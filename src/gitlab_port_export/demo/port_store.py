@@ -83,6 +83,7 @@ class PortStore:
     `writes` counts entities written or deleted over the API. `show_nulls` shows properties without a value
     as null, and `null_titles` accepts a null title or icon where the schema of Port's API does not. `refuses` may
     name a refusal for a row of a blueprint; `dependents_status` is what comes with the code `has_dependents`.
+    `unknown_teams` keeps teams of an entity that no entity of `_team` stands for; others become its identifier.
     """
 
     credentials: dict[str, str] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class PortStore:
     null_titles: bool = False
     dependents_status: int = 422
     refuses: Callable[[str, JsonObject], RefusedError | None] = lambda _blueprint, _row: None
+    unknown_teams: bool = True
     writes: int = 0
     blueprints: dict[str, JsonObject] = field(default_factory=dict)
     integrations: dict[str, JsonObject] = field(default_factory=dict)
@@ -405,14 +407,17 @@ class PortStore:
     def _team(self, blueprint: JsonObject, row: JsonObject) -> list[str]:
         if (blueprint.get("ownership") or {}).get("type") == "Inherited":
             raise RefusedError(422, "inherited_ownership_enabled", "the blueprint inherits its ownership")
+        teams = self._shelves["_team"].by_id if "_team" in self.blueprints else {}
         match row["team"]:
-            case str(name):
-                return [name]
             case dict(query):
-                known = "_team" in self.blueprints
-                return [team.identifier for team in self.find(query, "_team")] if known else []
-            case names:
-                return list(names or ())
+                return [team.identifier for team in self.find(query, "_team")][:MAX_QUERY_TARGETS] if teams else []
+            case str(name):
+                names = [name]
+            case found:
+                names = list(found or ())
+        titles = {team.title: team.identifier for team in teams.values()}
+        known = [name if name in teams else titles.get(name, name) for name in names]
+        return [name for name in known if self.unknown_teams or not teams or name in teams]
 
     def _resolve_relations(
         self, blueprint: JsonObject, identifier: str, relations: JsonObject, mode: Mode

@@ -1,7 +1,9 @@
 """What Port holds: blueprints, the entities of each mapped one by pages, and which entities are ours."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from threading import Lock
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
@@ -13,6 +15,8 @@ SEARCH_PAGE = 1000
 OWNED_PAGE = 5000
 VERIFY_PAGE = 100
 TYPES = ("gitlab", "gitlab-v2")
+# The blueprint of Port's own teams.
+TEAM = "_team"
 
 
 def read_blueprints(port: Port) -> dict[str, Blueprint]:
@@ -76,6 +80,8 @@ class Catalog:
         self._whole, self._absent = whole, absent
         self._loading: dict[str, Future[Ledger]] = {}
         self._ours: list[Future[list[bytes]]] = []
+        self._teams: dict[str, str] | None = None
+        self._teams_lock = Lock()
 
     def start(self, names: Iterable[str]) -> None:
         """Begin to read these blueprints' entities."""
@@ -109,16 +115,16 @@ class Catalog:
     def _compared(self, name: str) -> list[str]:
         """Return the dotted names of the fields that writing an entity of the blueprint would change."""
         blueprint = self.blueprints[name]
-        if not self._whole:
-            return list(self._fields(name))
-        return [
+        fields: Sequence[str] = [
             "title", "icon", "team", *(f"properties.{key}" for key in blueprint.properties),
             *(f"relations.{key}" for key in blueprint.relations),
-        ]  # fmt: skip
+        ] if self._whole else self._fields(name)  # fmt: skip
+        return [field for field in fields if not (field == "team" and blueprint.inherits_team)]
 
     def _load(self, name: str) -> Ledger:
         blueprint, fields = self.blueprints[name], self._compared(name)
-        ledger = Ledger(blueprint, fields, whole=self._whole)
+        teams = self._team_names() if "team" in self._fields(name) and "team" in fields else {}
+        ledger = Ledger(blueprint, fields, whole=self._whole, teams=teams)
         include = None
         if not self._whole:
             # Relations that the mapping does not set are kept by merging, and what they point at must stay.
@@ -129,6 +135,22 @@ class Catalog:
             with documented(f"an entity of {name}"):
                 ledger.hold(page)
         return ledger
+
+    def _team_names(self) -> Mapping[str, str]:
+        """Return the identifier of each team by identifier and title; none where Port does not show its teams."""
+        with self._teams_lock:
+            if self._teams is None:
+                self._teams = self._read_teams() if TEAM in self.blueprints else {}
+            return self._teams
+
+    def _read_teams(self) -> dict[str, str]:
+        try:
+            rows = [row for page in search(self._port, TEAM, (), ["$identifier", "$title"]) for row in page]
+        except (PortRefused, Unreachable):
+            return {}
+        titles = Counter(row.get("title") for row in rows)
+        named = {row["title"]: row["identifier"] for row in rows if titles[row.get("title")] == 1 and row.get("title")}
+        return named | {row["identifier"]: row["identifier"] for row in rows}
 
     def start_owned(self, integration: str) -> None:
         """Begin to list what is ours: what comes to Port from now on is not deleted in this run."""

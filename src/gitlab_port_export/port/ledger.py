@@ -4,7 +4,9 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from gitlab_port_export.model import Entity, Shape, place_of
@@ -20,6 +22,9 @@ ABSENT = object()
 # Of the keys of entities so many bits: the sign and four more would make each a third larger.
 KEY = 2**60 - 1
 
+# Formats of texts that stand for an instant, however it is written.
+MOMENTS = ("date-time", "timer")
+MAX_SAMPLES = 10
 # The parts of a blueprint whose properties nobody may write.
 COMPUTED = ("calculationProperties", "mirrorProperties", "aggregationProperties")
 
@@ -45,13 +50,17 @@ class Relation:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A blueprint as Port has it: property schemas and relations by name, and what Port computes itself."""
+    """A blueprint as Port has it: property schemas and relations by name, and what Port computes itself.
+
+    Where entities inherit their teams, Port takes none for them.
+    """
 
     identifier: str
     properties: Mapping[str, Mapping[str, Any]]
     relations: Mapping[str, Relation]
     required: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
+    inherits_team: bool = False
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Blueprint":
@@ -65,6 +74,7 @@ class Blueprint:
             },
             tuple((data.get("schema") or {}).get("required") or ()),
             frozenset(name for part in COMPUTED for name in data.get(part) or {}),
+            (data.get("ownership") or {}).get("type") == "Inherited" or bool(data.get("teamInheritance")),
         )
 
 
@@ -96,10 +106,18 @@ class Ledger:
 
     `fields` are dotted names (title, icon, team, properties.x, relations.y). Hashes differ between processes, so a
     ledger lives in one run only. With `whole`, fields that an entity does not set count as null: Port overwrites.
+    `teams` gives the identifier of a team by each of its names: Port takes either and shows what it likes.
     """
 
-    def __init__(self, blueprint: Blueprint, fields: Sequence[str], *, whole: bool = False) -> None:
-        self.blueprint, self.whole = blueprint, whole
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        fields: Sequence[str],
+        *,
+        whole: bool = False,
+        teams: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.blueprint, self.whole, self._teams = blueprint, whole, teams
         shape = Shape.of(tuple(fields))
         self.fields, self._keys = shape.names, shape.keys
         # Before here the fields are values, from here on sets.
@@ -111,11 +129,15 @@ class Ledger:
         self._title, self._icon = (
             self.fields.index(name) if name in self.fields else None for name in ("title", "icon")
         )
+        self._team = self._sets if shape.keys[2] and teams else None
+        self._moments = [place for place, name in enumerate(self.fields) if _is_moment(blueprint, name)]
         self._defaults = list(_defaults(blueprint, self.fields))
         self._unmapped = [name for name in blueprint.relations if f"relations.{name}" not in self.fields]
         self._links: dict[int, list[int]] = {}
         # How many entities Port held when they were read.
         self.held = 0
+        # Teams of entities, some at least, that Port does not have and so does not show.
+        self.unknown_teams: set[str] = set()
 
     def hold(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in entities as Port's search gives them."""
@@ -161,12 +183,25 @@ class Ledger:
             for value in values[: self._sets]
         ]
         found += [NULL if value is None else _set_code(value) for value in values[self._sets :]]
+        if self._team is not None:
+            found[self._team] = _set_code(self._identified(values[self._team]))
+        for place in self._moments:
+            value = values[place]
+            # As GitLab writes most of them.
+            if type(value) is str and (len(value) != 24 or value[-1] != "Z"):
+                found[place] = _code(_moment(value))
         for place, default in self._defaults:
             if found[place] == default:
                 found[place] = DEFAULT
         if self._title is not None and values[self._title] in (None, ""):
             found[self._title] = _code(identifier)
         return found
+
+    def _identified(self, team: Any) -> Any:
+        """Return the identifiers of teams in place of their names; one that Port does not have stays."""
+        if isinstance(team, str):
+            return self._teams.get(team, team)
+        return [self._teams.get(name, name) for name in team if isinstance(name, str)] if type(team) is list else team
 
     def meet(self, entity: Entity) -> Verdict:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
@@ -182,7 +217,7 @@ class Ledger:
         if before != Status.HELD and not self._wins(slot, entity):
             return Verdict(Status(before), duplicate=duplicate, lost=True)
         self._resource[slot], self._scope[slot], self._row[slot] = entity.resource, *entity.order
-        fields = self._differing(slot, codes)
+        fields = self._differing(slot, codes, entity)
         if before in (Status.SENT, Status.CREATED):
             self._replace(slot, codes)
             return Verdict(Status(before), fields, duplicate, lost=not fields)
@@ -195,17 +230,30 @@ class Ledger:
             return entity.resource > self._resource[slot]
         return entity.order <= (self._scope[slot], self._row[slot])
 
-    def _differing(self, slot: int, codes: list[int]) -> tuple[str, ...]:
+    def _differing(self, slot: int, codes: list[int], entity: Entity) -> tuple[str, ...]:
         start = slot * len(self.fields)
         held = self._codes[start : start + len(codes)].tolist()
         if held == codes:
             return ()
+        if self._team is not None and codes[self._team] not in (NOT_SET, held[self._team]):
+            codes = self._without_unknown_teams(codes, held[self._team], entity)
         # Port fills a null with the property's default on create, so that is no difference.
         return tuple(
             name
             for name, ours, theirs in zip(self.fields, codes, held, strict=True)
             if ours not in (theirs, NOT_SET) and not (ours == NULL and theirs == DEFAULT)
         )
+
+    def _without_unknown_teams(self, codes: list[int], held: int, entity: Entity) -> list[int]:
+        """Return the codes with what Port holds for the team, where only teams that Port does not have differ."""
+        place = entity.shape.sets
+        team = entity.values[place] if entity.shape.keys[2] else None
+        names = {str(name) for name in (team if isinstance(team, list) else [team])}
+        unknown = names - self._teams.keys()
+        if self._team is None or _set_code([self._teams[name] for name in names - unknown]) != held:
+            return codes
+        self.unknown_teams.update(sorted(unknown)[:MAX_SAMPLES])
+        return [*codes[: self._team], held, *codes[self._team + 1 :]]
 
     def _replace(self, slot: int, codes: list[int]) -> None:
         """Take the codes of what is sent for those of what Port holds; fields that are not sent stay there."""
@@ -234,21 +282,21 @@ class Ledger:
             *entity.order,
         ):
             return LOST
-        return self._overlay(slot, self.codes(entity))
+        return self._overlay(slot, entity)
 
     def patch(self, entity: Entity) -> Verdict:
         """Take in an entity that a search found: it stands in Port already, perhaps since this run."""
         mark = hash(str(entity.identifier)) & KEY
         slot = self._slots.get(mark)
-        codes = self.codes(entity)
         if slot is not None:
-            return self._overlay(slot, codes)
-        self._add(mark, codes, Status.SENT, entity)
+            return self._overlay(slot, entity)
+        self._add(mark, self.codes(entity), Status.SENT, entity)
         return Verdict(Status.UPDATED, entity.shape.names)
 
-    def _overlay(self, slot: int, codes: list[int]) -> Verdict:
+    def _overlay(self, slot: int, entity: Entity) -> Verdict:
         """Take fields for what Port will hold, whichever row gave the others."""
-        fields, before = self._differing(slot, codes), Status(self._status[slot])
+        codes = self.codes(entity)
+        fields, before = self._differing(slot, codes, entity), Status(self._status[slot])
         if not fields:
             self._status[slot] = max(before, Status.UNCHANGED)
             return UNCHANGED
@@ -317,6 +365,20 @@ def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int
         default = blueprint.properties.get(name.partition(".")[2], {}).get("default") if place_of(name) == 1 else None
         if default is not None:
             yield place, _code(default)
+
+
+def _is_moment(blueprint: Blueprint, name: str) -> bool:
+    return place_of(name) == 1 and blueprint.properties.get(name.partition(".")[2], {}).get("format") in MOMENTS
+
+
+def _moment(text: str) -> str:
+    """Return an instant in UTC to the millisecond, as Port may show it; what has a finer part stays as it is."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    shown = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text if moment.microsecond % 1000 else shown
 
 
 def _code(value: Any) -> int:

@@ -55,6 +55,10 @@ class Searches:
         """Return the identifiers that a query finds, in order, or None where Port did not say; it was asked before."""
         return self._answers[target][repr(query)]
 
+    def shows(self, blueprint: str) -> bool:
+        """Say whether Port shows the blueprint: its own for teams perhaps not."""
+        return blueprint in self.blueprints
+
     def touch(self, *blueprints: str) -> None:
         """Note that this run wrote, or may have created, entities of these blueprints."""
         self._touched.update(blueprints)
@@ -69,6 +73,9 @@ class Searches:
 
     def _batches(self, target: str, questions: Mapping[str, Query]) -> list[list[Question]]:
         """Return what has to be asked, none where nothing can be found: each batch is a request, or nearly always."""
+        if not self.shows(target):
+            self._answers[target].update(dict.fromkeys(questions))
+            return []
         batches = list(batched(self.blueprints.get(target), questions.items()))
         if self._is_bare(target) or (len(batches) >= MANY_REQUESTS and self._has_none(target)):
             self._answers[target].update((key, []) for key in questions)

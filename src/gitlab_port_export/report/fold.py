@@ -59,7 +59,7 @@ EXIT_MEANINGS: dict[int, str] = {
 # What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
 # changed in Port meanwhile is simply looked at again by the next run.
 _HELD_CODE = {
-    "problem": 1, "search": 0, "unnamed": 5, "limit": 5, "empty": 5, "dependents": 5, "plan": 5, "recent": 0
+    "problem": 1, "search": 0, "unnamed": 5, "limit": 5, "empty": 5, "never": 0, "dependents": 5, "plan": 5, "recent": 0
 }  # fmt: skip
 PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delete"}
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
