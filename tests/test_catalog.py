@@ -1,15 +1,18 @@
 """What Port holds is read by pages and whole, or it is said that it was not."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gitlab_port_export.demo.port import Fault, drop, refuse
+from gitlab_port_export import http
+from gitlab_port_export.demo.port import Fault, Recorded, drop, refuse
 from gitlab_port_export.http import Unreachable
+from gitlab_port_export.port import pages
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
 from gitlab_port_export.port.client import PortRefused
-from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status
+from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status, target_key
 from harness import blueprint, port_with
 from port_bed import MINE, Bed, a_bed, thing, things
 
@@ -102,6 +105,82 @@ class TestLedgers:
         assert "circle" in found.why
         with pytest.raises(Unreachable):
             list(search(bed.port, "thing", (), None))
+
+    def test_new_cursors_for_ever_end(self, bed: Bed) -> None:
+        bed.seed("thing", "a", "b", "c")
+        endless = itertools.count()
+
+        def page(request: Recorded) -> bool:
+            if not request.path.endswith(("/search", "/datasource-entities")):
+                return False
+            rows = [{"identifier": name} for name in ("a", "b", "c")][next(endless) % 3 :]
+            content = {
+                "ok": True,
+                "entities": rows if request.path.endswith("/search") else [],
+                "next": f"n{next(endless)}",
+            }
+            fault.effect = refuse(200, content)
+            return True
+
+        fault = Fault(page, refuse(200))
+        bed.server.faults.append(fault)
+        for found in (a_catalog(bed).ledger("thing"), a_catalog(bed).ledger("person")):
+            assert isinstance(found, Missing)
+            assert "circle" in found.why
+        with pytest.raises(Unreachable, match="do not end"):
+            list(a_catalog(bed).owned(MINE))
+
+
+class TestLargePages:
+    """A page is bounded in bytes: where one is too large, for us or for Port, smaller ones are asked for."""
+
+    def limits(self, bed: Bed) -> list[int]:
+        return [body["limit"] for body in searches(bed)]
+
+    def test_smaller_pages_are_asked_for_and_larger_ones_again(self, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "MAX_BODY_BYTES", 300_000)
+        monkeypatch.setattr(pages, "COMFORTABLE_BYTES", 100_000)
+        bed.seed("thing", *(f"large{n}" for n in range(80)), properties={"text": "x" * 9_000})
+        bed.seed("thing", *(f"small{n}" for n in range(1500)), properties={"text": "x"})
+        ledger = a_catalog(bed, "properties.text").ledger("thing")
+        assert isinstance(ledger, Ledger)
+        assert all(ledger.meet(thing(f"large{n}", text="x" * 9_000)).status == Status.UNCHANGED for n in range(80))
+        assert all(ledger.meet(thing(f"small{n}", text="x")).status == Status.UNCHANGED for n in range(1500))
+        assert self.limits(bed)[:3] == [1000, 250, 62]
+        assert len(self.limits(bed)) < 31
+        assert self.limits(bed)[-1] > 250
+
+    @pytest.mark.parametrize("status", [413, 500, 502, 504])
+    def test_a_page_that_is_too_much_for_port_is_asked_for_in_parts(self, bed: Bed, status: int) -> None:
+        bed.seed("thing", *(f"e{n}" for n in range(200)), properties={"text": "x"})
+
+        def large(request: Recorded) -> bool:
+            return request.path.endswith("/search") and request.body["limit"] > 100
+
+        bed.server.faults.append(Fault(large, refuse(status)))
+        ledger = a_catalog(bed, "properties.text").ledger("thing")
+        assert isinstance(ledger, Ledger)
+        assert all(ledger.meet(thing(f"e{n}", text="x")).status == Status.UNCHANGED for n in range(200))
+
+    def test_an_entity_that_no_answer_can_hold_is_written_again_and_its_relations_are_known(
+        self, bed: Bed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http, "MAX_BODY_BYTES", 20_000)
+        bed.seed("thing", "a", "c", properties={"text": "x"})
+        bed.seed("thing", "huge", properties={"text": "x" * 30_000}, relations={"parent": "c"})
+        ledger = a_catalog(bed, "properties.text").ledger("thing")
+        assert isinstance(ledger, Ledger)
+        assert ledger.meet(thing("huge", text="y")).status == Status.UPDATED
+        assert ledger.needs(target_key("thing", "c"))
+        assert {ledger.meet(thing(name, text="x")).status for name in ("a", "c")} == {Status.UNCHANGED}
+
+    def test_what_is_ours_and_what_a_search_finds_come_so_too(self, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "MAX_BODY_BYTES", 5_000)
+        bed.seed("thing", *(f"e{n}" for n in range(300)), properties={"text": "needle"})
+        assert len(list(a_catalog(bed).owned(MINE))) == 300
+        rule = {"property": "text", "operator": "=", "value": "needle"}
+        found = list(search(bed.port, "thing", [rule], ["$identifier"]))
+        assert sum(map(len, found)) == 300
 
 
 class TestOwned:

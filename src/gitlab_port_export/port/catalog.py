@@ -9,6 +9,7 @@ from typing import Any
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
+from gitlab_port_export.port.pages import read_pages
 from gitlab_port_export.wire import decode, packed
 
 SEARCH_PAGE = 1000
@@ -27,40 +28,28 @@ def read_blueprints(port: Port) -> dict[str, Blueprint]:
 
 
 def search(
-    port: Port, blueprint: str, rules: Sequence[Any], include: Sequence[str] | None, limit: int = SEARCH_PAGE
+    port: Port,
+    blueprint: str,
+    rules: Sequence[Any],
+    include: Sequence[str] | None,
+    limit: int = SEARCH_PAGE,
+    slim: Sequence[str] | None = None,
 ) -> Iterator[list[Any]]:
     """Yield pages of at most `limit` entities of one blueprint that match all rules.
 
-    `include` names properties and relations bare and metas with `$`; None gives whole entities.
+    `include` names properties and relations bare and metas with `$`; None gives whole entities. `slim` is what is read
+    of an entity that no answer can hold.
     """
     payload: dict[str, Any] = {"query": {"combinator": "and", "rules": list(rules)}, "limit": limit}
     if include is not None:
         payload["include"] = list(include)
-    yield from _pages(
+    yield from read_pages(
         port,
         f"/blueprints/{segment(blueprint)}/entities/search",
         payload,
         (("exclude_calculated_properties", "true"),),
+        None if slim is None else {"include": list(slim)},
     )
-
-
-def _pages(
-    port: Port, path: str, payload: dict[str, Any], params: Sequence[tuple[str, str]] = ()
-) -> Iterator[list[Any]]:
-    asked: set[str] = set()
-    while True:
-        answer = port.ask("POST", path, params=params, payload=payload)
-        with documented(f"a page of {path}"):
-            rows, following = answer["entities"], str(answer.get("next") or "")
-            if not isinstance(rows, list) or not all(isinstance(row["identifier"], str) for row in rows):
-                raise TypeError("not a list of entities")
-        yield rows
-        if not following:
-            return
-        if following in asked:
-            raise Unreachable(f"Port's pages of {path} lead in a circle")
-        asked.add(following)
-        payload = {**payload, "from": following}
 
 
 class Catalog:
@@ -131,7 +120,8 @@ class Catalog:
             names = ["$identifier", *(_bare(field) for field in fields), *blueprint.relations]
             include = list(dict.fromkeys(names))
         # Of a blueprint that this run created, or would create, Port holds nothing.
-        for page in () if name in self._absent else search(self._port, name, (), include):
+        slim = ["$identifier", *blueprint.relations]
+        for page in () if name in self._absent else search(self._port, name, (), include, slim=slim):
             with documented(f"an entity of {name}"):
                 ledger.hold(page)
         return ledger
@@ -188,7 +178,7 @@ class Catalog:
             "datasource_suffix": f"/{integration}/exporter",
             "limit": OWNED_PAGE,
         }
-        return _pages(self._port, "/blueprints/entities/datasource-entities", payload)
+        return read_pages(self._port, "/blueprints/entities/datasource-entities", payload)
 
     def fresh(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield these entities, and no others, as Port holds them now, with relations and times."""

@@ -128,10 +128,14 @@ class Port:
 
     def ask(self, method: str, path: str, **request: Any) -> Any:
         """Return the parsed body of a successful answer to `call`. Raises PortRefused and Unreachable."""
+        return self.succeed(method, path, **request).data
+
+    def succeed(self, method: str, path: str, **request: Any) -> Answer:
+        """Return a successful answer to `call`, whose data is an object. Raises PortRefused and Unreachable."""
         answer = self.call(method, path, **request)
         if answer.status not in (200, 201) or not isinstance(answer.data, dict) or answer.data.get("ok") is False:
             raise PortRefused(answer)
-        return answer.data
+        return answer
 
 
 def segment(text: str) -> str:
