@@ -275,10 +275,14 @@ def mapping(*resources: Mapping[str, Any], **options: Any) -> PortMapping:
 
 
 def context(
-    found: Inventory, *resources: Mapping[str, Any], dialect: Dialect = "gitlab-v2", now: datetime = NOW
+    found: Inventory,
+    *resources: Mapping[str, Any],
+    dialect: Dialect = "gitlab-v2",
+    now: datetime = NOW,
+    doubtful: bool = False,
 ) -> Context:
     """What planning needs, for these resources."""
-    return Context(found, dialect, now, mapping(*resources).resources)
+    return Context(found, dialect, now, mapping(*resources).resources, doubtful)
 
 
 def inventory_of(gitlab: GitLab, patterns: Mapping[str, Sequence[str]], *resources: Mapping[str, Any]) -> Inventory:

@@ -10,7 +10,7 @@ from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.plan import make_plan
-from gitlab_port_export.model import Problem, Row
+from gitlab_port_export.model import Page, Problem, Row
 from reading import HOST, Play, Reply, context, failed, group, inventory, listing, page, project, script
 
 ONE = "token 1"
@@ -185,6 +185,97 @@ def test_projects_without_code(more: dict[str, Any], read: set[str]) -> None:
     resources = one("tag"), one("branch"), one("branch", defaultBranchOnly=False), one("release")
     kinds = {entry.kind for entry in make_plan(make(*resources, projects=[CORE | more])).reads}
     assert kinds == read | {"release"}
+
+
+# Projects whose row says that there is nothing
+
+DENIED: dict[str, Any] = {
+    "pipeline": {"builds_access_level": "disabled"},
+    "job": {"builds_access_level": "disabled"},
+    "deployment": {"environments_access_level": "disabled"},
+    "environment": {"builds_access_level": "disabled"},
+    "release": {"releases_access_level": "disabled"},
+    "tag": {"empty_repo": True},
+    "branch": {"empty_repo": True, "default_branch": None},
+    "folder": {"repository_access_level": "disabled"},
+    "skill": {"default_branch": None},
+    "label": {"issues_access_level": "disabled", "merge_requests_access_level": "disabled"},
+    "milestone": {"issues_access_level": "disabled", "merge_requests_access_level": "disabled"},
+    "merge-request": {"merge_requests_access_level": "disabled"},
+    "issue": {"issues_access_level": "disabled"},
+}
+SELECTED: dict[str, Any] = {
+    "folder": {"folders": [{"path": "docs"}]},
+    "skill": {"paths": [{"path": "docs/SKILL.md"}]},
+    "label": {"scopes": ["project"]},
+    "milestone": {"scopes": ["project"]},
+}
+
+
+def doubted(kind: str, answer: Callable[[Get], Reply]) -> tuple[list[Any], list[str]]:
+    """Play the reads of a kind in a project that says it has nothing of it, first as usual, then in doubt."""
+    row = CORE | {"path_with_namespace": "ada/core"} | DENIED[kind]
+    found = inventory(listing(ONE, [], [row]))
+    resource = one(kind, **SELECTED.get(kind, {}))
+    assert make_plan(context(found, resource)).reads == ()
+    (read,) = make_plan(context(found, resource, doubtful=True)).reads
+    return problems(read, answer)
+
+
+@pytest.mark.parametrize("kind", DENIED)
+def test_what_a_row_denies_is_read_before_anything_is_deleted(kind: str) -> None:
+    listed = {
+        "/projects/11/repository/branches": page([{"name": "main", "default": True}], following=None),
+        "/projects/11/repository/tree": page([{"path": "docs", "name": "docs", "type": "tree"}], following=None),
+        "/projects/11/repository/files/docs%2FSKILL.md": page({"content": "", "encoding": "text"}),
+        "/projects/11/pipelines": page([{"id": 1}]),
+    }
+
+    def answer(get: Get) -> Reply:
+        usual: Any = [{"id": 5, "name": "x", "tag_name": "x", "pipeline": {"id": 1}}]
+        known = script(listed)(get) if get.path in listed or get.gives == "object" else page(usual)
+        return page([], following=None) if dict(get.params).get("path") else known
+
+    said, _ = doubted(kind, answer)
+    pages = [entry for entry in said if isinstance(entry, Page)]
+    assert bool(pages) is (kind != "folder"), said  # its folder has no children here
+    assert len(said) == len(pages)
+
+
+@pytest.mark.parametrize("kind", DENIED)
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_a_row_denies_and_gitlab_refuses_is_not_there(kind: str, status: int) -> None:
+    said, urls = doubted(kind, lambda get: page(CORE | DENIED[kind]) if get.path == "/projects/11" else failed(status))
+    assert said == []
+    assert "/projects/11" in urls
+
+
+@pytest.mark.parametrize("kind", DENIED)
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_a_row_denied_and_the_project_does_not_is_a_problem(kind: str, status: int) -> None:
+    said, _ = doubted(kind, lambda get: page(CORE) if get.path == "/projects/11" else failed(status))
+    assert [type(entry) for entry in said] == [Problem]
+
+
+def test_a_row_that_contradicts_itself_is_not_believed() -> None:
+    row = CORE | {"default_branch": None, "empty_repo": False}
+    branches = page([{"name": "dev"}, {"name": "trunk", "default": True}], following=None)
+    answers = {
+        "/projects/11/repository/branches": branches,
+        "/projects/11/repository/branches/trunk": page({"name": "trunk"}),
+        "/projects/11/repository/tree": page([{"path": "a", "name": "a", "type": "tree"}], following=None),
+    }
+    made = make(one("branch"), one("folder", folders=[{"path": "*"}]), projects=[row])
+    played = play_all(made, script(answers))
+    branch, folder = rows(played)
+    assert branch["name"] == folder["__branch"] == folder["repo"]["default_branch"] == "trunk"
+
+
+def test_branches_without_a_default_one_are_a_problem() -> None:
+    row = CORE | {"default_branch": None, "empty_repo": False}
+    answers = {"/projects/11/repository/branches": page([{"name": "dev"}], following=None)}
+    (problem,), _ = problems(read_of("branch", row), script(answers))
+    assert problem.why == "GitLab lists branches and none of them as the default one"
 
 
 # Rows

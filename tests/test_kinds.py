@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitlab_port_export.gitlab import kinds
-from gitlab_port_export.gitlab.client import Get
+from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.kinds.members import is_bot
@@ -18,6 +18,7 @@ from reading import (
     Play,
     Reply,
     context,
+    failed,
     graphql,
     group,
     ids,
@@ -268,11 +269,22 @@ def test_a_project_gets_only_what_its_selector_asks_for() -> None:
 
 
 @pytest.mark.parametrize("more", [{"empty_repo": True}, {"repository_access_level": "disabled"}])
-def test_a_project_without_code_has_no_languages_and_nothing_is_asked(more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("answer", "languages"), [(page({"Go": 60.5}), {"Go": 60.5}), (page({}), {}), (failed(403), {}), (failed(404), {})]
+)
+def test_what_a_row_says_of_the_code_decides_nothing_about_languages(
+    more: dict[str, Any], answer: Reply, languages: Row
+) -> None:
     made = make(one("project"), dialect="gitlab", projects=[project(11, "grp/one", **more)])
-    played = play_all(reads_of(made))
-    assert played.asked == []
-    assert rows(played)[0]["__languages"] == {}
+    played = play_all(reads_of(made), script({"/projects/11/languages": answer}))
+    assert played.urls == ["/projects/11/languages"]
+    assert rows(played)[0]["__languages"] == languages
+
+
+def test_a_refusal_of_languages_is_a_problem_where_the_row_tells_of_code() -> None:
+    made = make(one("project"), dialect="gitlab", projects=PROJECTS[:1])
+    with pytest.raises(ReadFailed):
+        play_all(reads_of(made), script({"/projects/11/languages": failed(403)}))
 
 
 def test_a_pipeline_carries_its_project() -> None:

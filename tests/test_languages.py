@@ -49,11 +49,12 @@ def test_a_hundred_projects_a_question() -> None:
     assert languages(found) == [{"Go": 60.5, "C": 39.5}] * 200 + [{}]
 
 
-def test_a_project_without_code_is_not_asked_about() -> None:
+def test_what_rows_say_of_the_code_decides_nothing_about_languages() -> None:
     empty, off = project(8, "g/empty", empty_repo=True), project(9, "g/off", repository_access_level="disabled")
     found = played([*some(2), empty, off], everybody)
-    assert found.asked_together[0].variables["ids"] == [f"{ID}1", f"{ID}2"]
-    assert languages(found) == [{"Go": 60.5, "C": 39.5}] * 2 + [{}, {}]
+    assert len(found.asked_together) == 1
+    assert found.urls == []
+    assert languages(found) == [{"Go": 60.5, "C": 39.5}] * 4
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """What proves that something is gone from GitLab, and what does not: whole syncs over real HTTP."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -151,3 +153,51 @@ def test_a_date_that_no_clock_tells_ends_no_run(company: Any, date: str) -> None
     gitlab.faults.append(Fault("^/user$", answer))
     wanted = resource("merge-request", selector={"states": ["merged"]})
     assert run_sync(gitlab, port_with(blueprint("thing")), mapping_of(wanted)).report.exit_code == 0
+
+
+# Rows that lie
+
+
+def lying(gitlab: GitLabServer, **fields: Any) -> None:
+    """Let the list of projects, and only that, say something else of each of them."""
+    respond = gitlab.respond
+
+    def answer(secret: str, path: str, query: Any, raw: str) -> Any:
+        answered = respond(secret, path, query, raw)
+        if path != "/projects":
+            return answered
+        rows = [row | fields for row in json.loads(answered.body)]
+        return replace(answered, body=json.dumps(rows).encode(), packed=None)
+
+    gitlab.respond = answer  # type: ignore[method-assign]  # the stand-in never lies by itself
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "null": {"default_branch": None, "empty_repo": False},
+    "empty": {"empty_repo": True},
+    "nothing at all": {"default_branch": None, "empty_repo": True},
+    "off": {"repository_access_level": "disabled"},
+}
+TEXTS = {
+    "files": ({"includedFiles": ["README.md"]}, '.__includedFiles["README.md"]'),
+    "languages": ({"includeLanguages": True}, '.__languages | keys | join(",")'),
+    "an older file": ({}, "file://README.md"),
+    "an older search": ({}, "search://scope=blobs&&query=go"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("text", TEXTS)
+def test_values_of_a_project_whose_row_denies_its_code_stay(company: Any, text: str, lie: str) -> None:
+    gitlab, world, app = company
+    world.set_file(app, "README.md", "Written in Go.\n")
+    world.set_languages(app, Go=100.0)
+    selector, expression = TEXTS[text]
+    mapping = mapping_of(resource("project", selector=selector, properties={"text": expression}))
+    store = port_with(blueprint("thing", text="boolean" if "search" in text else "string"))
+    assert run_sync(gitlab, store, mapping).report.exit_code == 0
+    before = store.snapshot()
+    assert [content[3]["text"] for content in before["thing"].values()] != [None], before
+    lying(gitlab, **LIES[lie])
+    assert run_sync(gitlab, store, mapping).report.exit_code == 0
+    assert store.snapshot() == before

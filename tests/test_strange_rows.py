@@ -106,9 +106,9 @@ def test_where_a_strange_row_was_met_is_told_to_who_debugs(
 ) -> None:
     gitlab, port = servers
     caplog.set_level("DEBUG", "gitlab_port_export.gitlab.kinds.guard")
-    gitlab.faults[:] = [Fault("/jobs$", Reply(200, b'[{"id": 1}]', (("X-Next-Page", ""),)))]
+    gitlab.faults[:] = [Fault("/jobs$", Reply(200, b'[{"id": 1, "pipeline": "x"}]', (("X-Next-Page", ""),)))]
     report = run_sync(gitlab, port, mapping_of(resource("job", "job"))).report
     (problem,) = report.problems
     assert (problem.kind, problem.scope) == ("job", "acme/app")
-    assert problem.why == "a row is not as GitLab documents it (KeyError: 'name')"
+    assert problem.why == "a row is not as GitLab documents it (AttributeError: 'str' object has no attribute 'get')"
     assert "job.py" in caplog.text

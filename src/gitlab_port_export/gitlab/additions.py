@@ -6,7 +6,7 @@ from typing import Any
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
 from gitlab_port_export.gitlab.lists import first_page
-from gitlab_port_export.gitlab.trees import branch_of, nothing_there, read_file
+from gitlab_port_export.gitlab.trees import read_file, readable_ref
 from gitlab_port_export.model import Problem, Row, Scope
 from gitlab_port_export.parallel import All, Job, Once
 
@@ -67,10 +67,9 @@ def finds(scope: Scope, project: Row, where: str, query: str) -> Generator[Any, 
 
     Raises ReadFailed.
     """
-    if where in IN_REPOSITORY:
-        if nothing_there(project):
-            return False
-        branch_of(project)  # GitLab finds nothing in code that it hides
+    # GitLab finds nothing in code that it hides; then this raises.
+    if where in IN_REPOSITORY and (yield from readable_ref(scope, project)) is None:
+        return False
     try:
         path = f"/projects/{scope.id}/search"
         rows = yield from first_page(scope.token, path, (("scope", where), ("search", query)))

@@ -16,6 +16,8 @@ Params = tuple[tuple[str, str], ...]
 Reason = Literal[
     "dead token", "scope", "forbidden", "missing", "shape", "server", "network", "too large", "incomplete", "refused"
 ]
+# What GitLab answers for what is switched off, and for what is not there or not to be seen.
+REFUSALS: tuple[Reason, ...] = ("forbidden", "missing")
 NO_GITLAB = "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place"
 GRAPHQL_PATIENCE = 2
 # Of a count of rows or pages; Python refuses to read numbers of thousands of digits.

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gitlab_port_export.gitlab.client import Ask, Get, ReadFailed
+from gitlab_port_export.gitlab.client import REFUSALS, Ask, Get, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.lists import list_key
+from gitlab_port_export.gitlab.trees import nothing_there
 from gitlab_port_export.model import Row, Scope
 from gitlab_port_export.parallel import Job, Once
 
@@ -28,11 +29,10 @@ class Batch:
 
 
 def batches(places: Iterable[Place]) -> Mapping[int, Batch]:
-    """Return the batch of each project by its id; one alone, or one that has no languages, is in none."""
+    """Return the batch of each project by its id; one alone is in none."""
     by_token: dict[str, dict[int, None]] = {}
     for place in places:
-        if has_code(place.row):
-            by_token.setdefault(place.tokens[0], {})[place.scope.id] = None
+        by_token.setdefault(place.tokens[0], {})[place.scope.id] = None
     found: dict[int, Batch] = {}
     for token, wanted in by_token.items():
         ids = list(wanted)
@@ -42,23 +42,22 @@ def batches(places: Iterable[Place]) -> Mapping[int, Batch]:
     return found
 
 
-def has_code(row: Row) -> bool:
-    """Say whether a project may have languages: not where it has no repository, or has switched it off."""
-    return not row.get("empty_repo") and row.get("repository_access_level") != "disabled"
-
-
 def languages_of(scope: Scope, row: Row, batch: Batch | None) -> Generator[Any, Any, dict[str, float]]:
     """Return a project's languages. Raises ReadFailed.
 
     GraphQL is a short cut, no proof: whom it leaves out, also because it refuses the whole query, REST is asked about.
+    What a project's row says of its code is none either; but where GitLab refuses as well there are no languages.
     """
-    if not has_code(row):
-        return {}
     if batch is not None and batch.token == scope.token:
         known: Mapping[int, dict[str, float]] = yield Once(batch, partial(_together, batch))
         if scope.id in known:
             return known[scope.id]
-    found: dict[str, float] = yield Once(_alone_key(scope), partial(_alone, scope))
+    try:
+        found: dict[str, float] = yield Once(_alone_key(scope), partial(_alone, scope))
+    except ReadFailed as failure:
+        if failure.reason in REFUSALS and nothing_there(row):
+            return {}
+        raise
     return found
 
 

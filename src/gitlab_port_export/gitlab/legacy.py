@@ -7,7 +7,7 @@ from typing import Any
 from gitlab_port_export.gitlab.additions import AT_ONCE, attempt, file_text, finds
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
-from gitlab_port_export.gitlab.trees import branch_of, nothing_there
+from gitlab_port_export.gitlab.trees import readable_ref
 from gitlab_port_export.model import Dialect, Page, Problem, Resource, Row, Scope
 from gitlab_port_export.parallel import All, Job, through
 from gitlab_port_export.program import LEGACY, is_legacy
@@ -103,9 +103,8 @@ class _Adder:
             path = text.removeprefix(FILE)
             if self.dialect == "gitlab" and target.folder:
                 path = f"{target.folder}/{path}"
-            if nothing_there(target.project):
-                return None
-            return (yield from file_text(place, path, target.ref or branch_of(target.project), {}))
+            ref = yield from readable_ref(place, target.project, target.ref)
+            return None if ref is None else (yield from file_text(place, path, ref, {}))
         parts = _search(text, target.folder, self.dialect)
         if parts is None:
             return None

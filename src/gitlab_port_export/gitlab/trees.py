@@ -2,12 +2,13 @@
 
 from collections.abc import Generator, Hashable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
-from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
+from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.globs import Glob
-from gitlab_port_export.gitlab.kinds.kind import feature_off
+from gitlab_port_export.gitlab.kinds.kind import feature_off, still_says
 from gitlab_port_export.gitlab.lists import first_page, list_key, read_keyset
 from gitlab_port_export.model import Row, Scope
 from gitlab_port_export.parallel import Job, Once
@@ -80,9 +81,10 @@ def is_plain_file(want: Want) -> bool:
 def nothing_there(project: Row) -> bool:
     """Say whether a project's row tells that there is no repository to read.
 
-    GitLab leaves `default_branch` out for who may not read the code: only a null says that there is none.
+    GitLab leaves `default_branch` out for who may not read the code: only a null says that there is none, and in a
+    row that says as well that the repository is not empty it tells nothing.
     """
-    without = project.get("default_branch", HIDDEN) is None
+    without = project.get("default_branch", HIDDEN) is None and project.get("empty_repo") is not False
     return bool(project.get("empty_repo")) or without or feature_off(project, "repository")
 
 
@@ -95,6 +97,44 @@ def branch_of(project: Row) -> str:
         "GitLab hides the project's default branch",
         "give the token's user a role that may read the code there (Reporter)",
     )
+
+
+def readable_ref(scope: Scope, project: Row, ref: str = "") -> Generator[Any, Any, str | None]:
+    """Return the ref to read, by default the default branch, or None where the project has no code. Raises ReadFailed.
+
+    Nothing is asked where the project's row names its branch. Where it says that there is no code, or contradicts
+    itself, the branches are asked for: one row of a listing is no proof.
+    """
+    named = project.get("default_branch", HIDDEN) is not None
+    if not nothing_there(project) and (ref or named):
+        return ref or branch_of(project)
+    found: str | None = yield Once(("default branch", scope.token, scope.id), partial(_listed_default, scope))
+    return found and (ref or found)
+
+
+def _listed_default(scope: Scope) -> Job:
+    """Return the branch that GitLab lists as the default one, None where it lists none or has no repository."""
+    names: list[str] = []
+    others: list[Row] = []
+
+    def keep(rows: list[Row]) -> None:
+        names.extend(str(row["name"]) for row in rows if row.get("default") is True)
+        others.extend(rows[:1])
+
+    try:
+        yield from read_keyset(scope.token, branches_path(scope), (), keep, until=lambda _: bool(names))
+    except ReadFailed as failure:
+        if failure.reason in REFUSALS and (yield from still_says(scope, nothing_there)):
+            return None
+        raise failure from None
+    if others and not names:
+        raise ReadFailed("incomplete", "GitLab lists branches and none of them as the default one", status=200)
+    return names[0] if names else None
+
+
+def branches_path(scope: Scope) -> str:
+    """Return the path of a project's branches."""
+    return f"/projects/{scope.id}/repository/branches"
 
 
 def walk_key(scope: Scope, ref: str, walk: Walk, wants: tuple[Want, ...]) -> Hashable:

@@ -11,7 +11,7 @@ from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_keyset
-from gitlab_port_export.gitlab.trees import branch_of, nothing_there
+from gitlab_port_export.gitlab.trees import branches_path, nothing_there, readable_ref
 from gitlab_port_export.model import Resource, Row, Scope
 from gitlab_port_export.parallel import Job
 
@@ -44,11 +44,6 @@ def _wishes(selector: Any) -> tuple[Params | None]:
     return ((("search", selector.search),),) if selector.search else ((),)
 
 
-def branches_path(scope: Scope) -> str:
-    """Return the path of a project's branches."""
-    return f"/projects/{scope.id}/repository/branches"
-
-
 def _start(place: Place, scope: Scope, wish: Params | None, shape: Shape) -> Job:
     if wish is None:
         if row := (yield from _default_branch(place, scope)):
@@ -60,7 +55,9 @@ def _start(place: Place, scope: Scope, wish: Params | None, shape: Shape) -> Job
 
 def _default_branch(place: Place, scope: Scope) -> Generator[Any, Any, Row | None]:
     """Return the default branch, or None when the repository turns out to be empty. Raises ReadFailed."""
-    name = branch_of(place.row)
+    name = yield from readable_ref(scope, place.row)
+    if name is None:
+        return None
     try:
         answer = yield Get(scope.token, f"{branches_path(scope)}/{quote(name, safe='')}", gives="object")
     except ReadFailed as failure:

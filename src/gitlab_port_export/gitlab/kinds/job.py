@@ -17,11 +17,10 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Wanted,
     by,
     each_once,
-    feature_off,
     page_of,
     place_read,
 )
-from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, pipeline_params, pipelines_path
+from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, no_pipelines, pipeline_params, pipelines_path
 from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import All, Job
@@ -53,7 +52,7 @@ def _wanted(
     for (active, query), indexes in wants.items():
         params = pipeline_params(query, context)
         for place in context.inventory.projects(active):
-            if feature_off(place.row, "builds"):
+            if context.skips(place.row, no_pipelines):
                 continue
             if context.dialect == "gitlab":
                 yield place.scope.id, partial(_all_of, place), indexes
@@ -62,13 +61,13 @@ def _wanted(
 
 
 def _all_of(place: Place, resources: tuple[int, ...]) -> Read:
-    return place_read("job", place, resources, partial(_all_jobs, resources))
+    return place_read("job", place, resources, partial(_all_jobs, resources), unless=no_pipelines)
 
 
 def _latest_of(place: Place, params: Params, resources: tuple[int, ...]) -> Read:
     key = list_key(place.scope.token, pipelines_path(place.scope), params)
     start = partial(_latest_jobs, resources, params)
-    return place_read("job", place, resources, start, requests=2, shares=(key,))
+    return place_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=(key,))
 
 
 def _wish(selector: Any) -> tuple[bool | None, PipelineQuery | None]:

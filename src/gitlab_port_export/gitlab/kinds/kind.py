@@ -1,6 +1,6 @@
 """What a kind is: a selector model and the reads that its resources need; one file a kind lives beside this."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Inventory, Place
 from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -19,14 +19,26 @@ PAGE_ROWS = 100
 ALL_OF_GITLAB = Scope(0, "", is_group=True)
 
 
+# Whether a project's row says that there is nothing of some kind to read.
+SaysNothing = Callable[[Row], bool]
+
+
 @dataclass(frozen=True)
 class Context:
-    """What planning needs to know; `now` is the run's one instant, from which every time window counts (UTC)."""
+    """What planning needs to know; `now` is the run's one instant, from which every time window counts (UTC).
+
+    A `doubtful` plan is made before something is deleted: one row of a listing is no proof that there is nothing.
+    """
 
     inventory: Inventory
     dialect: Dialect
     now: datetime
     resources: tuple[Resource, ...]
+    doubtful: bool = False
+
+    def skips(self, project: Row, says_nothing: SaysNothing) -> bool:
+        """Say whether a project is not asked, because its row says that there is nothing and nobody doubts it."""
+        return not self.doubtful and says_nothing(project)
 
     def days_ago(self, days: float) -> str:
         """Return the instant that many days before the run, as GitLab reads it in a query."""
@@ -107,9 +119,36 @@ def each_once(wanted: Iterable[Wanted]) -> Iterator[Read]:
         yield make(tuple(sorted(resources)))
 
 
-def place_read(kind: str, place: Place, resources: tuple[int, ...], start: Callable[[Scope], Job], **more: Any) -> Read:
-    """Return the read of one group or project with all the tokens that may do it."""
-    return Read(kind, place.scope, place.tokens, resources, start, weaker=place.weaker, **more)
+def place_read(
+    kind: str,
+    place: Place,
+    resources: tuple[int, ...],
+    start: Callable[[Scope], Job],
+    *,
+    unless: SaysNothing | None = None,
+    **more: Any,
+) -> Read:
+    """Return the read of one group or project with all the tokens that may do it.
+
+    A refusal is no failure where the project's row says that there is nothing (`unless`), and a fresh one says so too.
+    """
+    begin = start if unless is None else partial(_unless, start, place, unless)
+    return Read(kind, place.scope, place.tokens, resources, begin, weaker=place.weaker, **more)
+
+
+def _unless(start: Callable[[Scope], Job], place: Place, says_nothing: SaysNothing, scope: Scope) -> Job:
+    try:
+        yield from start(scope)
+    except ReadFailed as failure:
+        refused = failure.reason in REFUSALS and says_nothing(place.row)
+        if not refused or not (yield from still_says(scope, says_nothing)):
+            raise failure from None
+
+
+def still_says(scope: Scope, says_nothing: SaysNothing) -> Generator[Any, Any, bool]:
+    """Ask a project itself whether there is nothing. Raises ReadFailed."""
+    answer = yield Get(scope.token, f"/projects/{scope.id}", gives="object")
+    return says_nothing(answer.data)
 
 
 def listed_reads(kind: str, places: tuple[Place, ...], resources: tuple[int, ...]) -> Iterator[Read]:

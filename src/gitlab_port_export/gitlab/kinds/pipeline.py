@@ -21,7 +21,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
 )
 from gitlab_port_export.gitlab.kinds.project_lists import with_owner
 from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
-from gitlab_port_export.model import Dialect, Resource, Scope, Selector
+from gitlab_port_export.model import Dialect, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
 OLD_WINDOW_DAYS = 14.0
@@ -75,7 +75,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         ((place.scope.id, params), partial(_read, place, params, context.dialect, params in shared), indexes)
         for (active, params), indexes in by(resources, lambda selector: _wish(selector, context)).items()
         for place in context.inventory.projects(active)
-        if not feature_off(place.row, "builds")
+        if not context.skips(place.row, no_pipelines)
     )
 
 
@@ -89,6 +89,11 @@ def pipeline_params(query: BaseModel | None, context: Context) -> Params:
     if context.dialect == "gitlab" and not any(name.startswith(("created_", "updated_")) for name, _ in found):
         found += (("created_after", context.days_ago(OLD_WINDOW_DAYS)),)
     return (*found, ("order_by", "id"), ("sort", "asc"))
+
+
+def no_pipelines(project: Row) -> bool:
+    """Say whether a project's row tells that pipelines are switched off."""
+    return feature_off(project, "builds")
 
 
 def pipelines_path(scope: Scope) -> str:
@@ -109,7 +114,7 @@ def _read(place: Place, params: Params, dialect: Dialect, shared: bool, resource
             yield shape(rows)
 
     shares = (list_key(place.scope.token, pipelines_path(place.scope), params),) if shared else ()
-    return place_read("pipeline", place, resources, start, shares=shares)
+    return place_read("pipeline", place, resources, start, unless=no_pipelines, shares=shares)
 
 
 KIND = Kind(

@@ -9,10 +9,10 @@ from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Active, Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, place_read
 from gitlab_port_export.gitlab.kinds.repository import Block, IncludedFiles
-from gitlab_port_export.gitlab.languages import Batch, batches, has_code, languages_of, shares
+from gitlab_port_export.gitlab.languages import Batch, batches, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
 from gitlab_port_export.gitlab.lists import list_key, whole_list
-from gitlab_port_export.gitlab.trees import branch_of, nothing_there
+from gitlab_port_export.gitlab.trees import readable_ref
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
@@ -96,18 +96,16 @@ def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, want
             row["__searchQueries"][search.name] = found
         yield Page("project", resources, scope, [row])
 
-    asks = wanted.languages and has_code(place.row)
-    shared = shares(place.scope, batch) if asks else ()
+    shared = shares(place.scope, batch) if wanted.languages else ()
     if wanted.labels:
         shared += (list_key(place.scope.token, labels_path(place.scope), ()),)
-    requests = asks + wanted.labels + len(wanted.files) + len(wanted.searches)
+    requests = wanted.languages + wanted.labels + len(wanted.files) + len(wanted.searches)
     return place_read("project", place, resources, start, requests=requests, shares=shared)
 
 
 def _files_of(scope: Scope, row: Row, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
-    if nothing_there(row):
-        return dict.fromkeys(paths)
-    return (yield from included(scope, branch_of(row), paths, {}))
+    ref = yield from readable_ref(scope, row)
+    return dict.fromkeys(paths) if ref is None else (yield from included(scope, ref, paths, {}))
 
 
 def labels_path(scope: Scope) -> str:

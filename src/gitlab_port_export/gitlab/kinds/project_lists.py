@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Read, by_each, each_once, feature_off, place_read
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, SaysNothing, by_each, each_once, feature_off, place_read
 from gitlab_port_export.gitlab.lists import Shape, read_list
 from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
@@ -33,7 +33,7 @@ def project_reads(
     resources: tuple[Resource, ...],
     context: Context,
     wishes: Callable[[Any], Iterable[Hashable]],
-    nothing_there: Callable[[Row], bool],
+    nothing_there: SaysNothing,
     start: Start,
     *,
     whole_project: bool = False,
@@ -51,13 +51,13 @@ def project_reads(
             project = place.row if whole_project else {"path_with_namespace": place.scope.path}
             yield from start(place, scope, wish, with_owner(kind, indexes, scope, "__project", project))
 
-        return place_read(kind, place, indexes, job)
+        return place_read(kind, place, indexes, job, unless=nothing_there)
 
     yield from each_once(
         ((place.scope.id, wish), partial(read, place, wish), indexes)
         for (active, wish), indexes in by_each(resources, of).items()
         for place in context.inventory.projects(active)
-        if not nothing_there(place.row)
+        if not context.skips(place.row, nothing_there)
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
 from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of, shaped
-from gitlab_port_export.gitlab.languages import batches, has_code, languages_of, shares
+from gitlab_port_export.gitlab.languages import batches, languages_of, shares
 from gitlab_port_export.model import Page, Resource, Scope
 from gitlab_port_export.parallel import Job
 
@@ -34,8 +34,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     places = context.inventory.projects
 
     def also(place: Place) -> tuple[Hashable, ...]:
-        asks = languages and has_code(place.row)
-        return shares(place.scope, together.get(place.scope.id)) if asks else ()
+        return shares(place.scope, together.get(place.scope.id)) if languages else ()
 
     yield from member_reads("project-with-members", resources, _active, places, start, also)
 

@@ -16,9 +16,9 @@ from gitlab_port_export.gitlab.trees import (
     ROOT,
     Walk,
     Want,
-    branch_of,
     fewest,
     nothing_there,
+    readable_ref,
     walk_key,
     walked,
     wanted_files,
@@ -244,7 +244,7 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
     """
     for tree in trees(context):
         wishes = tree.of(kind)
-        if not wishes or (tree.place and nothing_there(tree.place.row)):
+        if not wishes or (tree.place and context.skips(tree.place.row, nothing_there)):
             continue
         resources = tuple(sorted({wish.resource for wish in wishes}))
         if tree.place is None:
@@ -268,9 +268,19 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
 
 def _begin(start: Start, tree: Tree, place: Place) -> Callable[[Scope], Job]:
     def begin(scope: Scope) -> Job:
-        yield from start(place, replace(tree, ref=tree.ref or branch_of(place.row)), scope)
+        row = place.row
+        ref = yield from readable_ref(scope, row, tree.ref)
+        if ref is not None:
+            yield from start(_with_branch(place, row, ref), replace(tree, ref=ref), scope)
 
     return begin
+
+
+def _with_branch(place: Place, row: Row, ref: str) -> Place:
+    """Return the place with its default branch in its row, where that named none and the ref is this branch."""
+    if row.get("default_branch", ref) is not None:
+        return place
+    return Place.of({**row, "default_branch": ref}, place.scope, place.tokens, place.weaker)
 
 
 def needed(wishes: tuple[Wish, ...], walks: tuple[Walk, ...]) -> tuple[Walk, ...]:
@@ -300,9 +310,7 @@ def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, .
         answer = yield Get(scope.token, f"/projects/{quote(tree.name, safe='')}", gives="object")
         row = answer.data
         found = Scope(int(row["id"]), str(row["path_with_namespace"]), token=scope.token)
-        if nothing_there(row):
-            return
         place = Place.of(row, found, (scope.token,))
-        yield from start(place, replace(tree, ref=tree.ref or branch_of(row), wishes=tree.of(kind)), found)
+        yield from _begin(start, replace(tree, wishes=tree.of(kind)), place)(found)
 
     return Read(kind, Scope(0, tree.name), tokens or tuple(patterns)[:1], resources, find, requests=2)

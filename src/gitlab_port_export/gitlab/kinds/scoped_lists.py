@@ -55,7 +55,9 @@ def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, wish
         places += context.inventory.groups(selector.include_only_active_groups)
     if "project" in selector.scopes:
         active = selector.include_only_active_projects
-        places += [place for place in context.inventory.projects(active) if not _nothing_there(place.row)]
+        places += [
+            place for place in context.inventory.projects(active) if not context.skips(place.row, _nothing_there)
+        ]
     for place in places:
         params = wish(selector, place.scope.is_group)
         key = (place.scope.is_group, place.scope.id, params)
@@ -77,4 +79,4 @@ def _read(kind: str, endpoint: str, place: Place, params: Params, resources: tup
         shape = with_owner(kind, resources, scope, name, owner)
         yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, shape)
 
-    return place_read(kind, place, resources, start)
+    return place_read(kind, place, resources, start, unless=None if place.scope.is_group else _nothing_there)
