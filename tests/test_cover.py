@@ -1,6 +1,7 @@
 """The cover: which groups are read whole, so that every wanted row comes once and none is asked for twice."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,24 @@ def test_rows_of_a_group_read_for_a_pattern_are_filtered() -> None:
     (entry,) = cover(inventory(listing(ONE, TREE, PROJECTS), patterns={ONE: ("a/o*",)}), None)
     assert entry.allows is not None
     assert [row["id"] for row in PROJECTS if entry.allows(row["path_with_namespace"])] == [11]
+
+
+def test_rows_are_matched_by_the_id_of_their_project_also_when_its_path_changes_meanwhile() -> None:
+    """The project was renamed, or transferred to a group that no pattern allows, after it was listed."""
+    moved = {"iid": 1, "project_id": 11, "references": {"full": "elsewhere/two!1"}}
+    stranger = moved | {"project_id": 99}
+    (entry,) = cover(inventory(listing(ONE, TREE, PROJECTS), patterns={ONE: ("a/o*",)}), None)
+    assert (entry.takes(moved, "!"), entry.takes(stranger, "!")) == (True, False)
+    short = replace(inventory(listing(ONE, TREE, PROJECTS), patterns={ONE: ("a/o*",)}), restricted=True)
+    top = next(entry for entry in cover(short, None) if entry.place.scope.path == "a")
+    assert (top.takes(moved, "!"), top.takes(stranger, "!")) == (True, False)
+
+
+def test_a_group_that_is_renamed_between_two_listings_keeps_its_projects() -> None:
+    renamed = [project(number, f"new/{path}", 30) for number, path in PATHS.items()]
+    both = Listing(ONE, {None: tuple(TREE)}, {None: tuple(PROJECTS), True: tuple(renamed)})
+    found = inventory(both, patterns={ONE: ("a/**",)})
+    assert {place.scope.id for place in found.projects(True)} == {11, 12, 13}
 
 
 def test_two_tokens_with_patterns_side_by_side() -> None:

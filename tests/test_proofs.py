@@ -201,3 +201,34 @@ def test_values_of_a_project_whose_row_denies_its_code_stay(company: Any, text: 
     lying(gitlab, **LIES[lie])
     assert run_sync(gitlab, store, mapping).report.exit_code == 0
     assert store.snapshot() == before
+
+
+# Paths that change
+
+
+@pytest.mark.parametrize("kind", ["merge-request", "issue"])
+def test_a_project_that_is_renamed_while_its_rows_are_read_keeps_them(kind: str) -> None:
+    world, _, group = acme()
+    kept, other = world.add_project(group, "app-one"), world.add_project(group, "tool")
+    for number in range(3):
+        (world.add_issue if kind == "issue" else world.add_merge_request)(kept, f"Row {number}")
+    world.add_issue(other, "Not wanted")
+    store = port_with(blueprint("thing"))
+    # A pattern with a wildcard, so that the group is read and its rows are filtered.
+    mapping, tokens = mapping_of(resource(kind), **FREE), {"token-of-reader": ["acme/app-*"]}
+    with gitlab_server(world) as gitlab:
+        assert run_sync(gitlab, store, mapping, tokens=tokens).report.exit_code == 0
+        before = held(store)
+        assert len(before) == 3
+
+        def renamed(request: Recorded) -> bool:
+            if request.path.startswith(f"/groups/{group['id']}/") and kept["path"] == "app-one":
+                world.rename_project(kept, path="service")
+                for row in (*world.issues[kept["id"]], *world.merge_requests[kept["id"]]):
+                    row["references"]["full"] = row["references"]["full"].replace("app-one", "service")
+            return False
+
+        gitlab.faults.append(Fault(renamed, faults.forbidden()))
+        report = run_sync(gitlab, store, mapping, tokens=tokens).report
+    assert kept["path"] == "service"
+    assert (held(store), report.exit_code) == (before, 0)

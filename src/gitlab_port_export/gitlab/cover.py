@@ -1,7 +1,7 @@
 """Which groups to read as a whole and which projects alone, so that every wanted row comes once; pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gitlab_port_export.gitlab.client import NO_GITLAB, ReadFailed
 from gitlab_port_export.gitlab.inventory import REPORTER, Active, Inventory, Patterns, Place
@@ -15,18 +15,21 @@ Allows = Callable[[str], bool] | None
 class Covered:
     """A place to read at once: a group with everything below it, or one project.
 
-    Rows are wanted of paths that `allows` lets pass, and where there is `only`, of the projects with these ids alone.
+    Rows are wanted of projects that are `known` by their id, and of others whose path `allows` lets pass; where there is
+    `only`, of the projects with these ids alone.
     """
 
     place: Place
     allows: Allows = None
     only: frozenset[int] | None = None
+    known: Mapping[int, int] = field(default_factory=dict, compare=False)
 
     def takes(self, row: Row, mark: str) -> bool:
         """Whether a row is wanted. Raises ReadFailed where it does not say of which project it is."""
         if self.only is not None:
             return row["project_id"] in self.only
-        if self.allows is None:
+        # A project keeps its id when it is renamed or transferred while the list is read, but not its path.
+        if self.allows is None or row.get("project_id") in self.known:
             return True
         path = project_path(row, mark)
         if not path:
@@ -105,7 +108,8 @@ def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
     for token in able:
         patterns = tree.inventory.patterns[token]
         if _reaches(patterns, group.scope.path):
-            yield Covered(replace(group, tokens=(token,), weaker=()), patterns.allows)
+            known = tree.inventory.listed[token]
+            yield Covered(replace(group, tokens=(token,), weaker=()), patterns.allows, known=known)
             return
     for child in tree.children.get(group.scope.path, ()):
         yield from _visit(tree, child)
@@ -168,7 +172,8 @@ def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
         for group in own:
             if not _above(group, known) and patterns.may_allow_below(group.scope.path):
                 whole = patterns.allow_all_below(group.scope.path)
-                found.append(Covered(_with(group, token), None if whole else patterns.allows))
+                allows = None if whole else patterns.allows
+                found.append(Covered(_with(group, token), allows, known=inventory.listed[token]))
     kept = [
         entry
         for at, entry in enumerate(found)

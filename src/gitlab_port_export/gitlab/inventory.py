@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -329,12 +329,18 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
     def wanted(row: Row) -> bool:
         return not (drop_pending and (row.get("marked_for_deletion_at") or row.get("marked_for_deletion_on")))
 
+    allowed = {
+        (kind, listing.token): _allowed(getattr(listing, kind).values(), patterns[listing.token])
+        for kind in ("groups", "projects")
+        for listing in known
+    }
+
     def places(kind: str, active: Active, *, filtered: bool) -> tuple[Place, ...]:
         found: dict[int, list[tuple[int, int, str, Row]]] = {}
         for position, listing in enumerate(known):
-            allowed = patterns[listing.token]
+            ids = allowed[kind, listing.token]
             for row in getattr(listing, kind).get(active, ()):
-                if wanted(row) and (not filtered or allowed.allows(path_of(row))):
+                if wanted(row) and (not filtered or row["id"] in ids):
                     found.setdefault(row["id"], []).append((-access_of(row), position, listing.token, row))
         return tuple(_place(found[key], is_group=kind == "groups") for key in sorted(found))
 
@@ -350,13 +356,18 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
             entry.token: {
                 row["id"]: access_of(row)
                 for row in entry.projects.get(None, ())
-                if patterns[entry.token].allows(path_of(row))
+                if row["id"] in allowed["projects", entry.token]
             }
             for entry in known
         },
         every("groups", filtered=False),
         tuple(problems),
     )
+
+
+def _allowed(listings: Iterable[Iterable[Row]], patterns: Patterns) -> Set[int]:
+    """Return the ids of what the patterns allow in any of a token's listings: between two of them a path may change."""
+    return {row["id"] for rows in listings for row in rows if patterns.allows(path_of(row))}
 
 
 def _place(seen: list[tuple[int, int, str, Row]], *, is_group: bool) -> Place:
