@@ -15,8 +15,8 @@ Allows = Callable[[str], bool] | None
 class Covered:
     """A place to read at once: a group with everything below it, or one project.
 
-    Rows are wanted of projects that are `known` by their id, and of others whose path `allows` lets pass; where there is
-    `only`, of the projects with these ids alone.
+    Rows are wanted of projects that are `known` by their id, and of others whose path `allows` lets pass; where there
+    is `only`, of the projects with these ids alone.
     """
 
     place: Place
