@@ -13,6 +13,7 @@ from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import change_world, sample_world
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.http import Answer
+from gitlab_port_export.masking import MOST_TEXT
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.defaults import default_blueprints
 from gitlab_port_export.port.integration import (
@@ -21,7 +22,6 @@ from gitlab_port_export.port.integration import (
     create_blueprints,
     fetch,
     instant_of,
-    masked,
     send_examples,
     set_state,
     store_config,
@@ -151,34 +151,19 @@ class TestState:
 
 
 class TestExamples:
-    def test_secrets_and_addresses_are_masked(self) -> None:
-        row = {
-            "name": "x",
-            "runners_token": "abc",
-            "ci": {"MY_SECRET": "abc", "password": ["abc"], "Private_Key": "abc"},
-            "author": {"email": "ada@example.com", "name": "Ada <ada@example.com>"},
-            "import_url": "https://user:pass@example.com/x.git",
-            "web_url": "https://gitlab.example.com/a/b",
-            "token_id": 5,
-            "description": None,
-        }
-        assert masked(row) == {
-            "name": "x",
-            "runners_token": "[masked]",
-            "ci": {"MY_SECRET": "[masked]", "password": ["[masked]"], "Private_Key": "[masked]"},
-            "author": {"email": "[masked]", "name": "Ada <[masked]>"},
-            "import_url": "[masked]",
-            "web_url": "https://gitlab.example.com/a/b",
-            "token_id": 5,
-            "description": None,
-        }
-
     def test_a_few_of_each_kind(self, bed: Bed) -> None:
         create(bed.port, "mine", "gitlab", {})
         rows = [{"id": n, "token": "abc"} for n in range(EXAMPLES_PER_KIND + 3)]
         send_examples(bed.port, "mine", {"merge-request": rows, "project": rows[:1]})
         assert [row["id"] for row in bed.store.examples["mine", "merge-request"]] == list(range(EXAMPLES_PER_KIND))
         assert bed.store.examples["mine", "project"] == [{"id": 0, "token": "[masked]"}]
+
+    def test_a_huge_row_is_left_out_and_a_long_text_is_cut(self, bed: Bed) -> None:
+        create(bed.port, "mine", "gitlab", {})
+        rows = [{"id": 1, "readme": "QUJD" * 300_000}, {"id": 2, "readme": "QUJD" * 1_200_000}]
+        send_examples(bed.port, "mine", {"project": rows})
+        (row,) = bed.store.examples["mine", "project"]
+        assert (row["id"], len(row["readme"]) <= MOST_TEXT + 1) == (1, True)
 
     @pytest.mark.parametrize("effect", [refuse(500), refuse(403), drop()])
     def test_a_refusal_is_no_matter(self, bed: Bed, effect: Any) -> None:

@@ -1,6 +1,5 @@
 """The integration object in Port: created when missing, its mapping, its resync state, examples, first resources."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,12 +9,15 @@ from typing import Any, Literal
 from gitlab_port_export import __version__
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from gitlab_port_export.http import Answer, Stopped, Unreachable
+from gitlab_port_export.masking import masked
 from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.wire import is_deep
+from gitlab_port_export.wire import encode, is_deep
 
 EXAMPLES_PER_KIND = 5
+# Of a raw row as GitLab gave it; nobody reads a larger one in an editor.
+EXAMPLE_BYTES = 4 * 1024 * 1024
 READ, WRITE = "read integrations", "create integrations"
 # The parts of a blueprint that can name others, in the order in which Port can take them.
 LATER = (("relations", "ownership"), ("mirrorProperties", "calculationProperties", "aggregationProperties"))
@@ -25,8 +27,6 @@ REFRESH_SECONDS, SILENT_SECONDS = 60.0, 300.0
 # https://github.com/port-labs/ocean/blob/main/port_ocean/core/event_listener/base.py
 OCEAN_SILENT_SECONDS = 3600.0
 State = Literal["running", "completed", "failed", "aborted"]
-SECRET_KEYS = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
-EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
 
 
 @dataclass(frozen=True)
@@ -179,25 +179,18 @@ def _iso(moment: datetime) -> str:
 def send_examples(port: Port, identifier: str, examples: Mapping[str, Sequence[Row]]) -> None:
     """Send a few raw rows a kind for Port's mapping editor, secrets and e-mail addresses masked; refusals are fine.
 
-    Rows that nest too deeply are left out.
+    Rows that nest too deeply or are very large are left out.
     """
     for kind, rows in examples.items():
-        payload = {"examples": [masked(row) for row in rows[:EXAMPLES_PER_KIND] if not is_deep(row)]}
+        payload = {"examples": [masked(row) for row in rows[:EXAMPLES_PER_KIND] if _is_fit_to_show(row)]}
         try:
             port.call("POST", f"/integration/{segment(identifier)}/kinds/{segment(kind)}/examples", payload=payload)
         except (Unreachable, Stopped, PortUnavailable):
             return
 
 
-def masked(value: Any, key: str = "") -> Any:
-    """Return JSON with the values of secret-sounding keys and all e-mail addresses replaced."""
-    if isinstance(value, dict):
-        return {name: masked(part, name) for name, part in value.items()}
-    if isinstance(value, list):
-        return [masked(part, key) for part in value]
-    if isinstance(value, str):
-        return "[masked]" if SECRET_KEYS.search(key) else EMAIL.sub("[masked]", value)
-    return value
+def _is_fit_to_show(row: Row) -> bool:
+    return not is_deep(row) and len(encode(row)) <= EXAMPLE_BYTES
 
 
 def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any]]) -> list[str]:

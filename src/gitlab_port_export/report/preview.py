@@ -11,13 +11,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gitlab_port_export.masking import MASK, names_a_secret
 from gitlab_port_export.model import Entity, FieldSample, MappedSample, Preview, Problem, Row, RowSample
 from gitlab_port_export.report.fold import EXIT_MEANINGS, where
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
 from gitlab_port_export.text import clean
 
 # GitLab shows runners' tokens and the like to owners; a preview ends up in logs.
-_SECRET = re.compile(r"token|secret|password|private_key|credential", re.IGNORECASE)
 # Hiding `enabled` or a date wherever it stands would spoil the preview.
 _LIKE_A_SECRET = re.compile(r"(?![\d:.TZ+-]*\Z)[!-~]{16,1000}")
 MAX_SECRETS = 100
@@ -94,13 +94,13 @@ def _problem(problem: Problem, safe: Callable[[str], str]) -> Iterator[Text]:
         yield Text(f"  → {safe(problem.hint)}")
 
 
-def masked(value: Any, key: str = "") -> Any:
-    """Return JSON with the texts under secret-sounding keys replaced."""
+def masked(value: Any, *, secret: bool = False) -> Any:
+    """Return JSON with the texts under secret-sounding keys replaced, also deep below them."""
     if isinstance(value, dict):
-        return {name: masked(part, name) for name, part in value.items()}
+        return {name: masked(part, secret=secret or names_a_secret(name)) for name, part in value.items()}
     if isinstance(value, list):
-        return [masked(part, key) for part in value]
-    return "[masked]" if isinstance(value, str) and _SECRET.search(key) else value
+        return [masked(part, secret=secret) for part in value]
+    return MASK if isinstance(value, str) and secret else value
 
 
 def secrets_of(preview: Preview) -> set[str]:
@@ -109,14 +109,14 @@ def secrets_of(preview: Preview) -> set[str]:
     return set(sorted(filter(_LIKE_A_SECRET.fullmatch, texts))[:MAX_SECRETS])
 
 
-def _masked_texts(value: Any, key: str = "") -> Iterator[str]:
+def _masked_texts(value: Any, *, secret: bool = False) -> Iterator[str]:
     if isinstance(value, dict):
         for name, part in value.items():
-            yield from _masked_texts(part, name)
+            yield from _masked_texts(part, secret=secret or names_a_secret(name))
     elif isinstance(value, list):
         for part in value:
-            yield from _masked_texts(part, key)
-    elif isinstance(value, str) and _SECRET.search(key):
+            yield from _masked_texts(part, secret=secret)
+    elif isinstance(value, str) and secret:
         yield value
 
 
