@@ -1,7 +1,7 @@
 """The last stage: which of our entities are gone, which may be deleted, and deleting them, sources first."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,9 +53,43 @@ def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gon
     ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What is gone of all blueprints: what may be deleted, what is held, and by blueprint what stays with it."""
+
+    allowed: tuple[Gone, ...] = ()
+    held: tuple[Held, ...] = ()
+    staying: tuple[tuple[str, Sequence[str]], ...] = ()
+
+
+def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int]) -> Verdict:
+    """Return what the policy says of all that is gone. Raises PortRefused and Unreachable."""
+    allowed: list[Gone] = []
+    found: list[Held] = []
+    staying: list[tuple[str, Sequence[str]]] = []
+    for entry in find_gone(catalog, integration, targets):
+        staying.append((entry.blueprint, entry.needed))
+        if not entry.identifiers:
+            continue
+        held = policy.hold(entry.blueprint, entry.identifiers, entry.owned, entry.produced)
+        if held is not None:
+            staying.append((entry.blueprint, entry.identifiers))
+            found.append(held)
+        else:
+            allowed.append(entry)
+    return Verdict(tuple(allowed), tuple(found), tuple(staying))
+
+
+# Judges what is gone, as far as is known when it is called.
+Judge = Callable[[], Verdict]
+# Makes sure that what may be deleted is gone, and returns the verdict after that.
+Confirm = Callable[[Judge], Generator[Event, None, Verdict]]
+
+
 def deletions(
     catalog: Catalog,
-    policy: Policy,
+    policy: Callable[[], Policy],
+    confirm: Confirm,
     integration: str,
     targets: set[int],
     instant: str | None,
@@ -66,23 +100,14 @@ def deletions(
     Right before deleting, Port is asked again: what changed there after `instant` (ISO, Port's clock) stays.
     """
     try:
-        allowed: list[Gone] = []
-        staying: list[tuple[str, Sequence[str]]] = []
-        for entry in find_gone(catalog, integration, targets):
-            staying.append((entry.blueprint, entry.needed))
-            if not entry.identifiers:
-                continue
-            held = policy.hold(entry.blueprint, entry.identifiers, entry.owned, entry.produced)
-            if held is not None:
-                staying.append((entry.blueprint, entry.identifiers))
-                yield held
-            else:
-                allowed.append(entry)
+        verdict = yield from confirm(lambda: judge(catalog, policy(), integration, targets))
+        yield from verdict.held
+        allowed = verdict.allowed
         if not allowed:
             return
         ours = _still_ours(catalog, integration, allowed)
         taken = [(one.blueprint, [n for n in one.identifiers if (one.blueprint, n) not in ours]) for one in allowed]
-        keep = targets | _targets_of(catalog, [*staying, *taken], {entry.blueprint for entry in allowed})
+        keep = targets | _targets_of(catalog, [*verdict.staying, *taken], {entry.blueprint for entry in allowed})
         doomed: list[Entity] = []
         for entry in allowed:
             recent: list[str] = []

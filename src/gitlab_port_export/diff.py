@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gitlab_port_export.faults import way_out
@@ -121,6 +121,10 @@ class Differ:
     teamless: set[int] = field(default_factory=set)
     # Keys of entities that only a search found: no row has their identifier.
     patched: set[int] = field(default_factory=set)
+
+    def afresh(self) -> "Differ":
+        """Return one for further entities: no update waits, and what was learned is shared."""
+        return replace(self, waiting=Waiting(), ledgers={}, later=Later())
 
     def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
         """Yield changes in place of entities, and everything else as it came."""

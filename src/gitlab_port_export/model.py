@@ -640,6 +640,28 @@ class Ended:
     failure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The read with that number was one list of several pages, and GitLab counted `total` rows on each of them.
+
+    `clock` is GitLab's own time at the first page, as its header `Date` says it.
+    """
+
+    number: int
+    token: str
+    path: str
+    params: tuple[tuple[str, str], ...]
+    total: int
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """A page of this kind was read once more, before something is deleted."""
+
+    kind: str
+
+
 Event = (
     Page
     | Problem
@@ -655,6 +677,8 @@ Event = (
     | Delete
     | Began
     | Ended
+    | Counted
+    | ReadAgain
 )
 
 

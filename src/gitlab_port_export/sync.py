@@ -1,11 +1,11 @@
-"""The straight line: prepared run → plan → read → transform → diff → apply → delete → report."""
+"""The straight line: prepared run → plan → read → transform → diff → apply → second look → delete → report."""
 
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -29,16 +29,30 @@ from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.gitops import write_files
 from gitlab_port_export.http import Stopped
-from gitlab_port_export.model import Event, Failed, Page, Problem, Report, Row, Unnamed, Update, Written
+from gitlab_port_export.model import (
+    Counted,
+    Create,
+    Event,
+    Failed,
+    Page,
+    Problem,
+    Report,
+    Row,
+    Unnamed,
+    Update,
+    Written,
+)
 from gitlab_port_export.planfile import PlanFile, Recorder
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter
 from gitlab_port_export.prepare import Run, expected_blueprints, first_problems
 from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Command, Tally
 from gitlab_port_export.resync import Resync
+from gitlab_port_export.second_look import Again, First, Mapped, confirming
 from gitlab_port_export.transform import Transformer, merge_shared
 from gitlab_port_export.write import (
     ensure_blueprints,
@@ -55,6 +69,7 @@ from gitlab_port_export.write import (
 class Seen:
     """What the stages leave behind for the last one: problems, raw examples and the plan that was carried out.
 
+    `counted` are the long lists that may prove, before something is deleted, to be as they were read.
     `refused` are the blueprints of updates that Port refused; `wrote` says whether it confirmed any write, `skipped`
     whether another run was left alone with the work.
     """
@@ -63,6 +78,7 @@ class Seen:
     unnamed: list[Unnamed] = field(default_factory=list)
     examples: dict[str, list[Row]] = field(default_factory=dict)
     plan: SyncPlan | None = None
+    counted: list[Counted] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     wrote: bool = False
     skipped: bool = False
@@ -78,6 +94,8 @@ class Seen:
                 rows = self.examples.setdefault(event.kind, [])
                 few = event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
                 rows += [{name: value for name, value in row.items() if name != LEGACY} for row in few]
+            case Counted():
+                self.counted.append(event)
             case Failed(change=Update(entity=entity)):
                 self.refused.add(entity.blueprint)
             case Written():
@@ -200,30 +218,73 @@ def _line(
     if not run.mapping.spec_paths:
         _start(catalog, run)
     actives = needed_actives(run.mapping)
-    inventory = read_inventory(run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
-    yield from inventory.problems
-    seen.plan = make_plan(Context(inventory, run.kind, now, run.mapping.resources))
+    inventory = partial(read_inventory, run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
+    known = inventory()
+    yield from known.problems
+    context = Context(known, run.kind, now, run.mapping.resources)
+    seen.plan = make_plan(context)
     ensure_blueprints(run)
-    from_files = yield from write_files(run, inventory, blueprints, executor)
+    from_files = yield from write_files(run, known, blueprints, executor)
     _start(catalog, run)
-    searches = make_searches(run, catalog, executor)
-    differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files)
-    pages = read(seen.plan, run.gitlab, run.settings.workers)
-    entities = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
-    merged = merge_shared(entities, shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
-    changes = fit_to_send(differ.run(with_unnamed(merged, run.mapping)))
     if recorder:
         yield from record.begin(recorder, run, catalog)
     keep = partial(record.recorded, recorder) if recorder else iter
-    if run.writes:
-        yield from noted(write(run, changes, catalog, executor), searches)
-    else:
-        yield from keep(intended(changes))
-    deleter = Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None
-    policy = _policy(run, seen, differ, blueprints)
-    yield from keep(deletions(catalog, policy, run.integration.identifier, differ.targets, instant, deleter))
+    searches = make_searches(run, catalog, executor)
+    differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files)
+    line = partial(_changes, run, catalog, searches, executor)
+    yield from keep(line(differ, read(seen.plan, run.gitlab, run.settings.workers)))
+    again = Again(
+        run.gitlab,
+        run.settings.workers,
+        run.mapping,
+        catalog,
+        seen.problems,
+        seen.unnamed,
+        inventory,
+        lambda found: make_plan(replace(context, inventory=found, doubtful=True)),
+        lambda pages, choose: line(differ.afresh(), pages, choose),
+    )
+    yield from keep(
+        deletions(
+            catalog,
+            lambda: _policy(run, seen, differ, blueprints),
+            confirming(First(seen.plan, seen.counted), again),
+            run.integration.identifier,
+            differ.targets,
+            instant,
+            Deleter(run.port, cascade=run.mapping.cascades) if run.writes else None,
+        )
+    )
     if recorder:
         yield from record.finish(recorder)
+
+
+def _changes(
+    run: Run,
+    catalog: Catalog,
+    searches: Searches,
+    executor: Executor,
+    differ: Differ,
+    pages: Iterable[Event],
+    choose: Callable[[Mapped], Mapped] = iter,
+) -> Iterable[Event]:
+    """Return what becomes of pages: the changes, or in a sync what Port answered to them."""
+    mapped = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
+    merged = merge_shared(choose(mapped), shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
+    changes = fit_to_send(differ.run(with_unnamed(merged, run.mapping)))
+    if not run.writes:
+        return intended(changes)
+    return noted(write(run, _once_listed(changes, catalog), catalog, executor), searches)
+
+
+def _once_listed(changes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
+    """Hand on changes, the first to be written when what is ours is listed: what this run creates is not in there."""
+    listed = False
+    for event in changes:
+        if not listed and isinstance(event, Create | Update):
+            catalog.wait_for_owned()
+            listed = True
+        yield event
 
 
 def _start(catalog: Catalog, run: Run) -> None:

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from urllib.parse import unquote, urlsplit
@@ -16,13 +16,13 @@ from urllib.parse import unquote, urlsplit
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo import gitlab_graphql
 from gitlab_port_export.demo.gitlab_call import Call
-from gitlab_port_export.demo.gitlab_faults import Drop, Fault, Query, Recorded, Reply, Slow, Truncate
+from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Query, Recorded, Reply, Slow, Truncate
 from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
 from gitlab_port_export.demo.gitlab_routes import Result, Route, find_route
 from gitlab_port_export.demo.gitlab_store import Access, Token, World
 from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
 
-__all__ = ["Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_server"]
+__all__ = ["Edit", "Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_server"]
 
 API = "/api/v4"
 GRAPHQL = "/api/graphql"
@@ -73,7 +73,8 @@ class GitLabServer:
     """A running stand-in.
 
     `requests` records what arrived, with paths below `/api/v4` and decoded; `faults` may be filled and
-    emptied at any time, the first that hits fires. `latency` gives the seconds to wait for an answer of so
+    emptied at any time, the first that hits fires. So may `edits`: each changes the world between an answer that was
+    made and the next one. `latency` gives the seconds to wait for an answer of so
     many rows. `cached` keeps answers until the world's version changes: for benchmarks, where the server must
     not be what is measured. `clock` is the time that Date headers tell, and `proxy` what something in between makes of
     an answer's headers.
@@ -90,7 +91,9 @@ class GitLabServer:
     url: str = ""
     requests: list[Recorded] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    edits: list[Edit] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _editing: threading.Lock = field(default_factory=threading.Lock)
     _cache: Cache = field(default_factory=Cache)
     _windows: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -112,6 +115,17 @@ class GitLabServer:
             if fault and fault.times is not None:
                 fault.times -= 1
             return fault
+
+    @contextmanager
+    def edited(self, request: Recorded) -> Iterator[None]:
+        """Make an answer within the block while nothing changes, and what is to change after it."""
+        with self._editing if self.edits else nullcontext():
+            yield
+            for edit in [edit for edit in self.edits if edit.hits(request)]:
+                if edit.times is not None:
+                    edit.times -= 1
+                edit.change()
+                self.world.touch()
 
     def throttle(self, secret: str) -> tuple[HeaderList, Reply | None]:
         """The rate limit's headers for one more request, and the refusal when it is one too many."""
@@ -281,7 +295,8 @@ class _Handler(JsonHandler):
         headers, too_many = state.throttle(request.token)
         if too_many:
             return _as_answered(too_many)
-        answered = state.respond(request.token, path, request.query, urlsplit(self.path).query)
+        with state.edited(request):
+            answered = state.respond(request.token, path, request.query, urlsplit(self.path).query)
         return replace(answered, headers=[*answered.headers, *headers])
 
     def _send(

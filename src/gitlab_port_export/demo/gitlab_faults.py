@@ -76,9 +76,27 @@ class Fault:
 
     def hits(self, request: Recorded) -> bool:
         """Whether this fault would fire for the request."""
-        if self.times == 0 or (self.page is not None and request.page != self.page):
-            return False
-        return bool(re.search(self.match, request.path)) if isinstance(self.match, str) else self.match(request)
+        return _hits(self.match, self.page, self.times, request)
+
+
+@dataclass
+class Edit:
+    """A change of the world right after a request was answered: `match`, `page` and `times` are as of a fault."""
+
+    match: str | Callable[[Recorded], bool]
+    change: Callable[[], object]
+    page: int | None = None
+    times: int | None = 1
+
+    def hits(self, request: Recorded) -> bool:
+        """Whether the change follows this request."""
+        return _hits(self.match, self.page, self.times, request)
+
+
+def _hits(match: str | Callable[[Recorded], bool], page: int | None, times: int | None, request: Recorded) -> bool:
+    if times == 0 or (page is not None and request.page != page):
+        return False
+    return bool(re.search(match, request.path)) if isinstance(match, str) else match(request)
 
 
 def reply_json(status: int, payload: object, *headers: tuple[str, str]) -> Reply:

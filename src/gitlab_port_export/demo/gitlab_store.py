@@ -254,6 +254,27 @@ class World:
             self._named(project, "path_with_namespace")
         project["updated_at"] = stamp(self.now)
 
+    def transfer_project(self, project: Row, group: Row) -> None:
+        """Move a project to another group: its rows stay as they are, but for the paths in them."""
+        self.touch()
+        id, old = project["id"], project["path_with_namespace"]
+        self.projects_in[project["namespace"]["id"]].remove(id)
+        self.projects_in[group["id"]].append(id)
+        self._paths.pop(f"path_with_namespace:{old}")
+        self.moved[old] = id
+        new = f"{group['full_path']}/{project['path']}"
+        project |= {
+            "namespace": rows.group_namespace(group),
+            "path_with_namespace": new,
+            "name_with_namespace": f"{group['full_name']} / {project['name']}",
+            "web_url": f"{self.url}/{new}",
+            "updated_at": stamp(self.now),
+        }
+        self._named(project, "path_with_namespace")
+        for held, mark in ((self.merge_requests, "!"), (self.issues, "#")):
+            for row in held[id]:
+                row["references"] = {**row["references"], "full": f"{new}{mark}{row['iid']}"}
+
     def delete_project(self, project: Row) -> None:
         """Remove a project with all that belongs to it."""
         self.touch()

@@ -1,8 +1,8 @@
 """The sync plan: every read that the mapping needs over all tokens, groups and projects, each once."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Set
+from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.inventory import Active, Inventory
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -30,6 +30,17 @@ class SyncPlan:
             cost = f"at least {_some(requests, 'GitLab request')}" if requests else "no GitLab request of its own"
             yield f"{kind}: {_some(reads, 'read')}, {cost}"
 
+    def without(self, numbers: Set[int], *, of: "SyncPlan", resources: Set[int]) -> "SyncPlan":
+        """Return the reads for these resources, but for those that are the reads with these numbers of another plan."""
+        known = list(_each_named(of.reads))
+        left_out = {known[number] for number in numbers}
+        kept = [
+            read
+            for read, name in zip(self.reads, _each_named(self.reads), strict=True)
+            if resources & set(read.resources) and name not in left_out
+        ]
+        return replace(self, reads=tuple(kept))
+
     def requests(self) -> dict[str, tuple[int, int]]:
         """Return (reads, fewest requests) per kind; a list that two kinds share is counted for the first."""
         found: dict[str, tuple[int, int]] = {}
@@ -40,6 +51,15 @@ class SyncPlan:
             reads, requests = found.get(read.kind, (0, 0))
             found[read.kind] = (reads + 1, requests + max(read.requests - saved, 0))
         return found
+
+
+def _each_named(reads: tuple[Read, ...]) -> Iterator[Hashable]:
+    """Yield a name for each read that plans of the same mapping share; the reads of one place have an order there."""
+    seen: Counter[Hashable] = Counter()
+    for read in reads:
+        key = (read.kind, read.scope, read.tokens, read.resources)
+        seen[key] += 1
+        yield key, seen[key]
 
 
 def _first_with(token: str, places: Iterator[tuple[tuple[str, ...], str]]) -> list[str]:

@@ -2,18 +2,25 @@
 
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from gitlab_port_export.gitlab.client import Ask, Get, GitLab
+from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, count_of
 from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
+from gitlab_port_export.gitlab.lists import PER_PAGE
 from gitlab_port_export.gitlab.plan import SyncPlan
-from gitlab_port_export.model import Began, Ended, Page, Problem
+from gitlab_port_export.http import Answer
+from gitlab_port_export.model import Began, Counted, Ended, Page, Problem
 from gitlab_port_export.parallel import Job, drive, through
 
+# A list of no more pages is sooner read again than asked whether it changed.
+FEW_PAGES = 2
 
-def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Generator[Page | Problem | Began | Ended, None, None]:
+
+def read(
+    plan: SyncPlan, gitlab: GitLab, workers: int
+) -> Generator[Page | Problem | Began | Ended | Counted, None, None]:
     """Yield the pages of all reads as they arrive, and the Problems that hold deletions. Raises http.Stopped."""
     uses = Counter(key for entry in plan.reads for key in (*entry.shares, *entry.needs))
     dead_before = set(gitlab.dead_tokens)
@@ -30,18 +37,53 @@ def read(plan: SyncPlan, gitlab: GitLab, workers: int) -> Generator[Page | Probl
 
 
 @dataclass
+class _Paged:
+    """The one list that a read asks for, as long as every answer is a page of it and counts the same rows."""
+
+    asked: tuple[str, str, Params] | None = None
+    total: int | None = None
+    clock: str = ""
+    pages: set[tuple[str, str]] = field(default_factory=set)
+    alike: bool = True
+
+    def note(self, asked: Get, answer: Answer) -> None:
+        """Take in one answer."""
+        *size, page = asked.params[-2:] or (("", ""),)
+        of, total = (asked.token, asked.path, asked.params[:-2]), count_of(answer, "x-total")
+        if self.asked is None:
+            self.asked, self.total, self.clock = of, total, answer.headers.get("date", "")
+        self.alike &= page[0] == "page" and size == [("per_page", str(PER_PAGE))] and page not in self.pages
+        self.alike &= of == self.asked and total == self.total
+        self.pages.add(page)
+
+    def counted(self, number: int) -> Counted | None:
+        """Return what is known of the list, where it has many pages and each came once."""
+        if self.asked is None or self.total is None or not (self.alike and self.clock):
+            return None
+        whole = len(self.pages) == -(-self.total // PER_PAGE)
+        return Counted(number, *self.asked, self.total, self.clock) if whole and len(self.pages) > FEW_PAGES else None
+
+
+@dataclass
 class _Sum:
     """What one read came to."""
 
     rows: int = 0
     requests: int = 0
     failure: str = ""
+    paged: _Paged = field(default_factory=_Paged)
 
     def hand_on(self, said: Any) -> Job:
         """Add up what the read asks and gives."""
         match said:
-            case Get() | Ask():
+            case Get():
                 self.requests += 1
+                answer = yield said
+                self.paged.note(said, answer)
+                return answer
+            case Ask():
+                self.requests += 1
+                self.paged.alike = False
             case Page():
                 self.rows += len(said.rows)
             case Problem(warning=False):
@@ -54,4 +96,6 @@ def _told(number: int, entry: Read) -> Job:
     found = _Sum()
     yield Began(number, entry.kind, entry.scope.path)
     yield from through(guarded(entry), found.hand_on)
+    if not found.failure and (counted := found.paged.counted(number)):
+        yield counted
     yield Ended(number, entry.kind, entry.scope.path, found.rows, found.requests, found.failure)

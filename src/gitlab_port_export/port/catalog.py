@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from threading import Lock
 from typing import Any
 
@@ -146,6 +146,10 @@ class Catalog:
         """Begin to list what is ours: what comes to Port from now on is not deleted in this run."""
         if not self._ours:
             self._ours = [self._executor.submit(self._packed, kind, integration) for kind in TYPES]
+
+    def wait_for_owned(self) -> None:
+        """Return when the list of what is ours has ended, well or badly: `owned` tells."""
+        wait(self._ours)
 
     def owned(self, integration: str, *, anew: bool = False) -> Iterator[tuple[str, str]]:
         """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote.

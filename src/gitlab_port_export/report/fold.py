@@ -19,6 +19,7 @@ from gitlab_port_export.model import (
     KindCounts,
     Page,
     Problem,
+    ReadAgain,
     ReadCounts,
     Report,
     Skipped,
@@ -286,7 +287,7 @@ class Tally:
                     self._change(event)
             case Began():
                 self._begin(event)
-            case Page():
+            case Page() | ReadAgain():
                 self._page(event)
             case Ended():
                 self._end(event)
@@ -366,7 +367,10 @@ class Tally:
         self._mark(began.kind)
         self._under_way[began.number] = self._now()
 
-    def _page(self, page: Page) -> None:
+    def _page(self, page: Page | ReadAgain) -> None:
+        if isinstance(page, ReadAgain):
+            self._mark("second look")
+            return
         self._mark(page.kind)
         self._kind_sums[page.kind, "pages"] += 1
         self._kind_sums[page.kind, "rows"] += len(page.rows)

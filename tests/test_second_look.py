@@ -1,0 +1,521 @@
+"""Nothing is deleted on one look: rows leave and join while lists are read, and what GitLab still has stays."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gitlab_port_export.demo import gitlab_list_rows as lists
+from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, faults, gitlab_server
+from gitlab_port_export.demo.gitlab_faults import Recorded
+from gitlab_port_export.demo.gitlab_pages import HeaderList
+from gitlab_port_export.demo.gitlab_rows import stamp
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
+from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.model import Delete, Report
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
+MANY = 150
+
+
+def now() -> str:
+    """The instant at which GitLab notes a change."""
+    return stamp(datetime.now(UTC))
+
+
+def close(row: Row) -> None:
+    """Close a merge request or issue, as GitLab does it."""
+    row |= {"state": "closed", "updated_at": now()}
+
+
+def uncounted(_: Recorded, headers: HeaderList) -> HeaderList:
+    """Say of no list how long it is, as GitLab does of long ones."""
+    return [one for one in headers if one[0] not in ("X-Total", "X-Total-Pages")]
+
+
+@dataclass
+class Case:
+    """More than a page of rows of one kind, and what happens to them after the first page of `list` was served."""
+
+    resource: Any
+    list: str
+    fill: Callable[[World, Row, Row], None]
+    leave: Callable[[World, Row, Row], object]
+    join: Callable[[World, Row, Row], object]
+    page: int | None = 1
+    # A group that goes while it is read is a Problem: GitLab answers 404 for what it only hides, too.
+    code: int = 0
+
+
+def numbered(add: Callable[[World, Row, Row, int], object]) -> Callable[[World, Row, Row], None]:
+    def fill(world: World, group: Row, project: Row) -> None:
+        for number in range(1000, 1000 + MANY):
+            add(world, group, project, number)
+
+    return fill
+
+
+def added(add: Callable[[World, Row, Row, int], object]) -> Callable[[World, Row, Row], object]:
+    """Add one more, behind all others in every order."""
+    return lambda world, group, project: add(world, group, project, 5000)
+
+
+def case(
+    entity: Any,
+    list: str,
+    add: Callable[[World, Row, Row, int], object],
+    leave: Callable[[World, Row, Row], object],
+    page: int | None = 1,
+    code: int = 0,
+) -> Case:
+    return Case(entity, list, numbered(add), leave, added(add), page, code)
+
+
+def entity(kind: str, identifier: str = ".id | tostring", **selector: Any) -> Any:
+    return resource(kind, identifier=identifier, title="null", selector=selector)
+
+
+def first_of(rows: str) -> Callable[[World, Row, Row], object]:
+    """Take away the first row that a project holds of a sort."""
+    return lambda world, group, project: getattr(world, rows)[project["id"]].pop(0)
+
+
+def first_project(world: World, group: Row, project: Row) -> None:
+    world.delete_project(next(row for row in world.projects.values() if row is not project))
+
+
+def first_group(world: World, group: Row, project: Row) -> None:
+    world.delete_group(next(row for row in world.groups.values() if row is not group))
+
+
+def first_member(world: World, group: Row, project: Row) -> None:
+    world.remove_member(group, world.users[world.group_members[group["id"]][1]["id"]])
+
+
+def first_user(world: World, group: Row, project: Row) -> None:
+    first_member(world, group, project)
+
+
+def a_project(world: World, group: Row, project: Row, number: int) -> object:
+    return world.add_project(group, f"p{number}")
+
+
+def a_plugin(world: World, group: Row, project: Row, number: int) -> None:
+    world.set_file(world.add_project(group, f"p{number}"), ".claude-plugin/plugin.json", '{"name": "x"}')
+
+
+def a_group(world: World, group: Row, project: Row, number: int) -> object:
+    return world.add_group(f"g{number}", group)
+
+
+def a_member(world: World, group: Row, project: Row, number: int) -> object:
+    return world.add_member(group, world.add_user(f"u{number}"), DEVELOPER)
+
+
+def a_pipeline(world: World, group: Row, project: Row, number: int) -> object:
+    return world.add_job(world.add_pipeline(project), f"job {number}")
+
+
+def a_deployment(world: World, group: Row, project: Row, number: int) -> object:
+    place = world.environments[project["id"]] or [lists.add_environment(world, project, "production")]
+    return lists.add_deployment(world, project, place[0])
+
+
+def a_file(path: str) -> Callable[[World, Row, Row, int], object]:
+    return lambda world, group, project, number: world.set_file(project, path.format(number), f"{number}")
+
+
+def no_file(path: str) -> Callable[[World, Row, Row], object]:
+    return lambda world, group, project: world.remove_file(project, path)
+
+
+def first_pipeline(world: World, group: Row, project: Row) -> None:
+    gone = world.pipelines[project["id"]].pop(0)
+    world.jobs[project["id"]][:] = [row for row in world.jobs[project["id"]] if row["pipeline"]["id"] != gone["id"]]
+
+
+PROJECT_LIST, MEMBERS = "/projects$", "/groups/1/members$"
+CASES = {
+    "project": case(entity("project"), PROJECT_LIST, a_project, first_project, None),
+    "group": case(entity("group"), "/groups$", a_group, first_group),
+    "member": case(entity("member", ".username"), MEMBERS, a_member, first_member),
+    "group-with-members": case(entity("group-with-members"), "/groups$", a_group, first_group, code=1),
+    "project-with-members": case(entity("project-with-members"), PROJECT_LIST, a_project, first_project, None),
+    "merge-request": case(
+        entity("merge-request"), "/merge_requests$",
+        lambda world, _, project, number: world.add_merge_request(project, f"m{number}"),
+        lambda world, _, project: close(world.merge_requests[project["id"]][0]),
+    ),
+    "issue": case(
+        entity("issue", state="opened"), "/issues$",
+        lambda world, _, project, number: world.add_issue(project, f"i{number}"),
+        lambda world, _, project: close(world.issues[project["id"]][0]),
+    ),
+    "pipeline": case(entity("pipeline"), "/pipelines$", a_pipeline, first_pipeline),
+    "job": case(entity("job"), "/pipelines$", a_pipeline, first_pipeline),
+    "file": case(
+        entity("file", ".file.path", files={"path": "many/*.txt"}), "/repository/tree$",
+        a_file("many/{}.txt"), no_file("many/1000.txt"), None,
+    ),
+    "folder": case(
+        entity("folder", ".folder.path", folders=[{"path": "many/*"}]), "/repository/tree$",
+        a_file("many/{}/x.txt"), no_file("many/1000/x.txt"), None,
+    ),
+    "skill": case(
+        entity("skill", ".skill.path"), "/repository/tree$",
+        a_file("skills/{}/SKILL.md"), no_file("skills/1000/SKILL.md"), None,
+    ),
+    "plugin": case(entity("plugin", ".repo.id | tostring"), PROJECT_LIST, a_plugin, first_project, None),
+    "user": case(entity("user", ".username", source="members"), MEMBERS, a_member, first_user),
+    "access": case(
+        entity("access", '"\\(.__scope.id):\\(.username)"', scopes=["group"]), MEMBERS, a_member, first_member
+    ),
+    "release": case(
+        entity("release", ".tag_name"), "/releases$",
+        lambda world, _, project, number: lists.add_release(
+            world, project, f"v{number}", when=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+        ),
+        first_of("releases"),
+    ),
+    "tag": case(
+        entity("tag", ".name"), "/tags$",
+        lambda world, _, project, number: lists.add_tag(world, project, f"v{number}"), first_of("tags"), None,
+    ),
+    "branch": case(
+        entity("branch", ".name", defaultBranchOnly=False), "/branches$",
+        lambda world, _, project, number: lists.add_branch(world, project, f"b{number}"), first_of("branches"), None,
+    ),
+    "deployment": case(entity("deployment"), "/deployments$", a_deployment, first_of("deployments")),
+    "environment": case(
+        entity("environment", ".name"), "/environments$",
+        lambda world, _, project, number: lists.add_environment(world, project, f"e{number}"),
+        first_of("environments"),
+    ),
+    "label": case(
+        entity("label"), "/projects/1/labels$",
+        lambda world, _, project, number: world.add_label(project, f"l{number}"), first_of("project_labels"),
+    ),
+    "milestone": case(
+        entity("milestone"), "/projects/1/milestones$",
+        lambda world, _, project, number: lists.add_milestone(world, project, f"m{number}"), first_of("milestones"),
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class Bed:
+    """A GitLab and a Port that a first run has filled."""
+
+    world: World
+    group: Row
+    project: Row
+    gitlab: GitLabServer
+    store: PortStore
+    mapping: Any
+    options: dict[str, Any]
+
+    def after(self, pattern: str | Callable[[Recorded], bool], change: Callable[[], object], **more: Any) -> None:
+        """Let a change follow the first answer to a request."""
+        self.gitlab.edits.append(Edit(pattern, change, **more))
+
+    def sync(self, **options: Any) -> Report:
+        """Run, with whatever happens meanwhile; the requests of that run are left to look at."""
+        self.gitlab.requests.clear()
+        return run_sync(self.gitlab, self.store, self.mapping, **{**self.options, **options}).report
+
+    @property
+    def held(self) -> set[str]:
+        return self.store.identifiers("thing")
+
+    @property
+    def there(self) -> set[str]:
+        """What GitLab has now, as a first run into an empty Port finds it."""
+        self.gitlab.edits.clear()
+        store = port_with(blueprint("thing"))
+        assert run_sync(self.gitlab, store, self.mapping, **self.options).report.exit_code == 0
+        return store.identifiers("thing")
+
+
+@contextmanager
+def filled(
+    fill: Callable[[World, Row, Row], object], *resources: Any, threshold: float = 1, **options: Any
+) -> Iterator[Bed]:
+    """A group `acme` with the project `one`, filled, and a Port that a run has filled from it."""
+    world, _, group = acme()
+    project = world.add_project(group, "one")
+    fill(world, group, project)
+    mapping = mapping_of(*resources, entityDeletionThreshold=threshold)
+    with gitlab_server(world) as gitlab:
+        # It is filled so long ago that nothing counts as changed during a later run.
+        store = port_with(blueprint("thing"), clock=lambda: time.time() - 3600)
+        bed = Bed(world, group, project, gitlab, store, mapping, options)
+        assert bed.sync().exit_code == 0
+        bed.store.clock = time.time
+        yield bed
+
+
+def test_every_kind_has_its_case() -> None:
+    assert set(CASES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_of_every_kind_what_remains_stays_when_one_row_leaves_and_one_joins_between_two_pages(kind: str) -> None:
+    found = CASES[kind]
+    with filled(found.fill, found.resource) as bed:
+        before = bed.held
+        assert len(before) >= MANY
+
+        def churn() -> None:
+            found.leave(bed.world, bed.group, bed.project)
+            found.join(bed.world, bed.group, bed.project)
+
+        bed.after(found.list, churn, page=found.page)
+        report = bed.sync()
+        assert [edit.times for edit in bed.gitlab.edits] == [0]
+        assert report.exit_code == found.code, report.problems
+        assert before & bed.there <= bed.held
+
+
+# Merge requests
+
+
+def open_ones(count: int = MANY) -> Callable[[World, Row, Row], None]:
+    """Fill the project with open merge requests that nobody touched for days."""
+
+    def fill(world: World, group: Row, project: Row) -> None:
+        for number in range(count):
+            world.add_merge_request(project, f"m{number}")
+
+    return fill
+
+
+def merge_requests(*states: str) -> Any:
+    return resource("merge-request", title=".title", selector={"states": list(states or ("opened",))})
+
+
+def asked(bed: Bed, endpoint: str = "merge_requests") -> list[dict[str, str]]:
+    """The queries for merge requests of the last run."""
+    return [dict(one.query) for one in bed.gitlab.requests if one.path.endswith(f"/{endpoint}")]
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("command", ["sync", "plan"])
+def test_a_row_that_slips_from_page_two_to_page_one_stays(counts: bool, command: Any) -> None:
+    with filled(open_ones(250), merge_requests()) as bed:
+        rows = bed.world.merge_requests[bed.project["id"]]
+        close(rows[240])
+        gone = {str(rows[240]["id"])}
+
+        def churn() -> None:
+            close(rows[0])
+            bed.world.add_merge_request(bed.project, "new", created_at=bed.world.now)
+
+        bed.after("/merge_requests$", churn, page=1)
+        report = bed.sync(command=command)
+        assert report.exit_code == 0
+        assert {one.identifier for one in report.changes if isinstance(one, Delete)} == gone
+        counts_of = report.blueprints["thing"]
+        # The one that slipped is counted, and the one that joined came with the pages that were left.
+        assert (counts_of.created, counts_of.unchanged, counts_of.deleted) == (1, 249, 1)
+        assert report.kinds["merge-request"].rows == 249
+
+
+def test_a_row_that_was_merged_between_the_lists_of_two_states_stays() -> None:
+    with filled(open_ones(), merge_requests("merged", "opened")) as bed:
+        row = bed.world.merge_requests[bed.project["id"]][3]
+
+        def merge() -> None:
+            row.update(state="merged", merged_at=now(), updated_at=now(), title="merged")
+
+        def merged(request: Recorded) -> bool:
+            return ("state", "merged") in request.query
+
+        bed.after(merged, merge)
+        report = bed.sync(workers=1)
+        assert (report.exit_code, report.blueprints["thing"].deleted) == (0, 0)
+        assert str(row["id"]) in bed.held
+        # It is written as it is now.
+        assert bed.store.entity("thing", str(row["id"]))["title"] == "merged"  # type: ignore[index]  # it is there
+        assert bed.sync().blueprints["thing"].updated == 0
+
+
+def test_what_a_transferred_project_holds_stays() -> None:
+    with filled(open_ones(5), merge_requests()) as bed:
+        member = bed.world.users[1]
+        other = bed.world.add_group("other")
+        bed.world.add_member(other, member, OWNER)
+        bed.world.add_merge_request(bed.world.add_project(other, "two"), "first")
+        moving = bed.world.add_project(other, "three")
+        bed.world.add_merge_request(moving, "it moves")
+        assert bed.sync().exit_code == 0
+        before = bed.held
+        bed.after("/groups/1/merge_requests$", lambda: bed.world.transfer_project(moving, bed.group))
+        bed.sync(workers=1)
+        assert before == bed.held
+
+
+def test_what_an_archived_project_takes_out_of_a_list_costs_no_other_row() -> None:
+    def fill(world: World, group: Row, project: Row) -> None:
+        first = world.add_project(group, "first")
+        for number in range(20):
+            world.add_merge_request(first, f"f{number}")
+        open_ones(200)(world, group, project)
+
+    with filled(fill, merge_requests()) as bed:
+        first = bed.world.project("acme/first")
+        bed.after("/merge_requests$", lambda: first.update(archived=True), page=1)
+        assert bed.sync().exit_code == 0
+        assert bed.there <= bed.held
+        assert bed.sync().blueprints["thing"].deleted == 20
+        assert bed.held == bed.there
+
+
+def test_what_was_deleted_costs_no_other_row() -> None:
+    with filled(open_ones(250), merge_requests()) as bed:
+        rows = bed.world.merge_requests[bed.project["id"]]
+
+        def churn() -> None:
+            rows.pop(0)
+            bed.world.add_merge_request(bed.project, "new", created_at=bed.world.now)
+
+        bed.after("/merge_requests$", churn, page=1)
+        assert bed.sync().exit_code == 0
+        assert bed.there <= bed.held
+        assert bed.sync().blueprints["thing"].deleted == 1
+        assert bed.held == bed.there
+
+
+def test_rows_that_come_and_go_in_every_look_are_held_and_the_next_run_decides() -> None:
+    with filled(open_ones(20), merge_requests()) as bed:
+        rows = bed.world.merge_requests[bed.project["id"]]
+        for row in rows[:3]:
+            row["state"] = "closed"
+
+        def reopen(row: Row) -> Callable[[], object]:
+            return lambda: row.update(state="opened")
+
+        for row in rows[:2]:
+            bed.after("/merge_requests$", reopen(row))
+        # One edit a request: the second waits for the second look.
+        bed.gitlab.edits[1].match = once_before("/merge_requests$")
+        report = bed.sync()
+        assert [(one.reason, one.identifiers) for one in report.held] == [("recent", (str(rows[2]["id"]),))]
+        assert report.exit_code == 0
+        assert len(bed.held) == 20
+        assert bed.sync().blueprints["thing"].deleted == 1
+
+
+def once_before(ending: str) -> Callable[[Recorded], bool]:
+    """Match the second request for a path."""
+    seen: list[Recorded] = []
+
+    def match(request: Recorded) -> bool:
+        if request.path.endswith(ending.strip("$")):
+            seen.append(request)
+        return len(seen) == 2
+
+    return match
+
+
+class TestQuiet:
+    """A long list that is proved to be as it was read is not read again."""
+
+    def bed(self) -> Any:
+        return filled(open_ones(450), merge_requests())
+
+    def close_some(self, bed: Bed) -> None:
+        """Close five a day ago."""
+        for row in bed.world.merge_requests[bed.project["id"]][100:105]:
+            row |= {"state": "closed", "updated_at": stamp(datetime.now(UTC) - timedelta(days=1))}
+        bed.world.touch()
+
+    def test_deleting_some_of_many_costs_two_requests_a_list_and_a_new_inventory(self) -> None:
+        with self.bed() as bed:
+            assert bed.sync().gitlab_requests == 3 + 5 + 1
+            self.close_some(bed)
+            report = bed.sync()
+            assert report.blueprints["thing"].deleted == 5
+            more = sorted(one.path for one in bed.gitlab.requests[9:])
+            assert more == ["/groups", *2 * ["/groups/1/merge_requests"], *2 * ["/projects"]]
+            moved, counted = asked(bed)[-2:]
+            assert "state" not in moved
+            assert moved["updated_after"]
+            assert "updated_after" not in counted
+            assert counted["per_page"] == "1"
+
+    def test_a_run_that_deletes_nothing_looks_once(self) -> None:
+        with self.bed() as bed:
+            assert len(asked(bed)) == 5
+
+    @pytest.mark.parametrize("what", ["moved", "left", "uncounted", "refused", "inventory"])
+    def test_a_list_that_may_have_changed_is_read_again(self, what: str) -> None:
+        with self.bed() as bed:
+            self.close_some(bed)
+            rows = bed.world.merge_requests[bed.project["id"]]
+            match what:
+                case "moved":
+                    bed.after("/merge_requests$", lambda: rows[7].update(updated_at=now()), page=5)
+                case "left":
+                    bed.after("/merge_requests$", lambda: rows.pop(7), page=5)
+                case "uncounted":
+                    bed.gitlab.proxy = uncounted
+                case "refused":
+                    bed.gitlab.faults.append(Fault(lambda one: ("per_page", "1") in one.query, faults.forbidden()))
+                case "inventory":
+                    new = bed.world.add_project(bed.group, "new", archived=True)
+                    bed.after("/merge_requests$", lambda: new.update(archived=False), page=5)
+            report = bed.sync()
+            assert report.exit_code == 0
+            assert report.blueprints["thing"].deleted == 5
+            assert [one["page"] for one in asked(bed) if one["per_page"] == "100"].count("2") >= 2
+
+    def test_a_project_that_comes_hides_no_row_that_goes(self) -> None:
+        """As many rows join with a project as were deleted, so that no count changes."""
+        with self.bed() as bed:
+            self.close_some(bed)
+            new = bed.world.add_project(bed.group, "new", archived=True)
+            bed.world.add_merge_request(new, "joins", created_at=bed.world.now)
+            assert "451" in {str(row["id"]) for row in bed.world.merge_requests[new["id"]]}
+            rows = bed.world.merge_requests[bed.project["id"]]
+            slips = str([row for row in rows if row["state"] == "opened"][100]["id"])
+
+            def churn() -> None:
+                rows.pop(0)
+                new["archived"] = False
+
+            bed.after("/merge_requests$", churn, page=1)
+            assert bed.sync().exit_code == 0
+            assert slips in bed.held
+
+
+class TestUnsure:
+    """A second look that fails proves nothing."""
+
+    @pytest.mark.parametrize("pattern", ["/merge_requests$", "/groups$", "/projects$", ""])
+    def test_what_cannot_be_read_again_is_held(self, pattern: str) -> None:
+        with filled(open_ones(20), merge_requests()) as bed:
+            close(bed.world.merge_requests[bed.project["id"]][0])
+            bed.after("/merge_requests$", lambda: bed.gitlab.faults.append(Fault(pattern, faults.forbidden())))
+            report = bed.sync()
+            assert [one.reason for one in report.held] == ["problem"]
+            assert report.exit_code == 1
+            assert len(bed.held) == 20
+            bed.gitlab.faults.clear()
+            assert bed.sync().blueprints["thing"].deleted == 1
+
+    def test_a_row_that_can_no_longer_be_mapped_is_held(self) -> None:
+        nothing = resource("merge-request", identifier="if .draft then null else .id end", title="null")
+        with filled(open_ones(20), nothing) as bed:
+            row = bed.world.merge_requests[bed.project["id"]][0]
+            row["state"] = "closed"
+            bed.after("/merge_requests$", lambda: row.update(state="opened", draft=True))
+            report = bed.sync()
+            assert [one.reason for one in report.held] == ["unnamed"]
+            assert len(bed.held) == 20
