@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -367,24 +367,60 @@ def test_outcomes(expression: str, kind: str | None, value: Any) -> None:
     assert outcome(expression) == (kind, value)
 
 
-@pytest.mark.parametrize("command", ["plan", "sync"])
-def test_a_run_warns_of_what_check_calls_wrong(
-    command: Literal["plan", "sync"], bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench.store.add_blueprint({**THING, "schema": {**THING["schema"], "required": ["state"]}})
-    thing = resource("project", "thing", properties={"nmae": ".name"}, selector={"query": "false"})
-    file = bench.file("m.yml", json.dumps(mapping_of(thing)))
-    _, found = findings(bench, monkeypatch, mapping_file=file)
-    errors = ["blueprint thing has no property 'nmae'", "property state is required and not mapped"]
-    assert [line.rpartition(": ")[2] for line in of(found, "mapping", "error")] == errors
-    ran = run_here(bench.environ(), bench.folder, monkeypatch, command=command, as_json=True, mapping_file=file)
-    document = json.loads(ran.out)
-    assert ran.code == 0
-    assert [one["why"] for one in document["problems"]] == errors
-    assert [(one["warning"], one.get("field"), "line" in one) for one in document["problems"]] == [
-        (True, "properties.nmae", True),
-        (True, None, False),
-    ]
+def thing(**fields: Any) -> Any:
+    return mapping_of(resource("project", "thing", **fields))
+
+
+# What is wrong with a mapping, whether it is more than a warning, and words that must be said of it.
+FAULTS: dict[str, tuple[Any, bool, str]] = {
+    "nothing": (thing(properties={"name": ".name"}), False, ""),
+    "an unknown property": (thing(properties={"nmae": ".name"}), True, "has no property 'nmae'"),
+    "an unknown relation": (thing(relations={"onwer": ".name"}), True, "has no relation 'onwer'"),
+    "an unknown kind": (mapping_of(resource("projcet", "thing")), True, "unknown kind 'projcet'"),
+    "an unknown selector key": (thing(selector={"onlyActiv": True}), False, "unknown key 'onlyActiv' is ignored"),
+    "an empty mapping": (mapping_of(), True, "has no resources"),
+    "a number for text": (thing(properties={"name": ".id"}), True, "gives a number; the property holds a string"),
+    "a number for a URL": (thing(properties={"site": ".id"}), True, "gives a number; the property holds a string"),
+    "text for a number": (thing(properties={"size": ".web_url"}), True, "gives a string; the property holds a number"),
+    "no choice": (thing(properties={"state": '"opn"'}), True, "the property cannot be 'opn'"),
+    "no URL": (thing(properties={"site": '"here"'}), True, "must be of the format url"),
+    "a property that Port computes": (thing(properties={"age": "1"}), True, "Port computes this property"),
+    "what is required and not mapped": (
+        mapping_of(resource("project", "strict", query="false")), False, "property a is required and not mapped",
+    ),
+    "what is required, in entities that are replaced": (
+        mapping_of(resource("project", "strict", query="false"), enableMergeEntity=False), True, "a is required",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_check_plan_and_sync_judge_alike(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapping, fails, words = FAULTS[name]
+    site = {"type": "string", "format": "url"}
+    data = blueprint("thing", name="string", size="number", site=site, state={"type": "string", "enum": ["open"]})
+    bench.store.add_blueprint(data | {"calculationProperties": {"age": {"type": "number", "calculation": "1"}}})
+    strict = blueprint("strict", a="string")
+    bench.store.add_blueprint({**strict, "schema": {**strict["schema"], "required": ["a"]}})
+    file = bench.file("m.yml", json.dumps(mapping, indent=1))
+    code, found = findings(bench, monkeypatch, mapping_file=file)
+    said = {
+        (
+            one["what"].partition("): ")[2].partition(": ")[2] or one["what"],
+            one.get("hint", ""),
+            one["level"] == "error",
+        )
+        for one in found
+        if one["area"] == "mapping" and one["level"] != "ok"
+        for place in [one["what"].partition("): ")[2]]
+    }
+    assert all(words in why for why, _, _ in said)
+    assert (len(said), code) == (int(bool(words)), 2 if fails else 0)
+    for command in ("plan", "sync"):
+        ran = run_here(bench.environ(), bench.folder, monkeypatch, command=command, as_json=True, mapping_file=file)  # type: ignore[arg-type]  # one of both
+        problems = [one for one in json.loads(ran.out)["problems"] if one["stage"] == "mapping"]
+        assert {(one["why"], one.get("hint", ""), not one["warning"]) for one in problems} == said
+        assert ran.code == (1 if fails else 0)
 
 
 @pytest.mark.parametrize(("option", "hint"), [("servise=2", "did you mean 'service'?"), ("nothing-like-it", "")])

@@ -6,11 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gitlab_port_export.errors import ExportError, OutOfTime, PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
-from gitlab_port_export.fit import misfits
+from gitlab_port_export.fit import judge
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -78,7 +78,7 @@ def check_file(file: Path) -> Findings:
         except UsageError as error:
             yield from _faults(error)
         else:
-            yield from _alone(mapping, problems, evaluator)
+            yield from _alone(mapping, problems, None, evaluator)
 
 
 def check(settings: Settings, clock: Clock, redactor: Redactor) -> Findings:
@@ -194,25 +194,29 @@ def _mapping(
         yield from _faults(error)
         return None
     mapping = chosen.mapping
-    yield from _alone(mapping, chosen.problems, evaluator)
     if blueprints is None:
+        yield from _alone(mapping, chosen.problems, None, evaluator)
         what = "whether the mapping fits Port's blueprints was not checked: Port did not give them"
         yield Finding("warning", "mapping", mapping.origin, what)
-    else:
-        yield from _fit(settings, chosen, blueprints)
+        return mapping
+    yield from _missing(settings, chosen, blueprints)
+    yield from _alone(mapping, chosen.problems, expected_blueprints(settings, chosen, blueprints), evaluator)
     return mapping
 
 
-def _alone(mapping: Mapping, problems: Iterable[Problem], evaluator: Evaluator) -> Findings:
-    """Yield what can be found without Port: what it maps, what is doubtful, and what is no jq."""
+def _alone(
+    mapping: Mapping, problems: Iterable[Problem], blueprints: Dict[str, Blueprint] | None, evaluator: Evaluator
+) -> Findings:
+    """Yield what it maps, what a run would say of it too, and what is no jq; without Port, `blueprints` are None."""
     kinds = ", ".join(dict.fromkeys(resource.kind for resource in mapping.resources))
     if mapping.resources:
         yield Finding("ok", "mapping", mapping.origin, f"can be read; it maps {kinds}")
-    else:
-        yield Finding("error", "mapping", mapping.origin, "has no resources", "add resources to the mapping")
-    for problem in problems:
-        if problem.stage == "mapping":
-            yield _doubt(mapping, problem)
+    of_mapping = [problem for problem in problems if problem.stage == "mapping"]
+    found = judge(mapping, of_mapping, blueprints)
+    yield from (_doubt(mapping, problem) for problem in found)
+    if blueprints is not None and len(found) == len(of_mapping):
+        what = "every property and relation that it names exists, as far as can be told without a row"
+        yield Finding("ok", "mapping", mapping.origin, what)
     try:
         check_jq(mapping, evaluator)
     except UsageError as error:
@@ -226,26 +230,19 @@ def _faults(error: ExportError) -> Findings:
 
 
 def _doubt(mapping: Mapping, problem: Problem) -> Finding:
-    level, position = ("warning" if problem.warning else "error"), (problem.line, problem.column)
-    place = ":".join(str(part) for part in (mapping.origin, *position) if part is not None)
+    level: Literal["warning", "error"] = "warning" if problem.warning else "error"
+    place = ":".join(str(part) for part in (mapping.origin, problem.line, problem.column) if part is not None)
     where = f"blueprint {problem.blueprint}" if problem.blueprint else place
     owner = f"resource {problem.resources[0]} ({problem.kind}): " if problem.resources else ""
     field = f"{problem.field}: " if problem.field else ""
-    return Finding(
-        "warning" if level == "warning" else "error", "mapping", where, owner + field + problem.why, problem.hint
-    )
+    return Finding(level, "mapping", where, owner + field + problem.why, problem.hint)
 
 
-def _fit(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> Findings:
+def _missing(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> Findings:
     try:
         check_blueprints(settings, chosen, existing)
     except UsageError as error:
         yield from _faults(error)
-    found = list(misfits(chosen.mapping, expected_blueprints(settings, chosen, existing)))
-    yield from (_doubt(chosen.mapping, problem) for problem in found)
-    if not found:
-        what = "every property and relation that it names exists, as far as can be told without a row"
-        yield Finding("ok", "mapping", chosen.mapping.origin, what)
 
 
 # --- GitLab

@@ -30,6 +30,8 @@ from gitlab_port_export.text import clean
 
 Model = TypeVar("Model", bound=BaseModel)
 Kinds = Dict[str, type[Selector]]
+# How alike two names must be for one to be suggested in the place of the other, from 0 to 1: `nmae` and `name` are.
+NEAR = 0.75
 
 
 def load_mapping(text: str, origin: str, kinds: Kinds) -> tuple[Mapping, tuple[Problem, ...]]:
@@ -293,7 +295,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     folded = {_folded(each): each for each in known}
-    near = get_close_matches(_folded(name), folded, 1)
+    near = get_close_matches(_folded(name), folded, 1, NEAR)
     return folded[near[0]] if near else ""
 
 

@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.document import read_yaml
 from gitlab_port_export.errors import ExportError, GitLabUnavailable, OutOfTime, PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
-from gitlab_port_export.fit import misfits, unknown_releases
+from gitlab_port_export.fit import judge, unknown_releases
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
 from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
@@ -324,20 +324,8 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
 def first_problems(run: Run) -> list[Problem]:
     """Return what is known to be wrong before anything was read."""
     blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
-    found = [
+    return [
         *run.settings.warnings,
-        *run.chosen.problems,
         *unknown_releases(run.settings.allow_deletes, blueprints),
-        # What Port refuses is a Problem of its own, and what the row decides may be right after all.
-        *(replace(problem, warning=True) for problem in misfits(run.mapping, blueprints)),
+        *judge(run.mapping, run.chosen.problems, blueprints),
     ]
-    if not run.mapping.resources:
-        found.append(
-            Problem(
-                "mapping",
-                f"{run.mapping.origin} has no resources, so nothing is read and nothing is deleted",
-                "add resources to the mapping",
-                holds_all=True,
-            )
-        )
-    return found
