@@ -141,7 +141,8 @@ def outcome(value: Any, types: Dict[str, str] = NO_TYPES) -> tuple[str | None, A
     if not isinstance(value, str):
         return None, UNKNOWN
     if is_legacy(value):
-        return "string", UNKNOWN
+        # The content of a file, or whether a search finds anything.
+        return ("string" if value.startswith("file://") else "boolean"), UNKNOWN
     text = rewrite_quotes(value)
     try:
         constant = json.loads(text)

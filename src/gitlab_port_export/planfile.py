@@ -17,6 +17,7 @@ from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Upda
 from gitlab_port_export.model import Mapping as PortMapping
 from gitlab_port_export.report.files import replacing
 from gitlab_port_export.report.fold import Write, target
+from gitlab_port_export.text import clean
 from gitlab_port_export.wire import decode, encode
 
 VERSION = 1
@@ -167,8 +168,10 @@ def opened(path: Path) -> Iterator[PlanFile]:
     """Give the plan of a file. Raises UsageError where it cannot be read, is no plan, or was changed."""
     try:
         stream = path.open("rb")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="check the path that --plan names") from None
+    except (OSError, ValueError) as error:  # ValueError: no name that a file may have
+        why = getattr(error, "strerror", None) or error
+        hint = "check the path that --plan names"
+        raise UsageError(f"{clean(str(path), 200)}: cannot be read: {why}", hint=hint) from None
     with stream:
         try:
             plan = _checked(stream)

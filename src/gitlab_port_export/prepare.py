@@ -30,7 +30,7 @@ from gitlab_port_export.port.defaults import default_blueprints, default_mapping
 from gitlab_port_export.port.integration import Integration
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.settings import Settings
-from gitlab_port_export.text import Redactor
+from gitlab_port_export.text import Redactor, clean
 from gitlab_port_export.transform import compile_errors
 
 MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
@@ -219,7 +219,7 @@ def _default(settings: Settings, kind: Dialect) -> Chosen:
 
 
 def _default_file(folder: Path | None) -> Path | None:
-    return folder and next((folder / name for name in MAPPING_NAMES if (folder / name).is_file()), None)
+    return folder and next((folder / name for name in MAPPING_NAMES if os.path.isfile(folder / name)), None)
 
 
 def _left_to_create(
@@ -255,11 +255,12 @@ def _text(file: Path) -> str:
         if len(content) > MAX_MAPPING_BYTES:
             raise UsageError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
         return content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise UsageError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: no name that a file may have
+        why = getattr(error, "strerror", None) or error
         hint = "check the path that --mapping, OCEAN__EXPORT__MAPPING or OCEAN__RESOURCES_PATH names"
-        raise UsageError(f"{file}: cannot be read: {error.strerror}", hint=hint) from None
+        raise UsageError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=hint) from None
 
 
 def _as_config(text: str) -> Dict[str, Any]:
@@ -272,8 +273,12 @@ def _own_blueprints(folder: Path) -> Sequence[Dict[str, Any]]:
     if not file.is_file():
         return ()
     found = read_yaml(_text(file), str(file)).data
-    if not isinstance(found, list) or not all(isinstance(one, dict) and "identifier" in one for one in found):
-        raise UsageError(f"{file}: must be a list of blueprints")
+    try:
+        wanted = [Blueprint.of(one) for one in found if isinstance(one["identifier"], str)]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        wanted = []
+    if not isinstance(found, list) or len(wanted) != len(found):
+        raise UsageError(f"{file}: must be a list of blueprints", hint="write each as Port's API gives it")
     return found
 
 

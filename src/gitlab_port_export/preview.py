@@ -47,7 +47,7 @@ from gitlab_port_export.prepare import (
 )
 from gitlab_port_export.program import LEFT, build, leaves
 from gitlab_port_export.settings import Settings
-from gitlab_port_export.text import Redactor
+from gitlab_port_export.text import Redactor, clean
 from gitlab_port_export.transform import Transformer, compile_errors, error_in
 from gitlab_port_export.wire import TOO_DEEP, decode, encode, is_deep
 
@@ -142,9 +142,13 @@ def _saved(file: Path) -> Found:
     """Yield the row, or each row of a list, that a JSON file holds. Raises UsageError."""
     try:
         with file.open("rb") as stream:
-            data = decode(stream.read(MAX_ROW_BYTES))
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}", hint="check the path that --row names") from None
+            text = stream.read(MAX_ROW_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: no name that a file may have
+        why = getattr(error, "strerror", None) or error
+        hint = "check the path that --row names"
+        raise UsageError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=hint) from None
+    try:
+        data = decode(text)
     except ValueError:
         raise UsageError(f"{file}: is not JSON", hint="save a row as GitLab gives it, or a list of them") from None
     rows = data if isinstance(data, list) else [data]

@@ -245,7 +245,7 @@ def _check_blueprint_schema(schema: object) -> None:
     for name, definition in schema["properties"].items():
         if not _KEY.fullmatch(name):
             raise malformed(f'body/schema/properties property name "{name}" must match the pattern')
-        if not isinstance(definition, dict) or definition.get("type") not in _TYPES:
+        if not isinstance(definition, dict) or str(definition.get("type")) not in _TYPES:
             raise malformed(f"body/schema/properties/{name}/type must be one of the allowed values")
     if missing := set(schema.get("required") or ()) - schema["properties"].keys():
         raise malformed(f"body/schema/required names unknown properties: {', '.join(sorted(missing))}")

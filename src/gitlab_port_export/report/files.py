@@ -12,6 +12,7 @@ from typing import BinaryIO
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.model import Problem, Report
 from gitlab_port_export.report.fold import FailOn, with_late
+from gitlab_port_export.text import clean
 
 # By the name of the option and setting, report_<name>: the module that is imported to write it, and its function.
 RENDERERS = {
@@ -38,6 +39,15 @@ def fit(files: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _unfit(name: str, path: Path, files: Mapping[str, Path]) -> str:
+    try:
+        return _unwritable(name, path, files)
+    except (OSError, ValueError) as error:  # no name that a file may have
+        return f"{clean(str(path), 80)} is no name of a file: {getattr(error, 'strerror', None) or error}"
+
+
+def _unwritable(name: str, path: Path, files: Mapping[str, Path]) -> str:
+    if "\0" in str(path):
+        raise ValueError("it holds a null character")
     if other := next((one for one, its in files.items() if one < name and _same(its, path)), None):
         return f"{path} is also the file of {_option(other)}"
     if path.is_dir():
