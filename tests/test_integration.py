@@ -1,6 +1,8 @@
 """The integration object, the first blueprints and the examples, and every request fits Port's published document."""
 
+import itertools
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -202,7 +204,11 @@ class TestBlueprints:
         [
             ({"schema": {"properties": {}}}, "property url is missing"),
             ({"schema": {"properties": {"url": {"type": "number"}}}}, "property url has type number"),
-            ({"relations": {}}, "needs a relation project to service"),
+            ({"relations": {"other": {"target": "service"}}}, "needs a relation project to service"),
+            (
+                {"relations": {}, "schema": {"properties": {"url": {"type": "string"}, "own": {"type": "string"}}}},
+                "needs a relation project to service",
+            ),
             (
                 {"relations": {"project": {"target": "service", "many": True}}},
                 "needs a relation project to service",
@@ -240,12 +246,72 @@ class TestBlueprints:
             ["mirrorProperties", "calculationProperties"],
         ]
 
+    @pytest.mark.parametrize("calls", range(1, 12))
+    def test_a_run_that_ends_between_the_steps_is_taken_up_by_the_next_one(self, bed: Bed, calls: int) -> None:
+        team = blueprint("team", {"boss": "person"}, size="number")
+        person = blueprint("person", {"team": "team"})
+        person["mirrorProperties"] = {"teamSize": {"path": "team.size", "title": "Size"}}
+        defaults = [person, team, blueprint("alone", text="string")]
+        with a_bed(PortStore.default()) as whole:
+            create_blueprints(whole.port, {}, defaults)
+            done = [call for call in whole.server.calls("/v1/blueprints") if call.method != "GET"]
+        count = itertools.count(1)
+
+        def late(request: Recorded) -> bool:
+            return "/blueprints" in request.path and request.method != "GET" and next(count) >= calls
+
+        bed.server.faults.append(Fault(late, refuse(403)))
+        if calls <= len(done):
+            with pytest.raises(PortUnavailable):
+                create_blueprints(bed.port, {}, defaults)
+        bed.server.faults.clear()
+        create_blueprints(bed.port, read_blueprints(bed.port), defaults)
+        assert without_times(bed.store.blueprints) == without_times(whole.store.blueprints)
+        bed.server.requests.clear()
+        assert create_blueprints(bed.port, read_blueprints(bed.port), defaults) == []
+        assert [call for call in bed.server.requests if call.method != "GET"] == []
+
     @pytest.mark.parametrize("effect", [refuse(403), refuse(500), drop()])
     @pytest.mark.parametrize("where", ["POST /v1/blueprints$", "PATCH /v1/blueprints"])
     def test_a_refusal_ends_the_run(self, bed: Bed, where: str, effect: Any) -> None:
         bed.server.faults.append(Fault(where, effect))
         with pytest.raises(PortUnavailable, match="the default blueprints could not be created"):
             create_blueprints(bed.port, {}, default_blueprints())
+
+
+def without_times(blueprints: dict[str, Any]) -> dict[str, Any]:
+    """Blueprints without when they were made and changed."""
+    return {
+        name: {key: value for key, value in held.items() if not key.endswith("At")}
+        for name, held in sorted(blueprints.items())
+    }
+
+
+@pytest.mark.parametrize("calls", [2, 8, 9, 12])
+def test_a_first_install_that_was_cut_off_is_completed_by_the_next_run(calls: int) -> None:
+    """Seven blueprints are made bare, then six get their relations."""
+    world, store = sample_world(datetime.now(UTC)), PortStore.default()
+    count = itertools.count(1)
+
+    def late(request: Recorded) -> bool:
+        return "/blueprints" in request.path and request.method in ("POST", "PATCH") and cut_off(request)
+
+    def cut_off(request: Recorded) -> bool:
+        named = re.search("/blueprints(/[A-Za-z]+)?$", request.path)
+        return named is not None and next(count) >= calls
+
+    with port_server(store) as server:
+        server.faults.append(Fault(late, refuse(403)))
+        with pytest.raises(PortUnavailable):
+            run_sync(world, server)
+        server.faults.clear()
+        planned = run_sync(world, server, command="plan").report
+        report = run_sync(world, server).report
+    whole = PortStore.default()
+    assert (planned.exit_code, report.exit_code) == (0, 0)
+    assert planned.blueprints == report.blueprints == run_sync(world, whole).report.blueprints
+    assert store.snapshot() == whole.snapshot()
+    assert without_times(store.blueprints) == without_times(whole.blueprints)
 
 
 class TestContract:

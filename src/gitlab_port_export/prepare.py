@@ -225,18 +225,23 @@ def _default_file(folder: Path | None) -> Path | None:
 def _left_to_create(
     settings: Settings, mapping: Mapping, kind: Dialect, existing: Dict[str, Blueprint]
 ) -> Sequence[Dict[str, Any]]:
-    """Return the default's blueprints where Port's mapping is the default and some are missing, else none.
+    """Return the default's blueprints where Port's mapping is the default and some are missing or half-made, else none.
 
     A first run that ended early (say, with a wrong GitLab token) leaves the mapping in Port without its blueprints.
     """
     try:
         file = _default_file(settings.resources_path)
         blueprints = _own_blueprints(file.parent) if file else default_blueprints()
-        if all(data["identifier"] in existing for data in blueprints):
+        if not any(_is_left(existing.get(data["identifier"]), data) for data in blueprints):
             return ()
         return blueprints if _default(settings, kind).mapping.resources == mapping.resources else ()
     except UsageError:
         return ()
+
+
+def _is_left(held: Blueprint | None, data: Dict[str, Any]) -> bool:
+    """Say whether a default blueprint has still to be made or completed."""
+    return held is None or integrations.is_half_made(held, data)
 
 
 def _inaccessible(integration: Integration) -> Problem:
@@ -302,9 +307,10 @@ def port_blueprints(port: Port) -> dict[str, Blueprint]:
 
 
 def expected_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> dict[str, Blueprint]:
-    """Return the blueprints that a sync writes to: Port's, and those of a default mapping that it creates."""
-    created = chosen.blueprints if settings.initialize_port_resources else ()
-    return {data["identifier"]: Blueprint.of(data) for data in created} | dict(existing)
+    """Return the blueprints that a sync writes to: Port's, and those of a default mapping as it will make them."""
+    made = chosen.blueprints if settings.initialize_port_resources else ()
+    left = {data["identifier"]: Blueprint.of(data) for data in made if _is_left(existing.get(data["identifier"]), data)}
+    return {**existing, **left}
 
 
 def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> None:

@@ -193,13 +193,37 @@ def _is_fit_to_show(row: Row) -> bool:
     return not is_deep(row) and len(encode(row)) <= EXAMPLE_BYTES
 
 
+def is_half_made(held: Blueprint | None, data: Mapping[str, Any]) -> bool:
+    """Say whether a default blueprint in Port is as a run left it that ended between its steps.
+
+    It has exactly the properties, and nothing yet of what a later step adds to it.
+    """
+    wanted = Blueprint.of(data)
+    return (
+        held is not None
+        and _types(held) == _types(wanted)
+        and not held.computed
+        and (
+            bool(wanted.relations and not held.relations)
+            or bool(wanted.computed and held.relations == wanted.relations)
+        )
+    )
+
+
+def _types(blueprint: Blueprint) -> dict[str, Any]:
+    return {name: schema.get("type") for name, schema in blueprint.properties.items()}
+
+
 def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return why existing blueprints cannot hold what the default mapping writes; empty when they can."""
+    """Return why existing blueprints cannot hold what the default mapping writes; empty when they can.
+
+    Those that an earlier run left half-made will be completed.
+    """
     faults = []
     for data in defaults:
         wanted = Blueprint.of(data)
         held = existing.get(wanted.identifier)
-        if held is None:
+        if held is None or is_half_made(held, data):
             continue
         for name, schema in wanted.properties.items():
             kind = (held.properties.get(name) or {}).get("type")
@@ -218,11 +242,12 @@ def unfit(existing: Mapping[str, Blueprint], defaults: Iterable[Mapping[str, Any
 def create_blueprints(
     port: Port, existing: Mapping[str, Blueprint], defaults: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Create the default blueprints that Port lacks; existing ones stay untouched.
+    """Create the default blueprints that Port lacks, and complete half-made ones; others stay untouched.
 
-    All are made bare first, then get their relations, then what reads along relations. Returns the identifiers
-    created. Raises UsageError when an existing one cannot hold the default mapping, before anything is written, and
-    PortUnavailable when Port refuses or does not answer.
+    All are made bare first, then get their relations, then what reads along relations: a run that ends in between is
+    taken up by the next one. Returns the identifiers created or completed. Raises UsageError when an existing one
+    cannot hold the default mapping, before anything is written, and PortUnavailable when Port refuses or does not
+    answer.
     """
     if faults := unfit(existing, defaults):
         raise UsageError(
@@ -232,6 +257,7 @@ def create_blueprints(
     missing = [data for data in defaults if data["identifier"] not in existing]
     try:
         created = [data for data in missing if _create_bare(port, data)]
+        created += [data for data in defaults if is_half_made(existing.get(data["identifier"]), data)]
         for names in LATER:
             for data in created:
                 if payload := {name: data[name] for name in names if data.get(name)}:
