@@ -248,6 +248,15 @@ def test_a_blueprint_that_port_lacks(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert line.endswith("resource 0 (project): blueprint: Port has no blueprint 'thinf'")
 
 
+def test_a_blueprint_that_port_lacks_beside_one_that_it_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.add_blueprint(blueprint("thing"))
+    mapping = mapping_of(resource("project", "thing"), resource("group", "thinf"))
+    code, found = findings(bench, monkeypatch, mapping_file=bench.file("m.yml", json.dumps(mapping, indent=1)))
+    assert code == 2
+    (line,) = of(found, "mapping", "error")
+    assert line.endswith("resource 1 (group): blueprint: Port has no blueprint 'thinf'")
+
+
 def test_everything_is_found_in_one_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.store.credentials.clear()
     for one in bench.world.tokens.values():

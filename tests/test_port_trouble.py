@@ -1,6 +1,7 @@
 """Port in trouble in the middle of a run: what it still needs stays, and the report tells what was written."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import Effect, Fault, PortServer, Recorded, drop, port_server, refuse
+from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.errors import PortUnavailable, UsageError
 from harness import Ran, blueprint, mapping_of, port_with, resource, run_sync
@@ -240,3 +242,82 @@ def test_only_what_was_asked_for_is_deleted_whatever_port_lists() -> None:
         ran = run_sync(gitlab, port, projects)
     assert ran.report.blueprints["service"].deleted == 1
     assert store.identifiers("service") == {"second"}
+
+
+class TestMissingBlueprints:
+    """A resource whose blueprint is not there is left out; all others run."""
+
+    MAPPED = mapping_of(
+        resource("project", "service", title=".name"),
+        resource("project", "servise", title=".name"),
+        resource("group", "team", title=".name"),
+    )
+
+    def stores(self) -> PortStore:
+        return port_with(blueprint("service"), blueprint("team"))
+
+    @pytest.mark.parametrize("command", ["plan", "sync"])
+    def test_the_other_resources_run_and_one_problem_says_what_is_missing(self, command: Any) -> None:
+        world, *_ = company()
+        found = run_sync(world, self.stores(), self.MAPPED, command=command)
+        (problem,) = found.report.problems
+        assert found.report.exit_code == 1
+        assert (problem.why, problem.resources, problem.field) == ("Port has no blueprint 'servise'", (1,), "blueprint")
+        assert problem.line
+        assert {name: counts.created for name, counts in found.report.blueprints.items()} == {"service": 2, "team": 1}
+
+    def test_what_it_alone_would_read_is_not_read(self) -> None:
+        world, *_ = company()
+        mapping = mapping_of(resource("project", "service"), resource("issue", "nowhere"))
+        found = run_sync(world, self.stores(), mapping)
+        assert found.report.exit_code == 1
+        assert [request.path for request in found.gitlab.requests if "issues" in request.path] == []
+
+    def test_a_resource_with_two_entity_mappings_gives_those_that_can_be_written(self) -> None:
+        world, *_ = company()
+        both = resource("project", "service")
+        other = {**both["port"]["entity"]["mappings"], "blueprint": '"nowhere"'}
+        both["port"]["entity"]["mappings"] = [other, both["port"]["entity"]["mappings"]]
+        store = self.stores()
+        report = run_sync(world, store, mapping_of(both)).report
+        assert report.exit_code == 1
+        assert [problem.why for problem in report.problems] == ["Port has no blueprint 'nowhere'"]
+        assert len(store.identifiers("service")) == 2
+
+    def test_where_no_resource_can_run_nothing_is_read(self) -> None:
+        world, *_ = company()
+        mapping = mapping_of(resource("project", "nowhere"), resource("group", "nothing"))
+        with gitlab_server(world) as gitlab:
+            with pytest.raises(UsageError) as raised:
+                run_sync(gitlab, self.stores(), mapping)
+            assert gitlab.requests == []
+        assert [fault.rpartition(": ")[2] for fault in raised.value.faults] == [
+            "Port has no blueprint 'nowhere'", "Port has no blueprint 'nothing'",
+        ]  # fmt: skip
+
+    def test_what_is_gone_of_the_others_is_deleted(self) -> None:
+        world, *_ = company()
+        store = self.stores()
+        run_sync(world, store, self.MAPPED)
+        world.delete_project(next(iter(world.projects.values())))
+        report = run_sync(world, store, {**self.MAPPED, "entityDeletionThreshold": 1}).report
+        assert report.blueprints["service"].deleted == 1
+
+    @pytest.mark.parametrize("moment", ["/service/entities/search$", "/service/entities/bulk$"])
+    def test_a_blueprint_that_vanishes_during_the_run_is_a_problem_and_the_others_are_written(
+        self, moment: str
+    ) -> None:
+        world, *_ = company()
+        with port_server(self.stores()) as port:
+
+            def vanish(request: Recorded) -> bool:
+                if re.search(moment, request.path):
+                    port.store.blueprints.pop("service", None)
+                return False
+
+            port.faults.append(Fault(vanish, refuse(500)))
+            mapping = mapping_of(resource("project", "service"), resource("group", "team"))
+            report = run_sync(world, port, mapping).report
+        assert report.exit_code == 1
+        assert report.blueprints["team"].created == 1
+        assert {problem.blueprint for problem in report.problems} == {"service"}

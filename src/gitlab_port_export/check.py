@@ -240,9 +240,11 @@ def _doubt(mapping: Mapping, problem: Problem) -> Finding:
 
 def _missing(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> Findings:
     try:
-        check_blueprints(settings, chosen, existing)
+        missing = check_blueprints(settings, chosen, existing)
     except UsageError as error:
         yield from _faults(error)
+    else:
+        yield from (_doubt(chosen.mapping, problem) for problem in missing)
 
 
 # --- GitLab

@@ -145,7 +145,7 @@ class Differ:
         """Return what follows from an entity, mostly nothing: it stands in Port just so."""
         ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
         if isinstance(ledger, Missing):
-            return (_unwritable(ledger, entity),)
+            return () if ledger.told else (_unwritable(ledger, entity),)
         self.ledgers[entity.blueprint] = ledger
         if ledger.blueprint.inherits_team and entity.shape.keys[2]:
             return (*self._told(entity), *self._take(entity.without("team")))

@@ -1,10 +1,10 @@
 """From settings to everything that a run needs: signed in, the mapping chosen and checked, nothing written yet."""
 
 import os
+from collections.abc import Container, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from gitlab_port_export.mapping import (
     mapped_blueprints,
     mapping_from_object,
 )
-from gitlab_port_export.model import Dialect, Mapping, Problem
+from gitlab_port_export.model import Dialect, Mapping, Problem, Resource
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.client import Port, PortRefused, advice
@@ -104,7 +104,8 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         port.http.set_user_agent(integrations.user_agent(kind, identifier))
         chosen = choose_mapping(settings, integration, kind, blueprints)
         check_jq(chosen.mapping, evaluator)
-        check_blueprints(settings, chosen, blueprints)
+        missing = check_blueprints(settings, chosen, blueprints)
+        chosen = replace(chosen, problems=(*chosen.problems, *missing))
     except BaseException as error:  # whatever ends it, what was started is ended too
         evaluator.close()
         port.http.close()
@@ -313,23 +314,57 @@ def expected_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, 
     return {**existing, **left}
 
 
-def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> None:
-    """Raise UsageError when the mapping names blueprints that Port lacks and that will not be created."""
+def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> tuple[Problem, ...]:
+    """Return a problem for each blueprint that the mapping names, that Port lacks and that will not be created.
+
+    Raises UsageError where no resource can run without them, or an existing one cannot hold the default mapping.
+    """
     if settings.initialize_port_resources and (unfit := integrations.unfit(existing, chosen.blueprints)):
         raise UsageError(*unfit, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
     expected = expected_blueprints(settings, chosen, existing)
-    faults: dict[str, str] = {}
-    for index, names in mapped_blueprints(chosen.mapping).items():
-        for number, name in enumerate(names):
-            if name is not None and name not in expected:
-                place = chosen.mapping.place(index, chosen.mapping.field_mark(index, number, "blueprint"))
-                faults.setdefault(name, f"{place}: blueprint: Port has no blueprint {name!r}")
-    if not faults:
-        return
     hint = "create the blueprint in Port, or correct `blueprint` in the mapping"
     if chosen.blueprints and not settings.initialize_port_resources:
         hint = f"set OCEAN__INITIALIZE_PORT_RESOURCES=true to have them created, or {hint}"
-    raise UsageError(*faults.values(), hint=hint)
+    mapping = chosen.mapping
+    missing = _missing(mapping, expected)
+    if missing and not any(can_run(mapping, one, expected) for one in mapping.resources):
+        marks = {name: mapping.field_mark(*places[0], "blueprint") for name, places in missing.items()}
+        faults = (
+            f"{mapping.place(places[0][0], marks[name])}: blueprint: Port has no blueprint {name!r}"
+            for name, places in missing.items()
+        )
+        raise UsageError(*faults, hint=hint)
+    return tuple(_lacks(mapping, name, places, hint) for name, places in missing.items())
+
+
+def _missing(mapping: Mapping, expected: Container[str]) -> dict[str, list[tuple[int, int]]]:
+    """Return the blueprints that are named and not expected, each with (resource, entity mapping) that name it."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for index, names in mapped_blueprints(mapping).items():
+        for number, name in enumerate(names):
+            if name is not None and name not in expected:
+                found.setdefault(name, []).append((index, number))
+    return found
+
+
+def _lacks(mapping: Mapping, name: str, places: Sequence[tuple[int, int]], hint: str) -> Problem:
+    line, column = mapping.field_mark(*places[0], "blueprint")
+    return Problem(
+        "mapping",
+        f"Port has no blueprint {name!r}",
+        hint,
+        kind=mapping.resources[places[0][0]].kind,
+        resources=tuple(dict.fromkeys(index for index, _ in places)),
+        line=line,
+        column=column,
+        field="blueprint",
+    )
+
+
+def can_run(mapping: Mapping, resource: Resource, blueprints: Container[str]) -> bool:
+    """Say whether a resource may give entities of these blueprints; a computed blueprint may be any."""
+    names = mapped_blueprints(mapping)[resource.index]
+    return resource.known and any(name is None or name in blueprints for name in names)
 
 
 def first_problems(run: Run) -> list[Problem]:

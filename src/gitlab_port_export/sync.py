@@ -48,7 +48,7 @@ from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter
-from gitlab_port_export.prepare import Run, expected_blueprints, first_problems
+from gitlab_port_export.prepare import Run, can_run, expected_blueprints, first_problems
 from gitlab_port_export.program import LEGACY
 from gitlab_port_export.report.fold import Command, Tally
 from gitlab_port_export.resync import Resync
@@ -221,7 +221,8 @@ def _line(
     inventory = partial(read_inventory, run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
     known = inventory()
     yield from known.problems
-    context = Context(known, run.kind, now, run.mapping.resources)
+    resources = tuple(one for one in run.mapping.resources if can_run(run.mapping, one, blueprints))
+    context = Context(known, run.kind, now, resources)
     seen.plan = make_plan(context)
     ensure_blueprints(run)
     from_files = yield from write_files(run, known, blueprints, executor)

@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
-from gitlab_port_export.diff import MAX_WAITING_BYTES, fields_of, weight
+from gitlab_port_export.diff import MAX_WAITING_BYTES, constant_blueprints, fields_of, weight
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
@@ -42,6 +42,7 @@ def make_catalog(
         executor,
         whole=not run.mapping.enable_merge_entity,
         absent=frozenset(blueprints) - frozenset(run.blueprints),
+        missing=frozenset(constant_blueprints(run.mapping)) - frozenset(blueprints),
     )
 
 

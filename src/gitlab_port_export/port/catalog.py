@@ -64,9 +64,10 @@ class Catalog:
         *,
         whole: bool,
         absent: frozenset[str] = frozenset(),
+        missing: frozenset[str] = frozenset(),
     ) -> None:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
-        self._whole, self._absent = whole, absent
+        self._whole, self._absent, self._missing = whole, absent, missing
         self._loading: dict[str, Future[Ledger]] = {}
         self._ours: list[Future[list[bytes]]] = []
         self._teams: dict[str, str] | None = None
@@ -86,6 +87,7 @@ class Catalog:
             return Missing(
                 f"Port has no blueprint {name}",
                 "create the blueprint in Port, or correct the expression of `blueprint` in the mapping",
+                told=name in self._missing,
             )
         try:
             return future.result()

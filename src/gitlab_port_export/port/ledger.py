@@ -95,10 +95,11 @@ LOST = Verdict(Status.HELD, lost=True)
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there is no ledger of a blueprint, and what to do about it."""
+    """Why there is no ledger of a blueprint, and what to do about it; `told`: the run has said so before."""
 
     why: str
     hint: str
+    told: bool = False
 
 
 class Ledger:
