@@ -13,7 +13,7 @@ from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.gitlab.kinds import KINDS
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -112,3 +112,22 @@ def test_where_a_strange_row_was_met_is_told_to_who_debugs(
     assert (problem.kind, problem.scope) == ("job", "acme/app")
     assert problem.why == "a row is not as GitLab documents it (AttributeError: 'str' object has no attribute 'get')"
     assert "job.py" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "number", [2**63, 2**64, -(2**63) - 1, 10**30, 10**3000, "1e400", "9" * 5000], ids=lambda n: str(n)[:8]
+)
+@pytest.mark.parametrize("field", ["id", "project_id"])
+def test_a_row_with_an_id_that_is_too_large_is_a_problem_of_that_row(number: int | str, field: str) -> None:
+    world, _, group = acme()
+    project = world.add_project(group, "app")
+    rows = [{"id": n, "project_id": project["id"], "title": f"t{n}", "web_url": f"u{n}"} for n in (1, 2, 3)]
+    rows[1][field] = "@"
+    page = json.dumps(rows).replace('"@"', str(number)).encode()
+    mapping = mapping_of(resource("issue", identifier=".title", properties={"n": f".{field}"}))
+    with gitlab_server(world) as gitlab:
+        gitlab.faults.append(Fault("/issues$", Reply(200, page, (("x-total", "3"), ("x-next-page", "")))))
+        report, store, _ = run_sync(gitlab, port_with(blueprint("thing", n="number")), mapping)
+    assert report.exit_code == 1
+    assert store.identifiers("thing") >= {"t1", "t3"}
+    assert len(report.problems) == 1

@@ -1,10 +1,12 @@
 """Page → Entity, Skipped, Unnamed or Problem: a page at a time, in jq what only jq can tell, else a column of rows."""
 
 import json
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -17,6 +19,8 @@ from gitlab_port_export.program import LEFT, InDoubt, Program, build, forbidden_
 from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
+# Of a number with its sign in the ledger; and how much of such a number is shown.
+BITS, LABEL = 64, 100
 # Rows that took too long together, but not alone, are sent in such batches from then on.
 SLOW_ROWS = 10
 # A resource with so many rows that take too long, or give too much, each alone, is given up.
@@ -136,11 +140,27 @@ class Transformer:
             if index in self._given_up:
                 continue
             batch = self._batches.setdefault(index, _Batch())
-            batch.rows += page.rows
-            batch.orders += [_order_of(row, page.scope) for row in page.rows]
+            orders = [_order_of(row, page.scope) for row in page.rows]
+            try:
+                array("q", chain.from_iterable(orders))
+            except OverflowError:
+                self._without_large(index, page.rows, orders, batch)
+            else:
+                batch.rows += page.rows
+                batch.orders += orders
             batch.weight += page.weight
             if len(batch.rows) >= BATCH_ROWS or batch.weight >= BATCH_BYTES:
                 self._send(index, self._batches.pop(index))
+
+    def _without_large(self, index: int, rows: list[Row], orders: list[Order], batch: _Batch) -> None:
+        """Take the rows into the batch but for those with an id that GitLab cannot have given: of more than 64 bits."""
+        for row, order in zip(rows, orders, strict=True):
+            if max(map(int.bit_length, order)) < BITS:
+                batch.rows.append(row)
+                batch.orders.append(order)
+            else:
+                why = "a row with an id or project_id of more than 64 bits is none of GitLab's"
+                self._faults.add(index, 0, "", why, _label(row)[:LABEL], "rows were left out")
 
     def _send(self, index: int, batch: _Batch) -> None:
         program = self._programs[index]

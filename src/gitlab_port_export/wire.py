@@ -1,6 +1,7 @@
 """JSON text in and out: fast where orjson can, and the standard library where it cannot."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -14,6 +15,8 @@ NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 UNEVEN = re.compile(rb"\d[.e]|\d{16}")
 # A double holds each whole number up to here, and none of the size of the other.
 EXACT, LARGEST = 2**53, 10**308
+# Python takes no more than 4,300 (`sys.set_int_max_str_digits`).
+MOST_DIGITS = 4_000
 
 # A whole number of so many digits may be more than the 64 bits that orjson keeps of one: it follows one of these.
 BEFORE, DIGITS = b":,[ \n\t\r-", b"0123456789"
@@ -29,17 +32,31 @@ def decode(body: bytes | str) -> Any:
     """Return the parsed JSON. Raises ValueError.
 
     orjson refuses lone surrogates, which the standard library takes; they are no characters, and U+FFFD
-    stands in their place. It also makes floats of whole numbers beyond 64 bits, which are kept here.
+    stands in their place. It also makes floats of whole numbers beyond 64 bits, which are kept here. A number of
+    thousands of digits, or with a fraction beyond any double, becomes text: it costs its row and not the page.
     """
     try:
         found = orjson.loads(body)
         return _with_big_numbers(body, found) if BIG in _bytes(body).translate(SHAPE) else found
     except orjson.JSONDecodeError:
         try:
-            text = well_formed(json.dumps(json.loads(body), ensure_ascii=False))
+            text = well_formed(json.dumps(_loads(body), ensure_ascii=False))
             return json.loads(text, parse_constant=_no_number)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
+
+
+def _loads(body: bytes | str) -> Any:
+    return json.loads(body, parse_int=_whole, parse_float=_fraction)
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MOST_DIGITS else digits
+
+
+def _fraction(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
 
 
 def _no_number(name: str) -> Any:
@@ -52,9 +69,9 @@ def _bytes(body: bytes | str) -> bytes:
 
 def _with_big_numbers(body: bytes | str, found: Any) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return found  # thousands of digits, or nearly a thousand levels
+        return _loads(body)
+    except RecursionError:
+        return found  # nearly a thousand levels
 
 
 def encode(value: Any) -> bytes:
