@@ -327,8 +327,14 @@ def of_the_search(request: Any) -> bool:
 
 # --- any entities, any Port: one run brings agreement, a second one writes nothing
 
+NUMBERS = st.sampled_from([0, -0.0, 1, 1.0, 2**53, 2**53 + 1, -(2**63), 2**64, 10**30, 1e300, 5e-324])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | NUMBERS
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=3), part, max_size=3),
     max_leaves=5,
 )
@@ -341,6 +347,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "properties.text": st.none() | st.sampled_from(["", "7", "[1]"]) | st.text(),
     "properties.size": st.none()
     | st.sampled_from([7, 7.0, 1, 1.0, -1, -2, 0])
+    | NUMBERS
     | st.floats(allow_nan=False, allow_infinity=False),
     "properties.flag": st.none() | st.booleans(),
     "properties.tags": st.none() | st.sampled_from([["a"], []]) | st.lists(JSON, max_size=3),
@@ -428,3 +435,53 @@ def assert_as_mapped(entity: Entity, held: Content, *, merge: bool) -> None:
             assert set(relations.get(name) or []) == set(value or [])
         else:
             assert relations[name] == value
+
+
+def seeking(name: str, value: str) -> Any:
+    return {"combinator": "and", "rules": [{"property": name, "operator": "=", "value": value}]}
+
+
+SEEKS = st.builds(seeking, st.sampled_from(["$identifier", "$title"]), NAMES) | st.builds(
+    seeking, st.just("text"), st.sampled_from(["", "7", "x"])
+)
+FOUND = {
+    "properties.text": st.sampled_from(["", "7", "x"]) | st.none(),
+    "title": st.none() | NAMES,
+    **{name: SEEKS | VALUES[name] for name in EVERYTHING if name.startswith("relations.")},
+}
+
+
+@st.composite
+def merged_situations(draw: st.DrawFn) -> Any:
+    """Rows of up to three resources, some with the same key, in which searches find what other rows write."""
+    place = itertools.count()
+    entities = []
+    for resource in range(draw(st.integers(1, 3))):
+        fields = draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=6))
+        for _ in range(draw(st.integers(0, 5))):
+            body: dict[str, Any] = {}
+            for name in fields:
+                head, _, key = name.partition(".")
+                value = draw(FOUND.get(name, VALUES[name]))
+                body.update({head: {**body.get(head, {}), key: value}} if key else {head: value})
+            order = (draw(st.integers(0, 2)), next(place))
+            entities.append(Entity.of(draw(st.sampled_from(["thing", "person"])), draw(NAMES), body, resource, order))
+    return entities, draw(st.permutations(entities)), draw(st.booleans()), draw(st.booleans())
+
+
+@given(merged_situations())
+@examples(40, 3000)
+def test_a_second_run_of_merged_and_searching_rows_writes_nothing(situation: Any) -> None:
+    entities, shuffled, merge, create_missing = situation
+    person = {**WIDE, "identifier": "person", "relations": {**WIDE["relations"]}}
+    store = port_with(blueprint("person"), WIDE)
+    store.change_blueprint("person", person, partial=False)
+    rules = Rules(merge=merge, create_missing=create_missing)
+    shared = frozenset({"thing", "person"})
+    with a_bed(store, fields=EVERYTHING, rules=rules) as bed:
+        bed.sync(*merge_shared(entities, shared, by_field=merge))
+        writes, first = store.writes, store.snapshot()
+        second = bed.sync(*merge_shared(shuffled, shared, by_field=merge))
+        if create_missing:
+            assert of(Written | Failed, second) == []
+        assert (store.writes, store.snapshot()) == (writes, first)

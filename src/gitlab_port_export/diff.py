@@ -22,7 +22,7 @@ from gitlab_port_export.model import (
     Unnamed,
     Update,
 )
-from gitlab_port_export.port.ledger import Ledger, Missing, Status, Verdict, relation_targets, target_key
+from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Status, Verdict, relation_targets, target_key
 from gitlab_port_export.searching import Later, answered, explicit_targets, queries
 from gitlab_port_export.transform import merge_shared
 from gitlab_port_export.wire import encode
@@ -396,6 +396,22 @@ def fixed_fields(mapping: Mapping, blueprint: str) -> frozenset[str]:
         if constant_blueprint(entity.blueprint) in (None, blueprint) and not isinstance(entity.identifier, dict)
         for name, _ in entity.fields()
     )
+
+
+def search_targets(mapping: Mapping, blueprints: Dict[str, Blueprint]) -> frozenset[str]:
+    """Return the blueprints in which the mapping searches."""
+    found: set[str] = set()
+    for resource in mapping.resources:
+        for entity in resource.mappings:
+            blueprint = blueprints.get(constant_blueprint(entity.blueprint) or "")
+            relations = blueprint.relations if blueprint else {}
+            if blueprint and isinstance(entity.identifier, dict):
+                found.add(blueprint.identifier)
+            for name, value in entity.fields():
+                relation = relations.get(name.removeprefix("relations."))
+                if relation and isinstance(value, dict):
+                    found.add(relation.target)
+    return frozenset(found)
 
 
 def fields_of(mapping: Mapping, blueprint: str) -> tuple[str, ...]:

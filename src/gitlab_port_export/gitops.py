@@ -41,7 +41,7 @@ def write_files(
     catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
     searches = make_searches(run, catalog, executor)
     changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
-    written = noted(write(run, changes, catalog, executor), searches) if run.writes else intended(changes)
+    written = noted(write(run, changes, catalog, executor), searches) if run.writes else intended(changes, searches)
     run.port.http.set_user_agent(integrations.gitops_agent(run.kind, identifier))
     try:
         for event in written:

@@ -47,12 +47,10 @@ def explicit_targets(entity: Entity, blueprint: Blueprint) -> Iterator[str]:
 class Later:
     """Entities that wait, by blueprint: compressed, as all of them may have to.
 
-    `searched` are the blueprints that each blueprint's entities search in, `reached` those that they may create
-    entities of.
+    `searched` are the blueprints that each blueprint's entities search in.
     """
 
     searched: dict[str, set[str]] = field(default_factory=dict)
-    reached: dict[str, set[str]] = field(default_factory=dict)
     _packs: dict[str, list[bytes]] = field(default_factory=dict)
     _open: dict[str, list[bytes]] = field(default_factory=dict)
     _size: dict[str, int] = field(default_factory=dict)
@@ -61,7 +59,6 @@ class Later:
         """Let an entity wait."""
         name = entity.blueprint
         self.searched.setdefault(name, set()).update(target for _, target, _ in queries(entity, blueprint))
-        self.reached.setdefault(name, {name}).update(explicit_targets(entity, blueprint))
         text = packed(
             [entity.identifier, entity.shape.names, entity.values, entity.resource, entity.order, entity.part]
         )
@@ -82,11 +79,8 @@ class Later:
             ]
 
     def order(self) -> list[str]:
-        """Return the blueprints, those that a search may look into before those whose entities search there."""
-        needs = {
-            name: {other for other in self.reached if other != name and self.reached[other] & searched}
-            for name, searched in self.searched.items()
-        }
+        """Return the blueprints, each after those that its entities search in."""
+        needs = {name: (searched & self.searched.keys()) - {name} for name, searched in self.searched.items()}
         return [name for layer in layers(needs) for name in layer]
 
     def _pack(self, name: str) -> None:

@@ -274,7 +274,7 @@ def _changes(
     merged = merge_shared(choose(mapped), shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
     changes = fit_to_send(differ.run(with_unnamed(merged, run.mapping)))
     if not run.writes:
-        return intended(changes)
+        return intended(changes, searches)
     return noted(write(run, _once_listed(changes, catalog), catalog, executor), searches)
 
 

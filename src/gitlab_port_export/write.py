@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
-from gitlab_port_export.diff import MAX_WAITING_BYTES, constant_blueprints, fields_of, weight
+from gitlab_port_export.diff import MAX_WAITING_BYTES, constant_blueprints, fields_of, search_targets, weight
 from gitlab_port_export.errors import ExportError, Interrupted
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
@@ -48,7 +48,8 @@ def make_catalog(
 
 def make_searches(run: Run, catalog: Catalog, executor: Executor) -> Searches:
     """Return what answers search queries."""
-    return Searches(run.port, catalog.blueprints, executor, catalog.is_empty)
+    watched = frozenset() if run.writes else search_targets(run.mapping, catalog.blueprints)
+    return Searches(run.port, catalog.blueprints, executor, catalog.is_empty, watched)
 
 
 def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
@@ -123,9 +124,13 @@ def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Upda
     return found
 
 
-def intended(changes: Iterable[Event]) -> Iterator[Event]:
-    """Yield the changes of a plan, of which nothing is written."""
-    return (event for event in changes if not isinstance(event, Settle))
+def intended(changes: Iterable[Event], searches: Searches) -> Iterator[Event]:
+    """Yield the changes of a plan, of which nothing is written; what is searched for is found as if it were."""
+    for event in changes:
+        if isinstance(event, Create | Update):
+            searches.intend(event)
+        if not isinstance(event, Settle):
+            yield event
 
 
 def noted(outcomes: Iterable[Event], searches: Searches) -> Iterator[Event]:

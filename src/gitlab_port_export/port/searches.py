@@ -1,11 +1,12 @@
 """What search queries find in Port: each is asked once, many at a time, and again when a write may have changed it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
+from gitlab_port_export.model import Create, Update
 from gitlab_port_export.port.catalog import search
 from gitlab_port_export.port.client import Port, PortRefused
 from gitlab_port_export.port.ledger import Blueprint
@@ -26,16 +27,82 @@ Answers = dict[str, list[str] | None]
 
 
 @dataclass
+class Intended:
+    """What a plan would write to one blueprint: rows as Port would show them, as far as that is known."""
+
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _places: dict[str, dict[Any, list[str]]] = field(default_factory=dict)
+
+    def put(self, identifier: str, body: Mapping[str, Any], *, new: bool) -> None:
+        """Take in fields of an entity; of a new one all others are null."""
+        row = self.rows.setdefault(identifier, {"$identifier": identifier})
+        if new:
+            row["new"] = True
+            row["$title"] = identifier
+        if "title" in body:
+            row["$title"] = body["title"] or identifier
+        row.update(body.get("properties") or {})
+        self._places.clear()
+
+    def amended(self, answer: Sequence[str], query: Query) -> list[str]:
+        """Return what a query would find after the plan, given what it finds now."""
+        kept = [name for name in answer if name not in self.rows or fits(query, self.rows[name]) is not False]
+        added = (name for name in self._candidates(query) if fits(query, self.rows[name]))
+        return sorted({*kept, *added})
+
+    def _candidates(self, query: Query) -> Iterable[str]:
+        """Return the rows that may fit, without trying each where one value is searched for."""
+        match query.get("rules"):
+            case [{"property": str(name), "operator": "=", "value": str(value)}]:
+                if name not in self._places:
+                    places = self._places[name] = {}
+                    for identifier, row in self.rows.items():
+                        if isinstance(row.get(name), str):
+                            places.setdefault(row[name], []).append(identifier)
+                return self._places[name].get(value, ())
+        return self.rows
+
+
+def fits(query: Query, row: Mapping[str, Any]) -> bool | None:
+    """Say whether a row fits a query, None where that is not known: an old entity may have fields that are not set."""
+    verdicts = [fits(rule, row) if "rules" in rule else _fits(rule, row) for rule in query.get("rules") or ()]
+    decisive = query.get("combinator") == "or"
+    if decisive in verdicts:
+        return decisive
+    return None if None in verdicts else not decisive
+
+
+def _fits(rule: Mapping[str, Any], row: Mapping[str, Any]) -> bool | None:
+    name, wanted = rule.get("property"), _given(rule)
+    if not isinstance(name, str) or (name not in row and ("new" not in row or name.startswith("$"))):
+        return None
+    held = row.get(name)
+    match rule.get("operator"):
+        case "=":
+            return held in wanted
+        case "in" | "containsAny":
+            return any(one in wanted for one in (held if isinstance(held, list) else [held]))
+        case "contains" if isinstance(held, list) or (
+            isinstance(held, str) and all(isinstance(w, str) for w in wanted)
+        ):
+            return all(one in held for one in wanted)
+    return None
+
+
+@dataclass
 class Searches:
     """The answers to search queries, by blueprint.
 
-    `is_empty` says whether Port held nothing of a blueprint when this run began.
+    `is_empty` says whether Port held nothing of a blueprint when this run began. A plan, which writes nothing, gives
+    what would be written to the `watched` blueprints to `intend`, and gets answers as if it were.
     """
 
     port: Port
     blueprints: Mapping[str, Blueprint]
     executor: Executor
     is_empty: Callable[[str], bool]
+    watched: Set[str] = frozenset()
+    _intended: dict[str, Intended] = field(default_factory=dict)
     _answers: dict[str, Answers] = field(default_factory=dict)
     _touched: set[str] = field(default_factory=set)
     _written: set[str] = field(default_factory=set)
@@ -53,7 +120,24 @@ class Searches:
 
     def found(self, target: str, query: Query) -> list[str] | None:
         """Return the identifiers that a query finds, in order, or None where Port did not say; it was asked before."""
-        return self._answers[target][repr(query)]
+        answer = self._answers[target][repr(query)]
+        intended = self._intended.get(target)
+        return answer if answer is None or intended is None else intended.amended(answer, query)
+
+    def intend(self, change: Create | Update) -> None:
+        """Take in a change of a plan, and what Port would create to relate to."""
+        entity = change.entity
+        self.touch(entity.blueprint)
+        if entity.blueprint in self.watched:
+            self._of(entity.blueprint).put(str(entity.identifier), entity.body, new=isinstance(change, Create))
+        known = self.blueprints[entity.blueprint].relations
+        for name, value in entity.relations:
+            if value and name in known and known[name].target in self.watched:
+                for one in value if isinstance(value, list) else [value]:
+                    self._of(known[name].target).put(str(one), {}, new=False)
+
+    def _of(self, blueprint: str) -> Intended:
+        return self._intended.setdefault(blueprint, Intended())
 
     def shows(self, blueprint: str) -> bool:
         """Say whether Port shows the blueprint: its own for teams perhaps not."""
