@@ -352,7 +352,6 @@ def test_a_fault_does_not_hide_one_that_needs_several_variables() -> None:
         ("APPLICATION__LOG_LEVEL", "loud"),
         ("OCEAN__INTEGRATION__TYPE", "github"),
         ("OCEAN__INTEGRATION__IDENTIFIER", "my_gitlab"),
-        ("OCEAN__INTEGRATION__IDENTIFIER", "-my"),
         ("OCEAN__INTEGRATION__IDENTIFIER", "a/b"),
         ("OCEAN__EVENT_LISTENER__TYPE", "KAFKA"),
         ("OCEAN__PORT__BASE_URL", "api.getport.io:port"),
@@ -581,6 +580,105 @@ def test_unknown_names_warn_with_the_nearest() -> None:
         "OCEAN__XYZZY is not known",
     ]
     assert {(problem.stage, problem.warning) for problem in found.warnings} == {("settings", True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("OCEAN__EXPORT__WORKER", "OCEAN__EXPORT__WORKERS"),
+        ("OCEAN__EXPORT__ALLOW_DELETE", "OCEAN__EXPORT__ALLOW_DELETES"),
+        ("OCEAN__PORT__CLIENTSECRETS", "OCEAN__PORT__CLIENT_SECRET"),
+        (f"{CONFIG}GITLAB_TOKENS", f"{CONFIG}GITLAB_TOKEN"),
+        ("OCEAN__EXPROT__WORKERS", "OCEAN__EXPORT__WORKERS"),
+        ("OCEAN__EXPORT__TOKEN", None),
+        ("OCEAN__EXPORT__CLIENT_SECRET", None),
+        ("OCEAN__EXPORT__HOST", None),
+        ("OCEAN__EXPORT__SINCE", None),
+        ("OCEAN__EXPORT__REPORT_XML", None),
+        ("OCEAN__PORT__ORG_ID", None),
+        ("OCEAN__PORT__REGION", None),
+        (f"{CONFIG}GITLAB_GROUP", None),
+        ("OCEAN__SSL__VERIFY", None),
+    ],
+)
+def test_a_suggestion_is_near_and_of_the_same_section(name: str, near: str | None) -> None:
+    (said,) = why(load(MINIMAL, {name: "1"}))
+    assert said == f"{name} is not known" + (f"; did you mean {near}?" if near else "")
+
+
+PLACEHOLDERS = {
+    "is the name of a variable that nothing replaced": ["$GITLAB_TOKEN", "${GITLAB_TOKEN}", "%GITLAB_TOKEN%", "$X"],
+    "is a $(NAME) that Azure Pipelines did not replace": ["$(GITLAB_TOKEN)", "$(gitlab.token)"],
+    "is a ${{ … }} that GitHub Actions did not replace": ["${{ secrets.GITLAB_TOKEN }}", "${{secrets.X}}"],
+    "is what is shown in the place of a secret": [
+        *(
+            "[MASKED]",
+            "****",
+            "***",
+            "[secret]",
+            "[REDACTED]",
+            "<token>",
+            "xxxxxxxx",
+            "glpat-xxxxxxxx",
+            "glpat-…",
+            "••••••",
+        ),
+    ],
+    "is the path of a file": ["/run/secrets/gitlab_token", "/builds/a/b.tmp/GITLAB_TOKEN", "~/token", "C:\\token.txt"],
+}
+
+
+@pytest.mark.parametrize("name", ["GITLAB_TOKEN", "CLIENT_SECRET", "TOKEN_MAPPING"])
+@pytest.mark.parametrize("said", PLACEHOLDERS)
+def test_what_stands_in_the_place_of_a_secret_is_recognised_and_explained(said: str, name: str) -> None:
+    for text in PLACEHOLDERS[said]:
+        given = {
+            "GITLAB_TOKEN": {f"{CONFIG}GITLAB_TOKEN": text},
+            "CLIENT_SECRET": {"OCEAN__PORT__CLIENT_SECRET": text},
+            "TOKEN_MAPPING": {f"{CONFIG}TOKEN_MAPPING": json.dumps({TOKEN: ["a"], text: ["**"]})},
+        }
+        fault = only_fault(MINIMAL, given[name])
+        assert said in fault, text
+        assert name in fault
+
+
+def test_a_file_that_is_named_in_the_place_of_its_secret_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    fault = only_fault(MINIMAL, {f"{CONFIG}GITLAB_TOKEN": str(tmp_path / "token")})
+    assert "add _FILE to the name of the variable" in fault
+    assert load(PORT, {f"{CONFIG}GITLAB_TOKEN_FILE": str(tmp_path / "token")}).secrets() == (ID, SECRET, TOKEN)
+    (tmp_path / "unfilled").write_text("${GITLAB_TOKEN}\n")
+    assert "nothing replaced" in only_fault(PORT, {f"{CONFIG}GITLAB_TOKEN_FILE": str(tmp_path / "unfilled")})
+
+
+def test_secrets_that_only_look_odd_are_taken() -> None:
+    for text in ("a$b", "$a-b", "pa$$word", "/Ab3+/x9Q==", "x9", "glpat-xxxxxxy", "[x", "aXxX"):
+        assert load(MINIMAL, {"OCEAN__PORT__CLIENT_SECRET": text}).port_client_secret.get_secret_value() == text
+
+
+def test_a_listener_that_waits_is_to_be_removed() -> None:
+    assert "remove it" in only_fault(MINIMAL, {"OCEAN__EVENT_LISTENER": '{"type":"POLLING"}'})
+    assert "remove it" in only_fault(MINIMAL, {"OCEAN__EVENT_LISTENER__TYPE": "KAFKA"})
+
+
+def test_an_identifier_may_begin_with_a_dash() -> None:
+    assert load(MINIMAL, {"OCEAN__INTEGRATION__IDENTIFIER": "-A"}).integration_identifier == "-a"
+
+
+def test_the_login_of_a_proxy_is_a_secret() -> None:
+    found = load(
+        MINIMAL, {"HTTPS_PROXY": "http://ada:pa%40ss-w0rd@proxy:3128", "http_proxy": "http://t0ken-only@proxy"}
+    )
+    assert {"pa%40ss-w0rd", "pa@ss-w0rd", "t0ken-only"} <= set(found.secrets())
+    assert "ss-w0rd" not in repr(found)
+    assert load(MINIMAL, {"HTTPS_PROXY": "http://proxy:3128"}).secrets() == (ID, SECRET, TOKEN)
+
+
+def test_strictness_of_certificates_is_read_for_each_side() -> None:
+    found = load(MINIMAL, {"OCEAN__SSL__THIRD_PARTY__X509__STRICT": "false"})
+    assert (found.strict_port, found.strict_gitlab, found.warnings) == (True, False, ())
+    assert load(MINIMAL, {"OCEAN__SSL": '{"port": {"x509": {"strict": false}}}'}).strict_port is False
+    assert "true or false" in only_fault(MINIMAL, {"OCEAN__SSL__PORT__X509__STRICT": "some"})
 
 
 def test_unknown_names_help_when_something_is_missing() -> None:

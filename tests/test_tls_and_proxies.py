@@ -6,15 +6,24 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import trustme
+import urllib3.connection
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from urllib3.util.ssl_ import create_urllib3_context
 
 from conftest import Bench
 from forward_proxy import Proxy, forward_proxy
+from gitlab_port_export import http
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
@@ -296,3 +305,65 @@ def test_an_unusable_proxy_is_no_bug_and_its_password_is_not_shown(
     assert shown.code in (2, 4)
     assert "error: " in shown.err
     assert "s3cret" not in shown.all
+
+
+# --- how strictly certificates are read
+
+
+def loose_certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
+    """A server's context and its authority's file: the authority does not say what its key is for (RFC 5280)."""
+    names = {who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)]) for who in ("authority", "server")}
+    keys = {who: ec.generate_private_key(ec.SECP256R1()) for who in names}
+    now = datetime.now(UTC)
+
+    def signed(who: str, extension: x509.ExtensionType, critical: bool) -> bytes:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(names[who])
+            .issuer_name(names["authority"])
+            .public_key(keys[who].public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(extension, critical)
+        )
+        return builder.sign(keys["authority"], hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    files = {who: folder / f"{who}.pem" for who in names}
+    files["authority"].write_bytes(signed("authority", x509.BasicConstraints(ca=True, path_length=None), True))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    key = keys["server"].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files["server"].write_bytes(signed("server", address, False) + key)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(files["server"])
+    return made, str(files["authority"])
+
+
+@pytest.mark.parametrize("way", ["direct", "through a proxy"])
+@pytest.mark.parametrize("side", CODES)
+def test_a_certificate_that_breaks_the_rules_is_taken_where_strictness_is_off(
+    side: str, way: str, tmp_path: Path, no_proxies: pytest.MonkeyPatch
+) -> None:
+    def strict(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        # As Python does from 3.13 on.
+        made = create_urllib3_context(*args, **kwargs)
+        made.verify_flags |= ssl.VERIFY_X509_STRICT
+        return made
+
+    no_proxies.setattr(urllib3.connection, "create_urllib3_context", strict)
+    no_proxies.setattr(http, "create_urllib3_context", strict)
+    context, bundle = loose_certificate(tmp_path)
+    contexts = {name: context if name == side else None for name in CODES}
+    name = SWITCHES[side].replace("VERIFY", "X509__STRICT")
+    with between(tmp_path, contexts["GitLab"], contexts["Port"]) as bench, forward_proxy() as proxy:
+        if way != "direct":
+            no_proxies.setenv("HTTPS_PROXY", proxy.url)
+        environ = bench.environ(REQUESTS_CA_BUNDLE=bundle)
+        refused = run_here(environ, tmp_path, no_proxies, mapping_file="m.yml")
+        assert (refused.code, "X509__STRICT=false" in refused.err) == (CODES[side], True), refused.all
+        taken = run_here({**environ, name: "false"}, tmp_path, no_proxies, mapping_file="m.yml")
+        assert (taken.code, taken.err) == (0, "")
+        # Whatever else is wrong with a certificate still counts.
+        unknown = run_here({**bench.environ(), name: "false"}, tmp_path, no_proxies, mapping_file="m.yml")
+        assert unknown.code == CODES[side]
+        assert ("CONNECT" in {one.method for one in proxy.seen}) is (way != "direct")

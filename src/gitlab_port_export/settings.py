@@ -102,7 +102,7 @@ def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
 _Secret = Annotated[SecretStr, _from_text(_secret)]
 Ci = Literal["auto", "github", "gitlab", "azure", "jenkins", "none"]
 _LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-_Identifier = Annotated[str, _from_text(str.lower), Field(pattern="^[a-z0-9][a-z0-9-]*$")]
+_Identifier = Annotated[str, _from_text(str.lower), Field(pattern="^[a-z0-9-]+$")]
 _GitLabAddress = Annotated[str, AfterValidator(_address)]
 
 
