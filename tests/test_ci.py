@@ -209,7 +209,17 @@ def test_github_gets_outputs_and_a_summary_on_lines_of_their_own(tmp_path: Path)
         report(1, PROBLEM, held=(HELD,)), lambda room: rooms.append(room) or "# Überblick\n", machine=Path("r.json")
     )
     assert files["GITHUB_OUTPUT"].read_text(encoding="utf-8").splitlines() == [
-        *("earlier=1", "created=1", "updated=2", "deleted=3", "held=2", "problems=1", "exit-code=1", "report=r.json")
+        *(
+            "earlier=1",
+            "created=1",
+            "updated=2",
+            "deleted=3",
+            "failed=0",
+            "held=2",
+            "problems=1",
+            "exit-code=1",
+            "report=r.json",
+        )
     ]
     assert files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8") == "earlier=1\n# Überblick\n"
     assert rooms == [1_048_576 - len("earlier=1\n")]
@@ -272,7 +282,8 @@ def test_azure_marks_a_run_that_only_passes(one: Report, marked: bool) -> None:
 
 def test_gitlab_gets_variables_for_later_jobs() -> None:
     assert gitlab.dotenv(report(1, PROBLEM)).splitlines() == [
-        *("PORT_EXPORT_CREATED=1", "PORT_EXPORT_UPDATED=2", "PORT_EXPORT_DELETED=3", "PORT_EXPORT_HELD=0"),
+        *("PORT_EXPORT_CREATED=1", "PORT_EXPORT_UPDATED=2", "PORT_EXPORT_DELETED=3"),
+        *("PORT_EXPORT_FAILED=0", "PORT_EXPORT_HELD=0"),
         *("PORT_EXPORT_PROBLEMS=1", "PORT_EXPORT_EXIT_CODE=1"),
     ]
 

@@ -373,7 +373,7 @@ def test_the_report_reads_from_counts_to_the_exit_code():
         "    → give the token access\n"
         "\n"
         "exit 1: finished with Problems, something was not read, mapped or written"
-        " (1 created, 1 updated, 1 deleted; 351 GitLab requests, 1 Port request; 6.5 s)\n"
+        " (1 created, 1 updated, 1 deleted, 2 held; 351 GitLab requests, 1 Port request; 6.5 s)\n"
     )
 
 

@@ -1,6 +1,7 @@
 """Report files: each form holds the report, stands hostile names, and is written however a run ends."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import reply_json
 from gitlab_port_export.model import (
     Began,
+    Counts,
     Create,
     Delete,
     Ended,
@@ -34,9 +36,11 @@ from gitlab_port_export.model import (
     Update,
     Written,
 )
-from gitlab_port_export.report import files, fold, html, junit, markdown, openmetrics
+from gitlab_port_export.report import console, files, fold, html, junit, markdown, openmetrics
 from gitlab_port_export.report import json as json_report
+from gitlab_port_export.report.ci.surface import outputs
 from gitlab_port_export.report.fold import Tally
+from gitlab_port_export.report.screen import Screen
 from test_untrusted_text import ALL, HOSTILE, obeyed
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
@@ -287,7 +291,9 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
         assert sample["name"] == family
         labels = re.findall(r'([a-z]+)="((?:[^"\\]|\\.)*)"', sample["labels"] or "")
         assert len(dict(labels)) == len(labels)
-        plain = (re.sub(r"\\(.)", r"\1", value) for _, value in labels)
+        # These two are on every sample.
+        assert [name for name, _ in labels][:2] == ["integration", "mode"]
+        plain = (re.sub(r"\\(.)", r"\1", value) for _, value in labels[2:])
         key = (family.removeprefix("gitlab_port_export_"), *plain)
         assert key not in found
         found[key] = float(sample["value"])
@@ -306,12 +312,68 @@ def test_metrics_hold_the_counts() -> None:
     assert found["duration_seconds",] == 9.5
 
 
+def test_metrics_name_integration_and_mode_and_a_plan_reports_nothing_as_done() -> None:
+    report = replace(report_of("issue"), integration="acme", command="plan", exit_code=0, problems=(), held=())
+    text = openmetrics.render(report)
+    assert 'gitlab_port_export_exit_code{integration="acme",mode="plan"} 0' in text
+    found = samples(text)
+    assert {result for family, *labels in found if family == "entities" for result in labels[1:]} == {
+        *("to_create", "to_update", "to_delete", "unchanged", "held", "failed")
+    }
+    assert found["entities", "issue", "to_create"] == 1
+
+
+def test_metrics_tell_of_the_last_success_and_claim_none() -> None:
+    fine = {name: Counts(created=1) for name in ("issue",)}
+    report = replace(report_of("issue"), exit_code=0, problems=(), held=(), blueprints=fine)
+    assert samples(openmetrics.render(report))["last_success_timestamp_seconds",] == 1767323045 + 9.5
+    for other in (
+        replace(report, command="plan"),
+        replace(report, exit_code=1),
+        replace(report, exit_code=5),
+        replace(report, skipped=True),
+        replace(report, blueprints={"issue": Counts(failed=1)}),  # which --fail-on never lets pass
+        replace(report, problems=report_of("issue").problems),
+    ):
+        assert "last_success" not in openmetrics.render(other)
+
+
+def test_every_headline_names_what_failed_and_what_was_held() -> None:
+    counts = {"thing": Counts(updated=10, failed=11, held=2)}
+    report = replace(report_of("issue"), exit_code=1, blueprints=counts)
+    words = "0 created, 10 updated, 0 deleted, 11 failed, 2 held"
+    stream = io.StringIO()
+    console.render(report, Screen.of(stream, {}).console)
+    assert words in stream.getvalue().splitlines()[-1]
+    assert words in markdown.render(report).splitlines()[2]
+    said = cases_of(junit.render(report))["run", "run", "sync"].find("system-out")
+    assert said is not None
+    assert words in (said.text or "")
+    written_case = cases_of(junit.render(report))["catalog", "write.catalog", "thing"].find("system-out")
+    assert written_case is not None
+    assert "11 failed" in (written_case.text or "")
+    page = html.render(report)
+    assert '<b class="bad">11</b> failed' in page
+    assert "<b>2</b> held" in page
+    assert {"failed": "11", "held": "2"}.items() <= outputs(report).items()
+    plan = replace(report, command="plan", exit_code=0, blueprints={"thing": Counts(created=1, held=2)})
+    assert "1 to create, 0 to update, 0 to delete, 2 held" in markdown.render(plan)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name])
 def test_metrics_hold_any_name(name: str) -> None:
     assert samples(openmetrics.render(report_of(name)))["kind_rows", markdown.clean(name)] == 2
 
 
 # --- files
+
+
+@pytest.mark.parametrize("option", ["--report-json", "--report-markdown", "--report-metrics"])
+def test_a_dash_makes_no_file_and_is_explained(option: str, bench: Bench) -> None:
+    ran = bench.run("plan", option, "-")
+    assert ran.returncode == 2
+    assert f"error: {option}: - does not stand for standard output" in ran.stderr
+    assert list(bench.folder.iterdir()) == []
 
 
 def options(folder: Path | str = ".") -> list[str]:

@@ -182,7 +182,10 @@ def test_every_form_of_the_report_counts_rows_without_identifier_apart(
     assert document["kinds"]["issue"]["unnamed"] == 4
     assert [held["reason"] for held in document["held"]] == ["unnamed"]
     assert "4 rows without identifier gave no entity" in junit.render(report)
-    assert 'gitlab_port_export_kind_unnamed{kind="issue"} 4' in openmetrics.render(report)
+    assert (
+        'gitlab_port_export_kind_unnamed{integration="my-gitlab-v2-integration",mode="sync",kind="issue"} 4'
+        in openmetrics.render(report)
+    )
     assert "Rows without identifier of each kind" in html.render(report)
     plain = dataclasses.replace(report, kinds={"issue": dataclasses.replace(report.kinds["issue"], unnamed=0)})
     for render in (markdown.render, junit.render, html.render):

@@ -39,6 +39,8 @@ def fit(files: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _unfit(name: str, path: Path, files: Mapping[str, Path]) -> str:
+    if str(path) == "-":
+        return "- does not stand for standard output; for the report there use --output json"
     try:
         return _unwritable(name, path, files)
     except (OSError, ValueError) as error:  # no name that a file may have

@@ -146,8 +146,10 @@ def counted(name: str, command: str) -> str:
 
 
 def sums(counts: Counts, command: str) -> str:
-    """Return how much was written, or is to be written by a plan, in words."""
-    return ", ".join(f"{getattr(counts, name)} {counted(name, command)}" for name in PLANNED)
+    """Return how much was written, or a plan is to write, in words; and how much failed or was held, if anything."""
+    words = [f"{getattr(counts, name)} {counted(name, command)}" for name in PLANNED]
+    words += [f"{number} {name}" for name in ("failed", "held") if (number := getattr(counts, name))]
+    return ", ".join(words)
 
 
 def is_let_pass(report: Report) -> bool:

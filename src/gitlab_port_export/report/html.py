@@ -105,8 +105,10 @@ def _tiles(report: Report) -> Iterator[str]:
     counts = total(report.blueprints.values())
     problems = sum(1 for problem in report.problems if not problem.warning)
     yield '<ul class="tiles" aria-label="Totals">'
-    for name in ("created", "updated", "deleted", "held", "unchanged"):
-        yield f"<li><b>{getattr(counts, name)}</b> {_called(report, name)}</li>"
+    for name in ("created", "updated", "deleted", "failed", "held", "unchanged"):
+        number = getattr(counts, name)
+        mark = ' class="bad"' if name == "failed" and number else ""
+        yield f"<li><b{mark}>{number}</b> {_called(report, name)}</li>"
     yield f'<li><b class="{"bad" if problems else "good"}">{problems}</b> problem{"" if problems == 1 else "s"}</li>'
     yield "</ul>"
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gitlab_port_export.model import Counts, Held, Problem, Report
-from gitlab_port_export.report.fold import fails_for_warnings, meaning, some, where
+from gitlab_port_export.report.fold import counted, fails_for_warnings, meaning, some, sums, total, where
 from gitlab_port_export.text import clean
 
 # Of the identifiers of held deletions a case lists so many.
@@ -64,10 +64,19 @@ def _joined(cases: Iterable[_Case]) -> list[_Case]:
 def _run(report: Report) -> Iterator[_Case]:
     """Yield the case of the run itself, which fails when something ended it, and one for each place with problems."""
     said = f"exit {report.exit_code}: {meaning(report)}"
+    counts = sums(total(report.blueprints.values()), report.command)
     # What is a Problem has a case of its own.
     ended = (said,) if report.exit_code not in (0, 1, 5, 10) or fails_for_warnings(report) else ()
     skipped = (meaning(report),) if report.skipped else ()
-    yield _Case("run", "run", report.command, report.seconds, ended, skipped, said=(said,))
+    yield _Case(
+        "run",
+        "run",
+        report.command,
+        report.seconds,
+        ended,
+        skipped,
+        said=(said, counts) if report.blueprints else (said,),
+    )
     for problem in report.problems:
         # The reads tell of their own failures, each at its place.
         if not problem.warning and problem.stage == "read" and _failed_reads(report, problem.kind):
@@ -103,14 +112,16 @@ def _reads(report: Report) -> Iterator[_Case]:
 
 def _catalog(report: Report) -> Iterator[_Case]:
     for name, counts in report.blueprints.items():
-        yield _Case("catalog", "write.catalog", name, said=(_counted(counts),))
-        yield _Case("catalog", "delete.catalog", name, said=(f"{counts.deleted} deleted, {counts.held} held",))
+        yield _Case("catalog", "write.catalog", name, said=(_counted(counts, report.command),))
+        deleted = f"{counts.deleted} {counted('deleted', report.command)}, {counts.held} held"
+        yield _Case("catalog", "delete.catalog", name, said=(deleted,))
     for held in report.held:
         yield _Case("catalog", "delete.catalog", held.blueprint, skipped=(_held_words(held),))
 
 
-def _counted(counts: Counts) -> str:
-    return f"{counts.created} created, {counts.updated} updated, {counts.unchanged} unchanged"
+def _counted(counts: Counts, command: str) -> str:
+    names = ("created", "updated", "unchanged", "failed") if counts.failed else ("created", "updated", "unchanged")
+    return ", ".join(f"{getattr(counts, name)} {counted(name, command)}" for name in names)
 
 
 def _words(problem: Problem) -> str:

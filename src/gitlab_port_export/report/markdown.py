@@ -76,12 +76,8 @@ def _outcome(report: Report) -> str:
     mark = "⚠️" if report.skipped else "✅" if report.exit_code in (0, 10) else "❌"
     if not report.blueprints:
         return f"{mark} **{meaning(report)}** (exit {report.exit_code})"
-    words = _sums(total(report.blueprints.values()), report.command)
+    words = sums(total(report.blueprints.values()), report.command)
     return f"{mark} **{words}** (exit {report.exit_code}: {meaning(report)})"
-
-
-def _sums(counts: Counts, command: str) -> str:
-    return sums(counts, command) + (f", {counts.held} held" if counts.held else "")
 
 
 def _table(report: Report, lines: int) -> Iterator[str]:
@@ -150,11 +146,11 @@ def _changes(report: Report, lines: int) -> Iterator[str]:
         kept.setdefault(target(change)[0], []).append(change)
     for name, found in list(kept.items())[:lines]:
         whole = report.blueprints.get(name, Counts())
-        sums = _sums(replace(whole, held=0), report.command)
+        said = sums(replace(whole, held=0), report.command)
         shown = [_change(change) for change in found[:lines]]
         more = [f"… and {missing} more"] if (missing := writes(whole) - len(shown)) > 0 else []
         # No line begins with what ends the block, and nothing in it is read as markdown.
-        yield from _section(f"{code(name)}: {sums}", ["```diff", *shown, *more, "```"])
+        yield from _section(f"{code(name)}: {said}", ["```diff", *shown, *more, "```"])
 
 
 def _change(change: Write) -> str:

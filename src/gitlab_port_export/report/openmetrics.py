@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gitlab_port_export import __version__
 from gitlab_port_export.model import Report
+from gitlab_port_export.report.fold import counted, is_let_pass
 from gitlab_port_export.text import clean
 
 # Labels and value of one sample.
@@ -14,23 +15,31 @@ _PREFIX = "gitlab_port_export_"
 
 
 def render(report: Report) -> str:
-    """Return gauges without instants, ending with `# EOF`; every family has its help, and those of time a unit."""
-    return "".join(f"{line}\n" for line in _lines(report))
+    """Return gauges without instants, ending with `# EOF`; every family has its help, and those of time a unit.
+
+    Every sample names the integration and the mode, so that several jobs may be collected in one place.
+    """
+    shared = {"integration": report.integration, "mode": report.command}
+    lines = (line for name, text, samples in _families(report) for line in _family(name, text, samples, shared))
+    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
 
 
-def _lines(report: Report) -> Iterator[str]:
-    labels = {"command": report.command, "integration": report.integration, "version": __version__}
-    yield from _family("run", "The run that this tells of.", [(labels, 1)])
-    yield from _family("exit_code", "The exit code of the run.", [({}, report.exit_code)])
-    yield from _family("skipped", "Whether the run did nothing.", [({}, int(report.skipped))])
-    yield from _family("duration_seconds", "How long the run took.", [({}, report.seconds)])
-    yield from _family("start_time_seconds", "When the run began.", [({}, _instant(report.started))])
+def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
+    """Yield name, help and samples of each family."""
+    ended = _instant(report.started) + report.seconds
+    yield "run", "The run that this tells of.", [({"command": report.command, "version": __version__}, 1)]
+    yield "exit_code", "The exit code of the run.", [({}, report.exit_code)]
+    yield "skipped", "Whether the run did nothing.", [({}, int(report.skipped))]
+    yield "duration_seconds", "How long the run took.", [({}, report.seconds)]
+    yield "start_time_seconds", "When the run began.", [({}, _instant(report.started))]
+    success: list[_Sample] = [({}, ended)] if _is_success(report) else []
+    yield "last_success_timestamp_seconds", "When a sync without Problems ended; absent after any other run.", success
     requests: list[_Sample] = [
         ({"server": "gitlab"}, report.gitlab_requests),
         ({"server": "port"}, report.port_requests),
     ]
-    yield from _family("requests", "Requests that were sent, with repeats.", requests)
-    yield from _family("entities", "Entities by what happened to them.", list(_entities(report)))
+    yield "requests", "Requests that were sent, with repeats.", requests
+    yield "entities", "Entities by what happened to them, or in a plan is to happen.", list(_entities(report))
     for name, help_text in (
         ("rows", "Rows that were read."),
         ("pages", "Pages that were read."),
@@ -40,14 +49,17 @@ def _lines(report: Report) -> Iterator[str]:
         ("failed", "Reads that ended with a Problem."),
     ):
         samples: list[_Sample] = [({"kind": kind}, getattr(counts, name)) for kind, counts in report.kinds.items()]
-        yield from _family(f"kind_{name}", help_text, samples)
+        yield f"kind_{name}", help_text, samples
     spans: list[_Sample] = [({"name": span.name}, round(span.end - span.start, 3)) for span in report.timeline]
-    yield from _family("stage_duration_seconds", "How long something was under way.", spans)
-    yield from _family("problems", "What went wrong, by stage.", _problems(report))
-    yield "# EOF"
+    yield "stage_duration_seconds", "How long something was under way.", spans
+    yield "problems", "What went wrong, by stage.", _problems(report)
 
 
-def _family(name: str, help_text: str, samples: list[_Sample]) -> Iterator[str]:
+def _is_success(report: Report) -> bool:
+    return report.command == "sync" and report.exit_code == 0 and not report.skipped and not is_let_pass(report)
+
+
+def _family(name: str, help_text: str, samples: list[_Sample], shared: Mapping[str, str]) -> Iterator[str]:
     """Yield a family: type, unit, help, and its samples in order; nothing without samples."""
     if not samples:
         return
@@ -56,7 +68,7 @@ def _family(name: str, help_text: str, samples: list[_Sample]) -> Iterator[str]:
         yield f"# UNIT {_PREFIX}{name} seconds"
     yield f"# HELP {_PREFIX}{name} {help_text}"
     for labels, value in samples:
-        yield f"{_PREFIX}{name}{_labels(labels)} {value}"
+        yield f"{_PREFIX}{name}{_labels({**shared, **labels})} {value}"
 
 
 def _labels(labels: Mapping[str, str]) -> str:
@@ -70,7 +82,9 @@ def _escape(text: str) -> str:
 def _entities(report: Report) -> Iterator[_Sample]:
     for blueprint, counts in report.blueprints.items():
         for result, number in asdict(counts).items():
-            yield {"blueprint": blueprint, "result": result}, number
+            # What a plan is only to do must not be counted as done.
+            said = counted(result, report.command).replace(" ", "_")
+            yield {"blueprint": blueprint, "result": said}, number
 
 
 def _problems(report: Report) -> list[_Sample]:

@@ -73,6 +73,7 @@ def outputs(report: Report, file: str = "") -> dict[str, str]:
         "created": str(counts.created),
         "updated": str(counts.updated),
         "deleted": str(counts.deleted),
+        "failed": str(counts.failed),
         "held": str(counts.held),
         "problems": str(sum(not problem.warning for problem in report.problems)),
         "exit-code": str(report.exit_code),
