@@ -232,3 +232,91 @@ def test_a_project_that_is_renamed_while_its_rows_are_read_keeps_them(kind: str)
         report = run_sync(gitlab, store, mapping, tokens=tokens).report
     assert kept["path"] == "service"
     assert (held(store), report.exit_code) == (before, 0)
+
+
+# Files that cannot be read
+
+UNREAD: dict[str, str | bytes] = {
+    "too large": "[" + "1," * 600_000 + "1]",
+    "no text": b'[{"name": "a"}, {"name": "\xff"}]',
+    "no JSON": '[{"name": "a"}, {"name": "b"',
+    "a pointer": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+}
+FILES: dict[str, Any] = {
+    "items": {
+        "selector": {"files": {"path": "**/team.json"}},
+        "port": {"itemsToParse": "[.file.content[]?]"},
+        "identifier": ".item.name",
+    },
+    "a selector": {
+        "selector": {"files": {"path": "**/team.json"}},
+        "query": '(.file.content | type) == "array" and (.file.content[0].name | length) == 1',
+        "identifier": '.file.path | gsub("/"; "-")',
+    },
+    "items of an included file": {
+        "kind": "project",
+        "selector": {"includedFiles": ["one/team.json"]},
+        "port": {"itemsToParse": '[(.__includedFiles["one/team.json"] // "[]") | (try fromjson catch [])[]?]'},
+        "identifier": ".item.name",
+    },
+}
+
+
+@pytest.mark.parametrize("text", UNREAD)
+@pytest.mark.parametrize("way", FILES)
+def test_entities_of_a_file_that_cannot_be_read_stay_and_those_of_others_go_on(
+    company: Any, way: str, text: str
+) -> None:
+    gitlab, world, app = company
+    world.set_file(app, "one/team.json", json.dumps([{"name": name} for name in "abc"]))
+    world.set_file(app, "two/team.json", json.dumps([{"name": name} for name in "de"]))
+    mapping = mapping_of(resource(**{"kind": "file", **FILES[way]}), **FREE)
+    store = port_with(blueprint("thing"))
+    assert run_sync(gitlab, store, mapping).report.exit_code == 0
+    before = held(store)
+    world.set_file(app, "one/team.json", UNREAD[text])
+    world.set_file(app, "two/team.json", json.dumps([{"name": name} for name in "xyz"]))
+    report = run_sync(gitlab, store, mapping).report
+    if "included" in way and text in ("no JSON", "a pointer"):
+        return  # a text that can be read: what the expression makes of it is the mapping's
+    assert before <= held(store)
+    assert report.exit_code == 1
+    assert [problem.warning for problem in report.problems if "team.json" in problem.why] == [False]
+    if way == "items":
+        assert held(store) == before | {"x", "y", "z"}
+
+
+def test_a_file_that_is_only_shown_may_be_unreadable(company: Any) -> None:
+    gitlab, world, app = company
+    for name, content in UNREAD.items():
+        world.set_file(app, f"{name}/team.json", content)
+    wanted = resource(
+        "file",
+        selector={"files": {"path": "**/team.json"}},
+        identifier='.file.path | gsub("[^a-z]"; "-")',
+        properties={"text": ".file.content | tostring | .[0:20]"},
+    )
+    store = port_with(blueprint("thing", text="string"))
+    report = run_sync(gitlab, store, mapping_of(wanted)).report
+    assert (report.exit_code, len(held(store))) == (0, len(UNREAD))
+
+
+@pytest.mark.parametrize("kind", ["skill", "plugin"])
+@pytest.mark.parametrize("text", ["too large", "no text", "no JSON"])
+def test_skills_and_plugins_that_cannot_be_read_stay(company: Any, kind: str, text: str) -> None:
+    gitlab, world, app = company
+    other = world.add_project(world.group("acme"), "other")
+    path = "skills/go/SKILL.md" if kind == "skill" else ".claude-plugin/plugin.json"
+    content = "---\nname: go\n---\nGo.\n" if kind == "skill" else '{"name": "go"}'
+    for project in (app, other):
+        world.set_file(project, path, content)
+    mapping = mapping_of(resource(kind, identifier=f'"\\(.repo.path)-\\(.{kind}.name)"'), **FREE)
+    store = port_with(blueprint("thing"))
+    assert run_sync(gitlab, store, mapping).report.exit_code == 0
+    before = held(store)
+    assert before == {"app-go", "other-go"}
+    broken = "---\nname: *go\n---\nGo.\n" if (kind, text) == ("skill", "no JSON") else UNREAD[text]
+    world.set_file(app, path, broken)
+    report = run_sync(gitlab, store, mapping).report
+    assert before <= held(store)
+    assert report.exit_code == 1

@@ -205,25 +205,26 @@ def test_the_root_of_a_skill(path: str, patterns: list[str], root: str) -> None:
     assert root_of(path, tuple(patterns)) == root
 
 
-def test_a_manifest_that_refers_to_far_more_text_than_it_holds_is_left_out(world: World) -> None:
+def test_a_manifest_that_refers_to_far_more_text_than_it_holds_is_a_problem(world: World) -> None:
     pi = world.project("acme/pi")
     world.set_file(pi, "about.txt", "x" * 900_000)
     texts = {str(number): "file://about.txt" for number in range(5)}
     world.set_file(pi, "gemini-extension.json", json.dumps({"name": "none", **texts}))
     report, *_ = run_sync(world, port_with(THINGS), mapping_of(plugin()))
-    assert report.exit_code == 0
+    assert report.exit_code == 1
     (told,) = [problem.why for problem in report.problems]
-    assert told == "gemini-extension.json refers to more than 4 MiB of text and is left out"
+    assert told == "gemini-extension.json refers to more than 4 MiB of text"
 
 
-def test_what_is_no_text_or_too_large_is_left_out(world: World) -> None:
+def test_a_skill_that_is_no_text_or_too_large_is_a_problem_and_costs_no_other_one(world: World) -> None:
     app = world.project("acme/app")
     world.set_file(app, "skills/bin/SKILL.md", b"\xff\xfe")
     world.set_file(app, "skills/big/SKILL.md", "x" * (1024 * 1024 + 1))
     report, store, _ = run_sync(world, port_with(THINGS), mapping_of(skill()))
     assert len(store.snapshot()["thing"]) == 3
-    told = [problem for problem in report.problems if problem.warning]
+    told = [problem for problem in report.problems if not problem.warning]
     assert {problem.why.split()[0] for problem in told} == {"skills/bin/SKILL.md", "skills/big/SKILL.md"}
+    assert report.exit_code == 1
 
 
 # Plugins

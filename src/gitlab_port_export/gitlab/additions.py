@@ -39,14 +39,23 @@ def side_by_side(jobs: list[Generator[Any, Any, Any]]) -> Generator[Any, Any, li
 Known = dict[str, Row | None]
 
 
-def included(scope: Scope, ref: str, paths: tuple[str, ...], known: Known) -> Generator[Any, Any, Row]:
-    """Return the text of each path by the path as it is written; null where there is no file. Raises ReadFailed."""
-    texts = yield from side_by_side([file_text(scope, path.lstrip("/"), ref, known) for path in paths])
+def included(
+    scope: Scope, ref: str, paths: tuple[str, ...], known: Known, kind: str = "", hanging: tuple[int, ...] = ()
+) -> Generator[Any, Any, Row]:
+    """Return the text of each path by the path as it is written; null where there is no file. Raises ReadFailed.
+
+    The `hanging` resources make their entities of these texts.
+    """
+    jobs = [file_text(scope, path.lstrip("/"), ref, known, kind, hanging) for path in paths]
+    texts = yield from side_by_side(jobs)
     return dict(zip(paths, texts, strict=True))
 
 
-def file_text(scope: Scope, path: str, ref: str, known: Known) -> Job:
-    """Return the text of a file, None where there is none or it is no text of at most 1 MiB. Raises ReadFailed."""
+def file_text(scope: Scope, path: str, ref: str, known: Known, kind: str = "", hanging: tuple[int, ...] = ()) -> Job:
+    """Return the text of a file, None where there is none or it is no text of at most 1 MiB. Raises ReadFailed.
+
+    What is no such text is told, and holds the deletions of the `hanging` resources, which make their entities of it.
+    """
     if not path or ".." in path.split("/"):
         return None
     if path not in known:
@@ -58,7 +67,7 @@ def file_text(scope: Scope, path: str, ref: str, known: Known) -> Job:
     try:
         return text_of(file)
     except Unreadable as reason:
-        yield unreadable(scope, path, str(reason))
+        yield unreadable(scope, path, str(reason), kind, hanging, holds=bool(hanging))
         return None
 
 
@@ -82,6 +91,21 @@ def finds(scope: Scope, project: Row, where: str, query: str) -> Generator[Any, 
     return bool(rows)
 
 
-def unreadable(scope: Scope, path: str, why: str, kind: str = "", resources: tuple[int, ...] = ()) -> Problem:
-    """Return the warning that a file is left out or comes without its content."""
-    return Problem("read", f"{path} {why}", scope=scope.path, kind=kind, resources=resources, warning=True)
+def unreadable(
+    scope: Scope, path: str, why: str, kind: str = "", resources: tuple[int, ...] = (), *, holds: bool = False
+) -> Problem:
+    """Return the warning that a file is left out or comes without its content.
+
+    It is more than a warning, and `holds` deletions, where entities are made of the content.
+    """
+    return Problem(
+        "read",
+        f"{path} {why}",
+        "make it a readable file, or leave it out with the selector; until then nothing that came of it is deleted"
+        if holds
+        else "",
+        scope=scope.path,
+        kind=kind,
+        resources=resources,
+        warning=not holds,
+    )

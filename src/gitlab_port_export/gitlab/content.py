@@ -67,6 +67,24 @@ def parsed(text: str, path: str, dialect: Dialect) -> Any:
     return _documents_of_parts(text) if found is text else found
 
 
+def is_pointer(text: str) -> bool:
+    """Say whether a text only points at the content, which Git LFS keeps elsewhere."""
+    return text.startswith("version https://git-lfs.github.com/spec/")
+
+
+def is_parsed(text: str, content: Any, path: str) -> bool:
+    """Say whether `parsed` made of a text what it holds; what it could not parse it gave back as it is.
+
+    A file without any text holds nothing, and so does YAML without any document.
+    """
+    if content is not text or not path.endswith(PARSED_ENDINGS) or not text.strip():
+        return True
+    try:
+        return path.endswith(YAML_ENDINGS) and not documents(text, path)
+    except Unreadable:
+        return False
+
+
 def documents(text: str, path: str) -> list[Any]:
     """Return the documents of a JSON or YAML file. Raises Unreadable."""
     try:

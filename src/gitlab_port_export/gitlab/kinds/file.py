@@ -6,26 +6,38 @@ from typing import Any
 
 from gitlab_port_export.gitlab.additions import AT_ONCE, Known, attempt, file_text, included, side_by_side, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
-from gitlab_port_export.gitlab.content import PARSED_ENDINGS, Unreadable, extent, parsed, references, resolved, text_of
+from gitlab_port_export.gitlab.content import (
+    PARSED_ENDINGS,
+    Unreadable,
+    extent,
+    is_parsed,
+    is_pointer,
+    parsed,
+    references,
+    resolved,
+    text_of,
+)
 from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.hanging import CONTENT, INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, entries, tree_reads
 from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file
-from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope
+from gitlab_port_export.model import Dialect, Page, Problem, Resource, Row, Scope
 from gitlab_port_export.parallel import All, Job
 
 # By path: the variants of its row, each with the resources that want it.
 Found = dict[str, dict[Variant, set[int]]]
 
 
-def reads(_: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project, for all resources."""
+    on_content, on_included = hanging(resources, CONTENT), hanging(resources, INCLUDED)
 
     def start(place: Place, tree: Tree, scope: Scope) -> Job:
         found = yield from _found(tree, scope)
         known: Known = {}
-        more = yield from _included(tree, scope, found, known)
-        yield from _contents(_Reading(place, tree, scope, context.dialect, known), found, more)
+        more = yield from _included(tree, scope, found, known, tuple(sorted(on_included)))
+        yield from _contents(_Reading(place, tree, scope, context.dialect, known, on_content), found, more)
 
     yield from tree_reads("file", context, start)
 
@@ -46,23 +58,34 @@ def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What reading the files of one project needs."""
+    """What reading the files of one project needs; the entities of the `hanging` resources hang on the content."""
 
     place: Place
     tree: Tree
     scope: Scope
     dialect: Dialect
     known: Known
+    hanging: frozenset[int]
+
+    def lost(self, path: str, why: str, effect: str, resources: Iterable[int]) -> Iterator[Problem]:
+        """Yield what tells that a file's content is not had: a Problem of resources that hang on it, else a warning."""
+        wanted = set(resources)
+        for some, holds in ((wanted & self.hanging, True), (wanted - self.hanging, False)):
+            if some and (effect or holds):
+                whole = f"{why} and {effect}" if effect else why
+                yield unreadable(self.scope, path, whole, "file", tuple(sorted(some)), holds=holds)
 
 
-def _included(tree: Tree, scope: Scope, found: Found, known: Known) -> Generator[Any, Any, dict[tuple[str, ...], Row]]:
+def _included(
+    tree: Tree, scope: Scope, found: Found, known: Known, hanging: tuple[int, ...]
+) -> Generator[Any, Any, dict[tuple[str, ...], Row]]:
     """Return `__includedFiles` for each list of paths that a selector has, when there is a row to add it to."""
     if not found:
         return {}
     lists = dict.fromkeys(variant.included_files for variants in found.values() for variant in variants)
     more: dict[tuple[str, ...], Row] = {}
     for paths in lists:
-        more[paths] = yield from included(scope, tree.ref, paths, known)
+        more[paths] = yield from included(scope, tree.ref, paths, known, "file", hanging)
     return more
 
 
@@ -101,25 +124,30 @@ def _rows(reading: _Reading, path: str, variants: dict[Variant, set[int]]) -> Jo
     rows: list[tuple[Variant, tuple[int, ...], Row]] = []
     if file is None:
         return rows
-    everybody = tuple(sorted({index for resources in variants.values() for index in resources}))
+    everybody = {index for resources in variants.values() for index in resources}
     try:
         text = text_of(file)
     except Unreadable as reason:
-        left_out = dialect == "gitlab"
-        effect = "is left out" if left_out else "comes without its content"
-        yield unreadable(scope, path, f"{reason} and {effect}", "file", everybody)
-        if left_out:
+        if dialect == "gitlab":
+            # Without a row nobody can tell what is gone.
+            everywhere = tuple(sorted(everybody))
+            yield unreadable(scope, path, f"{reason} and is left out", "file", everywhere, holds=True)
             return rows
+        yield from reading.lost(path, str(reason), "comes without its content", everybody)
         text = None
+    if text is not None and is_pointer(text):
+        yield from reading.lost(path, "is kept in Git LFS, and GitLab gives what points at it", "", everybody)
     for variant, resources in variants.items():
         content: Any = text
         if text is not None and not variant.skip_parsing:
             content = parsed(text, path, dialect)
+            if not is_parsed(text, content, path):
+                yield from reading.lost(path, "is neither valid JSON nor plain YAML", "", resources)
             if dialect == "gitlab-v2" and content is not text:
                 try:
                     content = yield from _with_references(reading, content)
                 except Unreadable as reason:
-                    yield unreadable(scope, path, f"{reason} and comes without its content", "file", everybody)
+                    yield from reading.lost(path, str(reason), "comes without its content", resources)
                     content = None
         shown = {**file, "content": content}
         if dialect == "gitlab-v2":

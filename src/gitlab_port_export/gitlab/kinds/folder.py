@@ -1,9 +1,11 @@
 """Kind `folder`: folders of repositories, those that a pattern means or the children of one, with their project."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, pages
 from gitlab_port_export.gitlab.kinds.repository import FolderSelector, Tree, Variant, entries, tree_reads
 from gitlab_port_export.gitlab.trees import has_ref
@@ -11,12 +13,12 @@ from gitlab_port_export.model import Problem, Resource, Row, Scope
 from gitlab_port_export.parallel import Job
 
 
-def reads(_: tuple[Resource, ...], context: Context) -> Iterator[Read]:
+def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per branch of each project, for all resources."""
-    yield from tree_reads("folder", context, _folders)
+    yield from tree_reads("folder", context, partial(_folders, tuple(sorted(hanging(resources, INCLUDED)))))
 
 
-def _folders(place: Place, tree: Tree, scope: Scope) -> Job:
+def _folders(on_included: tuple[int, ...], place: Place, tree: Tree, scope: Scope) -> Job:
     wishes = tree.of("folder")
     if tree.ref != place.row.get("default_branch") and not (yield from has_ref(scope, tree.ref)):
         yield Problem(
@@ -35,7 +37,7 @@ def _folders(place: Place, tree: Tree, scope: Scope) -> Job:
         resources.add(wish.resource)
     known: Known = {}
     for variant, folders in rows.items():
-        more = yield from included(scope, tree.ref, variant.included_files, known)
+        more = yield from included(scope, tree.ref, variant.included_files, known, "folder", on_included)
         yield from _pages(place, tree, scope, folders, {"__includedFiles": more} if variant.included_files else {})
 
 

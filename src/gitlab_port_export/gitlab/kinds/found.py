@@ -1,15 +1,15 @@
 """What `skill` and `plugin` share: the root of a repository first, then only what it shows to be there."""
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NamedTuple
 
-from gitlab_port_export.gitlab.additions import AT_ONCE, attempt, unreadable
+from gitlab_port_export.gitlab.additions import AT_ONCE, attempt
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
 from gitlab_port_export.gitlab.kinds.repository import AT_ROOT, Tree, needed
 from gitlab_port_export.gitlab.trees import ROOT, Walk, fewest, is_plain_file, read_file, walked
 from gitlab_port_export.model import Row, Scope
-from gitlab_port_export.parallel import All, Job
+from gitlab_port_export.parallel import All
 
 
 def present(kind: str, tree: Tree, scope: Scope) -> Generator[Any, Any, list[str]]:
@@ -38,12 +38,21 @@ def present(kind: str, tree: Tree, scope: Scope) -> Generator[Any, Any, list[str
     return sorted(there)
 
 
-def texts(kind: str, tree: Tree, scope: Scope, paths: list[str], resources: tuple[int, ...]) -> Job:
-    """Return the text of each file that is there and is text, by its path; a warning for those that are none.
+class Texts(NamedTuple):
+    """Files by their path: the texts of those that are there, why others are none, and the first failure if any.
 
-    A file that fails costs no other one its text. Returns (texts, the first failure or None).
+    What an unreadable one would say is not known, so nothing that came of it is gone.
     """
+
+    found: dict[str, str]
+    unread: dict[str, str]
+    failure: ReadFailed | None
+
+
+def texts(tree: Tree, scope: Scope, paths: list[str]) -> Generator[Any, Any, Texts]:
+    """Read these files; one that fails or is no text costs no other one its text."""
     found: dict[str, str] = {}
+    unread: dict[str, str] = {}
     failures: list[ReadFailed] = []
     for start in range(0, len(paths), AT_ONCE):
         batch = paths[start : start + AT_ONCE]
@@ -55,5 +64,5 @@ def texts(kind: str, tree: Tree, scope: Scope, paths: list[str], resources: tupl
                 try:
                     found[path] = text_of(file)
                 except Unreadable as reason:
-                    yield unreadable(scope, path, f"{reason} and is left out", kind, resources)
-    return found, failures[0] if failures else None
+                    unread[path] = str(reason)
+    return Texts(found, unread, failures[0] if failures else None)

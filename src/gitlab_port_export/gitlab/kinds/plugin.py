@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from gitlab_port_export.gitlab.additions import unreadable
-from gitlab_port_export.gitlab.content import Unreadable, parsed, references, resolved
+from gitlab_port_export.gitlab.content import Unreadable, is_parsed, parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
@@ -20,6 +20,8 @@ Provider = Literal["claude", "cursor", "codex", "agents", "kimi", "opencode", "p
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 # A file in one of these is enough; what it says does not matter.
 BY_FOLDER: dict[Provider, str] = {"opencode": ".opencode/plugins", "pi": ".pi/extensions"}
+# The content of a manifest that cannot be read.
+UNREAD = object()
 # Whose word counts first.
 PRECEDENCE = ("cursor", "claude", "codex", "kimi", "antigravity")
 
@@ -50,15 +52,16 @@ def _plugin(providers: dict[int, tuple[Provider, ...]], place: Place, tree: Tree
     paths = yield from present("plugin", tree, scope)
     indexes = tuple(sorted({wish.resource for wish in tree.of("plugin")}))
     manifests = [path for path in paths if _folder_of(path) not in BY_FOLDER.values()]
-    found, failure = yield from texts("plugin", tree, scope, manifests, indexes)
-    # One manifest that is missing would change what the others mean.
-    if failure:
-        raise failure
+    found = yield from _texts(tree, scope, manifests, indexes)
     contents: dict[str, Row] = {}
-    for path, text in found.items():
+    for path, text in (found or {}).items():
         content = yield from _content(tree, scope, path, text, indexes)
+        if content is UNREAD:
+            found = None
         if isinstance(content, dict):
             contents[path] = content
+    if found is None:
+        return
     folders = {_folder_of(path) for path in paths}
     for index in indexes:
         plugin = plugin_of(place.row, contents, folders, providers[index])
@@ -70,18 +73,35 @@ def _folder_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _content(tree: Tree, scope: Scope, path: str, text: str, indexes: tuple[int, ...]) -> Job:
-    """Return what a manifest holds, with the texts of the files that it refers to (`file://path`)."""
-    content = parsed(text, path, "gitlab-v2")
-    named = list(dict.fromkeys(references(content))) if isinstance(content, dict) else []
-    inside = [one for one in named if ".." not in one.split("/")]
-    found, failure = yield from texts("plugin", tree, scope, inside, indexes)
+def _texts(tree: Tree, scope: Scope, paths: list[str], indexes: tuple[int, ...]) -> Job:
+    """Return the texts of files by their path, None where one cannot be read. Raises ReadFailed.
+
+    One manifest that is missing would change what the others mean.
+    """
+    found, unread, failure = yield from texts(tree, scope, paths)
     if failure:
         raise failure
+    for path, why in unread.items():
+        yield unreadable(scope, path, why, "plugin", indexes, holds=True)
+    return None if unread else found
+
+
+def _content(tree: Tree, scope: Scope, path: str, text: str, indexes: tuple[int, ...]) -> Job:
+    """Return what a manifest holds, with the texts of the files that it refers to (`file://path`), or UNREAD."""
+    content = parsed(text, path, "gitlab-v2")
+    if not is_parsed(text, content, path):
+        yield unreadable(scope, path, "is neither valid JSON nor plain YAML", "plugin", indexes, holds=True)
+        return UNREAD
+    named = list(dict.fromkeys(references(content))) if isinstance(content, dict) else []
+    inside = [one for one in named if ".." not in one.split("/")]
+    found = yield from _texts(tree, scope, inside, indexes)
+    if found is None:
+        return UNREAD
     try:
         return resolved(content, {one: found.get(one) for one in named})
     except Unreadable as reason:
-        yield unreadable(scope, path, f"{reason} and is left out", "plugin", indexes)
+        yield unreadable(scope, path, str(reason), "plugin", indexes, holds=True)
+        return UNREAD
 
 
 def plugin_of(project: Row, contents: dict[str, Row], folders: set[str], providers: tuple[Provider, ...]) -> Row | None:

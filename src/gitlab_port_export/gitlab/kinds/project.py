@@ -7,6 +7,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Active, Place
+from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, place_read
 from gitlab_port_export.gitlab.kinds.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, languages_of, shares
@@ -56,6 +57,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             selector.search_queries,
         )
 
+    on_included = hanging(resources, INCLUDED)
     wants = by(resources, wish)
     asked = {active for active, wanted in wants if wanted.languages}
     together = batches(place for active in asked for place in context.inventory.projects(active))
@@ -66,7 +68,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             yield from listed_reads("project", places, indexes)
             continue
         for place in places:
-            yield enriched(place, indexes, together.get(place.scope.id), wanted)
+            yield enriched(place, indexes, together.get(place.scope.id), wanted, on_included)
 
 
 class Additions(NamedTuple):
@@ -78,8 +80,14 @@ class Additions(NamedTuple):
     searches: tuple[SearchQuery, ...] = ()
 
 
-def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, wanted: Additions) -> Read:
-    """Return the read of one project with its additions."""
+def enriched(
+    place: Place,
+    resources: tuple[int, ...],
+    batch: Batch | None,
+    wanted: Additions,
+    on_included: frozenset[int] = frozenset(),
+) -> Read:
+    """Return the read of one project with its additions; the entities of some resources hang on the included files."""
 
     def start(scope: Scope) -> Job:
         row = dict(place.row)
@@ -88,7 +96,9 @@ def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, want
         if wanted.labels:
             row["__labels"] = yield from whole_list(scope.token, labels_path(scope))
         if wanted.files:
-            row["__includedFiles"] = yield from _files_of(scope, place.row, wanted.files)
+            row["__includedFiles"] = yield from _files_of(
+                scope, place.row, wanted.files, tuple(sorted(on_included.intersection(resources)))
+            )
         if wanted.searches:
             row["__searchQueries"] = {}
         for search in wanted.searches:
@@ -103,9 +113,9 @@ def enriched(place: Place, resources: tuple[int, ...], batch: Batch | None, want
     return place_read("project", place, resources, start, requests=requests, shares=shared)
 
 
-def _files_of(scope: Scope, row: Row, paths: tuple[str, ...]) -> Generator[Any, Any, Row]:
+def _files_of(scope: Scope, row: Row, paths: tuple[str, ...], hanging: tuple[int, ...]) -> Generator[Any, Any, Row]:
     ref = yield from readable_ref(scope, row)
-    return dict.fromkeys(paths) if ref is None else (yield from included(scope, ref, paths, {}))
+    return dict.fromkeys(paths) if ref is None else (yield from included(scope, ref, paths, {}, "project", hanging))
 
 
 def labels_path(scope: Scope) -> str:

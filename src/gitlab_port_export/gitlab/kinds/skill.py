@@ -6,19 +6,22 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict, Field
 from wcmatch import glob
 
-from gitlab_port_export.gitlab.additions import AT_ONCE
+from gitlab_port_export.gitlab.additions import AT_ONCE, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
-from gitlab_port_export.gitlab.content import parsed
+from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.found import present, texts
+from gitlab_port_export.gitlab.kinds.hanging import FRONT_MATTER, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.repository import Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
-from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
+from gitlab_port_export.model import Page, Problem, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
 FILE = "SKILL.md"
+# Its front matter is parsed as a file of this name is.
+FRONT = "front.yaml"
 HOMES = (".agents", ".agent", ".cursor", ".claude", ".codex", ".github", ".opencode")
 ANY_CASE = flags() | glob.IGNORECASE
 
@@ -53,10 +56,13 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for resource in resources
         if isinstance(resource.selector, SkillSelector)
     }
-    yield from tree_reads("skill", context, partial(_skills, patterns), ROOT)
+    on_front = hanging(resources, FRONT_MATTER)
+    yield from tree_reads("skill", context, partial(_skills, patterns, on_front), ROOT)
 
 
-def _skills(patterns: dict[int, tuple[str, ...]], place: Place, tree: Tree, scope: Scope) -> Job:
+def _skills(
+    patterns: dict[int, tuple[str, ...]], on_front: frozenset[int], place: Place, tree: Tree, scope: Scope
+) -> Job:
     paths = yield from present("skill", tree, scope)
     wanted: dict[str, list[int]] = {}
     for wish in tree.of("skill"):
@@ -69,8 +75,11 @@ def _skills(patterns: dict[int, tuple[str, ...]], place: Place, tree: Tree, scop
     for start in range(0, len(ordered), AT_ONCE):
         batch = ordered[start : start + AT_ONCE]
         everybody = tuple(sorted({index for path in batch for index in wanted[path]}))
-        found, failure = yield from texts("skill", tree, scope, batch, everybody)
+        found, unread, failure = yield from texts(tree, scope, batch)
         failures += [failure] if failure else []
+        for path, why in unread.items():
+            yield unreadable(scope, path, f"{why} and is left out", "skill", tuple(wanted[path]), holds=True)
+        yield from _unparsed(scope, found, wanted, on_front)
         for index in everybody:
             rows = [
                 {"skill": skill_of(path, text, patterns[index]), "repo": repo, "__branch": tree.ref}
@@ -81,6 +90,18 @@ def _skills(patterns: dict[int, tuple[str, ...]], place: Place, tree: Tree, scop
                 yield Page("skill", (index,), scope, rows, weight=sum(len(text) for text in found.values()))
     if failures:
         raise failures[0]
+
+
+def _unparsed(
+    scope: Scope, texts: dict[str, str], wanted: dict[str, list[int]], on_front: frozenset[int]
+) -> Iterator[Problem]:
+    """Yield a Problem for each front matter that cannot be read, where entities hang on what it says."""
+    for path, text in texts.items():
+        concerned = tuple(sorted(on_front.intersection(wanted[path])))
+        front = _front(text)[0]
+        if concerned and not is_parsed(front, parsed(front, FRONT, "gitlab"), FRONT):
+            why = "begins with front matter that is no plain YAML"
+            yield unreadable(scope, path, why, "skill", concerned, holds=True)
 
 
 def _is_skill(path: str, patterns: tuple[str, ...]) -> bool:
@@ -110,17 +131,22 @@ def skill_of(path: str, text: str, patterns: tuple[str, ...]) -> Row:
 
 def parted(text: str) -> tuple[Row, str]:
     """Return the values between the first two `---` and the text behind them."""
+    front, body = _front(text)
+    return _values(front), body
+
+
+def _front(text: str) -> tuple[str, str]:
     text = text.replace("\r\n", "\n")
     parts = text.split("---", 2)
     if not text.startswith("---") or len(parts) < 3:
-        return {}, text
-    return _values(parts[1].strip()), parts[2].lstrip("\n")
+        return "", text
+    return parts[1].strip(), parts[2].lstrip("\n")
 
 
 def _values(text: str) -> Row:
     """Return what is plain YAML of one object; untrusted, so within limits. Everything else gives no values."""
     # As `gitlab` parses a file: the document itself where there is one, and the text where it is no plain YAML.
-    found = parsed(text, "front.yaml", "gitlab")
+    found = parsed(text, FRONT, "gitlab")
     return found if isinstance(found, dict) else {}
 
 
