@@ -204,6 +204,24 @@ def test_rows_that_gitlab_hides_are_named_by_kind(bench: Bench, monkeypatch: pyt
     ]
 
 
+def test_a_gitlab_that_does_not_know_the_role_planner_refuses_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered(bench)
+    refusal = faults.reply_json(400, {"error": "min_access_level does not have a valid value"})
+    bench.gitlab.faults.append(Fault(lambda r: ("min_access_level", "15") in r.query, refusal))
+    mapping = mapping_of(
+        *(resource(kind, blueprint="thing") for kind in ("issue", "project")), visibility={"useMinAccessLevel": False}
+    )
+    bench.store.add_blueprint(THING)
+    code, found = findings(bench, monkeypatch, mapping_file=bench.file("m.yml", json.dumps(mapping)))
+    assert code == 0
+    assert of(found, "gitlab") == [
+        "groups: the role is below Reporter in research: GitLab leaves out confidential issues there without a word "
+        "(issue)"
+    ]
+
+
 def test_another_token_with_a_higher_role_is_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     cards = bench.world.group("payments/cards")
     reader = next(user for user in bench.world.users.values() if user["username"] == "research-reader")

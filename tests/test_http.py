@@ -21,6 +21,7 @@ from responses import matchers
 
 from gitlab_port_export import http as room
 from gitlab_port_export.http import (
+    FIRST_TIMEOUT,
     LONGEST_WAIT,
     MAX_ATTEMPTS,
     RETRIED_STATUSES,
@@ -28,6 +29,7 @@ from gitlab_port_export.http import (
     Clock,
     Http,
     Stopped,
+    TooLarge,
     Unreachable,
     is_used_up,
     origin_of,
@@ -306,6 +308,24 @@ def test_first_contact_gives_up_within_15_seconds(http: Http) -> None:
     assert len(seen) == 2
 
 
+def test_a_timeout_that_the_user_set_counts_for_first_contact_too() -> None:
+    patient = Http(HOST, user_agent="t", clock=Leap(), timeout=120, first_timeout=120)
+    assert set(timeouts_of(patient, first_contact=True)) == {(10.0, 120)}
+    hasty = Http(HOST, user_agent="t", clock=Leap(), timeout=0.1, first_timeout=0.1)
+    assert set(timeouts_of(hasty, first_contact=True)) == {FIRST_TIMEOUT}
+
+
+def test_workers_that_fail_together_do_not_come_back_together(web: responses.RequestsMock) -> None:
+    web.get(URL, status=503)
+    waits = set()
+    for _ in range(20):
+        http = Http(HOST, user_agent="t", clock=Leap(), patience=2)
+        http.send("GET", "/x")
+        waits.add(slept(http))
+    assert len(waits) > 10
+    assert all(0.5 <= wait <= 0.625 for wait in waits)
+
+
 def test_first_contact_waits_for_a_rate_limit_only(http: Http, web: responses.RequestsMock) -> None:
     web.get(URL, status=503, headers={"Retry-After": "3600"})
     assert http.send("GET", "/x", first_contact=True).status == 503
@@ -379,6 +399,41 @@ def test_bodies_are_bounded_after_unpacking(monkeypatch: pytest.MonkeyPatch, pac
             http.send("GET", "/x")
         http.close()
     assert http.requests == 1
+
+
+def json_of(body: bytes) -> Any:
+    """What becomes of this body."""
+    with scripted(lambda handler: handler.send_body(200, body)) as server:
+        http = Http(server.url, user_agent="t", clock=Leap())
+        try:
+            return http.send("GET", "/x").data
+        finally:
+            http.close()
+
+
+def test_an_answer_is_bounded_by_what_it_becomes() -> None:
+    for unit in (b"{},", b"[],", b"0,", b'{"a":1},'):
+        body = b"[" + unit * (room.MAX_VALUES + 1) + b"0]"
+        with pytest.raises(TooLarge, match="more than 1,000,000 values"):
+            json_of(body)
+
+
+def test_texts_count_as_one_value_whatever_they_hold() -> None:
+    text = 'a,b{c}[d]\\"e,,,' * 500_000
+    body = json.dumps([{"description": text}] * 2).encode()
+    assert json_of(body) == [{"description": text}] * 2
+
+
+def test_a_host_is_known_to_send_links_once_one_arrived() -> None:
+    def script(handler: Any) -> None:
+        links = [("Link", '<http://h/>; rel="first"')] if handler.url_path == "/linked" else []
+        handler.send_json(200, [], links)
+
+    with scripted(script) as server:
+        http = Http(server.url, user_agent="t", clock=Leap())
+        found = [http.send("GET", path).links for path in ("/x", "/linked", "/x")]
+        http.close()
+    assert found == [False, True, True]
 
 
 # Redirects and credentials

@@ -316,6 +316,26 @@ def test_a_role_below_the_wanted_level_hides_a_place(world: World) -> None:
         assert "other/app" in paths(read(server))[1]
 
 
+def test_a_gitlab_that_does_not_know_the_active_filter_is_not_trusted_with_it() -> None:
+    """It ignores the parameter and lists everything."""
+    groups = [group(1, "a"), group(2, "a/old", archived=True), group(3, "a/old/deep"), group(4, "b")]
+    projects = [
+        project(11, "a/app"),
+        project(12, "a/retired", archived=True),
+        project(13, "b/going", marked_for_deletion_on="2026-06-01"),
+        # GitLab counts these among what is not active, whatever their rows say; and of the last nobody can tell.
+        project(14, "a/old/deep/app"),
+        project(15, "hidden/app"),
+        project(16, "ada/dotfiles", namespace={"kind": "user", "full_path": "ada"}),
+    ]
+    every = dict.fromkeys((None, True, False), tuple(groups)), dict.fromkeys((None, True, False), tuple(projects))
+    found = inventory(Listing(ONE, *every), drop_pending=False)
+    ids = {active: {place.scope.id for place in found.projects(active)} for active in (None, True, False)}
+    assert ids == {None: {11, 12, 13, 14, 15, 16}, True: {11, 15, 16}, False: {12, 13, 14, 15}}
+    assert {place.scope.id for place in found.groups(True)} == {1, 4}
+    assert {place.scope.id for place in found.groups(False)} == {2, 3}
+
+
 # Refusals
 
 

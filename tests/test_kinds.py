@@ -401,6 +401,9 @@ def test_member_rows_are_those_of_gitlab() -> None:
     [
         ({"username": "project_7_bot_abc123"}, True),
         ({"username": "group_12_bot"}, True),
+        ({"username": "project_7_bot1"}, True),
+        ({"username": "group_12_bot12"}, True),
+        ({"username": "project_7_bot1x"}, False),
         ({"username": "project_7_bot_abc123", "bot": False}, False),
         ({"username": "robot"}, False),
         ({"username": "project_x_bot_1"}, False),

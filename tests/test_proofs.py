@@ -1,6 +1,7 @@
 """What proves that something is gone from GitLab, and what does not: whole syncs over real HTTP."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export import http
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_pages import HeaderList
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import World
+from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.model import Report
 from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
@@ -320,3 +323,78 @@ def test_skills_and_plugins_that_cannot_be_read_stay(company: Any, kind: str, te
     report = run_sync(gitlab, store, mapping).report
     assert before <= held(store)
     assert report.exit_code == 1
+
+
+# Bounds
+
+
+def test_a_page_of_long_issues_is_read_in_pages_of_fewer(company: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gitlab, world, app = company
+    for number in range(90):
+        world.add_issue(app, f"Issue {number}", description=f"{number} " * 10_000)
+    monkeypatch.setattr(http, "MAX_BODY_BYTES", 1024 * 1024)
+    store = port_with(blueprint("thing"))
+    for _ in range(2):
+        report = run_sync(gitlab, store, mapping_of(resource("issue"))).report
+        assert (report.exit_code, len(held(store))) == (0, 90)
+
+
+def test_a_page_that_would_fill_the_memory_is_a_problem_of_its_list(company: Any) -> None:
+    gitlab, world, app = company
+    world.add_issue(app, "One")
+    store = port_with(blueprint("thing"), blueprint("issue"))
+    mapping = mapping_of(resource("project"), resource("issue", "issue"), **FREE)
+    assert run_sync(gitlab, store, mapping).report.exit_code == 0
+    before = store.snapshot()
+    body = b"[" + b"{}," * (http.MAX_VALUES + 1) + b"{}]"
+    gitlab.faults.append(Fault("/issues$", faults.Reply(200, body, (("X-Next-Page", ""),))))
+    report = run_sync(gitlab, store, mapping).report
+    (problem,) = report.problems
+    assert (report.exit_code, problem.kind, problem.why) == (1, "issue", "an answer held more than 1,000,000 values")
+    assert store.snapshot() == before
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64 + 1, 10**30, -(2**70)])
+def test_ids_of_any_size_are_no_bug(company: Any, number: int) -> None:
+    gitlab, world, app = company
+    world.add_issue(app, "One")
+    rows = [{"id": number, "iid": 1, "title": "One", "project_id": app["id"]}]
+    gitlab.faults.append(Fault("/issues$", faults.reply_json(200, rows, ("X-Next-Page", ""))))
+    store = port_with(blueprint("thing"), blueprint("issue"))
+    report = run_sync(gitlab, store, mapping_of(resource("project"), resource("issue", "issue"))).report
+    assert report.exit_code in (0, 1)
+    assert held(store)
+
+
+@pytest.mark.parametrize("header", ["X-Total", "X-Total-Pages", "X-Next-Page"])
+@pytest.mark.parametrize("path", ["/issues$", "^/groups$", "^/projects$"])
+def test_counts_of_thousands_of_digits_are_no_bug(company: Any, path: str, header: str) -> None:
+    gitlab, world, app = company
+    world.add_issue(app, "One")
+    gitlab.proxy = lambda request, headers: (
+        [(name, value) for name, value in headers if name != header] + [(header, "9" * 5000)]
+        if re.search(path, request.path)
+        else headers
+    )
+    store = port_with(blueprint("thing"), blueprint("issue"))
+    try:
+        report = run_sync(gitlab, store, mapping_of(resource("project"), resource("issue", "issue"))).report
+    except GitLabUnavailable as refused:
+        assert path != "/issues$"
+        assert all(len(fault) < 500 for fault in refused.faults)
+    else:
+        assert report.exit_code == (0 if path == "^/projects$" else 1)
+        assert all(len(problem.why) < 500 for problem in report.problems)
+
+
+def test_a_timeout_that_the_user_set_counts_for_the_first_answer_too(
+    company: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gitlab, _, _ = company
+    monkeypatch.setattr(http, "FIRST_TIMEOUT", (3.0, 0.2))
+    mapping = mapping_of(resource("project"))
+    gitlab.faults.append(Fault("^/user$", faults.Slow(0.5)))
+    patient = run_sync(gitlab, port_with(blueprint("thing")), mapping, OCEAN__CLIENT_TIMEOUT="20")
+    assert patient.report.exit_code == 0
+    with pytest.raises(GitLabUnavailable):
+        run_sync(gitlab, port_with(blueprint("thing")), mapping)

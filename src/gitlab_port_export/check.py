@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator
 from collections.abc import Mapping as Dict
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from gitlab_port_export.errors import ExportError, OutOfTime, PortUnavailable, U
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.fit import judge
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
-from gitlab_port_export.gitlab.inventory import Patterns
+from gitlab_port_export.gitlab.inventory import REPORTER, Patterns
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import About
 from gitlab_port_export.gitlab.kinds.roles import ROLES
@@ -42,7 +42,7 @@ from gitlab_port_export.settings import Settings, Token
 from gitlab_port_export.text import Redactor
 
 EXPIRY_DAYS = 14
-GUEST = 10
+GUEST, PLANNER = 10, 15
 EXIT_CODES = {"settings": 2, "mapping": 2, "gitlab": 3, "port": 4}
 # Groups that a finding names before it only counts them.
 NAMED = 5
@@ -353,6 +353,14 @@ def _roles(gitlab: GitLab, tokens: tuple[Token, ...], workers: int, about: Dict[
                 wanted = (path for path in paths if patterns.allows(path) or patterns.may_allow_below(path))
                 best.update((path, level) for path in wanted if level > best.get(path, 0))
         except ReadFailed as failure:
+            if failure.status == 400 and floor != PLANNER and any(entry.role == PLANNER for entry in about.values()):
+                # Versions of GitLab before 17.7 have no such role; there the next higher one shows what it would.
+                older = {
+                    kind: replace(entry, role=REPORTER) if entry.role == PLANNER else entry
+                    for kind, entry in about.items()
+                }
+                yield from _roles(gitlab, tokens, workers, older, floor)
+                return
             failed = True
             yield Finding("error", "gitlab", token.alias, f"may not list groups: {failure.why}", failure.hint)
             continue

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from gitlab_port_export.gitlab.client import NO_GITLAB, ReadFailed
-from gitlab_port_export.gitlab.inventory import REPORTER, Active, Inventory, Patterns, Place
+from gitlab_port_export.gitlab.inventory import REPORTER, Active, Inventory, Patterns, Place, is_retired
 from gitlab_port_export.model import Row
 
 # Says whether a row's project is wanted; None when all rows of the group are.
@@ -73,7 +73,7 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     for project in inventory.projects():
         if owner := _above(project, known):
             direct.setdefault(owner, []).append(project)
-        elif not _above(project, listed) and _is_active(project.row, active):
+        elif not _above(project, listed) and active in (None, not is_retired(project.row)):
             alone.append(project)
     tree = _Tree(inventory, children, direct, _best_levels(inventory))
     found = [entry for root in children.get("", ()) for entry in _visit(tree, root)]
@@ -91,11 +91,6 @@ def _above(place: Place, groups: Set[str]) -> str:
         if path in groups:
             return path
     return ""
-
-
-def _is_active(row: Row, active: Active) -> bool:
-    retired = bool(row.get("archived") or row.get("marked_for_deletion_on") or row.get("marked_for_deletion_at"))
-    return active is None or active is not retired
 
 
 def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
@@ -186,7 +181,8 @@ def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     alone = [
         Covered(project)
         for project in inventory.projects()
-        if _is_active(project.row, active) and not any(_covers(entry, project.scope.path) for entry in kept)
+        if active in (None, not is_retired(project.row))
+        and not any(_covers(entry, project.scope.path) for entry in kept)
     ]
     return (*kept, *alone)
 

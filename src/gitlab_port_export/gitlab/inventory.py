@@ -329,6 +329,7 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
     def wanted(row: Row) -> bool:
         return not (drop_pending and (row.get("marked_for_deletion_at") or row.get("marked_for_deletion_on")))
 
+    retired = {path_of(row): is_retired(row) for entry in known for row in entry.groups.get(None, ())}
     allowed = {
         (kind, listing.token): _allowed(getattr(listing, kind).values(), patterns[listing.token])
         for kind in ("groups", "projects")
@@ -340,7 +341,7 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
         for position, listing in enumerate(known):
             ids = allowed[kind, listing.token]
             for row in getattr(listing, kind).get(active, ()):
-                if wanted(row) and (not filtered or row["id"] in ids):
+                if wanted(row) and fits(row, active, retired) and (not filtered or row["id"] in ids):
                     found.setdefault(row["id"], []).append((-access_of(row), position, listing.token, row))
         return tuple(_place(found[key], is_group=kind == "groups") for key in sorted(found))
 
@@ -363,6 +364,29 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
         every("groups", filtered=False),
         tuple(problems),
     )
+
+
+def is_retired(row: Row) -> bool:
+    """Say whether a group or project is archived or waits for its deletion."""
+    return bool(row.get("archived") or row.get("marked_for_deletion_on") or row.get("marked_for_deletion_at"))
+
+
+def fits(row: Row, active: Active, retired: Mapping[str, bool]) -> bool:
+    """Say whether a row belongs in a listing with that filter, which versions of GitLab that do not know it ignore.
+
+    What is below a retired group is not active either, although its row does not say so; `retired` tells of each listed
+    group whether it is, and where one is not listed the listing is believed.
+    """
+    if active is None or is_retired(row):
+        return active is not True
+    personal = (row.get("namespace") or {}).get("kind") == "user"
+    above = [] if personal else [retired.get(path) for path in _above(path_of(row))]
+    return True not in above if active else not all(found is False for found in above)
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _allowed(listings: Iterable[Iterable[Row]], patterns: Patterns) -> Set[int]:

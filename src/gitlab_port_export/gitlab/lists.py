@@ -233,7 +233,7 @@ def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
     if text == "":
         return None
     if text != str(number + 1):
-        raise ReadFailed("incomplete", f"page {number} names {text!r} as the next page", MIXED_UP)
+        raise ReadFailed("incomplete", f"page {number} names {text[:20]!r} as the next page", MIXED_UP)
     return number + 1
 
 

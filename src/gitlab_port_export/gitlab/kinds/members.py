@@ -14,7 +14,8 @@ from gitlab_port_export.model import Dialect, Resource, Row, Scope, Selector
 from gitlab_port_export.parallel import Job
 
 # Users of project and group access tokens; /members/all leaves out the `bot` field for them.
-BOT_NAME = re.compile(r"^(project|group)_\d+_bot(_[a-f0-9]+)?$")
+# Before they got random endings they were numbered: project_1_bot, project_1_bot1, project_1_bot2.
+BOT_NAME = re.compile(r"^(project|group)_\d+_bot(\d+|_[a-f0-9]+)?$")
 
 
 class MembersSelector(Selector):
