@@ -139,6 +139,7 @@ def test_two_tokens_with_patterns_side_by_side() -> None:
 
 
 def active_inventory(active: bool, groups: list[Row], patterns: Sequence[str] = ("**",)) -> Inventory:
+    groups = [row | {"archived": not active} for row in groups]
     everything = Listing(ONE, {None: tuple(TREE), active: tuple(groups)}, {None: tuple(PROJECTS)})
     return inventory(everything, patterns={ONE: patterns})
 
