@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import stat
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from here import Printed, run_here
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
-BASIS = planfile.Basis("my-gitlab", "gitlab-v2", "https://api.getport.io", "sha256:x")
+BASIS = planfile.Basis("my-gitlab", "gitlab-v2", "https://api.getport.io", "org_demo", "sha256:x")
 
 
 class Run(Protocol):
@@ -147,6 +148,107 @@ def test_another_mapping_and_another_integration_stop_the_plan(bench: Bench, run
     refused(bench, run, "a mapping with the digest sha256:")
     words = f"the plan was made for the integration {INTEGRATION}, and this run has another"
     refused(bench, run, words, OCEAN__INTEGRATION__IDENTIFIER="another")
+
+
+@pytest.mark.parametrize("in_token", [True, False])
+def test_credentials_of_another_organization_stop_the_plan(bench: Bench, run: Run, in_token: bool) -> None:
+    """A plan that only creates would find nothing changed there."""
+    bench.store.organization_in_token = in_token
+    assert run("plan", out=Path("plan.json")).code == 0
+    assert content(bench)["organization"] == "org_demo"
+    bench.port.requests.clear()
+    bench.store.organization = "org_other"
+    refused(bench, run, "the plan was made for the Port organization org_demo, and this run has org_other")
+    bench.store.organization = "org_demo"
+    assert run(plan=Path("plan.json")).code == 0
+
+
+def test_where_port_does_not_say_whose_credentials_they_are_others_stop_the_plan(bench: Bench, run: Run) -> None:
+    bench.store.organization_in_token = False
+    bench.store.credentials["another-client"] = "demo-secret"
+    bench.port.faults.append(PortFault("GET /v1/organization$", refuse(403)))
+    assert run("plan", out=Path("plan.json")).code == 0
+    assert "demo-client" not in json.dumps(content(bench))
+    bench.port.requests.clear()
+    words = "the plan was made for the Port organization of the client sha256:"
+    refused(bench, run, words, OCEAN__PORT__CLIENT_ID="another-client")
+    assert run(plan=Path("plan.json")).code == 0
+
+
+def test_where_port_fails_to_say_whose_credentials_they_are_nothing_is_done(bench: Bench, run: Run) -> None:
+    bench.store.organization_in_token = False
+    bench.port.faults.append(PortFault("GET /v1/organization$", refuse(500)))
+    ran = run("plan", out=Path("plan.json"))
+    assert (ran.code, "which organization" in ran.err) == (4, True)
+    assert not (bench.folder / "plan.json").exists()
+
+
+def test_a_plan_file_takes_no_inputs_place(bench: Bench, run: Run) -> None:
+    mapping = json.dumps(mapping_of(resource("project", "thing")))
+    bench.store.add_blueprint(blueprint("thing"))
+    bench.file("m.json", mapping)
+    os.link(bench.folder / "m.json", bench.folder / "same.json")
+    for name in ("m.json", "./m.json", "same.json"):
+        ran = run("plan", mapping_file=Path("m.json"), out=Path(name))
+        assert ran.code == 2, ran.all
+        assert f"--out: {Path(name)} is read as the mapping" in ran.err
+        assert (bench.folder / "m.json").read_text(encoding="utf-8") == mapping
+    bench.file("port.env", "OCEAN__EXPORT__WORKERS=2")
+    ran = run("plan", env_file=Path("port.env"), out=Path("port.env"))
+    assert (ran.code, "--out: port.env is read as the file of variables" in ran.err) == (2, True)
+    bench.file("secret", "demo-secret")
+    ran = run("plan", out=Path("secret"), OCEAN__PORT__CLIENT_SECRET="", OCEAN__PORT__CLIENT_SECRET_FILE="secret")
+    assert (ran.code, "--out: secret is read as the file of" in ran.err) == (2, True)
+    assert (bench.gitlab.requests, bench.port.requests) == ([], [])
+
+
+@pytest.mark.parametrize("sort", ["link", "dangling link", "pipe", "folder"])
+def test_a_plan_file_is_an_ordinary_file(bench: Bench, run: Run, sort: str) -> None:
+    path, other = bench.folder / "plan.json", bench.folder / "other.json"
+    match sort:
+        case "link":
+            other.write_text("mine", encoding="utf-8")
+            path.symlink_to(other)
+        case "dangling link":
+            path.symlink_to(other)
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.mkdir()
+    ran = run("plan", out=Path("plan.json"))
+    assert ran.code == 2, ran.all
+    words = {"pipe": "is no ordinary file", "folder": "is a folder"}.get(sort, "is a link")
+    assert f"--out: plan.json {words}" in ran.err
+    assert path.is_symlink() == ("link" in sort)
+    assert other.exists() == (sort == "link")
+    assert (bench.gitlab.requests, bench.port.requests) == ([], [])
+
+
+def test_a_plan_file_that_cannot_be_replaced_is_wrong_usage(
+    bench: Bench, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that may be written by anybody, where another user's file is."""
+    bench.file("plan.json", "theirs")
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    ran = run("plan", out=Path("plan.json"))
+    assert (ran.code, "--out: plan.json cannot be written: Operation not permitted" in ran.err) == (2, True)
+    assert (bench.gitlab.requests, bench.port.requests) == ([], [])
+
+
+def test_a_folder_that_may_not_be_written_takes_no_plan_file(
+    bench: Bench, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.file("plan.json", "old")
+    usual = os.access
+    # The tests may run as root, whom modes do not keep out.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != Path(".") and usual(path, mode))
+    ran = run("plan", out=Path("plan.json"))
+    assert (ran.code, "--out: the folder . may not be written" in ran.err) == (2, True)
+    assert (bench.gitlab.requests, bench.port.requests) == ([], [])
 
 
 def test_problems_and_held_deletions_of_the_plan_are_those_of_its_sync(bench: Bench, run: Run) -> None:
@@ -282,7 +384,7 @@ def a_plan(path: Path) -> str:
         (lambda text: text[: len(text) // 2], "not a plan file, or only a part of one"),
         (lambda text: "", "not a plan file"),
         (lambda text: "[]", "not a plan file"),
-        (lambda text: text.replace('"version":1', '"version":2'), "has the plan format 2; this program reads 1"),
+        (lambda text: text.replace('"version":2', '"version":1'), "has the plan format 1; this program reads 2"),
         (lambda text: text.replace('"action":"delete"', '"action":"drop"'), "not a plan file"),
         (lambda text: text.replace('"identifier":"old"', '"identifier":["old"]'), "not a plan file"),
     ],

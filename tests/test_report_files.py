@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import stat
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -41,6 +42,7 @@ from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.ci.surface import outputs
 from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.report.screen import Screen
+from harness import blueprint, mapping_of, resource
 from test_untrusted_text import ALL, HOSTILE, obeyed
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
@@ -484,6 +486,61 @@ def test_nobody_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         files.write_whole(place, b"after")
     assert place.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o664])
+def test_a_file_that_was_there_keeps_its_mode_and_owner(tmp_path: Path, mode: int) -> None:
+    place = tmp_path / "report.md"
+    place.write_text("before", encoding="utf-8")
+    if os.geteuid() == 0:
+        os.chown(place, 1234, 2345)
+    place.chmod(mode)
+    before = place.stat()
+    files.write_whole(place, b"after")
+    after = place.stat()
+    assert place.read_bytes() == b"after"
+    assert (stat.S_IMODE(after.st_mode), after.st_uid, after.st_gid) == (mode, before.st_uid, before.st_gid)
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_file_whose_owner_cannot_be_kept_is_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "report.md"
+    place.write_text("before", encoding="utf-8")
+    number = place.stat().st_ino
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(files.os, "chown", forbidden)
+    monkeypatch.setattr(files.Path, "chmod", forbidden)
+    files.write_whole(place, b"after")
+    assert (place.read_bytes(), place.stat().st_ino) == (b"after", number)
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_pipe_without_a_reader_is_a_problem_and_nobody_waits(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    files.check({"json": pipe})
+    report = files.publish(Tally("sync").finish(started="", seconds=0), {"json": pipe})
+    assert ["could not be written" in problem.why for problem in report.problems] == [True]
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.write_whole(pipe, b"report")
+    assert os.read(reader, 100) == b"report"
+    os.close(reader)
+
+
+def test_no_report_takes_the_place_of_what_is_read(bench: Bench) -> None:
+    """Also where the run ends early and leaves a report of that."""
+    bench.store.add_blueprint(blueprint("thing"))
+    text = json.dumps(mapping_of(resource("project", "thing")))
+    bench.file("m.json", text)
+    for more in ({}, {"OCEAN__EXPORT__WORKERS": "none"}):
+        ran = bench.run("sync", "--mapping", "m.json", "--report-json", "m.json", "--report-markdown", "r.md", **more)
+        assert ran.returncode == 2
+        assert (bench.folder / "m.json").read_text(encoding="utf-8") == text
+        assert (bench.folder / "r.md").exists()
+    assert bench.port.requests == []
 
 
 def test_a_link_stays_a_link_and_a_mounted_file_is_written_in_place(

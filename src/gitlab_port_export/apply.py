@@ -106,9 +106,13 @@ def differences(
 
 
 def _words(name: str) -> str:
-    return {"type": "the integration type", "port": "Port at", "mapping": "a mapping with the digest"}.get(
-        name, f"the {name}"
-    )
+    words = {
+        "type": "the integration type",
+        "port": "Port at",
+        "organization": "the Port organization",
+        "mapping": "a mapping with the digest",
+    }
+    return words.get(name, f"the {name}")
 
 
 def _changed(plan: PlanFile, states: States, doomed: set[tuple[str, str]]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from gitlab_port_export.report.fold import Write, target
 from gitlab_port_export.text import clean
 from gitlab_port_export.wire import decode, encode
 
-VERSION = 1
+VERSION = 2
 # How many entities Port is asked for at once.
 BATCH = 100
 MAX_LINE = 16 * 1024 * 1024
@@ -40,6 +40,7 @@ class Basis:
     integration: str
     type: str
     port: str
+    organization: str
     mapping: str
 
 

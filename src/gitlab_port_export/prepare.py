@@ -29,11 +29,10 @@ from gitlab_port_export.port.client import Port, PortRefused, advice
 from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
 from gitlab_port_export.port.integration import Integration
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.settings import Settings
+from gitlab_port_export.settings import MAPPING_NAMES, Settings
 from gitlab_port_export.text import Redactor, clean
 from gitlab_port_export.transform import compile_errors
 
-MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
 MAX_MAPPING_BYTES = 1024 * 1024
 MORE_TIME = "allow more time (--deadline)"
 

@@ -3,17 +3,25 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from gitlab_port_export.errors import PortUnavailable
 from gitlab_port_export.http import Unreachable
 from gitlab_port_export.model import Create, Delete, Event, Problem, Update
 from gitlab_port_export.planfile import Basis, Recorder, digest_of
 from gitlab_port_export.port.catalog import Catalog
-from gitlab_port_export.port.client import PortRefused
+from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.prepare import Run
 
 
 def basis_of(run: Run) -> Basis:
-    """Return what a plan of this run is made for."""
-    return Basis(run.integration.identifier, run.kind, run.settings.port_base_url, digest_of(run.mapping))
+    """Return what a plan of this run is made for. Raises PortUnavailable where Port does not say whose it is."""
+    try:
+        organization = run.port.organization()
+    except (PortRefused, Unreachable) as failure:
+        raise PortUnavailable(
+            f"Port did not say which organization the credentials are of, which a plan has to name: {failure}",
+            hint=advice(failure, "read the organization"),
+        ) from None
+    return Basis(run.integration.identifier, run.kind, run.settings.port_base_url, organization, digest_of(run.mapping))
 
 
 def begin(recorder: Recorder, run: Run, catalog: Catalog) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ from .model import Dialect, Problem
 GITLAB_COM = "https://gitlab.com"
 DOTENV = Path(".env")
 RESOURCES = Path(".port/resources")
+MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
+RESOURCE_NAMES = (*MAPPING_NAMES, "blueprints.json")
 _REPORT = "report_"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -354,6 +356,26 @@ def report_files(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **opt
         for name in Settings.model_fields
         if name.startswith(_REPORT) and name in given and not given[name].fault
     }
+
+
+def input_files(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **options: object) -> dict[str, Path]:
+    """Return the files that a run may read, by what they are; no output may take the place of one.
+
+    Raises UsageError when the file of variables cannot be read.
+    """
+    sources = _sources(environ, dotenv, options)
+    given = {name: one for name, one in sources.given.items() if not one.fault}
+    found = {f"the file of {one.shown}": one.file for one in given.values() if one.file}
+    for name, what in (("mapping_file", "the mapping"), ("env_file", "the file of variables")):
+        if name in given:
+            found[what] = Path(given[name].text)
+    if dotenv:
+        found["the default file of variables"] = dotenv
+    folder = Path(given["resources_path"].text) if "resources_path" in given else RESOURCES
+    found |= {f"{folder / name}": folder / name for name in RESOURCE_NAMES}
+    if bundle := _ca_bundle("", sources.variables)[1]:
+        found["the CA bundle"] = Path(bundle)
+    return found
 
 
 def ci_choice(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **options: object) -> Ci:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NoReturn, TextIO
+from typing import IO, Any, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
 
@@ -29,7 +29,7 @@ from gitlab_port_export.report.ci.channel import connect
 from gitlab_port_export.report.fold import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
 from gitlab_port_export.report.screen import Screen
-from gitlab_port_export.settings import Settings, ci_choice, load_settings, report_files
+from gitlab_port_export.settings import Settings, ci_choice, input_files, load_settings, report_files
 from gitlab_port_export.sync import execute
 from gitlab_port_export.text import Redactor, clean
 
@@ -52,6 +52,7 @@ class Shell:
         self._stream, self._environ, self._json, self._debug = out, environ, as_json, debug
         self._redactor = Redactor(())
         self._files: dict[str, Path] = {}
+        self._inputs: dict[str, Path] = {}
         self._ci = connect("auto", environ, out, err, as_json=as_json)
 
     def run(
@@ -65,18 +66,16 @@ class Shell:
     ) -> int:
         """Carry out one run, write and print its report; `out` and `plan` are plan files. Raises ExportError."""
         self._files = report_files(self._environ, **options)
+        self._inputs = input_files(self._environ, **options) | ({"the plan file": plan} if plan else {})
         self._ci = self._ci.to(ci_choice(self._environ, **options))
         self._debug |= self._ci.wants_debug
         settings = load_settings(self._environ, **options)
         self._ci.mask(settings.secrets())
         self._redactor = Redactor(settings.secrets())
         self._log(settings)
-        files.check(self._files | ({"out": out} if out else {}))
+        files.check(self._files | ({"out": out} if out else {}), self._inputs)
         with ExitStack() as stack:
-            recorder = Recorder(stack.enter_context(TemporaryFile())) if out else None
-            if out and out.is_file():
-                # Nobody shall apply the plan before, when this one fails.
-                out.unlink()
+            recorder = Recorder(stack.enter_context(_beside(out))) if out else None
             planned = stack.enter_context(opened(plan)) if plan else None
             stack.enter_context(_signals())
             clock = Clock(settings.deadline)
@@ -206,7 +205,9 @@ class Shell:
         stage: Stage = "settings" if code == 2 else "inventory" if code == 3 else "integration"
         problems = tuple(Problem(stage, fault, hint) for fault in faults)
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        report = files.publish(Report(command, code, started, 0.0, problems=problems), files.fit(self._files))
+        report = files.publish(
+            Report(command, code, started, 0.0, problems=problems), files.fit(self._files, self._inputs)
+        )
         for problem in report.problems[len(problems) :]:
             self._say(f"error: {problem.why}", "red")
         self._tell(report)
@@ -229,6 +230,19 @@ class Shell:
             self._say(self._redactor.redact(line))
         for name in settings.ignored:
             logger.debug("%s is accepted and not needed in a one-shot run", name)
+
+
+def _beside(out: Path) -> IO[bytes]:
+    """Return a file without a name where the plan file is to be; the one that stands there is removed.
+
+    Nobody shall apply the plan before, when this one fails. Raises UsageError.
+    """
+    try:
+        out.unlink(missing_ok=True)
+        return TemporaryFile(dir=out.parent)
+    except OSError as error:
+        why = f"--out: {out} cannot be written: {error.strerror or error}"
+        raise UsageError(why, hint="name a file in a folder that may be written") from None
 
 
 def _saved(report: Report, recorder: Recorder, out: Path, fail_on: FailOn) -> Report:

@@ -519,7 +519,7 @@ def _get_kinds(call: _Call) -> Reply:
 
 def _get_organization(call: _Call) -> Reply:
     flags = list(call.store.feature_flags)
-    return 200, {"ok": True, "organization": {"id": "org_demo", "name": "Demo", "featureFlags": flags}}
+    return 200, {"ok": True, "organization": {"id": call.store.organization, "name": "Demo", "featureFlags": flags}}
 
 
 Route = Callable[[_Call], Reply]

@@ -83,6 +83,7 @@ class PortStore:
     `writes` counts entities written or deleted over the API. `show_nulls` shows properties without a value
     as null, and `null_titles` accepts a null title or icon where the schema of Port's API does not. `refuses` may
     name a refusal for a row of a blueprint; `dependents_status` is what comes with the code `has_dependents`.
+    `organization_in_token` says whether access tokens name the organization.
     `unknown_teams` keeps teams of an entity that no entity of `_team` stands for; others become its identifier.
     """
 
@@ -94,6 +95,8 @@ class PortStore:
     show_nulls: bool = True
     null_titles: bool = False
     dependents_status: int = 422
+    organization: str = "org_demo"
+    organization_in_token: bool = True
     refuses: Callable[[str, JsonObject], RefusedError | None] = lambda _blueprint, _row: None
     unknown_teams: bool = True
     writes: int = 0
@@ -131,6 +134,8 @@ class PortStore:
             expires = self.clock() + self.token_lifetime
             # Clients read claims of the token, so it has to look like a JWT.
             claims = {"sub": client, "isMachine": True, "exp": int(expires), "jti": next(self._numbers)}
+            if self.organization_in_token:
+                claims["orgId"] = self.organization
             token = ".".join((_encoded({"alg": "none", "typ": "JWT"}), _encoded(claims), "stand-in"))
             self._tokens[token] = client, expires
             return token

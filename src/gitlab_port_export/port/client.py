@@ -1,6 +1,8 @@
 """One Port request at a time: signs in, refreshes a refused token once for all workers, repeats."""
 
+import hashlib
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +10,7 @@ from urllib.parse import quote
 
 from gitlab_port_export.errors import PortUnavailable
 from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
-from gitlab_port_export.wire import in_words
+from gitlab_port_export.wire import decode, in_words
 
 REFRESHES = 3
 REGIONS = {"api.getport.io": "api.us.getport.io", "api.port.io": "api.us.port.io"}
@@ -126,6 +128,24 @@ class Port:
                     self.sign_in()
         return answer
 
+    def organization(self) -> str:
+        """Return what identifies the organization of the credentials: the token says it, else Port is asked.
+
+        Where Port may not be asked it is a digest of the client id, which no other organization has. Raises
+        PortRefused and Unreachable.
+        """
+        if named := _claims(self._token).get("orgId"):
+            return str(named)
+        try:
+            found = self.ask("GET", "/organization")
+        except PortRefused as refusal:
+            if refusal.status not in (401, 403, 404):
+                raise
+            client, _ = self._credentials()
+            return f"of the client sha256:{hashlib.sha256(client.encode()).hexdigest()[:16]}"
+        with documented("the organization"):
+            return str(found["organization"]["id"])
+
     def ask(self, method: str, path: str, **request: Any) -> Any:
         """Return the parsed body of a successful answer to `call`. Raises PortRefused and Unreachable."""
         return self.succeed(method, path, **request).data
@@ -136,6 +156,16 @@ class Port:
         if answer.status not in (200, 201) or not isinstance(answer.data, dict) or answer.data.get("ok") is False:
             raise PortRefused(answer)
         return answer
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Return what an access token says of itself, nothing where it is no JWT; it is not verified, Port does that."""
+    try:
+        part = token.split(".")[1]
+        found = decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (LookupError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def segment(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
+from stat import S_IMODE, S_ISFIFO
 from typing import BinaryIO
 
 from gitlab_port_export.errors import UsageError
@@ -26,32 +27,41 @@ RENDERERS = {
 }
 
 
-def check(files: Mapping[str, Path]) -> None:
-    """Raise UsageError that names every report file which cannot be written: no folder, a folder itself, or twice."""
-    faults = [f"{_option(name)}: {why}" for name, path in files.items() if (why := _unfit(name, path, files))]
+def check(files: Mapping[str, Path], inputs: Mapping[str, Path] | None = None) -> None:
+    """Raise UsageError that names every output which cannot be written, or would take the place of an input.
+
+    `files` are report files by form, and `out` the plan file; `inputs` what the run reads, by what it is.
+    """
+    faults = [
+        f"{_option(name)}: {why}" for name, path in files.items() if (why := _unfit(name, path, files, inputs or {}))
+    ]
     if faults:
         raise UsageError(*faults, hint="report files need a folder that exists and may be written, and a name each")
 
 
-def fit(files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the files that can be written."""
-    return {name: path for name, path in files.items() if name in RENDERERS and not _unfit(name, path, files)}
+def fit(files: Mapping[str, Path], inputs: Mapping[str, Path] | None = None) -> dict[str, Path]:
+    """Return the files that can be written and are no inputs."""
+    return {
+        name: path for name, path in files.items() if name in RENDERERS and not _unfit(name, path, files, inputs or {})
+    }
 
 
-def _unfit(name: str, path: Path, files: Mapping[str, Path]) -> str:
+def _unfit(name: str, path: Path, files: Mapping[str, Path], inputs: Mapping[str, Path]) -> str:
     if str(path) == "-":
         return "- does not stand for standard output; for the report there use --output json"
     try:
-        return _unwritable(name, path, files)
+        return _unwritable(name, path, files, inputs) or (_unfit_for_a_plan(path) if name not in RENDERERS else "")
     except (OSError, ValueError) as error:  # no name that a file may have
         return f"{clean(str(path), 80)} is no name of a file: {getattr(error, 'strerror', None) or error}"
 
 
-def _unwritable(name: str, path: Path, files: Mapping[str, Path]) -> str:
+def _unwritable(name: str, path: Path, files: Mapping[str, Path], inputs: Mapping[str, Path]) -> str:
     if "\0" in str(path):
         raise ValueError("it holds a null character")
     if other := next((one for one, its in files.items() if one < name and _same(its, path)), None):
         return f"{path} is also the file of {_option(other)}"
+    if read := next((what for what, its in inputs.items() if _same(its, path)), None):
+        return f"{path} is read as {read}"
     if path.is_dir():
         return f"{path} is a folder"
     if not path.exists() and not path.parent.is_dir():
@@ -61,8 +71,22 @@ def _unwritable(name: str, path: Path, files: Mapping[str, Path]) -> str:
     return ""
 
 
+def _unfit_for_a_plan(path: Path) -> str:
+    """Return why a plan file cannot be there: it is made anew, and what stands in its place is removed first."""
+    if path.is_symlink():
+        return f"{path} is a link; name the file that it leads to"
+    if path.exists() and not path.is_file():
+        return f"{path} is no ordinary file"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"the folder {path.parent} may not be written"
+    return ""
+
+
 def _same(one: Path, other: Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+    """Say whether both name the same file, also by a link."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    return one.exists() and other.exists() and os.path.samefile(one, other)
 
 
 def _option(name: str) -> str:
@@ -109,22 +133,50 @@ def write_whole(path: Path, content: bytes) -> None:
 def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Give a stream whose content takes the file's place when the block ends well, so that nobody sees half of it.
 
-    `mode` is cut by the umask. What cannot be replaced is written in place: a device, a file that is mounted into a
-    container, a file in a folder that is not ours. Raises OSError.
+    `mode` is cut by the umask; a file that was there keeps its mode and owner. Links are followed. What cannot be
+    replaced is written in place: a device, a file that is mounted into a container, a file in a folder that is not
+    ours, a file of somebody else. Raises OSError.
     """
     place = Path(os.path.realpath(path))
-    if place.exists() and not (place.is_file() and os.access(place.parent, os.W_OK | os.X_OK)):
-        with place.open("wb") as stream:
+    held = place.stat() if place.exists() else None
+    if held and not (place.is_file() and os.access(place.parent, os.W_OK | os.X_OK)):
+        with _in_place(place, held) as stream:
             yield stream
         return
     beside = place.parent / f".gitlab-port-export-{secrets.token_hex(8)}"
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        kept = S_IMODE(held.st_mode) & mode if held else mode
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, kept), "wb") as stream:
+            alike = not held or _made_alike(beside, held, kept)
             yield stream
-        _move(beside, place)
+        if alike:
+            _move(beside, place)
+        else:
+            place.write_bytes(beside.read_bytes())
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def _in_place(place: Path, held: os.stat_result) -> BinaryIO:
+    """Open what stands there; nobody waits for the reader of a pipe that has none."""
+    if not S_ISFIFO(held.st_mode):
+        return place.open("wb")
+    descriptor = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "wb")
+
+
+def _made_alike(beside: Path, held: os.stat_result, mode: int) -> bool:
+    """Give a new file a mode and the owner of the one that it replaces; say whether that was possible."""
+    try:
+        made = beside.stat()
+        if (made.st_uid, made.st_gid) != (held.st_uid, held.st_gid):
+            os.chown(beside, held.st_uid, held.st_gid)
+        beside.chmod(mode)
+    except OSError:
+        return False
+    return True
 
 
 def _move(source: Path, place: Path) -> None:
