@@ -1,12 +1,15 @@
 """One run is enough: every entity is as a second run would leave it, and that one writes nothing."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from gitlab_port_export.demo.gitlab import Fault as GitLabFault
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_faults import forbidden
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, World
@@ -241,3 +244,79 @@ class TestTeams:
         with serving(a_world(), a_team_port()) as (gitlab, port):
             run_sync(gitlab, port, mapping)
             assert_at_rest(gitlab, port, mapping)
+
+
+def placeholders() -> tuple[World, PortStore, Any]:
+    """A mapping whose relation leads to a blueprint that no resource feeds, and its world and Port."""
+    home = blueprint("home", {"kind": "home"}, text="string", size={"type": "number", "default": 7})
+    store = port_with(home, blueprint("mr", {"home": "home"}), blueprint("note", {"home": "home", "more": ["home"]}),
+                      clock=lambda: time.time() - 3600)  # fmt: skip
+    mapping = mapping_of(resource("merge-request", "mr", relations={"home": ".source_branch"},
+                                  selector={"states": ["opened"]}), entityDeletionThreshold=0.9)  # fmt: skip
+    world, _, group = acme()
+    project = world.add_project(group, "core")
+    for number in range(4):
+        world.add_merge_request(project, f"request {number}", source_branch=f"home{number}")
+    return world, store, mapping
+
+
+class TestPlaceholders:
+    def remove(self, world: World, number: int) -> None:
+        rows = next(iter(world.merge_requests.values()))
+        rows.pop(number)
+        world.touch()
+
+    def test_one_goes_with_the_last_that_relates_to_it(self) -> None:
+        world, store, mapping = placeholders()
+        with serving(world, store) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            assert store.identifiers("home") == {"home0", "home1", "home2", "home3"}
+            assert_at_rest(gitlab, port, mapping)
+            self.remove(world, 0)
+            next(iter(world.merge_requests.values()))[0]["source_branch"] = "home2"
+            plan = run_sync(gitlab, port, mapping, command="plan").report
+            report = run_sync(gitlab, port, mapping).report
+            assert (report.exit_code, report.held) == (0, ())
+            assert store.identifiers("home") == {"home2", "home3"}
+            assert plan.blueprints["home"].deleted == 2
+            assert_at_rest(gitlab, port, mapping)
+
+    def test_one_stays_while_anything_relates_to_it_whoever_wrote_that(self) -> None:
+        world, store, mapping = placeholders()
+        with serving(world, store) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            store.seed("note", [{"identifier": "n", "relations": {"home": "home0", "more": ["home1"]}}], "somebody")
+            for _ in range(2):
+                self.remove(world, 0)
+            assert run_sync(gitlab, port, mapping).report.exit_code == 0
+            assert store.identifiers("home") == {"home0", "home1", "home2", "home3"}
+            assert_at_rest(gitlab, port, mapping)
+            store.delete("note", ["n"], cascade=False)
+            run_sync(gitlab, port, mapping)
+            assert store.identifiers("home") == {"home2", "home3"}
+
+    def test_what_somebody_filled_is_none_and_waits_for_a_word(self) -> None:
+        world, store, mapping = placeholders()
+        with serving(world, store) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            agent = str((store.entity("home", "home0") or {})["$datasource"])
+            store.seed("home", [{"identifier": "home0", "properties": {"text": "mine"}}], agent)
+            for _ in range(2):
+                self.remove(world, 0)
+            report = run_sync(gitlab, port, mapping).report
+            assert [(one.reason, one.identifiers) for one in report.held] == [("empty", ("home0",))]
+            assert store.identifiers("home") == {"home0", "home2", "home3"}
+            report = run_sync(gitlab, port, mapping, allow_deletes=["home=1"]).report
+            assert report.exit_code == 0
+            assert store.identifiers("home") == {"home2", "home3"}
+
+    def test_a_problem_or_a_threshold_of_zero_holds_them_too(self) -> None:
+        world, store, mapping = placeholders()
+        with serving(world, store) as (gitlab, port):
+            run_sync(gitlab, port, mapping)
+            self.remove(world, 0)
+            report = run_sync(gitlab, port, {**mapping, "entityDeletionThreshold": 0}).report
+            assert {one.reason for one in report.held} == {"never"}
+            gitlab.faults.append(GitLabFault("/merge_requests$", forbidden()))
+            run_sync(gitlab, port, mapping)
+            assert store.identifiers("home") == {"home0", "home1", "home2", "home3"}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitlab_port_export.diff import Policy
@@ -18,7 +18,8 @@ from gitlab_port_export.port.writer import Deleter, blueprint_order, dependency_
 class Gone:
     """Our entities of one blueprint that were not produced; `owned` counts all that are ours.
 
-    The `needed` ones stay all the same: what was produced relates to them.
+    The `needed` ones stay all the same: what was produced relates to them. `placeholders` are only such ones as Port
+    made to relate to, of a blueprint that no resource feeds.
     """
 
     blueprint: str
@@ -26,6 +27,7 @@ class Gone:
     needed: tuple[str, ...]
     owned: int
     produced: bool
+    placeholders: bool = False
 
 
 def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gone]:
@@ -67,17 +69,45 @@ def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int])
     allowed: list[Gone] = []
     found: list[Held] = []
     staying: list[tuple[str, Sequence[str]]] = []
-    for entry in find_gone(catalog, integration, targets):
+    for entry in set_apart(catalog, policy, find_gone(catalog, integration, targets)):
         staying.append((entry.blueprint, entry.needed))
         if not entry.identifiers:
             continue
-        held = policy.hold(entry.blueprint, entry.identifiers, entry.owned, entry.produced)
+        held = policy.hold(
+            entry.blueprint, entry.identifiers, entry.owned, entry.produced, placeholders=entry.placeholders
+        )
         if held is not None:
             staying.append((entry.blueprint, entry.identifiers))
             found.append(held)
         else:
             allowed.append(entry)
     return Verdict(tuple(allowed), tuple(found), tuple(staying))
+
+
+def set_apart(catalog: Catalog, policy: Policy, entries: Sequence[Gone]) -> Iterator[Gone]:
+    """Yield the placeholders of a blueprint that no resource feeds apart from what else is gone there.
+
+    Raises PortRefused and Unreachable.
+    """
+    for entry in entries:
+        name, bare = entry.blueprint, set[str]()
+        if entry.identifiers and _may_hold_placeholders(catalog, policy, name):
+            bare = catalog.bare(name, entry.identifiers)
+        rest = tuple(one for one in entry.identifiers if one not in bare)
+        if bare:
+            yield Gone(name, tuple(one for one in entry.identifiers if one in bare), (), entry.owned, False, True)
+        if rest or not bare or entry.needed:
+            yield replace(entry, identifiers=rest)
+
+
+def _may_hold_placeholders(catalog: Catalog, policy: Policy, blueprint: str) -> bool:
+    """Say whether what is ours of a blueprint can be there only because something that is mapped relates to it."""
+    sources = (
+        name
+        for name, source in catalog.blueprints.items()
+        if any(relation.target == blueprint for relation in source.relations.values())
+    )
+    return blueprint in catalog.blueprints and not policy.is_fed(blueprint) and any(map(policy.is_fed, sources))
 
 
 # Judges what is gone, as far as is known when it is called.
@@ -121,6 +151,9 @@ def deletions(
             if recent:
                 why = "changed in Port after this run began"
                 yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
+        for entry in allowed:
+            if entry.placeholders:
+                keep.update(_wanted(catalog, entry, {one.key for one in doomed}))
         yield from delete(catalog, not_needed(catalog, doomed, keep), keep, deleter)
     except (PortRefused, Unreachable) as failure:
         yield Problem(
@@ -146,6 +179,18 @@ def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], 
             for entity, _ in fresh(catalog, name, identifiers):
                 found.update(related(catalog, entity))
     return found
+
+
+def _wanted(catalog: Catalog, entry: Gone, doomed: set[tuple[str, str]]) -> Iterator[int]:
+    """Yield which of these placeholders something relates to that stays, whoever wrote it.
+
+    What this run produced was looked at: its relations are known, and in a plan Port still holds the old ones.
+    """
+    ledgers = catalog.ledgers
+    for entity, identifier in catalog.referrers(entry.blueprint, entry.identifiers):
+        name, referrer = entity.key
+        if entity.key not in doomed and not (name in ledgers and ledgers[name].produced(referrer)):
+            yield target_key(entry.blueprint, identifier)
 
 
 def fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Iterator[tuple[Entity, str]]:

@@ -300,11 +300,18 @@ class Policy:
     refused: frozenset[str] = frozenset()
     unnamed: Sequence[Unnamed] = ()
 
-    def hold(self, blueprint: str, gone: Sequence[str], owned: int, produced: bool) -> Held | None:
+    def is_fed(self, blueprint: str) -> bool:
+        """Say whether any resource may produce entities of a blueprint."""
+        return any(feeds(self.mapping, resource.index, blueprint) for resource in self.mapping.resources)
+
+    def hold(
+        self, blueprint: str, gone: Sequence[str], owned: int, produced: bool, *, placeholders: bool = False
+    ) -> Held | None:
         """Return why the deletions of one blueprint are held, or None when they may be made.
 
         `gone` are our entities that were not produced, `owned` counts all that are ours, `produced` says whether
-        any entity of the blueprint was.
+        any entity of the blueprint was. `placeholders` hold nothing, and no source says that there should be any: no
+        share of them is too large.
         """
         if unsure := self._unsure(blueprint):
             reason, why, hint = unsure
@@ -316,6 +323,8 @@ class Policy:
         elif self.mapping.entity_deletion_threshold == 0:
             why = "entityDeletionThreshold is 0 in the mapping: no run deletes anything"
             return Held(blueprint, tuple(gone), "never", why, release)
+        elif placeholders:
+            allowed = len(gone)
         elif rows := self._unnamed(blueprint):
             why = f"{rows.count} rows gave no entity, as {rows.field} gave nothing (such as {rows.sample or 'one'})"
             return Held(blueprint, tuple(gone), "unnamed", why, f"{way_out(rows)}; {release}")

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from gitlab_port_export.http import Unreachable
+from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
 from gitlab_port_export.port.pages import read_pages
@@ -190,13 +191,40 @@ class Catalog:
         """Yield these entities, and no others, as Port holds them now, with relations and times."""
         known = self.blueprints.get(blueprint)
         include = ["$identifier", "$updatedAt", *(known.relations if known else ())]
-        for start in range(0, len(identifiers), VERIFY_PAGE):
-            part = list(identifiers[start : start + VERIFY_PAGE])
-            rule = {"property": "$identifier", "operator": "in", "value": part}
-            for page in search(self._port, blueprint, [rule], include):
+        for part in _parts(identifiers):
+            for page in search(self._port, blueprint, [_named(part)], include):
                 if not all(isinstance(row.get("relations") or {}, dict) for row in page):
                     raise Unreachable(f"an entity of {blueprint} came with relations that are no object")
                 yield from (row for row in page if row["identifier"] in part)
+
+    def bare(self, blueprint: str, identifiers: Sequence[str]) -> set[str]:
+        """Return which of these entities hold nothing but what Port gives a relation target that it makes itself."""
+        known = self.blueprints[blueprint]
+        defaults = {name: schema.get("default") for name, schema in known.properties.items()}
+        return {
+            row["identifier"]
+            for part in _parts(identifiers)
+            for page in search(self._port, blueprint, [_named(part)], None)
+            for row in page
+            if _is_bare(row, defaults)
+        }
+
+    def referrers(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[tuple[Entity, str]]:
+        """Yield (entity, identifier) for each entity of any blueprint that relates to one of these."""
+        for name, source in self.blueprints.items():
+            relations = [key for key, relation in source.relations.items() if relation.target == blueprint]
+            for part in _parts(identifiers) if relations else ():
+                rules = [
+                    {"operator": "relatedTo", "blueprint": blueprint, "value": part, "direction": direction}
+                    for direction in ("upstream", "downstream")
+                ]
+                both = {"combinator": "or", "rules": rules}
+                for page in search(self._port, name, [both], ["$identifier", *relations]):
+                    for row in page:
+                        entity = Entity.of(name, row["identifier"], {"relations": row.get("relations") or {}}, -1)
+                        for _, value in entity.relations:
+                            found = value if isinstance(value, list) else [value]
+                            yield from ((entity, one) for one in found if one in part)
 
     def states(self, blueprint: str, identifiers: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return {identifier: {field: digest of its value}} of those that Port holds now, over all compared fields.
@@ -208,7 +236,7 @@ class Catalog:
             return {}
         fields = self._compared(blueprint)
         include = None if self._whole else list(dict.fromkeys(["$identifier", "$updatedAt", *map(_bare, fields)]))
-        rule = {"property": "$identifier", "operator": "in", "value": list(identifiers)}
+        rule = _named(list(identifiers))
         return {
             row["identifier"]: {**digests(row, fields), "updatedAt": str(row.get("updatedAt"))}
             for page in search(self._port, blueprint, [rule], include)
@@ -221,6 +249,26 @@ class Catalog:
             return True
         ledger = self.ledger(name) if name in self._loading else None
         return isinstance(ledger, Ledger) and not ledger.held
+
+
+def _parts(identifiers: Sequence[str]) -> Iterator[list[str]]:
+    return (list(identifiers[start : start + VERIFY_PAGE]) for start in range(0, len(identifiers), VERIFY_PAGE))
+
+
+def _named(identifiers: list[str]) -> dict[str, Any]:
+    return {"property": "$identifier", "operator": "in", "value": identifiers}
+
+
+def _is_bare(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    own = {name: value for name, value in (row.get("properties") or {}).items() if name in defaults}
+    related = (row.get("relations") or {}).values()
+    return (
+        row.get("title") in (None, "", row["identifier"])
+        and not row.get("icon")
+        and not row.get("team")
+        and not any(related)
+        and all(value is None or value == defaults[name] for name, value in own.items())
+    )
 
 
 def _bare(field: str) -> str:
