@@ -1,9 +1,12 @@
 """The report: what the fold counts, which code it gives, how it reads on a terminal, in a pipe, as JSON."""
 
 import base64
+import html
 import io
 import json
 import os
+import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from urllib.parse import quote, quote_plus
@@ -636,6 +639,39 @@ def test_a_secret_is_hidden_in_every_form(secret, before, after):
         kept = hidden.removeprefix("Basic ").split("[secret]")[0]
         assert len(kept) * 6 // 8 <= len(before) + 1
         assert hidden.endswith("[secret]")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        html.escape,
+        lambda text: html.escape(text, quote=False),
+        lambda text: "".join(f"&#{ord(char)};" if not char.isalnum() else char for char in text),
+        lambda text: "".join(f"&#x{ord(char):02X};" if not char.isalnum() else char for char in text),
+        json.dumps,
+        lambda text: json.dumps(json.dumps(text)),
+        lambda text: json.dumps(text).replace("/", r"\/"),
+        lambda text: text.replace("&", r"\u0026").replace("<", r"\u003C").replace('"', r"\""),
+        lambda text: quote(quote(text, safe=""), safe=""),
+        repr,
+        shlex.quote,
+        lambda text: text[: len(text) * 2 // 3] + "…",
+    ],
+)
+def test_a_secret_is_hidden_in_what_others_make_of_it(form):
+    for secret in ('Hq7+v/Kd="m2&Zr%9<Ty#4Lp', "it's_a-sécret\\x y"):
+        shown = Redactor([secret]).redact(f"before {form(secret)} after")
+        assert re.fullmatch(r"before \W*\[secret\]\W* after", shown), shown
+
+
+def test_a_short_secret_is_hidden_where_it_stands_alone():
+    redact = Redactor(["acme1", "tok", "ok"]).redact
+    assert redact("user:acme1@host acme12 tok ok") == "user:[secret]@host acme12 tok ok"
+
+
+@pytest.mark.parametrize("text", ["\\" * 200_000, "%25" * 100_000, "&amp;" * 100_000, "&#000" * 50_000])
+def test_hostile_text_does_not_stall_the_search_for_odd_secrets(text):
+    assert Redactor(["-_%&secret\\", "&&&&&&&-"]).redact(text) == text
 
 
 def test_lower_case_percent_escapes_are_hidden_too():

@@ -1,12 +1,12 @@
 """Text that others wrote, made safe to show: no control sequences, no secrets."""
 
 import base64
-import html
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
 
 MIN_SECRET = 6
+# A shorter secret is hidden where it stands alone; one that is shorter still is no secret.
+MIN_WORD = 4
 # How much of a secret may remain of a text that was cut: less than half of it, and less than this.
 MIN_PART = 8
 PLACEHOLDER = "[secret]"
@@ -59,8 +59,8 @@ def _disarm(match: re.Match[str]) -> str:
 class Redactor:
     """Hides secrets: the given ones in every form that HTTP gives them, and whatever looks like a token.
 
-    Secrets shorter than six characters are left alone: an empty or tiny one would blacken everything. The longer
-    half of a secret goes too: messages quote answers and expressions only up to a length.
+    Secrets shorter than six characters are hidden only as words, those shorter than four not at all: a tiny one would
+    blacken everything. The longer half of a secret goes too: messages quote answers and expressions up to a length.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -81,41 +81,51 @@ class Redactor:
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
     """Return what finds each secret in every form, or None when there is none to find."""
-    usable = {secret for secret in secrets if len(secret) >= MIN_SECRET}
-    whole = {form for secret in usable for form in _forms(secret)}
-    parts = {part for secret in usable for text in _spellings(secret) if (part := _beginning(text))}
     # Longest first: where one secret begins another, the longer one must go as a whole.
-    patterns = [found for forms in (whole, parts) for found in sorted(forms, key=len, reverse=True)]
+    known = sorted(set(secrets), key=len, reverse=True)
+    usable = [secret for secret in known if len(secret) >= MIN_SECRET]
+    words = [secret for secret in known if MIN_WORD <= len(secret) < MIN_SECRET]
+    patterns = [
+        *map(_spelled, usable),
+        *(form for secret in usable for form in _encoded(secret)),
+        *(part for secret in usable if (part := _beginning(secret))),
+        *(f"(?<![A-Za-z0-9]){_spelled(secret)}(?![A-Za-z0-9])" for secret in words),
+    ]
     return re.compile("|".join(patterns)) if patterns else None
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """Yield patterns for the secret in every spelling, and inside base64."""
-    yield from map(_slashed, _spellings(secret))
+def _encoded(secret: str) -> Iterator[str]:
+    """Yield patterns for the secret inside base64."""
     raw = secret.encode("utf-8", "surrogatepass")
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
         yield from (_in_base64(alphabet(bytes(before) + raw).decode(), before, len(raw)) for before in range(3))
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """Yield the secret as it is, and as URLs and HTML write it."""
-    yield secret
-    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
-        yield quoted
-        yield re.sub("%..", lambda found: found[0].lower(), quoted)
-    yield html.escape(secret)
+def _spelled(text: str) -> str:
+    return "".join(map(_character, text))
 
 
-def _slashed(text: str) -> str:
-    """Return a pattern for the text as it is and as JSON, jq and Python quote it, also one inside the other."""
-    return "".join({'"': r"\\*\"", "'": r"\\*'", "\\": r"\\+"}.get(char) or re.escape(char) for char in text)
+def _character(char: str) -> str:
+    """Return a pattern for the character as it is and as URLs, HTML, JSON, jq, Python and shells write it, also twice."""
+    if char.isascii() and char.isalnum():
+        return char
+    point, raw = ord(char), char.encode("utf-8", "surrogatepass")
+    # Bounded, so that no hostile text makes the search quadratic.
+    percent = "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in raw)
+    name = {"&": "|amp", "<": "|lt", ">": "|gt", '"': "|quot", "'": "|apos"}.get(char, "")
+    entity = f"&(?:amp;){{0,3}}(?:#0{{0,6}}{point}|#x0{{0,6}}{point:x}{name});"
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    escaped = "".join(rf"\\{{1,8}}u{units[start : start + 4]}" for start in range(0, len(units), 4))
+    special = {" ": "[ +]", "\\": r"\\{1,16}", "'": r"""(?:'"'"'|\\{0,8}')"""}
+    plain = special.get(char) or rf"\\{{0,8}}{re.escape(char)}"
+    return f"(?:(?i:{percent}|{entity}|{escaped})|{plain})"
 
 
-def _beginning(text: str) -> str | None:
-    """Return a pattern for the text's longer half and what may follow of it, or None where it is too short."""
-    half = max(MIN_PART, len(text) // 2 + 1)
-    rest = "".join(map(re.escape, sorted(set(text[half:]))))
-    return f"{_slashed(text[:half])}[{rest}\\\\]*" if rest else None
+def _beginning(secret: str) -> str | None:
+    """Return a pattern for the secret's longer half and what may follow of it, or None where it is too short."""
+    half = max(MIN_PART, len(secret) // 2 + 1)
+    rest = "|".join(map(_character, sorted(set(secret[half:]))))
+    return rf"{_spelled(secret[:half])}(?:{rest}|\\)*+" if rest else None
 
 
 def _in_base64(encoded: str, before: int, length: int) -> str:
