@@ -8,8 +8,10 @@ import pytest
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.model import Report
+from gitlab_port_export.port import integration as integrations
 from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 PORT_YML = """\
@@ -173,3 +175,16 @@ def test_a_plan_tells_and_writes_nothing() -> None:
     report = synced(small(), store, PROJECTS, command="plan")
     assert report.blueprints["thing"].created == 1
     assert names(store) == {"thing": set(), "target": set()}
+
+
+def test_only_the_entities_are_written_in_the_name_of_gitops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resync state is repeated in between, and in the exporter's name."""
+    monkeypatch.setattr(integrations, "REFRESH_SECONDS", 0.0)
+    with port_server(port_with(*BLUEPRINTS, blueprint("service"))) as port:
+        run_sync(small(), port, mapping_of(resource("project", "service"), specPath="**/port.yml"))
+    kinds = {(call.user_agent.rpartition("/")[2], call.path.rpartition("/")[2]) for call in port.requests}
+    assert {name for agent, name in kinds if agent == "gitops"} == {"bulk"}
+    first, *_ = (at for at, call in enumerate(port.requests) if call.user_agent.endswith("/gitops"))
+    states = [call.user_agent for call in port.requests[first:] if call.path.endswith("/resync-state")]
+    assert len(states) > 2
+    assert {agent.rpartition("/")[2] for agent in states} == {"exporter"}

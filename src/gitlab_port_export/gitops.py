@@ -28,7 +28,7 @@ def write_files(
 
     Whatever goes wrong holds all deletions: the entities may be needed, or ours from another run.
     """
-    mapping, identifier = run.mapping, run.integration.identifier
+    mapping = run.mapping
     if not mapping.spec_paths:
         return set()
     specs = read_specs(run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.kind, run.settings.workers)
@@ -41,13 +41,11 @@ def write_files(
     catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
     searches = make_searches(run, catalog, executor)
     changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
-    written = noted(write(run, changes, catalog, executor), searches) if run.writes else intended(changes, searches)
-    run.port.http.set_user_agent(integrations.gitops_agent(run.kind, identifier))
-    try:
-        for event in written:
-            yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
-    finally:
-        run.port.http.set_user_agent(integrations.user_agent(run.kind, identifier))
+    # Everything else that is asked meanwhile, such as the resync state, goes on in the exporter's name.
+    agent = integrations.gitops_agent(run.kind, run.integration.identifier)
+    done = write(run, changes, catalog, executor, agent)
+    for event in noted(done, searches) if run.writes else intended(changes, searches):
+        yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
     return {target_key(*entity.key) for entity in found}
 
 

@@ -171,11 +171,12 @@ def _is_json(headers: Mapping[str, str]) -> bool:
 class Bearer(AuthBase):
     """Sign requests to one origin and refuse every other; an auth object also keeps netrc out.
 
-    requests would replace a plain Authorization header with what ~/.netrc holds for the host.
+    requests would replace a plain Authorization header with what ~/.netrc holds for the host. With an `agent` the
+    request is made in that name instead of the client's own.
     """
 
-    def __init__(self, origin: str, token: Callable[[], str]) -> None:
-        self._origin, self._token = origin, token
+    def __init__(self, origin: str, token: Callable[[], str], agent: str = "") -> None:
+        self._origin, self._token, self._agent = origin, token, agent
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign the request. Raises Unreachable for another origin and for a token that no header can carry."""
@@ -186,6 +187,8 @@ class Bearer(AuthBase):
         if not (token.isascii() and token.isprintable()):
             raise Unreachable("the token holds characters that an HTTP header cannot carry")
         request.headers["Authorization"] = f"Bearer {token}"
+        if self._agent:
+            request.headers["User-Agent"] = self._agent
         return request
 
 

@@ -65,17 +65,19 @@ def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
             yield event
 
 
-def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor) -> Iterator[Event]:
+def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor, agent: str = "") -> Iterator[Event]:
     """Write changes as they come, or targets before sources when Port is not to create missing ones.
 
     Then they wait, but where many do, those that came so far are written: a row whose target is still missing is
-    tried once more at the end. Yields what Port answered, and every other event as it came.
+    tried once more at the end. `agent` is in whose name, if not in the exporter's. Yields what Port answered, and every
+    other event as it came.
     """
     rules = Rules(
         run.mapping.enable_merge_entity,
         run.mapping.create_missing_related_entities,
         run.settings.batch_length,
         run.settings.batch_bytes,
+        agent,
     )
     writer = Writer(run.port, rules, executor, 2 * run.settings.workers)
     waiting: dict[str, list[Create | Update]] = {}

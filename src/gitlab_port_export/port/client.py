@@ -59,7 +59,6 @@ class Port:
         self._credentials = credentials
         self._lock = threading.Lock()
         self._token = ""
-        self._bearer = Bearer(http.origin, lambda: self._token)
 
     def sign_in(self, *, first_contact: bool = False) -> Answer:
         """Fetch an access token. Raises PortUnavailable when Port refuses the credentials or cannot be reached."""
@@ -110,16 +109,18 @@ class Port:
         params: Sequence[tuple[str, str]] = (),
         payload: Any = None,
         patience: int | None = None,
+        agent: str = "",
     ) -> Answer:
         """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
 
         Everything we send may be repeated: searches read, upserts and deletions are idempotent. `patience` is another
-        number of attempts. Raises Unreachable.
+        number of attempts, `agent` another User-Agent. Raises Unreachable.
         """
+        bearer = Bearer(self.http.origin, lambda: self._token, agent)
         for left in range(REFRESHES, -1, -1):
             used = self._token
             answer = self.http.send(
-                method, f"/v1{path}", params=params, payload=payload, auth=self._bearer, patience=patience
+                method, f"/v1{path}", params=params, payload=payload, auth=bearer, patience=patience
             )
             if answer.status != 401 or not left:
                 break

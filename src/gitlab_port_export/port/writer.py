@@ -48,12 +48,13 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Rules:
-    """How entities are written: the mapping's flags and the limits of one call."""
+    """How entities are written: the mapping's flags, the limits of one call, and in whose name if not in our own."""
 
     merge: bool = True
     create_missing: bool = True
     batch_length: int = 20
     batch_bytes: int = 1024 * 1024
+    agent: str = ""
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
@@ -282,6 +283,7 @@ def upsert(port: Port, rules: Rules, batch: Batch, tries: Tries, *, part: bool =
             params=rules.params,
             payload=b'{"entities":[' + b",".join(batch.texts) + b"]}",
             patience=PART_ATTEMPTS if part else None,
+            agent=rules.agent,
         )
     except Unreachable as failure:
         return _divided(port, rules, batch, tries, failure, part)
