@@ -106,7 +106,7 @@ def _spelled(text: str) -> str:
 
 
 def _character(char: str) -> str:
-    """Return a pattern for the character as it is and as URLs, HTML, JSON, jq, Python and shells write it, also twice."""
+    """Return a pattern for the character as it is and as URLs, HTML, JSON, jq, Python and shells write it, or twice."""
     if char.isascii() and char.isalnum():
         return char
     point, raw = ord(char), char.encode("utf-8", "surrogatepass")
