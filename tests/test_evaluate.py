@@ -210,6 +210,7 @@ def test_output_is_bounded_and_the_worker_goes_on() -> None:
 
 def test_a_worker_that_cannot_work_is_no_fault_of_an_expression() -> None:
     evaluator = Evaluator({}, workers=2, memory_bytes=1 << 20)
+    evaluator.start()
     for found in (evaluator.submit(".", b"1").result, lambda: evaluator.compile_errors([".a", ".b"])):
         with pytest.raises(UsageError, match="ends as soon as it is started"):
             found()

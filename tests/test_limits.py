@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from conftest import Bench
+from gitlab_port_export.check import check_file
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Reply
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import port_server, refuse
 from gitlab_port_export.demo.serve import JsonHandler, serve
 from gitlab_port_export.demo.world import MAINTAINER, World
-from gitlab_port_export.errors import GitLabUnavailable
+from gitlab_port_export.errors import GitLabUnavailable, MachineError, limits_said
+from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
 from harness import blueprint, mapping_of, port_with, process_environ, resource, run_sync
 from here import run_here
@@ -422,3 +424,60 @@ def test_no_worker_outlives_a_killed_run(busy: bool, bench: Bench) -> None:
     while left := [pid for pid in workers if alive(pid)]:
         assert time.monotonic() < deadline, f"still there: {left}"
         os.sched_yield()
+
+
+# --- what the machine allows
+
+
+def test_a_lower_limit_of_memory_than_jq_may_have_is_kept(bench: Bench) -> None:
+    mapping = mapping_of(resource("project", title=".name | ascii_upcase"))
+    bench.file("m.yml", json.dumps(mapping))
+    ran = run_bounded(bench, "sync", "--mapping", "m.yml", memory=900 * MIB)
+    assert (ran.returncode, len(bench.held()["thing"])) == (0, 1), ran.stderr
+
+
+@pytest.mark.parametrize("name", ["jq", "port", "read", "heartbeat"])
+def test_a_machine_that_allows_no_further_thread_is_named_and_no_bug(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    start = threading.Thread.start
+
+    def some(thread: threading.Thread) -> None:
+        if thread.name.startswith(name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", some)
+    with pytest.raises(MachineError, match="the machine allows no further thread"), limits_said():
+        run_sync(bench.gitlab, bench.port, MAPPING)
+
+
+def test_a_jq_that_cannot_be_started_is_no_fault_of_the_mapping(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evaluator.__init__, "__defaults__", (None, 1.0, MIB, MIB))
+    bench.file("m.yml", json.dumps(mapping_of(resource("project", title=".name | ascii_upcase"))))
+    options = {"mapping_file": "m.yml", "report_json": "report.json"}
+    code, _, _ = run_here(bench.environ(), bench.folder, monkeypatch, command="plan", **options)
+    (problem,) = json.loads((bench.folder / "report.json").read_text("utf-8"))["problems"]
+    assert (code, problem["stage"]) == (2, "transform")
+    assert "a worker process for jq ends as soon as it is started" in problem["why"]
+    findings = list(check_file(bench.folder / "m.yml"))
+    (error,) = (finding for finding in findings if finding.level == "error")
+    assert (error.area, error.where) == ("settings", "this machine")
+
+
+def test_an_expression_that_is_no_jq_is_a_fault_of_the_mapping(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.file("m.yml", json.dumps(mapping_of(resource("project", title=".name |"))))
+    options = {"mapping_file": "m.yml", "report_json": "report.json", "ci": "github"}
+    code, out, err = run_here(bench.environ(), bench.folder, monkeypatch, command="plan", **options)
+    (problem,) = json.loads((bench.folder / "report.json").read_text("utf-8"))["problems"]
+    assert (code, problem["stage"]) == (2, "mapping")
+    assert "title=gitlab-port-export%3A mapping" in out + err or "gitlab-port-export: mapping" in out + err
+
+
+def test_the_time_zone_reaches_jq(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    mapping = mapping_of(resource("project", properties={"text": '0 | strflocaltime("%H:%M %Z")'}))
+    report, store, _ = run_sync(bench.gitlab, bench.port, mapping)
+    assert report.exit_code == 0
+    (identifier,) = store.identifiers("thing")
+    assert (store.entity("thing", identifier) or {})["properties"]["text"] == "05:30 IST"

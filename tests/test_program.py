@@ -222,8 +222,12 @@ def test_search_query_is_rebuilt_with_its_leaves_evaluated() -> None:
         (". as $r | $r.x | .y", ".y"),
         ('.a["b c"].d', '.a["b c"].d'),
         ('.["a"][-1][1:].c', '.["a"][-1][1:].c'),
-        (".a[.b].c", ".a"),
-        (".a[.b[0]]", ".a"),
+        (".a[.b].c", ".a[.b].c"),
+        (".a[ .b.c ]", ".a[ .b.c ]"),
+        (".a[.b[0]]", None),
+        (".a[.b | tostring]", None),
+        (". as $r | .a[$r.b]", None),
+        (".a[.b + 1]", None),
         ("$ENV | .a", ".a"),
         ("[.a[] | select(.b)]", None),
         ("to_entries", None),
@@ -270,6 +274,12 @@ def test_items_that_fail_are_told() -> None:
     ((told,),) = run(made, [{"id": 1}])
     assert told[1:] == [[], "itemsToParse"]
     assert "Cannot index number" in told[0][KEY]
+
+
+def test_a_computed_path_is_cut_where_it_leads_and_nothing_beside_it() -> None:
+    row = {"key": "b", "x": {"b": [1], "c": 2}}
+    assert items(".x[.key]", row) == [{"key": "b", "x": {"c": 2}, "item": 1}]
+    assert items(".x[.key | tostring]", row) == [{**row, "item": 1}]
 
 
 def test_items_options() -> None:

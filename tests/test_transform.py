@@ -110,14 +110,22 @@ def test_numbers_are_text_where_port_wants_text(evaluator: Evaluator, suffix: st
     mapping = {
         "title": f".n{suffix}",
         "properties": {"n": f".n{suffix}"},
+        "team": f".many{suffix}",
         "relations": {"one": f".n{suffix}", "many": f".many{suffix}", "none": f".none{suffix}"},
     }
     (found,) = entities(transformed(evaluator, resource(mapping), [{"id": "x", "n": 5.0, "many": [1, "a", None]}]))
     assert found.body == {
         "title": "5",
         "properties": {"n": 5},
+        "team": ["1", "a", None],
         "relations": {"one": "5", "many": ["1", "a", None], "none": None},
     }
+
+
+@pytest.mark.parametrize("suffix", ["", " # jq"])
+def test_a_team_that_is_a_number_is_text(evaluator: Evaluator, suffix: str) -> None:
+    (found,) = entities(transformed(evaluator, resource({"team": f".id{suffix}"}), [{"id": 7}]))
+    assert found.body == {"team": "7"}
 
 
 def test_place_of_a_row(evaluator: Evaluator) -> None:

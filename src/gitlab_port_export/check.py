@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from gitlab_port_export.errors import ExportError, OutOfTime, PortUnavailable, UsageError
+from gitlab_port_export.errors import ExportError, MachineError, OutOfTime, PortUnavailable, UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.fit import judge
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
@@ -225,6 +225,9 @@ def _alone(
 
 def _faults(error: ExportError) -> Findings:
     for fault in error.faults:
+        if isinstance(error, MachineError):
+            yield Finding("error", "settings", "this machine", fault, error.hint)
+            continue
         where, _, what = fault.partition(": ")
         yield Finding("error", "mapping", where, what, error.hint)
 

@@ -281,7 +281,7 @@ def _carry_out(command: Any, output: Output, *, debug: bool = False, detailed: b
 
 def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int]) -> int:
     """Return the exit code of what is done in a shell; the only place that catches what ends a run."""
-    from gitlab_port_export.errors import ExportError, Interrupted  # noqa: PLC0415  # heavy imports wait until a run
+    from gitlab_port_export.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # heavy imports wait until a run
     from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
 
     _keep_heaps_small()
@@ -292,7 +292,8 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     # They have all the methods of a stream that are used.
     shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=output is Output.json, debug=debug)
     try:
-        code = act(shell)
+        with limits_said():
+            code = act(shell)
     except (ExportError, Interrupted) as error:
         code = shell.fail(command, error)
     except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request

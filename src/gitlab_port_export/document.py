@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.errors import MappingError
 from gitlab_port_export.model import shown
 from gitlab_port_export.text import clean, well_formed
 
@@ -53,10 +53,10 @@ class Document:
 def read_yaml(text: str, origin: str) -> Document:
     """Read YAML 1.1 as Ocean does, or JSON.
 
-    Raises UsageError where nothing can be made of it: bad syntax, more than 1 MiB, too deep, too many values.
+    Raises MappingError where nothing can be made of it: bad syntax, more than 1 MiB, too deep, too many values.
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise UsageError(f"{origin}: larger than {MAX_BYTES} bytes")
+        raise MappingError(f"{origin}: larger than {MAX_BYTES} bytes")
     loader, root = _compose(_without_json_tabs(text), origin)
     document = Document(origin, None)
     data = _Builder(loader, _Budget(origin), document).value(root, ()) if root else None
@@ -88,9 +88,9 @@ class _Budget:
     def spend(self, depth: int) -> None:
         self.left -= 1
         if self.left < 0:
-            raise UsageError(f"{self.origin}: more than {MAX_NODES} values, counted with all aliases expanded")
+            raise MappingError(f"{self.origin}: more than {MAX_NODES} values, counted with all aliases expanded")
         if depth > MAX_DEPTH:
-            raise UsageError(f"{self.origin}: nested deeper than {MAX_DEPTH} levels")
+            raise MappingError(f"{self.origin}: nested deeper than {MAX_DEPTH} levels")
 
 
 def _without_json_tabs(text: str) -> str:
@@ -112,16 +112,16 @@ def _compose(text: str, origin: str) -> tuple[_Loader, yaml.Node | None]:
         mark = error.problem_mark or error.context_mark
         where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
         why = (error.problem or error.context or "cannot be read").removeprefix("but ")
-        raise UsageError(f"{where}: not valid YAML: {clean(why)}", hint=_syntax_hint(why)) from None
+        raise MappingError(f"{where}: not valid YAML: {clean(why)}", hint=_syntax_hint(why)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
-        raise UsageError(f"{origin}:{line}:{column}: a character that YAML does not allow") from None
+        raise MappingError(f"{origin}:{line}:{column}: a character that YAML does not allow") from None
     except RecursionError:
-        raise UsageError(f"{origin}: nested deeper than {MAX_DEPTH} levels") from None
+        raise MappingError(f"{origin}: nested deeper than {MAX_DEPTH} levels") from None
     except (ValueError, OverflowError):
         # PyYAML passes "\U00110000" on to chr() as it is.
-        raise UsageError(f"{origin}: not valid YAML: an escape that is no character") from None
+        raise MappingError(f"{origin}: not valid YAML: an escape that is no character") from None
 
 
 _SYNTAX_HINTS = (

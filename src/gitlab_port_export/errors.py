@@ -1,12 +1,18 @@
 """What ends a run: each class carries its exit code; everything smaller travels as a `Problem`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+# The stage of a run that an error ends; each is one of a Problem's.
+Where = Literal["settings", "mapping", "inventory", "transform", "integration"]
 
 
 class ExportError(Exception):
     """A run cannot go on; `faults` are shown to the user one per line, `hint` says what to do."""
 
     exit_code = 70
+    stage: Where = "integration"
 
     def __init__(self, *faults: str, hint: str = "") -> None:
         super().__init__("; ".join(faults))
@@ -18,12 +24,30 @@ class UsageError(ExportError):
     """Wrong options, settings or mapping: every fault is listed and nothing was sent."""
 
     exit_code = 2
+    stage: Where = "settings"
+
+
+class MappingError(UsageError):
+    """The mapping cannot be read, or something in it cannot work."""
+
+    stage: Where = "mapping"
+
+
+class MachineError(UsageError):
+    """The machine does not allow what a run needs, such as another thread."""
+
+
+class NoWorker(MachineError):
+    """No process can be started in which jq would run: no expression is to blame."""
+
+    stage: Where = "transform"
 
 
 class GitLabUnavailable(ExportError):
     """GitLab refused or could not be reached, and nothing could be read."""
 
     exit_code = 3
+    stage: Where = "inventory"
 
 
 class PortUnavailable(ExportError):
@@ -54,3 +78,22 @@ class OutOfTime(Interrupted):
         self.exit_code = 1
         self.faults = ("the deadline passed",)
         self.hint = "allow more time (--deadline)"
+
+
+@contextmanager
+def limits_said() -> Iterator[None]:
+    """Raise MachineError in place of Python's errors for what the machine does not allow."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, FileNotFoundError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError):
+            why, hint = "there is not enough memory", "allow more (`ulimit -v`, the container's limits), or map less"
+        elif "can't start new thread" in text:
+            why = "the machine allows no further thread"
+            hint = "allow more (`ulimit -u`, the container's limit of pids), or use fewer workers (--workers)"
+        elif "No usable temporary directory" in text:
+            why, hint = "there is no folder for temporary files", "make /tmp writable, or name another folder in TMPDIR"
+        else:
+            raise
+        raise MachineError(why, hint=hint) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from gitlab_port_export import jq_worker
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.errors import NoWorker
 from gitlab_port_export.wire import decode, encode
 
 # Of the processor's time, for one row; rows that take longer together are asked for alone.
@@ -68,7 +68,7 @@ class Evaluator:
     def submit(self, program: str, text: bytes) -> "Future[bytes]":
         """Return a future of the program's first output for one JSON input, as JSON text (b"" when it gave none).
 
-        The future raises Killed, TooLarge or JqError, and UsageError when no process can be started.
+        The future raises Killed, TooLarge or JqError, and NoWorker when no process can be started.
         """
         return self._pool.submit(self._run, program, text)
 
@@ -125,7 +125,7 @@ class Evaluator:
     def _take(self) -> "subprocess.Popen[bytes]":
         """Return a process that has nothing to do; where one was waited for long enough, another one.
 
-        Raises UsageError when there is none and none can be started: then no expression is to blame.
+        Raises NoWorker when there is none and none can be started: then no expression is to blame.
         """
         patience = 0.0
         while True:
@@ -154,12 +154,12 @@ class Evaluator:
         return process
 
     def _settle_for(self, why: str) -> None:
-        """Do with the processes that there are. Raises UsageError where there are none, or the run has ended."""
+        """Do with the processes that there are. Raises NoWorker where there are none, or the run has ended."""
         if self._closed:
             raise Killed
-        self._most = len(self._processes)
         if not self._processes:
-            raise UsageError(why, hint=NO_WORKER)
+            raise NoWorker(why, hint=NO_WORKER)
+        self._most = len(self._processes)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         spec = find_spec("jq")

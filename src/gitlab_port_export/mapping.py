@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gitlab_port_export.document import Document, Fault, Mark, Path, read_object, read_yaml
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.errors import MappingError
 from gitlab_port_export.model import (
     EntityMapping,
     Mapping,
@@ -38,7 +38,7 @@ def load_mapping(text: str, origin: str, kinds: Kinds) -> tuple[Mapping, tuple[P
     """Read a mapping file (YAML or JSON).
 
     Returns the mapping, and Problems: one for each unknown kind, a warning for each unknown key.
-    Raises UsageError with every fault as "origin:line:column: resource 2 (issue): selector.state: …";
+    Raises MappingError with every fault as "origin:line:column: resource 2 (issue): selector.state: …";
     resources are counted from 0, as everything else in a path.
     """
     return _check(read_yaml(text, origin), kinds)
@@ -306,10 +306,10 @@ def _folded(name: str) -> str:
 # --- words
 
 
-def _refused(document: Document, faults: Iterable[Fault]) -> UsageError:
+def _refused(document: Document, faults: Iterable[Fault]) -> MappingError:
     """Make the one error that names every fault, in the order of the text."""
     ordered = sorted(faults, key=lambda fault: document.mark(fault) or Mark(0, 0))
-    return UsageError(*dict.fromkeys(_sentence(document, fault) for fault in ordered))
+    return MappingError(*dict.fromkeys(_sentence(document, fault) for fault in ordered))
 
 
 def _sentence(document: Document, fault: Fault) -> str:

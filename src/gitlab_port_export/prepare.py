@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.document import read_yaml
-from gitlab_port_export.errors import ExportError, GitLabUnavailable, OutOfTime, PortUnavailable, UsageError
+from gitlab_port_export.errors import (
+    ExportError,
+    GitLabUnavailable,
+    MappingError,
+    OutOfTime,
+    PortUnavailable,
+    UsageError,
+)
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.fit import judge, unknown_releases
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
@@ -131,9 +138,14 @@ def late(stopped: Stopped, settings: Settings) -> ExportError:
 
 
 def jq_environ(settings: Settings) -> dict[str, str]:
-    """Return the variables that jq may see: those the user listed, and never one that holds a secret."""
+    """Return the variables that jq may see: those the user listed, and never one that holds a secret.
+
+    TZ is always there: `strflocaltime` and `localtime` mean nothing without it.
+    """
     redact = Redactor(settings.secrets()).redact
-    return {name: value for name in settings.jq_env if (value := os.environ.get(name)) and redact(value) == value}
+    return {
+        name: value for name in ("TZ", *settings.jq_env) if (value := os.environ.get(name)) and redact(value) == value
+    }
 
 
 def identifier_of(settings: Settings) -> str:
@@ -258,14 +270,14 @@ def _text(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(MAX_MAPPING_BYTES + 1)
         if len(content) > MAX_MAPPING_BYTES:
-            raise UsageError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
+            raise MappingError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
         return content.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
+        raise MappingError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: no name that a file may have
         why = getattr(error, "strerror", None) or error
         hint = "check the path that --mapping, OCEAN__EXPORT__MAPPING or OCEAN__RESOURCES_PATH names"
-        raise UsageError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=hint) from None
+        raise MappingError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=hint) from None
 
 
 def _as_config(text: str) -> Dict[str, Any]:
@@ -283,7 +295,7 @@ def _own_blueprints(folder: Path) -> Sequence[Dict[str, Any]]:
     except (AttributeError, LookupError, TypeError, ValueError):
         wanted = []
     if not isinstance(found, list) or len(wanted) != len(found):
-        raise UsageError(f"{file}: must be a list of blueprints", hint="write each as Port's API gives it")
+        raise MappingError(f"{file}: must be a list of blueprints", hint="write each as Port's API gives it")
     return found
 
 
@@ -292,7 +304,7 @@ def check_jq(mapping: Mapping, evaluator: Evaluator) -> None:
     texts = expressions(mapping)
     errors = dict(zip(texts, compile_errors(texts, evaluator), strict=True))
     if faults := check_expressions(mapping, errors.get):
-        raise UsageError(*faults, hint="every value of a mapping is a jq expression; write text as '\"text\"'")
+        raise MappingError(*faults, hint="every value of a mapping is a jq expression; write text as '\"text\"'")
 
 
 def port_blueprints(port: Port) -> dict[str, Blueprint]:
@@ -319,7 +331,9 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
     Raises UsageError where no resource can run without them, or an existing one cannot hold the default mapping.
     """
     if settings.initialize_port_resources and (unfit := integrations.unfit(existing, chosen.blueprints)):
-        raise UsageError(*unfit, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing")
+        raise MappingError(
+            *unfit, hint="use your own mapping (--mapping FILE), or add to the blueprint what is missing"
+        )
     expected = expected_blueprints(settings, chosen, existing)
     hint = "create the blueprint in Port, or correct `blueprint` in the mapping"
     if chosen.blueprints and not settings.initialize_port_resources:
@@ -332,7 +346,7 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
             f"{mapping.place(places[0][0], marks[name])}: blueprint: Port has no blueprint {name!r}"
             for name, places in missing.items()
         )
-        raise UsageError(*faults, hint=hint)
+        raise MappingError(*faults, hint=hint)
     return tuple(_lacks(mapping, name, places, hint) for name, places in missing.items())
 
 

@@ -226,8 +226,10 @@ def _each_item(resource: Resource, row: str, key: str) -> str:
     )
 
 
-# Names and literal places; a place that is computed has no part in a deletion.
-PLACE = r"\[\s*(?:\"[^\"\\]*\"|-?\d+|-?\d+:(?:-?\d+)?|:-?\d+)\s*\]"
+# Names, literal places, and places that are computed from the row alone: a variable is not known where the path is cut.
+PLACE = r"\[\s*(?:\"[^\"\\]*\"|-?\d+|-?\d+:(?:-?\d+)?|:-?\d+|\.[A-Za-z_][\w.]*)\s*\]"
+# What follows a path that goes on in another way; `[]` gives its parts, which all belong to it.
+GOES_ON = re.compile(r"\s*\??\s*\.?\[(?!\s*\])")
 PATH = re.compile(rf"(?:\.[A-Za-z_]\w*|\.{PLACE})(?:\.[A-Za-z_]\w*|\.?{PLACE})*", re.ASCII)
 
 
@@ -236,10 +238,11 @@ def top_level_path(expression: Expression) -> str | None:
 
     As in Ocean it is the leading path of the first part of the pipe that has one; of an expression in parentheses
     only the text in them counts, and `.`, `. as $x` and variables are passed over. Ocean drops every row where
-    there is no path; here the row stays whole.
+    there is no path; here the row stays whole, also where only a part of the path is plain.
     """
     text = expression.strip()
     if text.startswith("("):
         text = text[1:].partition(")")[0]
     paths = (PATH.match(part.strip()) for part in text.split("|"))
-    return next((path[0] for path in paths if path), None)
+    path = next((path for path in paths if path), None)
+    return path[0] if path and not GOES_ON.match(path.string, path.end()) else None

@@ -162,7 +162,8 @@ class Shell:
             self._say(f"error: {fault}", "red")
         if hint:
             self._say(f"→ {hint}")
-        self._publish(command, error.exit_code, faults, hint)
+        stage = error.stage if isinstance(error, ExportError) else "integration"
+        self._publish(command, error.exit_code, faults, hint, stage)
         self._say(f"exit {error.exit_code}: {EXIT_MEANINGS.get(error.exit_code, 'ended early')}", "bold")
         return error.exit_code
 
@@ -196,13 +197,12 @@ class Shell:
             machine=self._files.get("json"),
         )
 
-    def _publish(self, command: str, code: int, faults: list[str], hint: str) -> None:
+    def _publish(self, command: str, code: int, faults: list[str], hint: str, stage: Stage = "integration") -> None:
         """Write a report that holds no more than what ended the run, to every file that can be written."""
         if command not in ("sync", "plan"):
             if self._json:
                 self._stream.write(as_json.refusal(command, code, faults, hint))
             return
-        stage: Stage = "settings" if code == 2 else "inventory" if code == 3 else "integration"
         problems = tuple(Problem(stage, fault, hint) for fault in faults)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         report = files.publish(

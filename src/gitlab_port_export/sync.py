@@ -21,7 +21,7 @@ from gitlab_port_export.diff import (
     searched_resources,
     shared_blueprints,
 )
-from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime
+from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime, limits_said
 from gitlab_port_export.faults import with_unnamed
 from gitlab_port_export.gitlab.inventory import Patterns, doubtful_clock, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
@@ -124,7 +124,7 @@ def execute(
     code: int | None = None
     resync = Resync(run, started)
     try:
-        with alarm(run.port.http.clock), closing(_events(run, seen, resync, recorder, plan)) as events:
+        with limits_said(), alarm(run.port.http.clock), closing(_events(run, seen, resync, recorder, plan)) as events:
             for event in events:
                 seen.note(event)
                 tally.add(event)

@@ -369,10 +369,10 @@ class Transformer:
             kinds = set(map(type, column))
             if kinds & NESTED and self._judge(sent.index, number, names[at], rows, column, lost):
                 failed.add(at)
-            # Port's titles and identifiers are text.
+            # Port's titles, teams and identifiers are text.
             if kinds & NUMBERS and names[at] == "title":
                 columns[at] = [_text(value) if _is_number(value) else value for value in column]
-            elif kinds & (NUMBERS | NESTED) and names[at].startswith("relations."):
+            elif kinds & (NUMBERS | NESTED) and names[at].startswith(("relations.", "team")):
                 columns[at] = [_targets(value) for value in column]
         return _Mapped(sent.program.shapes[number], rows, orders, columns, lost, failed)
 
@@ -527,7 +527,7 @@ def _without_left(entity: Entity) -> Entity:
 
 
 def _targets(value: Any) -> Any:
-    """Return a relation's value with numbers as text: Port's identifiers are text."""
+    """Return the value of a relation or team with numbers as text: Port's identifiers are text."""
     if type(value) is str:
         return value
     if isinstance(value, list):
