@@ -11,7 +11,6 @@ from gitlab_port_export.mapping import constant_blueprint, did_you_mean
 from gitlab_port_export.model import EntityMapping, Mapping, Problem, shown
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.values import (
-    FIT,
     JSON_TYPES,
     UNMAPPED,
     computed,
@@ -23,6 +22,7 @@ from gitlab_port_export.port.values import (
     wrong_target,
     wrong_type,
 )
+from gitlab_port_export.port.writer import UNFIT
 from gitlab_port_export.program import is_legacy, rewrite_quotes
 
 # What stands for a value that only a row can tell.
@@ -121,7 +121,7 @@ def _property(name: str, value: Any, blueprint: Blueprint, types: Dict[str, str]
             hint = did_you_mean(str(constant), map(str, allowed)) or f"possible are {', '.join(map(str, allowed))}"
             yield f"the property cannot be {shown(constant)}", hint
         elif constant not in (UNKNOWN, None) and (why := misfit(schema, constant)):
-            yield why, FIT
+            yield why, UNFIT
 
 
 def _relation(name: str, value: Any, blueprint: Blueprint) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.ledger import Blueprint, target_key
 from gitlab_port_export.prepare import Run
 from gitlab_port_export.transform import unfit_identifier
-from gitlab_port_export.write import fit_to_send, intended, make_catalog, make_searches, noted, write
+from gitlab_port_export.write import fit_to_send, foreseen, intended, make_catalog, make_searches, noted, write
 
 # Entities from files belong to no resource of the mapping.
 NO_RESOURCE = -1
@@ -43,8 +43,11 @@ def write_files(
     changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
     # Everything else that is asked meanwhile, such as the resync state, goes on in the exporter's name.
     agent = integrations.gitops_agent(run.kind, run.integration.identifier)
-    done = write(run, changes, catalog, executor, agent)
-    for event in noted(done, searches) if run.writes else intended(changes, searches):
+    if run.writes:
+        done = noted(write(run, changes, catalog, executor, agent), searches)
+    else:
+        done = intended(foreseen(changes, blueprints), searches)
+    for event in done:
         yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
     return {target_key(*entity.key) for entity in found}
 

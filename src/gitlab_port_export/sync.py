@@ -57,6 +57,7 @@ from gitlab_port_export.transform import Transformer, merge_shared
 from gitlab_port_export.write import (
     ensure_blueprints,
     fit_to_send,
+    foreseen,
     intended,
     make_catalog,
     make_searches,
@@ -274,7 +275,7 @@ def _changes(
     merged = merge_shared(choose(mapped), shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
     changes = fit_to_send(differ.run(with_unnamed(merged, run.mapping)))
     if not run.writes:
-        return intended(changes, searches)
+        return intended(foreseen(changes, catalog.blueprints), searches)
     return noted(write(run, _once_listed(changes, catalog), catalog, executor), searches)
 
 

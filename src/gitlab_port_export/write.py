@@ -14,6 +14,7 @@ from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.identifiers import slip_of
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.searches import Searches
+from gitlab_port_export.port.values import refusal_of
 from gitlab_port_export.port.writer import UNFIT, Key, Rules, Writer, blueprint_order, dependency_order
 from gitlab_port_export.prepare import Run, expected_blueprints
 
@@ -63,6 +64,21 @@ def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
             yield Failed(event, slip.why, UNFIT, slip.field, slip.sample)
         else:
             yield event
+
+
+def foreseen(events: Iterable[Event], blueprints: Mapping[str, Blueprint]) -> Iterator[Event]:
+    """Yield a failure for each change of a plan that Port will refuse for a value, and everything else as it came.
+
+    A sync sends these, since Port's own word is the truth; a plan sends nothing and has to tell all the same.
+    """
+    for event in events:
+        blueprint = blueprints.get(event.entity.blueprint) if isinstance(event, Create | Update) else None
+        if blueprint and isinstance(event, Create | Update):
+            refusal = refusal_of(event.entity, blueprint, creates=isinstance(event, Create))
+            if refusal:
+                yield Failed(event, refusal.why, refusal.hint, refusal.field, refusal.sample)
+                continue
+        yield event
 
 
 def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor, agent: str = "") -> Iterator[Event]:

@@ -2,22 +2,18 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, NamedTuple
 
-from gitlab_port_export.model import Entity, Shape, shown
+from gitlab_port_export.model import Entity, shown
 from gitlab_port_export.port.ledger import Blueprint, Relation
+from gitlab_port_export.port.writer import UNFIT
 
-Types = frozenset[type]
-Look = Callable[[Any], str | None]
 Schema = Mapping[str, Any]
 
-NONE = type(None)
-ANY: Types = frozenset({str, int, float, bool, list, dict, NONE})
-PYTHON_TYPES: dict[str, Types] = {
+PYTHON_TYPES: dict[str, frozenset[type]] = {
     "string": frozenset({str}),
     "number": frozenset({int, float}),
     "boolean": frozenset({bool}),
@@ -27,7 +23,6 @@ PYTHON_TYPES: dict[str, Types] = {
 JSON_TYPES = {one: name for name, types in PYTHON_TYPES.items() for one in types}
 # Longer texts are left to Port, as patterns are: what GitLab's users write could keep a search busy.
 MAX_FORMATTED = 2000
-FIT = "correct the field's expression in the mapping, or the blueprint in Port"
 UNMAPPED = "map it, or make it optional in Port"
 
 
@@ -83,98 +78,48 @@ def _a(kind: str) -> str:
 # --- entities
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What to look at in entities of one shape.
-
-    `types` are those that each field may have, `looks` tell of fields by their place why a value does not fit, and
-    `missing` are required fields that the shape does not have.
-    """
-
-    types: tuple[Types, ...]
-    looks: tuple[tuple[int, Look], ...]
-    missing: tuple[str, ...]
+def refusal_of(entity: Entity, blueprint: Blueprint, *, creates: bool) -> Refusal | None:
+    """Return why Port will refuse an entity, or None; `creates`: Port holds nothing of it yet."""
+    return next(_refusals(entity, blueprint, creates), None)
 
 
-@dataclass
-class Judge:
-    """Tells of entities of one blueprint why Port will refuse them; this may run for every entity.
+def _refusals(entity: Entity, blueprint: Blueprint, creates: bool) -> Iterator[Refusal]:
+    for name, value in zip(entity.shape.names, entity.values, strict=True):
+        head, _, key = name.partition(".")
+        if head in ("properties", "relations"):
+            told = _property(key, value, blueprint) if head == "properties" else _relation(key, value, blueprint)
+            if told:
+                yield Refusal(name, *told, "" if value is None else shown(value))
+    if creates and not entity.is_search:
+        given = {name for name, value in zip(entity.shape.names, entity.values, strict=True) if value is not None}
+        yield from (Refusal("", required(what), UNMAPPED) for what in unmapped(blueprint, given))
 
-    Types, names, choices and what is required are documented and certain. With `closely` formats and bounds of values
-    are judged as well, of which a JSON schema leaves details to Port.
-    """
 
-    blueprint: Blueprint
-    closely: bool = False
-    _plans: dict[Shape, _Plan] = field(default_factory=dict)
-
-    def refusal(self, entity: Entity, *, creates: bool) -> Refusal | None:
-        """Return why Port will refuse an entity, or None; `creates`: Port holds nothing of it yet."""
-        plan = self._plans.get(entity.shape)
-        if plan is None:
-            plan = self._plans[entity.shape] = self._plan(entity.shape)
-        for at, (value, types) in enumerate(zip(entity.values, plan.types, strict=True)):
-            if type(value) not in types:
-                return self._misfit(entity.shape.names[at], value)
-        for at, look in plan.looks:
-            value = entity.values[at]
-            if value is not None and (why := look(value)):
-                return Refusal(entity.shape.names[at], why, FIT, shown(value))
-        if creates and not entity.is_search:
-            for what in (*plan.missing, *self._empty(entity)):
-                return Refusal("", required(what), UNMAPPED)
+def _property(name: str, value: Any, blueprint: Blueprint) -> tuple[str, str] | None:
+    schema = blueprint.properties.get(name)
+    if name in blueprint.computed:
+        return computed(blueprint), UNFIT
+    if schema is None:
+        return no_property(name, blueprint), UNFIT
+    if value is None:
         return None
+    given, held = JSON_TYPES[type(value)], str(schema.get("type"))
+    if held in PYTHON_TYPES and given != held:
+        return wrong_type(given, held)
+    allowed = schema.get("enum")
+    if isinstance(allowed, list) and value not in allowed:
+        return f"the property can only be {', '.join(map(str, allowed))}", UNFIT
+    why = misfit(schema, value)
+    return (why, UNFIT) if why else None
 
-    def _plan(self, shape: Shape) -> _Plan:
-        looks = ((at, look) for at, name in enumerate(shape.names) for look in self._looks(name))
-        return _Plan(tuple(map(self._types, shape.names)), tuple(looks), tuple(unmapped(self.blueprint, shape.names)))
 
-    def _types(self, name: str) -> Types:
-        head, _, key = name.partition(".")
-        if head == "properties":
-            schema = self.blueprint.properties.get(key)
-            if schema is None or key in self.blueprint.computed:
-                return frozenset()
-            types = PYTHON_TYPES.get(str(schema.get("type")))
-            return ANY if types is None else types | {NONE}
-        if head == "relations":
-            relation = self.blueprint.relations.get(key)
-            # What one target must be is Port's rule for identifiers.
-            return frozenset() if relation is None else ANY - ({str} if relation.many else {list})
-        return ANY
-
-    def _looks(self, name: str) -> Iterator[Look]:
-        head, _, key = name.partition(".")
-        schema = self.blueprint.properties.get(key) if head == "properties" else None
-        if schema is None or key in self.blueprint.computed:
-            return
-        if isinstance(allowed := schema.get("enum"), list):
-            yield partial(_not_chosen, allowed)
-        if self.closely:
-            yield partial(misfit, schema)
-
-    def _misfit(self, name: str, value: Any) -> Refusal:
-        """Return why a value is refused whose type its field does not take."""
-        head, _, key = name.partition(".")
-        given = JSON_TYPES.get(type(value), "null")
-        if head == "relations":
-            relation = self.blueprint.relations.get(key)
-            if relation is None:
-                return Refusal(name, no_relation(key, self.blueprint), FIT)
-            return Refusal(name, *wrong_target(given, relation), shown(value))
-        if key in self.blueprint.computed:
-            return Refusal(name, computed(self.blueprint), FIT)
-        schema = self.blueprint.properties.get(key)
-        if schema is None:
-            return Refusal(name, no_property(key, self.blueprint), FIT)
-        return Refusal(name, *wrong_type(given, str(schema.get("type"))), shown(value))
-
-    def _empty(self, entity: Entity) -> Iterator[str]:
-        """Yield what is required and null in this entity."""
-        if not self.blueprint.required and not any(one.required for one in self.blueprint.relations.values()):
-            return
-        values = dict(zip(entity.shape.names, entity.values, strict=True))
-        yield from unmapped(self.blueprint, [name for name, value in values.items() if value is not None])
+def _relation(name: str, value: Any, blueprint: Blueprint) -> tuple[str, str] | None:
+    relation = blueprint.relations.get(name)
+    if relation is None:
+        return no_relation(name, blueprint), UNFIT
+    if value is None or isinstance(value, dict) or isinstance(value, list) == relation.many:
+        return None
+    return wrong_target(JSON_TYPES[type(value)], relation)
 
 
 def unmapped(blueprint: Blueprint, names: Sequence[str] | set[str]) -> Iterator[str]:
@@ -185,10 +130,6 @@ def unmapped(blueprint: Blueprint, names: Sequence[str] | set[str]) -> Iterator[
     for name, relation in blueprint.relations.items():
         if relation.required and f"relations.{name}" not in names:
             yield f"relation {name}"
-
-
-def _not_chosen(allowed: Sequence[Any], value: Any) -> str | None:
-    return None if value in allowed else f"the property can only be {', '.join(map(str, allowed))}"
 
 
 # --- one value and its schema
@@ -211,15 +152,18 @@ def _misfits(schema: Schema, value: Any) -> Iterator[str]:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from _outside(schema, value, "minimum", "maximum", "{}")
         yield from _beyond(schema, value)
+    elif isinstance(value, dict) and schema.get("format") == "labeled-url" and not isinstance(value.get("url"), str):
+        yield "the property must be of the format labeled-url, an object with `url`"
 
 
 def _items(schema: Any, values: list[Any]) -> Iterator[str]:
     if not isinstance(schema, dict):
         return
-    types = PYTHON_TYPES.get(str(schema.get("type")), ANY)
+    held = str(schema.get("type"))
     for value in values:
-        if type(value) not in types:
-            yield f"an item is {_a(JSON_TYPES.get(type(value), 'null'))}; the array holds {schema['type']}s"
+        given = JSON_TYPES.get(type(value), "null")
+        if held in PYTHON_TYPES and given != held:
+            yield f"an item is {'null' if value is None else _a(given)}; the array holds {held}s"
         elif why := misfit(schema, value):
             yield f"in an item: {why}"
 
