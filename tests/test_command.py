@@ -309,6 +309,27 @@ def test_options_beat_the_environment_and_that_beats_dotenv(bench: Bench) -> Non
     assert missed("--mapping", "option.yml", OCEAN__EXPORT__MAPPING="environ.yml") == "option.yml"
 
 
+def test_names_that_begin_with_a_dash_are_names_like_any_other(bench: Bench) -> None:
+    bench.store.add_blueprint(blueprint("-x"))
+    named = {"OCEAN__INTEGRATION__IDENTIFIER": "-a"}
+    bench.file("m.yml", json.dumps(mapping_of(resource("project", "-x", identifier='"-" + .path'))))
+    ran = bench.run("sync", "--mapping", "m.yml", **named)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    written = bench.held()["-x"]
+    assert len(written) == 12
+    assert all(name.startswith("-") for name in written)
+    again = bench.run("sync", "--mapping", "m.yml", "--report-json", "r.json", **named)
+    assert again.returncode == 0
+    assert json.loads((bench.folder / "r.json").read_text())["total"]["unchanged"] == 12
+    # All are gone: held by the empty source, and released by name.
+    bench.file("m.yml", json.dumps(mapping_of(resource("project", "-x", query="false"))))
+    assert bench.run("sync", "--mapping", "m.yml", **named).returncode == 5
+    for option in (["--allow-deletes", "-x"], ["--allow-deletes=-x"]):
+        planned = bench.run("plan", "--mapping", "m.yml", *option, **named)
+        assert planned.returncode == 0, planned.stdout + planned.stderr
+        assert "12 to delete" in planned.stdout
+
+
 # --- how it ends
 
 

@@ -340,6 +340,30 @@ def test_metrics_tell_of_the_last_success_and_claim_none() -> None:
         assert "last_success" not in openmetrics.render(other)
 
 
+def test_warnings_fail_a_run_only_where_that_is_asked_for_and_are_called_warnings() -> None:
+    warning = Problem("settings", "look at this", warning=True)
+    choices: tuple[tuple[fold.FailOn, int], ...] = (("problems", 0), ("warnings", 1), ("limit", 0), ("never", 0))
+    for fail_on, code in choices:
+        assert fold.exit_code([warning], (), 3, 0, command="sync", fail_on=fail_on) == code
+    assert fold.exit_code([], (), 3, 0, command="sync", fail_on="warnings") == 0
+    assert fold.exit_code([warning], (), 3, 0, command="plan", detailed=True, fail_on="warnings") == 1
+    assert fold.exit_code([warning], (), 3, 0, command="plan", detailed=True) == 10
+    report = replace(report_of("issue"), exit_code=1, problems=(warning,), blueprints={"issue": Counts(created=1)})
+    assert fold.meaning(report) == "finished with warnings, which --fail-on makes fail"
+    # The tests of a CI system show why the job is red.
+    assert cases_of(junit.render(report))["run", "run", "sync"].find("failure") is not None
+    assert fold.meaning(replace(report, blueprints={"issue": Counts(failed=1)})).startswith("finished with Problems")
+
+
+def test_fail_on_warnings_is_an_option_and_a_setting(bench: Bench) -> None:
+    for args, changes in ((["--fail-on", "warnings"], {}), ([], {"OCEAN__EXPORT__FAIL_ON": "warnings"})):
+        assert bench.run("plan", *args, **changes).returncode == 0
+        ran = bench.run("plan", *args, **changes, OCEAN__EXPORT__XYZZY="1")
+        assert ran.returncode == 1
+        assert "exit 1: finished with warnings, which --fail-on makes fail" in ran.stdout
+    assert bench.run("plan", OCEAN__EXPORT__XYZZY="1").returncode == 0
+
+
 def test_every_headline_names_what_failed_and_what_was_held() -> None:
     counts = {"thing": Counts(updated=10, failed=11, held=2)}
     report = replace(report_of("issue"), exit_code=1, blueprints=counts)
