@@ -2,7 +2,9 @@
 
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from faults import one_evaluator
-from gitlab_port_export.demo import gitlab_faults
+from gitlab_port_export.demo import gitlab_faults, gitlab_pages
+from gitlab_port_export.demo.gitlab import Edit, Recorded, gitlab_server
 from gitlab_port_export.demo.gitlab import Fault as GitLabFault
-from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import drop, port_server, refuse
 from gitlab_port_export.demo.port_store import Content, PortStore
@@ -81,6 +84,14 @@ PORT_FAULTS = (
 )
 
 
+PAGE = 4
+
+
+def uncounted(_: Recorded, headers: gitlab_pages.HeaderList) -> gitlab_pages.HeaderList:
+    """Say of no list how long it is, as GitLab does of long ones."""
+    return [one for one in headers if one[0] not in ("X-Total", "X-Total-Pages")]
+
+
 def a_port() -> PortStore:
     """An empty Port, an hour behind: nothing that was there before a run counts as changed during it."""
     note = blueprint("note", {"service": {"target": "service", "many": False, "required": True}})
@@ -110,6 +121,10 @@ class Exporter(RuleBasedStateMachine):
         self.gitlab = self.stack.enter_context(gitlab_server(self.world))
         self.port = self.stack.enter_context(port_server(self.store))
         self.known: tuple[Any, PortStore, set[Key]] | None = None
+        # A kind, and of which of its rows the identifier is kept.
+        self.nameless: tuple[str, str] | None = None
+        # Lists of a few rows have several pages.
+        self.stack.enter_context(mock.patch.object(gitlab_pages, "MAX_PER_PAGE", PAGE))
 
     @initialize(number=st.integers(0, 2))
     def begin(self, number: int) -> None:
@@ -120,11 +135,13 @@ class Exporter(RuleBasedStateMachine):
         self.world.add_token("a-token", owner)
         for name in ("one", "two", "three"):
             project = self.world.add_project(self.sub if name == "two" else self.top, name)
-            self.world.add_merge_request(project, "first", author=owner)
-            self.world.add_issue(project, "first")
+            for number in range(2 * PAGE):
+                self.world.add_merge_request(project, f"m{number}", author=owner)
+                self.world.add_issue(project, f"i{number}")
         for agent in OTHERS:
             self.store.seed("issue", [{"identifier": f"x{next(self.numbers)}"}], agent)
         self.sync()
+        self.a_run_while_gitlab_changes("merge-request", page=1, leaves=0, joins=True, counts=True)
         self.change_selector("project", number)
 
     def teardown(self) -> None:
@@ -213,7 +230,8 @@ class Exporter(RuleBasedStateMachine):
         return mapping_of(
             *(
                 resource(
-                    kind, name, query=queries[self.queries[kind]], identifier=identifier, title=".name // .title",
+                    kind, name, query=queries[self.queries[kind]], identifier=self.named(kind, identifier),
+                    title=".name // .title",
                     relations=relations, **properties,
                     **({"selector": {"states": ["opened", "closed", "merged"]}} if kind == "merge-request" else {}),
                 )
@@ -222,6 +240,11 @@ class Exporter(RuleBasedStateMachine):
             ),
             entityDeletionThreshold=1,
         )  # fmt: skip
+
+    def named(self, kind: str, identifier: str) -> str:
+        if self.nameless is None or self.nameless[0] != kind:
+            return identifier
+        return f"if {self.nameless[1]} then {identifier} else null end"
 
     # Others who write to Port
 
@@ -251,6 +274,74 @@ class Exporter(RuleBasedStateMachine):
         assert not {name for name, _ in deleted} & broken
         if kind in ("project", "group"):  # the inventory: whatever is mapped
             assert deleted == set()
+
+    @rule(
+        what=st.sampled_from(sorted(BROKEN_LISTS)),
+        page=st.integers(1, 3),
+        leaves=st.integers(0, 30),
+        joins=st.booleans(),
+        counts=st.booleans(),
+    )
+    def a_run_while_gitlab_changes(self, what: str, page: int, leaves: int, joins: bool, counts: bool) -> None:
+        """After some page of some list was served, one row leaves it and another one may join."""
+
+        def change() -> None:
+            self.leave(what, leaves)
+            if joins:
+                self.join(what)
+
+        keyset = what == "project"  # its pages have no numbers
+        self.gitlab.edits.append(Edit(BROKEN_LISTS[what], change, page=None if keyset else page))
+        self.gitlab.proxy = None if counts else uncounted
+        before = self.held()
+        self.run("sync")
+        self.gitlab.edits.clear()
+        self.gitlab.proxy = None
+        deleted = before.keys() - self.held().keys()
+        assert [key for key in deleted if not is_ours(before[key])] == []
+        assert deleted & set_of(self.fresh()[0].snapshot()) == set()
+
+    @rule(kind=st.sampled_from(sorted(KINDS)), rest=st.integers(0, 2))
+    def a_run_in_which_identifiers_become_null(self, kind: str, rest: int) -> None:
+        """An expression that gives nothing for some rows, or for all, proves nothing of them."""
+        before, self.nameless = self.held(), (kind, f".id % 2 >= {rest}")
+        self.run("sync")
+        self.nameless = None
+        deleted = before.keys() - self.held().keys()
+        assert deleted & set_of(self.fresh()[0].snapshot()) == set()
+
+    def leave(self, what: str, number: int) -> None:
+        match what:
+            case "group":
+                others = (
+                    row for row in self.world.groups.values() if row["id"] not in (self.top["id"], self.sub["id"])
+                )
+                if row := self.one_of(others, number):
+                    self.world.delete_group(row)
+            case "project":
+                self.delete_project(number)
+            case "member":
+                self.remove_member(number)
+            case "issue":
+                self.change_row(number, "issues", gone=True)
+            case "merge-request":
+                rows = (row for found in self.world.merge_requests.values() for row in found)
+                if row := self.one_of((row for row in rows if row["state"] == "opened"), number):
+                    state = ("merged", "closed")[number % 2]
+                    row |= {"state": state, "updated_at": stamp(datetime.now(UTC))}
+
+    def join(self, what: str) -> None:
+        match what:
+            case "group":
+                self.world.add_group(f"g{next(self.numbers)}", self.top)
+            case "project":
+                self.add_project(below=False)
+            case "member":
+                self.world.add_member(self.top, self.world.add_user(f"user{next(self.numbers)}"), DEVELOPER)
+            case "issue":
+                self.add_row(0, "issue")
+            case "merge-request":
+                self.add_row(0, "merge_request")
 
     @rule(fault=st.sampled_from(PORT_FAULTS))
     def a_run_with_a_broken_port(self, fault: Any) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,23 @@ from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, faults, gi
 from gitlab_port_export.demo.gitlab_faults import Recorded
 from gitlab_port_export.demo.gitlab_pages import HeaderList
 from gitlab_port_export.demo.gitlab_rows import stamp
+from gitlab_port_export.demo.port import Fault as PortFault
+from gitlab_port_export.demo.port import port_server, slow
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.model import Delete, Report
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from harness import (
+    acme,
+    blueprint,
+    environ_for,
+    mapping_file,
+    mapping_of,
+    port_with,
+    resource,
+    run_command,
+    run_sync,
+)
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -519,3 +532,60 @@ class TestUnsure:
             report = bed.sync()
             assert [one.reason for one in report.held] == ["unnamed"]
             assert len(bed.held) == 20
+
+
+class TestLimit:
+    """The limit's share is of what was ours when the run began."""
+
+    def test_what_the_run_creates_does_not_count_however_long_port_takes_to_list_what_is_ours(self) -> None:
+        with filled(open_ones(100), merge_requests(), threshold=0.3) as bed:
+            rows = bed.world.merge_requests[bed.project["id"]]
+            for row in rows[:40]:
+                row["state"] = "closed"
+            for number in range(60):
+                bed.world.add_merge_request(bed.project, f"new {number}")
+            with port_server(bed.store) as port:
+                port.faults.append(PortFault("datasource-entities$", slow(0.5), 2))
+                report = run_sync(bed.gitlab, port, bed.mapping).report
+            (held,) = report.held
+            assert (held.reason, held.why) == ("limit", "40 of 100 entities would go; the limit is 30")
+            assert report.blueprints["thing"].created == 60
+
+    def test_what_is_held_by_the_limit_is_not_looked_at_again(self) -> None:
+        with filled(open_ones(100), merge_requests(), threshold=0.3) as bed:
+            for row in bed.world.merge_requests[bed.project["id"]][:40]:
+                row["state"] = "closed"
+            assert bed.sync().exit_code == 5
+            assert len(asked(bed)) == 1
+
+
+def test_a_plan_file_deletes_what_both_looks_of_the_plan_lacked(tmp_path: Path) -> None:
+    with filled(open_ones(250), merge_requests()) as bed, port_server(bed.store) as port:
+        rows = bed.world.merge_requests[bed.project["id"]]
+        close(rows[240])
+
+        def churn() -> None:
+            close(rows[0])
+            bed.world.add_merge_request(bed.project, "new", created_at=bed.world.now)
+
+        bed.after("/merge_requests$", churn, page=1)
+        environ, mapping = environ_for(bed.gitlab, port), str(mapping_file(bed.mapping, tmp_path))
+        planned = run_command(["plan", "--mapping", mapping, "--out", "a.plan"], environ, tmp_path)
+        assert planned.returncode == 0, planned.stderr
+        done = run_command(["sync", "--mapping", mapping, "--plan", "a.plan"], environ, tmp_path)
+        assert done.returncode == 0, done.stderr
+        gone = {str(rows[240]["id"])}
+        assert bed.held == {str(row["id"]) for row in rows} - gone
+
+
+def test_what_one_row_of_a_project_denies_is_asked_before_it_is_deleted() -> None:
+    branches = entity("branch", ".name", defaultBranchOnly=False)
+
+    def fill(world: World, group: Row, project: Row) -> None:
+        lists.add_branch(world, project, "main")
+        lists.add_branch(world, world.add_project(group, "two"), "other")
+
+    with filled(fill, branches) as bed:
+        bed.project["empty_repo"] = True
+        assert bed.sync().exit_code == 0
+        assert bed.held == {"main", "other"}
