@@ -14,7 +14,7 @@ from email.message import Message
 from urllib.parse import unquote, urlsplit
 
 from gitlab_port_export.demo import gitlab_faults as faults
-from gitlab_port_export.demo import gitlab_graphql
+from gitlab_port_export.demo import gitlab_graphql, gitlab_hooks
 from gitlab_port_export.demo.gitlab_call import Call
 from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Query, Recorded, Reply, Slow, Truncate
 from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
@@ -92,6 +92,7 @@ class GitLabServer:
     requests: list[Recorded] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
+    hooks: gitlab_hooks.Hooks = field(default_factory=gitlab_hooks.Hooks)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _editing: threading.Lock = field(default_factory=threading.Lock)
     _cache: Cache = field(default_factory=Cache)
@@ -167,6 +168,17 @@ class GitLabServer:
                     cache.pages.clear()
                 cache.pages[page] = answered = _page(call, route, path, cache)
             return answered
+        except RefusedError as refused:
+            return _refusal(refused)
+
+    def manage_hooks(self, request: Recorded, path: str, body: object) -> Answered:
+        """The right answer to a request about hooks, the only thing that can be changed here."""
+        try:
+            token, params = _authenticated(self.world, request.token), parse_params(request.query)
+            access, url = self.world.access(token), f"{self.external_url}{API}{path}"
+            asked = (self.hooks, self.world, token, access, request.method, path, params, body, url)
+            status, payload, headers = gitlab_hooks.answer(gitlab_hooks.Asked(*asked))
+            return Answered(status, b"" if payload is None else _encoded(payload), headers)
         except RefusedError as refused:
             return _refusal(refused)
 
@@ -290,6 +302,8 @@ class _Handler(JsonHandler):
             return state.query(request.token, self.json_body())
         if not self.url_path.startswith(f"{state.prefix}{API}/"):
             return _refusal(RefusedError(404, {"error": "404 Not Found"}))
+        if gitlab_hooks.PATH.match(path):
+            return state.manage_hooks(request, path, self.json_body())
         if request.method not in ("GET", "HEAD"):
             return _refusal(RefusedError(405, {"error": "405 Not Allowed"}))
         headers, too_many = state.throttle(request.token)

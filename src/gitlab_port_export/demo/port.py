@@ -22,6 +22,8 @@ from gitlab_port_export.demo.port_rules import (
     not_found,
 )
 from gitlab_port_export.demo.port_store import Author, Mode, PortStore, parse_before
+from gitlab_port_export.demo.port_webhooks import INGEST, ingest
+from gitlab_port_export.demo.port_webhooks import ROUTES as WEBHOOK_ROUTES
 from gitlab_port_export.demo.serve import JsonHandler, serve
 
 MAX_BODY_BYTES = 1 << 20
@@ -153,7 +155,7 @@ def port_server(
     """Run a stand-in Port until the block ends; `options` are fields of PortServer, `.url` lacks `/v1`."""
     port = PortServer(store or PortStore.default(), **options)
     with serve(_Handler, port, tls) as server:
-        port.url = server.url
+        port.url = port.store.webhooks.url = server.url
         yield port
 
 
@@ -233,6 +235,8 @@ class _Handler(JsonHandler):
             return refused.status, envelope | ({"details": refused.details} if refused.details else {})
 
     def _route(self, store: PortStore, request: Recorded) -> Reply:
+        if request.path.startswith(INGEST):
+            return ingest(store, request.path.removeprefix(INGEST), dict(self.headers), self.body)
         route, params = _find_route(request.method, request.path)
         client = "" if route is _log_in else self._client(store)
         if len(self.body) > MAX_BODY_BYTES:
@@ -552,6 +556,7 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "integration/:id/kinds", _get_kinds),
     ("POST", "integration/:id/kinds/:kind/examples", _add_examples),
     ("GET", "organization", _get_organization),
+    *WEBHOOK_ROUTES,
 )
 
 

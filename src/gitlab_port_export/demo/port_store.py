@@ -28,6 +28,7 @@ from gitlab_port_export.demo.port_rules import (
     mismatch,
     not_found,
 )
+from gitlab_port_export.demo.port_webhooks import Webhooks
 
 MAX_QUERY_TARGETS = 100
 # Port never invents a user or a team for a relation.
@@ -103,6 +104,7 @@ class PortStore:
     blueprints: dict[str, JsonObject] = field(default_factory=dict)
     integrations: dict[str, JsonObject] = field(default_factory=dict)
     examples: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
+    webhooks: Webhooks = field(default_factory=Webhooks, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _shelves: dict[str, _Shelf] = field(default_factory=dict, repr=False)
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)

@@ -1,0 +1,387 @@
+"""What GitLab's hooks sent, as a list of what is to be read again: each object once, by its newest event.
+
+Payloads say little that can be believed (order, fractions of seconds, users), so they only name objects here.
+Shapes: https://docs.gitlab.com/user/project/integrations/webhook_events/ and, for system hooks,
+https://docs.gitlab.com/administration/system_hooks/
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from gitlab_port_export.errors import UsageError
+from gitlab_port_export.wire import decode
+
+What = Literal[
+    "merge-request", "issue", "pipeline", "job", "deployment", "release", "tag", "branch", "files", "project",
+    "environment", "milestone", "group", "members", "user",
+]  # fmt: skip
+Payload = Mapping[str, Any]
+NO_COMMIT = "0" * 40
+EXPECTED = "one payload of a GitLab hook, a list of them, or one a line, as JSON"
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """One object that is to be read again.
+
+    `key` is the iid of a merge request or issue, the name of a tag, branch or release, else the id; nothing for a
+    project, its files, a group and members, which `project` or `group` (ids) name, and their paths where known.
+    `gone` says that the event tells of its end. `files` are the paths that a push changed; None for "any".
+    `at` is when it happened, as the payload has it.
+    """
+
+    what: What
+    project: int | None = None
+    project_path: str = ""
+    group: int | None = None
+    group_path: str = ""
+    key: int | str | None = None
+    gone: bool = False
+    files: frozenset[str] | None = frozenset()
+    at: str = ""
+
+    @property
+    def identity(self) -> tuple[str, int | None, str, int | None, int | str | None]:
+        """What two events have in common that tell of one object."""
+        path = "" if self.project or self.group else self.project_path or self.group_path
+        return self.what, self.project, path, self.group, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A payload that names nothing to read: what it was, and why nothing follows from it."""
+
+    event: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What came in, folded: what is to be read again, in order of arrival, and what says nothing."""
+
+    touched: tuple[Touched, ...]
+    untold: tuple[Untold, ...]
+    events: int
+
+
+def read_events(text: bytes | str, origin: str) -> Intake:
+    """Return what a file of payloads names: one JSON, a list, or JSON lines. Raises UsageError.
+
+    A job that a hook's trigger started finds the payload as the text of the file that TRIGGER_PAYLOAD names:
+    https://docs.gitlab.com/ci/triggers/#access-webhook-payload
+    """
+    payloads = list(_payloads(text, origin))
+    touched: list[Touched] = []
+    untold: list[Untold] = []
+    for number, payload in enumerate(payloads, 1):
+        where = f"{origin}: event {number}" if len(payloads) > 1 else origin
+        if not isinstance(payload, dict):
+            raise UsageError(f"{where}: is no object", hint=f"give {EXPECTED}")
+        try:
+            found = list(_touched(payload))
+        except _Shapeless as missing:
+            raise UsageError(
+                f"{where}: a {event_of(payload)} event without {missing}", hint="give GitLab's payload as it came"
+            ) from None
+        touched += (one for one in found if isinstance(one, Touched))
+        untold += (one for one in found if isinstance(one, Untold))
+    return Intake(fold(touched), tuple(dict.fromkeys(untold)), len(payloads))
+
+
+def fold(touched: Iterable[Touched]) -> tuple[Touched, ...]:
+    """Return each object once, as its newest event has it; where the age is not told the last to arrive counts.
+
+    Files add up: each push names its own.
+    """
+    found: dict[Any, Touched] = {}
+    for one in touched:
+        before = found.get(one.identity)
+        if before is None:
+            found[one.identity] = one
+            continue
+        newest = before if one.at and before.at and _instant(one.at) < _instant(before.at) else one
+        files = None if one.files is None or before.files is None else one.files | before.files
+        found[one.identity] = replace(newest, files=files)
+    return tuple(found.values())
+
+
+def event_of(payload: Payload) -> str:
+    """Return what a payload says it is: by its body, as system hooks all have one and the same header."""
+    return str(payload.get("object_kind") or payload.get("event_name") or payload.get("event_type") or "nameless")[:60]
+
+
+# --- bytes → payloads
+
+
+def _payloads(text: bytes | str, origin: str) -> Iterator[Any]:
+    if not text.strip():
+        raise UsageError(f"{origin}: is empty", hint=f"give {EXPECTED}")
+    try:
+        whole = decode(text)
+    except ValueError:
+        yield from _lines(text if isinstance(text, str) else text.decode("utf-8", "replace"), origin)
+        return
+    for one in whole if isinstance(whole, list) else [whole]:
+        yield _unwrapped(one)
+
+
+def _lines(text: str, origin: str) -> Iterator[Any]:
+    # JSON holds no bare line break, but U+2028 and others, at which `splitlines` would cut.
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield _unwrapped(decode(line))
+        except ValueError:
+            raise UsageError(f"{origin}:{number}: is not JSON", hint=f"give {EXPECTED}") from None
+
+
+def _unwrapped(payload: Any) -> Any:
+    """Return the payload inside of what GitHub's `repository_dispatch` and our template for it put around it."""
+    if not isinstance(payload, dict) or "object_kind" in payload or "event_name" in payload:
+        return payload
+    for name in ("client_payload", "gitlab"):
+        if isinstance(payload.get(name), dict):
+            return _unwrapped(payload[name])
+    return payload
+
+
+# --- payload → what it names
+
+
+class _Shapeless(Exception):
+    """A payload lacks what every payload of its kind has."""
+
+
+def _touched(payload: Payload) -> Iterator[Touched | Untold]:
+    event = event_of(payload)
+    read = _READERS.get(event)
+    if read is None:
+        yield Untold(event, "no kind of the mapping is read for it")
+        return
+    yield from read(payload)
+
+
+def _part(payload: Payload, name: str) -> Payload:
+    value = payload.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _whole(value: Any, name: str) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    raise _Shapeless(name)
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise _Shapeless(name)
+
+
+def _project(payload: Payload) -> tuple[int, str]:
+    """Return id and path of the project that an event belongs to."""
+    project = _part(payload, "project")
+    number = _whole(project.get("id", payload.get("project_id")), "a project's id")
+    return number, str(project.get("path_with_namespace") or payload.get("path_with_namespace") or "")
+
+
+def _of_project(payload: Payload, what: What, key: int | str | None, **more: Any) -> Touched:
+    number, path = _project(payload)
+    return Touched(what, number, path, key=key, **({"at": _when(payload)} | more))
+
+
+def _when(payload: Payload) -> str:
+    """Return when the event happened; payloads without a time of their own are as old as they look."""
+    attributes = _part(payload, "object_attributes")
+    places = (
+        *(attributes.get(name) for name in ("updated_at", "finished_at", "created_at")),
+        *(payload.get(name) for name in ("status_changed_at", "build_finished_at", "build_started_at")),
+        *(payload.get(name) for name in ("build_created_at", "updated_at", "released_at", "created_at")),
+    )
+    return str(next((place for place in places if place), ""))
+
+
+def _instant(text: str) -> datetime:
+    """Return an instant of a payload, which may be ISO, or `2026-01-16 05:56:22 UTC`, or end in `+0100`."""
+    try:
+        found = datetime.fromisoformat(text.replace(" UTC", "Z").replace(" +", "+").replace(" -", "-"))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _merge_request(payload: Payload) -> Iterator[Touched]:
+    yield _issuable(payload, "merge-request", _part(payload, "object_attributes"))
+
+
+def _issue(payload: Payload) -> Iterator[Touched | Untold]:
+    attributes = _part(payload, "object_attributes")
+    if _part(payload, "project") or payload.get("project_id"):
+        yield _issuable(payload, "issue", attributes)
+    else:
+        yield Untold(event_of(payload), "the work item belongs to a group, and only those of projects are read")
+
+
+def _issuable(payload: Payload, what: What, attributes: Payload) -> Touched:
+    return _of_project(payload, what, _whole(attributes.get("iid"), "an iid"))
+
+
+def _note(payload: Payload) -> Iterator[Touched | Untold]:
+    """A comment or a reaction counts in the row of what it was made on."""
+    kinds: tuple[tuple[What, str], ...] = (("merge-request", "merge_request"), ("issue", "issue"))
+    for what, name in kinds:
+        if isinstance(payload.get(name), dict):
+            yield _issuable(payload, what, payload[name])
+            return
+    yield Untold(event_of(payload), "it is about no merge request and no issue")
+
+
+def _pipeline(payload: Payload) -> Iterator[Touched]:
+    """A pipeline is read with its jobs."""
+    number = _whole(_part(payload, "object_attributes").get("id"), "an id")
+    yield _of_project(payload, "pipeline", number)
+    request = payload.get("merge_request")
+    if isinstance(request, dict) and type(request.get("iid")) is int:
+        # The row of a merge request may show its pipeline; it belongs to the project that it goes into.
+        project = request.get("target_project_id")
+        if type(project) is int:
+            yield Touched("merge-request", project, key=request["iid"], at=_when(payload))
+
+
+def _job(payload: Payload) -> Iterator[Touched]:
+    yield _of_project(payload, "job", _whole(payload.get("build_id"), "a job's id"))
+    if type(pipeline := payload.get("pipeline_id")) is int:
+        yield _of_project(payload, "pipeline", pipeline)
+
+
+def _deployment(payload: Payload) -> Iterator[Touched]:
+    yield _of_project(payload, "deployment", _whole(payload.get("deployment_id"), "a deployment's id"))
+    environment = _part(payload, "environment").get("id", payload.get("environment_id"))
+    if type(environment) is int:
+        yield _of_project(payload, "environment", environment)
+
+
+def _release(payload: Payload) -> Iterator[Touched]:
+    gone = payload.get("action") == "delete"
+    yield _of_project(payload, "release", _text(payload.get("tag"), "a tag"), gone=gone)
+
+
+def _tag(payload: Payload) -> Iterator[Touched]:
+    name = _text(payload.get("ref"), "a ref").removeprefix("refs/tags/")
+    yield _of_project(payload, "tag", name, gone=payload.get("after") == NO_COMMIT, at=_pushed(payload))
+
+
+def _push(payload: Payload) -> Iterator[Touched]:
+    """A push moves a branch and changes files; those of the default branch make up the project's row too."""
+    name = _text(payload.get("ref"), "a ref").removeprefix("refs/heads/")
+    gone, at = payload.get("after") == NO_COMMIT, _pushed(payload)
+    yield _of_project(payload, "branch", name, gone=gone, at=at)
+    if gone:
+        return
+    yield _of_project(payload, "files", name, files=_files(payload), at=at)
+    if name == _part(payload, "project").get("default_branch"):
+        yield _of_project(payload, "project", None, at=at)
+
+
+def _pushed(payload: Payload) -> str:
+    """Return when the last commit was made, the only time in a push."""
+    commits = payload.get("commits") or ()
+    times = [str(one.get("timestamp") or "") for one in commits if isinstance(one, dict)]
+    return max(times, key=_instant, default="")
+
+
+def _files(payload: Payload) -> frozenset[str] | None:
+    """Return the paths that a push changed; None where the payload does not name them all.
+
+    GitLab names the newest 20 commits, system hooks name none, and for a new branch there is nothing to compare with:
+    https://docs.gitlab.com/user/project/integrations/webhook_events/#push-events
+    """
+    commits, total = payload.get("commits"), payload.get("total_commits_count")
+    if not isinstance(commits, list) or not commits or total != len(commits) or payload.get("before") == NO_COMMIT:
+        return None
+    names = ("added", "modified", "removed")
+    return frozenset(str(path) for commit in commits for name in names for path in commit.get(name) or ())
+
+
+def _repository_update(payload: Payload) -> Iterator[Touched]:
+    """A system hook's word of a push: which refs moved, nothing more."""
+    for ref in payload.get("refs") or ():
+        what: What = "tag" if str(ref).startswith("refs/tags/") else "branch"
+        name = str(ref).removeprefix("refs/heads/").removeprefix("refs/tags/")
+        yield _of_project(payload, what, name)
+        if what == "branch":
+            yield _of_project(payload, "files", name, files=None)
+    yield _of_project(payload, "project", None)
+
+
+def _milestone(payload: Payload) -> Iterator[Touched]:
+    attributes = _part(payload, "object_attributes")
+    number, gone = _whole(attributes.get("id"), "an id"), payload.get("action") == "delete"
+    group = attributes.get("group_id")
+    if type(group) is int and not payload.get("project"):
+        yield Touched("milestone", group=group, key=number, gone=gone, at=_when(payload))
+    else:
+        yield _of_project(payload, "milestone", number, gone=gone)
+
+
+def _project_event(payload: Payload) -> Iterator[Touched]:
+    """A project that was made, moved, renamed, changed or deleted."""
+    number = _whole(payload.get("project_id"), "project_id")
+    gone = payload.get("event_name") == "project_destroy"
+    path = str(payload.get("path_with_namespace") or "")
+    yield Touched("project", number, path, gone=gone, at=_when(payload))
+
+
+def _group_event(payload: Payload) -> Iterator[Touched]:
+    """A group or subgroup that was made, renamed or deleted."""
+    number = _whole(payload.get("group_id"), "group_id")
+    gone = payload.get("event_name") in ("group_destroy", "subgroup_destroy")
+    path = str(payload.get("full_path") or "")
+    yield Touched("group", group=number, group_path=path, gone=gone, at=_when(payload))
+
+
+def _group_member(payload: Payload) -> Iterator[Touched]:
+    path = str(payload.get("group_path") or "")
+    yield Touched("members", group=_whole(payload.get("group_id"), "group_id"), group_path=path, at=_when(payload))
+
+
+def _project_member(payload: Payload) -> Iterator[Touched]:
+    path = str(payload.get("project_path_with_namespace") or "")
+    number = _whole(payload.get("project_id"), "project_id")
+    yield Touched("members", number, path, at=_when(payload))
+
+
+def _user(payload: Payload) -> Iterator[Touched]:
+    gone = payload.get("event_name") == "user_destroy"
+    yield Touched("user", key=_whole(payload.get("user_id"), "user_id"), gone=gone, at=_when(payload))
+
+
+_READERS: dict[str, Callable[[Payload], Iterator[Touched | Untold]]] = {
+    "merge_request": _merge_request,
+    "issue": _issue,
+    "work_item": _issue,
+    "note": _note,
+    "emoji": _note,
+    "pipeline": _pipeline,
+    "build": _job,
+    "deployment": _deployment,
+    "release": _release,
+    "tag_push": _tag,
+    "push": _push,
+    "repository_update": _repository_update,
+    "milestone": _milestone,
+    **dict.fromkeys(
+        ("project_create", "project_destroy", "project_rename", "project_transfer", "project_update"), _project_event
+    ),
+    **dict.fromkeys(
+        ("subgroup_create", "subgroup_destroy", "group_create", "group_destroy", "group_rename"), _group_event
+    ),
+    **dict.fromkeys(("user_add_to_group", "user_update_for_group", "user_remove_from_group"), _group_member),
+    **dict.fromkeys(("user_add_to_team", "user_update_for_team", "user_remove_from_team"), _project_member),
+    **dict.fromkeys(("user_create", "user_destroy", "user_rename"), _user),
+}
