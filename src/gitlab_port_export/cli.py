@@ -247,6 +247,60 @@ def preview(  # noqa: PLR0913, PLR0917  # an option each, which the command line
     _leave(_guarded("preview", output, debug, lambda shell: shell.preview(wanted, **options)))
 
 
+class HooksTo(StrEnum):
+    """Where GitLab's events go."""
+
+    port = "port"
+    ci = "ci"
+
+
+class HooksLevel(StrEnum):
+    """What has a hook: groups as far as their plan has them, or every project."""
+
+    auto = "auto"
+    project = "project"
+
+
+class HooksAction(StrEnum):
+    """What to do about the hooks."""
+
+    plan = "plan"
+    apply = "apply"
+    status = "status"
+    remove = "remove"
+
+
+@app.command()
+def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line gives by name
+    action: Annotated[HooksAction, typer.Argument(help="Show, make, look after or remove GitLab's hooks.")],
+    to: Annotated[HooksTo, typer.Option("--to", help="A webhook in Port, or what starts a CI job.")] = HooksTo.port,
+    url: Annotated[str | None, typer.Option("--url", help="With --to ci: starts a job; {name} for secrets.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Also this kind (--to port: job); only these (--to ci).")
+    ] = None,
+    level: Annotated[HooksLevel, typer.Option("--level", help="What has a hook.")] = HooksLevel.auto,
+    template: Annotated[Path | None, typer.Option("--template", help="With --to ci: file of a custom payload.")] = None,
+    mapping: MappingOption = None,
+    output: OutputOption = Output.table,
+    workers: WorkersOption = None,
+    deadline: DeadlineOption = None,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="With plan: exit 10 when there are changes to make.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Let GitLab tell what changed: plan, apply, status or remove the hooks of live updates."""
+    wish: dict[str, Any] = {
+        "to": to.value,
+        "url": url,
+        "kinds": tuple(kind or ()),
+        "projects": level is HooksLevel.project,
+    }
+    wish["template"] = template
+    options = {"mapping_file": mapping, "workers": workers, "deadline": deadline, "detailed": detailed_exitcode}
+    _leave(_guarded("hooks", output, debug, lambda shell: shell.hooks(action.value, wish, **options)))
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the mapping file, for editors."""

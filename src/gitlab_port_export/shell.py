@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, NoReturn, TextIO
+from typing import IO, Any, Literal, NoReturn, TextIO
 
 from urllib3.exceptions import InsecureRequestWarning
 
@@ -149,6 +149,28 @@ class Shell:
         else:
             as_preview.render(found, self._redactor.redact, self._out.console)
         return found.exit_code
+
+    def hooks(
+        self, command: Literal["plan", "apply", "status", "remove"], wish: Mapping[str, Any], *, detailed: bool = False,
+        **options: Any,
+    ) -> int:  # fmt: skip
+        """Plan, apply, look after or remove the hooks of live updates. Raises ExportError."""
+        from gitlab_port_export.hooks import run_hooks  # noqa: PLC0415  # no sync has to pay for it
+        from gitlab_port_export.live.wish import load_wish  # noqa: PLC0415  # as above
+        from gitlab_port_export.report import hooks as as_hooks  # noqa: PLC0415  # as above
+
+        settings = load_settings(self._environ, **options)
+        self._redactor = Redactor(settings.secrets())
+        self._log(settings)
+        wanted = load_wish(self._environ, settings, **wish)
+        with _signals():
+            clock = Clock(settings.deadline)
+            report = run_hooks(command, wanted, settings, clock, self._redactor, detailed=detailed)
+        if self._json:
+            self._stream.write(as_hooks.to_json(report, self._redactor.redact))
+        else:
+            as_hooks.render(report, self._redactor.redact, self._out.console)
+        return report.exit_code
 
     def _redacted(self, finding: Finding) -> Finding:
         redact = self._redactor.redact

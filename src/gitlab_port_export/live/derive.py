@@ -71,7 +71,7 @@ def derive(
     patterns: Iterable[str] = ("**",),
     *,
     kinds: Sequence[str] = KINDS,
-    prefixes: Iterable[str] = (),
+    prefixes: Sequence[str] | None = None,
     flags: frozenset[str] | None = None,
 ) -> Derived:
     """Return what of a mapping can be kept live; `prefixes` as in `narrow.scope`, `flags` are events that arrive."""

@@ -5,12 +5,14 @@ Shapes: https://docs.gitlab.com/user/project/integrations/webhook_events/ and, f
 https://docs.gitlab.com/administration/system_hooks/
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from gitlab_port_export.errors import UsageError
+from gitlab_port_export.text import clean
 from gitlab_port_export.wire import decode
 
 What = Literal[
@@ -83,7 +85,8 @@ def read_events(text: bytes | str, origin: str) -> Intake:
             found = list(_touched(payload))
         except _Shapeless as missing:
             raise UsageError(
-                f"{where}: a {event_of(payload)} event without {missing}", hint="give GitLab's payload as it came"
+                f"{where}: the payload of kind {clean(event_of(payload))} has not {missing}",
+                hint="give GitLab's payload as it came",
             ) from None
         touched += (one for one in found if isinstance(one, Touched))
         untold += (one for one in found if isinstance(one, Untold))
@@ -116,12 +119,15 @@ def event_of(payload: Payload) -> str:
 
 
 def _payloads(text: bytes | str, origin: str) -> Iterator[Any]:
+    if isinstance(text, bytes):
+        # Some shells begin a file with a byte order mark.
+        text = text.decode("utf-8-sig", "replace")
     if not text.strip():
         raise UsageError(f"{origin}: is empty", hint=f"give {EXPECTED}")
     try:
         whole = decode(text)
     except ValueError:
-        yield from _lines(text if isinstance(text, str) else text.decode("utf-8", "replace"), origin)
+        yield from _lines(text, origin)
         return
     for one in whole if isinstance(whole, list) else [whole]:
         yield _unwrapped(one)
@@ -169,12 +175,17 @@ def _part(payload: Payload, name: str) -> Payload:
     return value if isinstance(value, dict) else {}
 
 
-def _whole(value: Any, name: str) -> int:
+def _number(value: Any) -> int | None:
+    """Return a whole number; custom templates write each value as text, and none as an empty one."""
     if type(value) is int:
         return value
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    raise _Shapeless(name)
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value) else None
+
+
+def _whole(value: Any, name: str) -> int:
+    if (number := _number(value)) is None:
+        raise _Shapeless(name)
+    return number
 
 
 def _text(value: Any, name: str) -> str:
@@ -186,7 +197,7 @@ def _text(value: Any, name: str) -> str:
 def _project(payload: Payload) -> tuple[int, str]:
     """Return id and path of the project that an event belongs to."""
     project = _part(payload, "project")
-    number = _whole(project.get("id", payload.get("project_id")), "a project's id")
+    number = _whole(project.get("id") or payload.get("project_id"), "a project's id")
     return number, str(project.get("path_with_namespace") or payload.get("path_with_namespace") or "")
 
 
@@ -221,7 +232,7 @@ def _merge_request(payload: Payload) -> Iterator[Touched]:
 
 def _issue(payload: Payload) -> Iterator[Touched | Untold]:
     attributes = _part(payload, "object_attributes")
-    if _part(payload, "project") or payload.get("project_id"):
+    if _part(payload, "project").get("id") or payload.get("project_id"):
         yield _issuable(payload, "issue", attributes)
     else:
         yield Untold(event_of(payload), "the work item belongs to a group, and only those of projects are read")
@@ -235,7 +246,7 @@ def _note(payload: Payload) -> Iterator[Touched | Untold]:
     """A comment or a reaction counts in the row of what it was made on."""
     kinds: tuple[tuple[What, str], ...] = (("merge-request", "merge_request"), ("issue", "issue"))
     for what, name in kinds:
-        if isinstance(payload.get(name), dict):
+        if _number(_part(payload, name).get("iid")) is not None:
             yield _issuable(payload, what, payload[name])
             return
     yield Untold(event_of(payload), "it is about no merge request and no issue")
@@ -245,24 +256,23 @@ def _pipeline(payload: Payload) -> Iterator[Touched]:
     """A pipeline is read with its jobs."""
     number = _whole(_part(payload, "object_attributes").get("id"), "an id")
     yield _of_project(payload, "pipeline", number)
-    request = payload.get("merge_request")
-    if isinstance(request, dict) and type(request.get("iid")) is int:
-        # The row of a merge request may show its pipeline; it belongs to the project that it goes into.
-        project = request.get("target_project_id")
-        if type(project) is int:
-            yield Touched("merge-request", project, key=request["iid"], at=_when(payload))
+    request = _part(payload, "merge_request")
+    # The row of a merge request may show its pipeline; it belongs to the project that it goes into.
+    iid, project = _number(request.get("iid")), _number(request.get("target_project_id"))
+    if iid is not None and project is not None:
+        yield Touched("merge-request", project, key=iid, at=_when(payload))
 
 
 def _job(payload: Payload) -> Iterator[Touched]:
     yield _of_project(payload, "job", _whole(payload.get("build_id"), "a job's id"))
-    if type(pipeline := payload.get("pipeline_id")) is int:
+    if (pipeline := _number(payload.get("pipeline_id"))) is not None:
         yield _of_project(payload, "pipeline", pipeline)
 
 
 def _deployment(payload: Payload) -> Iterator[Touched]:
     yield _of_project(payload, "deployment", _whole(payload.get("deployment_id"), "a deployment's id"))
-    environment = _part(payload, "environment").get("id", payload.get("environment_id"))
-    if type(environment) is int:
+    environment = _number(_part(payload, "environment").get("id") or payload.get("environment_id"))
+    if environment is not None:
         yield _of_project(payload, "environment", environment)
 
 
@@ -322,8 +332,8 @@ def _repository_update(payload: Payload) -> Iterator[Touched]:
 def _milestone(payload: Payload) -> Iterator[Touched]:
     attributes = _part(payload, "object_attributes")
     number, gone = _whole(attributes.get("id"), "an id"), payload.get("action") == "delete"
-    group = attributes.get("group_id")
-    if type(group) is int and not payload.get("project"):
+    group = _number(attributes.get("group_id"))
+    if group is not None and not _part(payload, "project").get("id"):
         yield Touched("milestone", group=group, key=number, gone=gone, at=_when(payload))
     else:
         yield _of_project(payload, "milestone", number, gone=gone)

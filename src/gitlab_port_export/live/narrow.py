@@ -45,18 +45,20 @@ def conditions(resource: Resource, dialect: Dialect) -> Iterator[str]:
             yield from _pipeline(selector.pipeline_query_params, dialect)
 
 
-def scope(mapping: Mapping, dialect: Dialect, patterns: Iterable[str], prefixes: Iterable[str] = ()) -> Iterator[str]:
+def scope(
+    mapping: Mapping, dialect: Dialect, patterns: Iterable[str], prefixes: Iterable[str] | None = None
+) -> Iterator[str]:
     """Yield jq conditions under which the project is one that a sync reads. Raises NotTold.
 
-    `patterns` are those of the tokens together; `prefixes`, where there are any, the groups and projects meant.
+    `patterns` are those of the tokens together; `prefixes`, where given, the groups.
     """
     shapes = list(patterns)
     if not any(shape in ("**", "*", "**/*", "**/**") for shape in shapes):
         tests = [f"test({literal(_regular(shape))})" for shape in shapes]
         yield f"($b.project.path_with_namespace | {' or '.join(tests)})"
-    starts = [f"startswith({literal(prefix + '/')})" for prefix in prefixes]
-    if starts:
-        yield f"($b.project.path_with_namespace | {' or '.join(starts)})"
+    if prefixes is not None:
+        starts = [f"startswith({literal(prefix + '/')})" for prefix in prefixes]
+        yield f"($b.project.path_with_namespace | {' or '.join(starts) or 'false'})"
     if dialect == "gitlab" and (wanted := mapping.project_visibility_filter) is not None:
         if wanted not in LEVELS:
             raise NotTold(f"projectVisibilityFilter is {wanted}")

@@ -1,0 +1,187 @@
+"""Where hooks have to be so that every event arrives once: topmost groups, projects where groups have none, or all."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from gitlab_port_export.gitlab.client import Params, ReadFailed, unavailable
+from gitlab_port_export.gitlab.inventory import Patterns
+from gitlab_port_export.live.gitlab_hooks import HookApi
+from gitlab_port_export.live.hook import Found, Place
+from gitlab_port_export.live.wish import Wish
+from gitlab_port_export.model import Row
+
+MEMBER, OWNER = 10, 50
+MAINTAINED = ("min_access_level", "40")
+ADMIN = "a system hook can be managed by an administrator's token alone"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of what a sync reads that no hook will tell of, or something that could not be looked at."""
+
+    where: str
+    why: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The places that want a hook with the events of each (none: what is needed), and all that were looked at."""
+
+    wanted: Mapping[Place, frozenset[str]]
+    found: Mapping[Place, tuple[Found, ...]]
+    gaps: tuple[Gap, ...] = ()
+    # Groups whose projects a sync reads, for hooks that know no groups.
+    roots: tuple[str, ...] = ()
+
+
+def survey(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, least: int = MEMBER) -> Scope:
+    """Look at GitLab and say where hooks are to be; a sync reads where the tokens' roles are `least` and higher.
+
+    Raises GitLabUnavailable when no token can list its groups.
+    """
+    if wish.system:
+        return _instance(api, patterns, least)
+    gaps: list[Gap] = []
+    groups, projects = Scope({}, {}), dict[Place, frozenset[str]]()
+    if not wish.projects:
+        groups, projects = _of_groups(api, patterns, wish, gaps)
+    if not wish.override:
+        projects |= dict.fromkeys(_of_projects(api, patterns, wish, gaps), frozenset())
+    found, refused = _look(api, projects)
+    gaps += (Gap(place.shown, failure.why, failure.hint) for place, failure in refused.items())
+    wanted = {place: events for place, events in projects.items() if place in found}
+    return Scope({**groups.wanted, **wanted}, {**groups.found, **found}, tuple(gaps), groups.roots)
+
+
+def _instance(api: HookApi, patterns: Mapping[str, Patterns], least: int) -> Scope:
+    token = next(iter(patterns))
+    place = Place("system", 0, "", token)
+    roots = tuple(top_of(row["full_path"] for row in _groups(api, token, patterns[token], least)))
+    found, refused = _look(api, [place])
+    gaps = tuple(Gap(place.shown, failure.why, ADMIN) for failure in refused.values())
+    return Scope(dict.fromkeys(found, frozenset()), found, gaps, roots)
+
+
+def _groups(api: HookApi, token: str, allowed: Patterns, level: int) -> list[Row]:
+    """Return the groups in which the token's user has that role, or a higher one, and which the patterns mean."""
+    params = (("min_access_level", str(level)), ("order_by", "id"), ("sort", "asc"))
+    return [
+        row
+        for row in api.rows(token, "/groups", params)
+        if allowed.allows(row["full_path"]) or allowed.may_allow_below(row["full_path"])
+    ]
+
+
+def top_of(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the paths that are below no other one: a hook of a group is told of all that is below it."""
+    last = ""
+    # With the slash, `a/b` comes before `a-b`.
+    for path in sorted(set(paths), key=lambda path: f"{path}/"):
+        if not last or not path.startswith(f"{last}/"):
+            last = path
+            yield path
+
+
+def _look(api: HookApi, places: Iterable[Place]) -> tuple[dict[Place, tuple[Found, ...]], dict[Place, ReadFailed]]:
+    """Return the hooks of the places that show them, and why others do not."""
+    found: dict[Place, tuple[Found, ...]] = {}
+    refused: dict[Place, ReadFailed] = {}
+    for place, hooks in api.hooks(places):
+        if isinstance(hooks, ReadFailed):
+            refused[place] = hooks
+        else:
+            found[place] = hooks
+    return found, refused
+
+
+def _listed(api: HookApi, patterns: Mapping[str, Patterns]) -> tuple[dict[str, Place], set[str], list[Gap]]:
+    """Return the groups that a token's user owns, by path, and the paths of all in which one is a member."""
+    owned: dict[str, Place] = {}
+    seen: set[str] = set()
+    failures: dict[str, ReadFailed] = {}
+    for token, allowed in patterns.items():
+        try:
+            for row in _groups(api, token, allowed, OWNER):
+                owned.setdefault(row["full_path"], Place("group", row["id"], row["full_path"], token))
+            seen |= {row["full_path"] for row in _groups(api, token, allowed, MEMBER)}
+        except ReadFailed as failure:
+            failures[token] = failure
+    if len(failures) == len(patterns):
+        raise unavailable(failures, api.gitlab.http.base_url)
+    return owned, seen, [Gap(token, failure.why, failure.hint) for token, failure in failures.items()]
+
+
+def _overridden(owned: Mapping[str, Place], wish: Wish, gaps: list[Gap]) -> dict[Place, frozenset[str]]:
+    """Return the groups that the setting names, with the events that it names."""
+    wanted: dict[Place, frozenset[str]] = {}
+    for token, groups in wish.override.items():
+        for path, events in groups.items():
+            if path in owned:
+                wanted[owned[path]] = events
+            else:
+                why = f"{token}: its user is no Owner of a group of this path, or its patterns do not allow it"
+                gaps.append(Gap(f"group {path}", why, "correct the path, or ask an Owner"))
+    return wanted
+
+
+def _tops(owned: Mapping[str, Place], seen: Iterable[str], gaps: list[Gap]) -> dict[Place, frozenset[str]]:
+    """Return the topmost groups that can have a hook."""
+    tops = tuple(top_of(owned))
+    covered = tuple(f"{path}/" for path in tops)
+    for path in top_of(path for path in seen if not f"{path}/".startswith(covered)):
+        why = "no token's user is Owner there, so that its events arrive by no hook of ours"
+        gaps.append(Gap(f"group {path}", why, "give the token's user the role Owner, or use --level project"))
+    return {owned[path]: frozenset() for path in tops}
+
+
+def _projects(
+    api: HookApi, token: str, allowed: Patterns, path: str, params: Params, gaps: list[Gap]
+) -> Iterator[tuple[Place, Row]]:
+    """Yield the projects of a list that the token is for."""
+    params += (("archived", "false"), ("order_by", "id"), ("sort", "asc"))
+    try:
+        rows = api.rows(token, path, params)
+    except ReadFailed as failure:
+        gaps.append(Gap(token, failure.why, failure.hint))
+        return
+    for row in rows:
+        if allowed.allows(row["path_with_namespace"]):
+            yield Place("project", row["id"], row["path_with_namespace"], token), row
+
+
+def _of_groups(
+    api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, gaps: list[Gap]
+) -> tuple[Scope, dict[Place, frozenset[str]]]:
+    """Return what is wanted of groups, and the projects that stand in for those that can have no hook."""
+    owned, seen, failed = _listed(api, patterns)
+    gaps += failed
+    # Of all, as hooks of ours may be left where none is wanted any more.
+    found, refused = _look(api, owned.values())
+    wanted = _overridden(owned, wish, gaps) if wish.override else _tops(owned, seen, gaps)
+    instead: dict[Place, frozenset[str]] = {}
+    for place, events in wanted.items():
+        failure = refused.get(place)
+        if failure is None:
+            continue
+        if failure.reason not in ("missing", "forbidden"):
+            gaps.append(Gap(place.shown, failure.why, failure.hint))
+            continue
+        # An Owner may manage hooks, so the plan of the group has none (Premium and Ultimate have).
+        path = f"/groups/{place.id}/projects"
+        params: Params = (("include_subgroups", "true"), ("with_shared", "false"), MAINTAINED)
+        projects = _projects(api, place.token, patterns[place.token], path, params, gaps)
+        instead |= {project: events for project, _ in projects}
+    kept = {place: events for place, events in wanted.items() if place in found}
+    return Scope(kept, found, (), tuple(top_of(seen))), instead
+
+
+def _of_projects(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, gaps: list[Gap]) -> list[Place]:
+    """Return the projects that want a hook of their own: all, or those of the users' own namespaces."""
+    params: Params = (("membership", "true"), MAINTAINED) if wish.projects else (("owned", "true"),)
+    found: dict[int, Place] = {}
+    for token, allowed in patterns.items():
+        for place, row in _projects(api, token, allowed, "/projects", params, gaps):
+            if wish.projects or (row.get("namespace") or {}).get("kind") == "user":
+                found.setdefault(place.id, place)
+    return list(found.values())
