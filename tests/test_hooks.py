@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from conftest import Bench
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_hooks import Hook, Watch
 from gitlab_port_export.demo.port import PortServer, port_server
@@ -29,7 +30,7 @@ VARIABLES = {"OCEAN__EXPORT__HOOKS_URL_VARIABLES": '{"token": "start-secret"}'}
 
 
 @dataclass
-class Bench:
+class Bed:
     world: World
     reader: Row
     group: Row
@@ -40,7 +41,7 @@ class Bench:
     def run(self, command: Any = "apply", *, clock: Clock | None = None, **wish: Any) -> HooksReport:
         environ = environ_for(self.gitlab, self.port, None, "gitlab-v2") | self.environ
         settings = load_settings(environ, dotenv=None)
-        wanted = load_wish(environ, settings, dotenv=None, **wish)
+        wanted = load_wish(environ, settings, **wish)
         return run_hooks(command, wanted, settings, clock or NoWait(), Redactor(()))
 
     def hooks(self) -> list[Hook]:
@@ -51,16 +52,16 @@ class Bench:
 
 
 @contextmanager
-def bench(role: int = OWNER, scopes: tuple[str, ...] = ("api",)) -> Iterator[Bench]:
+def stand_ins(role: int = OWNER, scopes: tuple[str, ...] = ("api",)) -> Iterator[Bed]:
     world, reader, group = acme(TOKEN, role)
     world.tokens[TOKEN].scopes = scopes
     with gitlab_server(world) as gitlab, port_server(PortStore.default()) as port:
-        yield Bench(world, reader, group, gitlab, port)
+        yield Bed(world, reader, group, gitlab, port)
 
 
 @pytest.fixture
-def owner() -> Iterator[Bench]:
-    with bench() as found:
+def owner() -> Iterator[Bed]:
+    with stand_ins() as found:
         found.world.add_project(found.world.add_group("below", found.group), "web")
         yield found
 
@@ -72,7 +73,7 @@ def states(report: HooksReport) -> list[tuple[str, str]]:
 # --- what is made
 
 
-def test_each_top_group_gets_one_hook_and_port_a_webhook(owner: Bench) -> None:
+def test_each_top_group_gets_one_hook_and_port_a_webhook(owner: Bed) -> None:
     planned = owner.run("plan")
     assert planned.changes
     assert owner.hooks() == []
@@ -87,7 +88,7 @@ def test_each_top_group_gets_one_hook_and_port_a_webhook(owner: Bench) -> None:
     assert (report.exit_code, states(report)) == (0, [("create", "done")])
 
 
-def test_applying_again_changes_nothing(owner: Bench) -> None:
+def test_applying_again_changes_nothing(owner: Bed) -> None:
     owner.run()
     owner.gitlab.requests.clear()
     owner.port.requests.clear()
@@ -99,7 +100,7 @@ def test_applying_again_changes_nothing(owner: Bench) -> None:
     assert not owner.run("plan").changes
 
 
-def test_what_was_changed_by_hand_is_put_right(owner: Bench) -> None:
+def test_what_was_changed_by_hand_is_put_right(owner: Bed) -> None:
     owner.run()
     (hook,) = owner.hooks()
     hook.shown |= {"push_events": True, "issues_events": False, "enable_ssl_verification": False}
@@ -115,7 +116,7 @@ def test_what_was_changed_by_hand_is_put_right(owner: Bench) -> None:
     assert next(iter(owner.port.store.webhooks.held.values()))["enabled"]
 
 
-def test_a_new_secret_reaches_both_sides(owner: Bench) -> None:
+def test_a_new_secret_reaches_both_sides(owner: Bed) -> None:
     owner.run()
     owner.environ["OCEAN__EXPORT__HOOKS_SECRET"] = "a-new-secret"
     report = owner.run()
@@ -125,7 +126,7 @@ def test_a_new_secret_reaches_both_sides(owner: Bench) -> None:
     assert report.steps[0].step.why == ("secrets",)
 
 
-def test_the_token_is_sent_again_when_the_address_changes(owner: Bench) -> None:
+def test_the_token_is_sent_again_when_the_address_changes(owner: Bed) -> None:
     owner.environ |= VARIABLES
     owner.run(**CI)
     (hook,) = owner.hooks()
@@ -136,7 +137,7 @@ def test_the_token_is_sent_again_when_the_address_changes(owner: Bench) -> None:
     assert (hook.token, hook.variables) == (before, {"token": "start-secret"})
 
 
-def test_hooks_of_others_are_left_alone(owner: Bench) -> None:
+def test_hooks_of_others_are_left_alone(owner: Bed) -> None:
     owner.run()
     (ours,) = owner.hooks()
     other = Hook(900, "group", owner.group["id"], {"url": ours.shown["url"], "name": "somebody's", "push_events": True})
@@ -150,7 +151,7 @@ def test_hooks_of_others_are_left_alone(owner: Bench) -> None:
     assert (report.exit_code, states(report)) == (0, [("delete", "done")])
 
 
-def test_an_older_gitlab_without_names_is_known_again_by_the_address(owner: Bench) -> None:
+def test_an_older_gitlab_without_names_is_known_again_by_the_address(owner: Bed) -> None:
     owner.gitlab.hooks.version = (16, 0)
     owner.run()
     assert states(owner.run()) == [("unchanged", "done")]
@@ -158,7 +159,7 @@ def test_an_older_gitlab_without_names_is_known_again_by_the_address(owner: Benc
     assert owner.hooks() == []
 
 
-def test_a_hook_that_is_there_twice_or_below_goes(owner: Bench) -> None:
+def test_a_hook_that_is_there_twice_or_below_goes(owner: Bed) -> None:
     owner.run()
     (ours,) = owner.hooks()
     below = next(group for group in owner.world.groups.values() if group["parent_id"])
@@ -168,7 +169,7 @@ def test_a_hook_that_is_there_twice_or_below_goes(owner: Bench) -> None:
     assert owner.hooks() == [ours]
 
 
-def test_what_gitlab_does_not_keep_is_told(owner: Bench) -> None:
+def test_what_gitlab_does_not_keep_is_told(owner: Bed) -> None:
     owner.environ |= VARIABLES
     report = owner.run(**CI)
     assert report.steps[0].stuck == ("project_events",)
@@ -180,7 +181,7 @@ def test_what_gitlab_does_not_keep_is_told(owner: Bench) -> None:
 # --- rights and plans
 
 
-def test_without_group_hooks_each_project_gets_one(owner: Bench) -> None:
+def test_without_group_hooks_each_project_gets_one(owner: Bed) -> None:
     owner.gitlab.hooks.plan = "free"
     report = owner.run()
     assert {(hook.level, hook.place) for hook in owner.hooks()} == {("project", id) for id in owner.world.projects}
@@ -190,14 +191,14 @@ def test_without_group_hooks_each_project_gets_one(owner: Bench) -> None:
     assert owner.hooks() == []
 
 
-def test_personal_projects_get_hooks_of_their_own(owner: Bench) -> None:
+def test_personal_projects_get_hooks_of_their_own(owner: Bed) -> None:
     mine = owner.world.add_project(owner.reader, "mine")
     owner.run()
     assert ("project", mine["id"]) in {(hook.level, hook.place) for hook in owner.hooks()}
 
 
 def test_a_group_without_an_owner_is_told() -> None:
-    with bench(DEVELOPER) as found:
+    with stand_ins(DEVELOPER) as found:
         report = found.run()
         assert [gap.where for gap in report.gaps] == ["group acme"]
         assert "Owner" in report.gaps[0].hint
@@ -205,7 +206,7 @@ def test_a_group_without_an_owner_is_told() -> None:
 
 
 def test_a_maintainer_can_have_project_hooks() -> None:
-    with bench(MAINTAINER) as found:
+    with stand_ins(MAINTAINER) as found:
         project = found.world.add_project(found.group, "web")
         report = found.run(projects=True)
         assert [(hook.level, hook.place) for hook in found.hooks()] == [("project", project["id"])]
@@ -213,7 +214,7 @@ def test_a_maintainer_can_have_project_hooks() -> None:
 
 
 def test_a_token_that_may_only_read_is_told_what_it_lacks() -> None:
-    with bench(scopes=("read_api",)) as found:
+    with stand_ins(scopes=("read_api",)) as found:
         report = found.run()
         assert states(report) == [("create", "failed")]
         assert "scope api" in report.steps[0].hint
@@ -223,7 +224,7 @@ def test_a_token_that_may_only_read_is_told_what_it_lacks() -> None:
         assert found.run().exit_code == 0
 
 
-def test_credentials_that_may_not_see_webhooks_change_nothing(owner: Bench) -> None:
+def test_credentials_that_may_not_see_webhooks_change_nothing(owner: Bed) -> None:
     owner.port.store.webhooks.readable = False
     owner.gitlab.requests.clear()
     report = owner.run()
@@ -237,7 +238,7 @@ def test_credentials_that_may_not_see_webhooks_change_nothing(owner: Bench) -> N
 # --- system hook
 
 
-def test_an_administrator_gets_one_system_hook(owner: Bench) -> None:
+def test_an_administrator_gets_one_system_hook(owner: Bed) -> None:
     owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = "true"
     owner.world.tokens[TOKEN].admin = True
     report = owner.run()
@@ -248,7 +249,7 @@ def test_an_administrator_gets_one_system_hook(owner: Bench) -> None:
     assert owner.hooks() == []
 
 
-def test_a_system_hook_tells_nothing_of_foreign_projects(owner: Bench) -> None:
+def test_a_system_hook_tells_nothing_of_foreign_projects(owner: Bed) -> None:
     owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = "true"
     owner.world.tokens[TOKEN].admin = True
     owner.run()
@@ -260,7 +261,7 @@ def test_a_system_hook_tells_nothing_of_foreign_projects(owner: Bench) -> None:
     assert owner.port.store.identifiers("gitlabMergeRequest") == {str(own["id"])} - {str(foreign["id"])}
 
 
-def test_who_is_no_administrator_is_told_what_to_enter(owner: Bench) -> None:
+def test_who_is_no_administrator_is_told_what_to_enter(owner: Bed) -> None:
     owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = "true"
     report = owner.run()
     (webhook,) = owner.port.store.webhooks.held.values()
@@ -279,7 +280,7 @@ def overriding(value: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("deep", [True, False])
-def test_the_named_groups_get_the_named_events(owner: Bench, deep: bool) -> None:
+def test_the_named_groups_get_the_named_events(owner: Bed, deep: bool) -> None:
     groups = {"acme/below": {"events": ["merge_requests_events", "push_events"]}}
     owner.environ |= overriding({TOKEN: {"groups": groups} if deep else groups})
     report = owner.run()
@@ -290,7 +291,7 @@ def test_the_named_groups_get_the_named_events(owner: Bench, deep: bool) -> None
     assert {one.kind for one in report.fields if one.state != "sync"} == {"merge-request"}
 
 
-def test_all_faults_of_the_override_are_told_at_once(owner: Bench) -> None:
+def test_all_faults_of_the_override_are_told_at_once(owner: Bed) -> None:
     owner.environ |= overriding(
         {
             TOKEN: {
@@ -312,7 +313,7 @@ def test_all_faults_of_the_override_are_told_at_once(owner: Bench) -> None:
     assert len(caught.value.faults) == 5
 
 
-def test_ocean_s_addresses_are_answered(owner: Bench) -> None:
+def test_ocean_s_addresses_are_answered(owner: Bed) -> None:
     owner.environ |= {"OCEAN__BASE_URL": "https://x.example.com", "OCEAN__INTEGRATION__CONFIG__APP_HOST": "y"}
     report = owner.run("plan")
     assert [note.split()[0] for note in report.notes] == ["OCEAN__INTEGRATION__CONFIG__APP_HOST", "OCEAN__BASE_URL"]
@@ -321,7 +322,7 @@ def test_ocean_s_addresses_are_answered(owner: Bench) -> None:
 # --- to a CI system
 
 
-def test_a_hook_for_a_ci_job_shows_no_secret(owner: Bench) -> None:
+def test_a_hook_for_a_ci_job_shows_no_secret(owner: Bed) -> None:
     owner.environ |= VARIABLES | {"OCEAN__EXPORT__HOOKS_HEADERS": '{"Authorization": "Bearer abcdef"}'}
     owner.gitlab.hooks.ignored = frozenset()
     report = owner.run(**CI)
@@ -346,7 +347,7 @@ def test_a_hook_for_a_ci_job_shows_no_secret(owner: Bench) -> None:
         ({"kinds": ("project",)}, "'project' is none of"),
     ],
 )
-def test_what_cannot_be_wanted_is_told(owner: Bench, wish: dict[str, Any], fault: str) -> None:
+def test_what_cannot_be_wanted_is_told(owner: Bed, wish: dict[str, Any], fault: str) -> None:
     with pytest.raises(UsageError) as caught:
         owner.run("plan", **wish)
     assert any(part in str(caught.value) for part in fault.split("|"))
@@ -356,7 +357,7 @@ def test_what_cannot_be_wanted_is_told(owner: Bench, wish: dict[str, Any], fault
 # --- status
 
 
-def test_a_hook_that_gitlab_disabled_is_found_with_the_reason_and_woken(owner: Bench) -> None:
+def test_a_hook_that_gitlab_disabled_is_found_with_the_reason_and_woken(owner: Bed) -> None:
     owner.run()
     (hook,) = owner.hooks()
     (webhook,) = owner.port.store.webhooks.held.values()
@@ -379,7 +380,7 @@ def test_a_hook_that_gitlab_disabled_is_found_with_the_reason_and_woken(owner: B
     assert hook.status == "executable"
 
 
-def test_status_tells_of_a_mapping_that_changed_and_a_hook_that_is_missing(owner: Bench) -> None:
+def test_status_tells_of_a_mapping_that_changed_and_a_hook_that_is_missing(owner: Bed) -> None:
     owner.run()
     assert owner.run("status").exit_code == 0
     owner.gitlab.hooks.held.clear()
@@ -409,7 +410,7 @@ EVERY = [
 
 @pytest.mark.parametrize("unknown", EVERY, ids=str)
 @pytest.mark.parametrize("zone", [0, 2])
-def test_events_bring_port_to_what_a_sync_would_write(owner: Bench, unknown: Unknown, zone: int) -> None:
+def test_events_bring_port_to_what_a_sync_would_write(owner: Bed, unknown: Unknown, zone: int) -> None:
     owner.port.store.webhooks.unknown = unknown
     owner.gitlab.hooks.version = (19, 0)
     run_sync(owner.gitlab, owner.port)
@@ -443,3 +444,45 @@ def same(live: Any, synced: Any) -> bool:
     """Payloads lack fractions of seconds."""
     is_time = isinstance(synced, str) and synced.endswith("Z") and "." in synced
     return bool(live == (f"{synced.partition('.')[0]}Z" if is_time else synced))
+
+
+# --- the command
+
+
+def test_the_command_says_what_it_did_and_shows_no_secret(bench: Bench) -> None:
+    for token in bench.world.tokens.values():
+        token.scopes = ("api",)
+        for group in [group for group in bench.world.groups.values() if not group["parent_id"]]:
+            bench.world.add_member(group, token.user, OWNER)
+    bench.secrets.extend(["a-secret-of-ours", "start-secret", "Bearer abcdef"])
+    given = {"OCEAN__EXPORT__HOOKS_SECRET": "a-secret-of-ours"}
+    ran = bench.run("hooks", "plan", "--detailed-exitcode", **given)
+    assert "merge-request:\n  identifier: live" in ran.stdout
+    assert "properties.updatedAt: left to the sync: .updated_at: payloads do not hold it" in ran.stdout
+    assert "28 of 67 fields live, 6 under a condition, 33 left to the sync" in ran.stdout
+    assert "webhook in Port: create" in ran.stdout
+    assert bench.gitlab.hooks.held == {}
+    ran = bench.run("hooks", "apply", "--output", "json", **given)
+    document = json.loads(ran.stdout)
+    assert {hook["action"] for hook in document["hooks"]} == {"create"}
+    assert document["port"]["action"] == "create"
+    assert len(bench.gitlab.hooks.held) == len(document["hooks"])
+    ran = bench.run("hooks", "remove", **given)
+    assert bench.gitlab.hooks.held == {}
+    assert "deleted" in ran.stdout
+    secrets = {
+        "OCEAN__EXPORT__HOOKS_URL_VARIABLES": '{"token": "start-secret"}',
+        "OCEAN__EXPORT__HOOKS_HEADERS": '{"Authorization": "Bearer abcdef"}',
+    }
+    ran = bench.run("hooks", "apply", "--to", "ci", "--url", CI["url"], "--debug", **given, **secrets)
+    assert "sends " in ran.stdout
+    assert CI["url"] in ran.stdout
+
+
+def test_wrong_options_end_with_2_and_nothing_is_sent(bench: Bench) -> None:
+    ran = bench.run("hooks", "apply", "--to", "ci", "--kind", "nothing")
+    assert ran.returncode == 2
+    assert "--kind: 'nothing' is none of" in ran.stderr
+    assert "needs --url" in ran.stderr
+    assert bench.gitlab.requests == []
+    assert bench.port.requests == []

@@ -284,6 +284,7 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
     output: OutputOption = Output.table,
     workers: WorkersOption = None,
     deadline: DeadlineOption = None,
+    env_file: EnvFileOption = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="With plan: exit 10 when there are changes to make.")
     ] = False,
@@ -297,8 +298,11 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
         "projects": level is HooksLevel.project,
     }
     wish["template"] = template
-    options = {"mapping_file": mapping, "workers": workers, "deadline": deadline, "detailed": detailed_exitcode}
-    _leave(_guarded("hooks", output, debug, lambda shell: shell.hooks(action.value, wish, **options)))
+    options = {"mapping_file": mapping, "workers": workers, "deadline": deadline, "env_file": env_file}
+    detailed = detailed_exitcode
+    _leave(
+        _guarded("hooks", output, debug, lambda shell: shell.hooks(action.value, wish, detailed=detailed, **options))
+    )
 
 
 @app.command()

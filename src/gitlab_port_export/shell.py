@@ -163,8 +163,8 @@ class Shell:
         self._redactor = Redactor(settings.secrets())
         self._log(settings)
         wanted = load_wish(self._environ, settings, **wish)
-        with _signals():
-            clock = Clock(settings.deadline)
+        clock = Clock(settings.deadline)
+        with _signals(), alarm(clock):
             report = run_hooks(command, wanted, settings, clock, self._redactor, detailed=detailed)
         if self._json:
             self._stream.write(as_hooks.to_json(report, self._redactor.redact))

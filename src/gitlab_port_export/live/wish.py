@@ -86,10 +86,12 @@ def load_wish(
     kinds: Sequence[str] = (),
     projects: bool = False,
     template: Path | None = None,
-    dotenv: Path | None = Path(".env"),
 ) -> Wish:
     """Return what is wanted. Raises UsageError with one line for each fault."""
-    given = {**named.read_environ(named.read_dotenv(dotenv), " in .env"), **named.read_environ(environ)}
+    given = named.read_environ(environ)
+    # A file that was merely found may not say where events go.
+    if (file := settings.env_file) and file.is_file():
+        given = {**named.read_env_file(file, given, is_named=True).given, **given}
     faults: list[str] = []
     headers = _texts(given, HEADERS, faults)
     variables = _texts(given, VARIABLES, faults)
