@@ -199,15 +199,9 @@ def is_half_made(held: Blueprint | None, data: Mapping[str, Any]) -> bool:
     It has exactly the properties, and nothing yet of what a later step adds to it.
     """
     wanted = Blueprint.of(data)
-    return (
-        held is not None
-        and _types(held) == _types(wanted)
-        and not held.computed
-        and (
-            bool(wanted.relations and not held.relations)
-            or bool(wanted.computed and held.relations == wanted.relations)
-        )
-    )
+    if held is None or held.computed or _types(held) != _types(wanted):
+        return False
+    return bool(wanted.computed if held.relations == wanted.relations else not held.relations)
 
 
 def _types(blueprint: Blueprint) -> dict[str, Any]:
