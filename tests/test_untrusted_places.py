@@ -2,21 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import Bench
-from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.environ import in_ci
 from gitlab_port_export.errors import UsageError
 from gitlab_port_export.evaluate import Evaluator
 from gitlab_port_export.settings import Settings, ci_choice, load_settings, report_files
-from harness import blueprint, mapping_of, process_environ, resource
+from harness import blueprint, mapping_of, process_environ, resource, running
 
 MINIMAL = {
     "OCEAN__PORT__CLIENT_ID": "id-3f7a9c",
@@ -259,3 +261,25 @@ def test_jq_reads_no_definitions_at_home(tmp_path: Path, monkeypatch: pytest.Mon
             assert json.loads(found) == [1, environ, environ, environ.get("HOME")]
         finally:
             evaluator.close()
+
+
+# --- what is left behind
+
+
+def test_a_crash_would_leave_no_core_file(bench: Bench) -> None:
+    reached = threading.Event()
+    bench.gitlab.faults.append(Fault(lambda request: not reached.set(), faults.Slow(60)))
+    with running([sys.executable, "-m", "gitlab_port_export", "plan"], bench.environ(), bench.folder) as process:
+        assert reached.wait(30)
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        ((soft, hard),) = re.findall(r"Max core file size +(\S+) +(\S+)", limits)
+        assert (soft, hard) == ("0", "0")
+
+
+def test_no_command_shows_the_login_of_a_proxy(bench: Bench) -> None:
+    proxy = "http://ada:pa%40ss-w0rd@127.0.0.1:9"
+    bench.secrets.extend(["pa%40ss-w0rd", "pa@ss-w0rd"])
+    for command in ("plan", "check", "preview project"):
+        ran = bench.run(*command.split(), "--debug", HTTP_PROXY=proxy)
+        assert ran.returncode != 0
+        assert "proxy" in ran.stdout + ran.stderr
