@@ -283,3 +283,32 @@ def test_no_command_shows_the_login_of_a_proxy(bench: Bench) -> None:
         ran = bench.run(*command.split(), "--debug", HTTP_PROXY=proxy)
         assert ran.returncode != 0
         assert "proxy" in ran.stdout + ran.stderr
+
+
+def test_a_bug_beside_the_run_shows_no_secret_and_no_traceback(bench: Bench) -> None:
+    script = """
+import sys
+from gitlab_port_export.port import integration
+from gitlab_port_export import resync
+from gitlab_port_export.cli import main
+integration.REFRESH_SECONDS = 0
+states = []
+tell = integration.set_state
+def set_state(*args):
+    states.append(args)
+    if len(states) > 1 and args[2] == "running":
+        raise KeyError("::error::demo-secret\\nTraceback")
+    return tell(*args)
+integration.set_state = set_state
+sys.argv = ["gitlab-port-export", "sync"]
+main()
+"""
+    environ = process_environ(bench.environ())
+    ran = subprocess.run(
+        [sys.executable, "-c", script], env=environ, cwd=bench.folder, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("warning: a bug in the exporter, beside the run: KeyError: ")
+    assert "[secret]" in line
+    assert "demo-secret" not in line

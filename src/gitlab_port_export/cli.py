@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
@@ -349,6 +350,8 @@ def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     # They have all the methods of a stream that are used.
     shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=output is Output.json, debug=debug)
+    # Python's own hook would print a traceback as it is, with whatever a server has put into the words.
+    threading.excepthook = lambda failed: shell.stray(failed.exc_value)
     try:
         with limits_said():
             code = act(shell)

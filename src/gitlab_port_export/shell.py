@@ -203,6 +203,12 @@ class Shell:
         self._say(f"exit {BUG}: {EXIT_MEANINGS[BUG]}", "bold")
         return BUG
 
+    def stray(self, error: BaseException | None) -> None:
+        """Print one line for a bug in a thread that nobody waits for; the run goes on without it."""
+        if error is not None:
+            what = self._redactor.redact(f"{type(error).__name__}: {error}")
+            self._say(f"warning: a bug in the exporter, beside the run: {what}", "yellow")
+
     def _show(self, report: Report) -> None:
         if self._json:
             self._stream.write(as_json.render(report))
