@@ -415,6 +415,24 @@ def test_a_keyset_list_that_ends_costs_no_more_than_its_pages(count: int) -> Non
     assert len(by_keyset(keyset(ids(count), last_link=False))[1]) == 1
 
 
+def test_an_end_that_is_not_proved_costs_one_empty_page() -> None:
+    by_number = offset(ids(35), counted=False)
+
+    def answer(get: Get) -> Reply:
+        return by_number(get) if "page" in dict(get.params) else page(ids(35), following=None, links=False)
+
+    got, asked = by_keyset(answer)
+    assert got == list(range(1, 36))
+    assert [get.params for get in asked[1:]] == [(("order_by", "id"), ("per_page", "35"), ("page", "2"))]
+    assert by_number(asked[1]).data == []
+
+
+def test_a_list_that_had_a_link_itself_ends_without_one() -> None:
+    link = f"{HOST}/api/v4/list?id_after=100"
+    pages = page(ids(100), following=None, link=link, links=False), page(ids(5, 101), following=None, links=False)
+    assert len(by_keyset(in_turn(*pages))[0]) == 105
+
+
 def test_pages_by_number_that_give_less_than_they_count_are_incomplete() -> None:
     def answer(get: Get) -> Reply:
         by_number = "page" in dict(get.params)

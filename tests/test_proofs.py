@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -103,6 +104,21 @@ def test_a_short_page_whose_link_a_proxy_took_off_is_no_end(company: Any, kind: 
 
     before, after, report = synced_twice(gitlab, mapping_of(resource(kind, identifier=f".{identifier}"), **FREE), short)
     assert (after, report.exit_code) == (before, 0)
+
+
+def test_a_short_page_of_one_list_alone_is_no_end_before_anything_is_deleted(company: Any) -> None:
+    gitlab, world, app = company
+    for number in range(100):
+        world.add_job(world.add_pipeline(app), f"job {number}")
+
+    def shorten() -> None:
+        path = f"{gitlab.url}/api/v4/projects/{app['id']}/jobs?pagination=keyset&per_page=100"
+        with urlopen(Request(path, headers={"Authorization": "Bearer token-of-reader"})) as answer:
+            rows = json.loads(answer.read())
+        gitlab.faults.append(Fault(f"^/projects/{app['id']}/jobs$", faults.reply_json(200, rows[:35])))
+
+    before, after, report = synced_twice(gitlab, mapping_of(resource("job"), **FREE), shorten)
+    assert (after, report.exit_code) == (before, 1)
 
 
 def test_headers_that_contradict_each_other_hold_deletions(company: Any) -> None:

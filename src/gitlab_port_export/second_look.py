@@ -131,7 +131,7 @@ def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     quiet = _quiet(first, again, inventory, resources)
     plan = again.plan(inventory).without(quiet, of=first.plan, resources=resources)
     before = {name: ledger.unchanged for name, ledger in again.catalog.ledgers.items()}
-    pages = _of(resources, read(plan, again.gitlab, again.workers))
+    pages = _of(resources, read(plan, again.gitlab, again.workers, doubtful=True))
     known = frozenset([*map(_fault, again.problems), *map(_fault, again.unnamed)])
     for event in again.changes(pages, partial(_not_found_before, again.catalog, blueprints, known)):
         yield from _further(event, before)

@@ -39,6 +39,8 @@ class _List:
     nexts: dict[int, int | None] = field(default_factory=dict)
     # Rows of this pass that were null.
     nulls: int = 0
+    # A page of this list had a Link header.
+    linked: bool = False
     blanks: int = 0
     stripped: bool = False
 
@@ -167,9 +169,15 @@ def _stripe(state: _List, token: str, params: Params, shape: Shape, numbers: ran
 
 
 def _page(
-    state: _List, token: str, params: Params, shape: Shape, number: int, marks: tuple[str, ...] = PAGED
+    state: _List,
+    token: str,
+    params: Params,
+    shape: Shape,
+    number: int,
+    size: int = PER_PAGE,
+    marks: tuple[str, ...] = PAGED,
 ) -> Generator[Any, Any, Answer]:
-    answer, rows, nulls = yield from _ask(state.path, token, params, number)
+    answer, rows, nulls = yield from _ask(state.path, token, params, number, size)
     state.check_sender(answer, marks)
     yield from state.without_nulls(nulls)
     state.nexts[number] = next_page(answer, number, rows)
@@ -251,8 +259,9 @@ def read_keyset(
     """Read a keyset-paged list, following rel="next" until there is none; return whether it was read to its end.
 
     It is not where `until(rows)` was true after a page. A missing Link is an end only where Link headers are known to
-    arrive; else the list is read on by page numbers, whose other headers tell the end. `linked=False` does so for lists
-    whose links are wrong; `always` is for those that name a next page whenever there are rows.
+    arrive (from this list, or from its host: `Answer.links`); else the list is read on by page numbers, whose other
+    headers tell the end. `linked=False` does so for lists whose links are wrong; `always` is for those that name a next
+    page whenever there are rows.
     """
     state = _List(path, key)
     asked: set[Params] = set()
@@ -268,7 +277,9 @@ def read_keyset(
         if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
             yield shaped
         url = link_next(answer)
-        if url is None and _is_last(answer, rows, linked=linked, always=always):
+        state.linked = state.linked or "link" in answer.headers
+        arrives = (answer.links or state.linked) and not always
+        if url is None and _is_last(answer, rows, arrives=arrives, linked=linked):
             return True
         if until is not None and until(rows):
             return False
@@ -277,25 +288,30 @@ def read_keyset(
         query = (*(pair for pair in query_of(url) if pair[0] != "per_page"), *_size(PER_PAGE))
 
 
-def _is_last(answer: Answer, rows: list[Row], *, linked: bool, always: bool) -> bool:
+def _is_last(answer: Answer, rows: list[Row], *, arrives: bool, linked: bool) -> bool:
     """Say whether a page that links to no next one is the last: an empty one is, and a short one alone proves nothing.
 
-    `X-Next-Cursor` names a next page too, in newer versions of GitLab.
+    A missing Link tells where Link headers `arrive`, unless `X-Next-Cursor`, which newer versions of GitLab send as
+    well, names a next page.
     """
     if not rows:
         return True
-    arrives = answer.links and not always and not answer.headers.get("x-next-cursor")
-    return arrives and (linked or len(rows) < PER_PAGE)
+    return arrives and not answer.headers.get("x-next-cursor") and (linked or len(rows) < PER_PAGE)
 
 
 def _by_number(
     state: _List, token: str, params: Params, shape: Shape, until: Callable[[list[Row]], bool] | None
 ) -> Job:
-    """Read on by page numbers, from the page with the first row that is still missing."""
+    """Read on by page numbers, from the page with the first row that is still missing.
+
+    After one short page, pages of its length are asked for: the second of them repeats nothing.
+    """
     state.pages.clear()
-    following: int | None = len(state.seen) // PER_PAGE + 1
+    count = len(state.seen)
+    size = min(count, PER_PAGE) or PER_PAGE
+    following: int | None = count // size + 1
     while following:
-        answer = yield from _page(state, token, params, shape, following, SERVED)
+        answer = yield from _page(state, token, params, shape, following, size, SERVED)
         following = state.nexts[following]
         if following and until is not None and until(rows_of(answer)):
             return False

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, count_of
@@ -19,14 +20,17 @@ FEW_PAGES = 2
 
 
 def read(
-    plan: SyncPlan, gitlab: GitLab, workers: int
+    plan: SyncPlan, gitlab: GitLab, workers: int, *, doubtful: bool = False
 ) -> Generator[Page | Problem | Began | Ended | Counted, None, None]:
-    """Yield the pages of all reads as they arrive, and the Problems that hold deletions. Raises http.Stopped."""
+    """Yield the pages of all reads as they arrive, and the Problems that hold deletions. Raises http.Stopped.
+
+    `doubtful` is for reading before something is deleted: each list then has to prove its own end.
+    """
     uses = Counter(key for entry in plan.reads for key in (*entry.shares, *entry.needs))
     dead_before = set(gitlab.dead_tokens)
     yield from drive(
         (_told(number, entry) for number, entry in enumerate(plan.reads)),
-        gitlab.answer,
+        partial(_unlinked, gitlab) if doubtful else gitlab.answer,
         (Get, Ask),
         workers=workers,
         uses=uses,
@@ -34,6 +38,11 @@ def read(
     for token, failure in gitlab.dead_tokens.items():
         if token not in dead_before:
             yield Problem("read", failure.why, failure.hint, token=token, holds_all=True)
+
+
+def _unlinked(gitlab: GitLab, question: Get | Ask) -> Answer:
+    """Answer without what other lists tell of Link headers: a proxy may take them off some lists alone."""
+    return replace(gitlab.answer(question), links=False)
 
 
 @dataclass
