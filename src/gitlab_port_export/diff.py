@@ -22,7 +22,16 @@ from gitlab_port_export.model import (
     Unnamed,
     Update,
 )
-from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Status, Verdict, relation_targets, target_key
+from gitlab_port_export.port.ledger import (
+    UNCHANGED,
+    Blueprint,
+    Ledger,
+    Missing,
+    Status,
+    Verdict,
+    relation_targets,
+    target_key,
+)
 from gitlab_port_export.searching import Later, answered, explicit_targets, queries
 from gitlab_port_export.transform import merge_shared
 from gitlab_port_export.wire import encode
@@ -172,6 +181,8 @@ class Differ:
         if entity.shape.keys[3]:
             self.targets.update(relation_targets(ledger.blueprint, entity.relations))
         verdict = ledger.meet(entity)
+        if verdict is UNCHANGED and not self.waiting.updates:
+            return ()  # as nearly all are
         found: list[Event] = []
         if verdict.duplicate:
             found.append(Skipped(entity.resource, "duplicate", str(entity.identifier)))

@@ -186,11 +186,6 @@ class Ledger:
         found += [NULL if value is None else _set_code(value) for value in values[self._sets :]]
         if self._team is not None:
             found[self._team] = _set_code(self._identified(values[self._team]))
-        for place in self._moments:
-            value = values[place]
-            # As GitLab writes most of them.
-            if type(value) is str and (len(value) != 24 or value[-1] != "Z"):
-                found[place] = _code(_moment(value))
         for place, default in self._defaults:
             if found[place] == default:
                 found[place] = DEFAULT
@@ -238,6 +233,8 @@ class Ledger:
             return ()
         if self._team is not None and codes[self._team] not in (NOT_SET, held[self._team]):
             codes = self._without_unknown_teams(codes, held[self._team], entity)
+        if any(codes[place] != held[place] for place in self._moments):
+            codes = self._as_port_writes_instants(codes, held, entity)
         # Port fills a null with the property's default on create, so that is no difference.
         return tuple(
             name
@@ -255,6 +252,16 @@ class Ledger:
             return codes
         self.unknown_teams.update(sorted(unknown)[:MAX_SAMPLES])
         return [*codes[: self._team], held, *codes[self._team + 1 :]]
+
+    def _as_port_writes_instants(self, codes: list[int], held: list[int], entity: Entity) -> list[int]:
+        """Return the codes with what Port holds where that is the same instant, written in one of its ways."""
+        given = dict(zip(entity.shape.names, entity.values, strict=True))
+        alike = {
+            place: held[place]
+            for place in self._moments
+            if held[place] in map(_code, _instants(given.get(self.fields[place])))
+        }
+        return [alike.get(place, code) for place, code in enumerate(codes)]
 
     def _replace(self, slot: int, codes: list[int]) -> None:
         """Take the codes of what is sent for those of what Port holds; fields that are not sent stay there."""
@@ -372,14 +379,16 @@ def _is_moment(blueprint: Blueprint, name: str) -> bool:
     return place_of(name) == 1 and blueprint.properties.get(name.partition(".")[2], {}).get("format") in MOMENTS
 
 
-def _moment(text: str) -> str:
-    """Return an instant in UTC to the millisecond, as Port may show it; what has a finer part stays as it is."""
+def _instants(value: Any) -> Iterator[str]:
+    """Yield the ways in which Port may write an instant: in UTC, with milliseconds or without; none if it is finer."""
     try:
-        moment = datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return text
-    shown = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return text if moment.microsecond % 1000 else shown
+        moment = datetime.fromisoformat(value).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return
+    if moment.microsecond % 1000 == 0:
+        yield moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.microsecond == 0:
+        yield moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _code(value: Any) -> int:
