@@ -188,3 +188,18 @@ def test_only_the_entities_are_written_in_the_name_of_gitops(monkeypatch: pytest
     states = [call.user_agent for call in port.requests[first:] if call.path.endswith("/resync-state")]
     assert len(states) > 2
     assert {agent.rpartition("/")[2] for agent in states} == {"exporter"}
+
+
+def test_a_file_may_search_for_what_the_same_run_creates() -> None:
+    world = small()
+    app = next(iter(world.projects.values()))
+    query = '{combinator: and, rules: [{property: $title, operator: "=", value: app}]}'
+    world.set_file(app, "search/port.yml", f"identifier: seeker\nblueprint: thing\nrelations: {{one: {query}}}\n")
+    store = port_with(*BLUEPRINTS)
+    mapped = resource("project", "target", identifier=".path", title=".name")
+    assert synced(world, store, mapped).exit_code == 0
+    assert store.snapshot()["thing"]["seeker"][4]["one"] == "app"
+    assert sources(store)["seeker"] == "gitops"
+    writes = store.writes
+    synced(world, store, mapped)
+    assert store.writes == writes

@@ -433,3 +433,20 @@ def test_what_a_plan_could_not_decide_is_in_the_words_of_a_report(tmp_path: Path
 def test_a_deadline_that_passes_before_port_answers_is_no_bug(bench: Bench, run: Run) -> None:
     ran = run("plan", deadline="0.000001s")
     assert (ran.code, "the deadline passed" in ran.err) == (4, True), ran.err
+
+
+def test_a_plan_of_a_first_run_relates_what_it_finds_by_a_search_among_its_own_entities(bench: Bench, run: Run) -> None:
+    rule = {"property": '"handle"', "operator": '"="', "value": ".author.username"}
+    bench.store.add_blueprint(blueprint("human", handle="string"))
+    bench.store.add_blueprint(blueprint("request", {"author": "human"}))
+    mapping = mapping_of(
+        resource("merge-request", "request", relations={"author": {"combinator": '"and"', "rules": [rule]}},
+                 selector={"states": ["opened", "merged", "closed"]}),
+        resource("member", "human", identifier=".username", properties={"handle": ".username"}),
+    )  # fmt: skip
+    (bench.folder / "m.yml").write_text(json.dumps(mapping), encoding="utf-8")
+    run("plan", out=Path("plan.json"), mapping_file=Path("m.yml"))
+    run(plan=Path("plan.json"), mapping_file=Path("m.yml"))
+    authors = {content[4].get("author") for content in bench.store.snapshot()["request"].values()}
+    assert authors & bench.store.identifiers("human")
+    assert counts(run("plan", mapping_file=Path("m.yml"))) == (0, 0, 0)

@@ -1,8 +1,8 @@
 """GitOps: documents of `specPath` files → entities, taken as they are, and written in the name of GitOps."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Set
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitlab_port_export.diff import Differ
@@ -21,16 +21,24 @@ FIELDS = ("title", "icon", "team", "properties", "relations")
 OBJECTS = ("properties", "relations")
 
 
+@dataclass
+class FromFiles:
+    """What stands in files: keys (of ledger.target_key) of all entities, and those that search and are yet to come."""
+
+    keys: set[int] = field(default_factory=set)
+    searching: list[Entity] = field(default_factory=list)
+
+
 def write_files(
     run: Run, inventory: Inventory, blueprints: Mapping[str, Blueprint], executor: Executor
-) -> Generator[Event, None, set[int]]:
-    """Write the entities that stand in files (in a plan: say what would be); return their keys of ledger.target_key.
+) -> Generator[Event, None, FromFiles]:
+    """Write the entities that stand in files (in a plan: say what would be), but not those with search queries.
 
     Whatever goes wrong holds all deletions: the entities may be needed, or ours from another run.
     """
     mapping = run.mapping
     if not mapping.spec_paths:
-        return set()
+        return FromFiles()
     specs = read_specs(run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.kind, run.settings.workers)
     found: list[Entity] = []
     for item in entities(specs, blueprints.keys()):
@@ -38,6 +46,16 @@ def write_files(
             found.append(item)
         else:
             yield item
+    yield from write_entities(run, [one for one in found if not one.searches], blueprints, executor)
+    return FromFiles({target_key(*one.key) for one in found}, [one for one in found if one.searches])
+
+
+def write_entities(
+    run: Run, found: Sequence[Entity], blueprints: Mapping[str, Blueprint], executor: Executor
+) -> Iterator[Event]:
+    """Write entities of files in the name of GitOps; those that search come after what they may find."""
+    if not found:
+        return
     catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
     searches = make_searches(run, catalog, executor)
     changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
@@ -49,7 +67,6 @@ def write_files(
         done = intended(foreseen(changes, blueprints), searches)
     for event in done:
         yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
-    return {target_key(*entity.key) for entity in found}
 
 
 def entities(specs: Iterable[Spec | Problem], blueprints: Set[str]) -> Iterator[Entity | Problem]:

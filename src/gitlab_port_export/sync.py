@@ -27,7 +27,7 @@ from gitlab_port_export.gitlab.inventory import Patterns, doubtful_clock, first_
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
-from gitlab_port_export.gitops import write_files
+from gitlab_port_export.gitops import write_entities, write_files
 from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import (
     Counted,
@@ -232,9 +232,10 @@ def _line(
         yield from record.begin(recorder, run, catalog)
     keep = partial(record.recorded, recorder) if recorder else iter
     searches = make_searches(run, catalog, executor)
-    differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files)
+    differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files.keys)
     line = partial(_changes, run, catalog, searches, executor)
     yield from keep(line(differ, read(seen.plan, run.gitlab, run.settings.workers)))
+    yield from write_entities(run, from_files.searching, blueprints, executor)
     again = Again(
         run.gitlab,
         run.settings.workers,
