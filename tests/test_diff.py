@@ -116,6 +116,15 @@ class TestChanges:
         assert (problem.stage, problem.blueprint, problem.resources) == ("diff", "nowhere", (3,))
         assert written(events) == [("create", "b")]
 
+    def test_entities_of_such_a_blueprint_are_counted_and_not_told_one_by_one(self, bed: Bed) -> None:
+        events = bed.sync(*(thing(str(n), blueprint="nowhere", at=n % 2) for n in range(1000)))
+        problems = of(Problem, events)
+        assert [(one.resources, one.count) for one in problems] == [((0,), 1), ((1,), 1), ((0,), 499), ((1,), 499)]
+        tally = Tally("sync")
+        for event in events:
+            tally.add(event)
+        assert [one.count for one in tally.finish(started="", seconds=0).problems] == [500, 500]
+
     @pytest.mark.parametrize("status", [403, 500])
     def test_entities_that_port_does_not_show_are_not_written_blindly(self, bed: Bed, status: int) -> None:
         bed.server.faults.append(Fault("POST .*/thing/entities/search", refuse(status)))

@@ -702,3 +702,23 @@ def test_ordinary_text_is_left_alone():
 
 def test_hostile_text_does_not_stall_the_redactor():
     assert Redactor(["s3cret-s3cret"]).redact("eyJ" * 20_000) == "eyJ" * 20_000
+
+
+def test_what_is_told_apart_is_bounded_and_counted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "MAX_PROBLEMS", 10)
+    tally = Tally("sync")
+    for number in range(100):
+        tally.add(Failed(Create(Entity.of("thing", f"{number}", {}, 0)), f"request {number} failed"))
+    report = tally.finish(started="", seconds=0)
+    assert len(report.problems) == 11
+    assert sum(problem.count for problem in report.problems) == report.blueprints["thing"].failed == 100
+    assert (report.problems[-1].why, report.problems[-1].count) == (fold.FURTHER, 90)
+    assert "request 10 failed" in report.problems[-1].sample
+
+
+def test_an_entity_that_fails_twice_counts_once() -> None:
+    entity = Entity.of("thing", "a", {"title": "x"}, 0)
+    tally = Tally("sync")
+    for change in (Update(entity), Update(entity, again=True)):
+        tally.add(Failed(change, "no"))
+    assert tally.finish(started="", seconds=0).blueprints["thing"] == Counts(failed=1)

@@ -126,6 +126,8 @@ class Differ:
     searched: set[int] = field(default_factory=set)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
     later: Later = field(default_factory=Later)
+    # By blueprint and resource: how many more entities cannot be written.
+    unwritable: dict[tuple[str, int], Problem] = field(default_factory=dict)
     # Resources whose entities inherit their teams although the mapping gives them some.
     teamless: set[int] = field(default_factory=set)
     # Keys of entities that only a search found: no row has their identifier.
@@ -144,6 +146,8 @@ class Differ:
                 yield event
         yield from self._overdue(0)
         yield from self._search()
+        yield from (problem for problem in self.unwritable.values() if problem.count)
+        self.unwritable.clear()
         for name, ledger in self.ledgers.items():
             if ledger.unchanged:
                 yield Unchanged(name, ledger.unchanged)
@@ -154,7 +158,7 @@ class Differ:
         """Return what follows from an entity, mostly nothing: it stands in Port just so."""
         ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
         if isinstance(ledger, Missing):
-            return () if ledger.told else (_unwritable(ledger, entity),)
+            return () if ledger.told else self._not_written(ledger, entity)
         self.ledgers[entity.blueprint] = ledger
         if ledger.blueprint.inherits_team and entity.shape.keys[2]:
             return (*self._told(entity), *self._take(entity.without("team")))
@@ -164,6 +168,16 @@ class Differ:
             self.later.put(entity, ledger.blueprint)
             return ()
         return self._meet(ledger, entity)
+
+    def _not_written(self, missing: Missing, entity: Entity) -> Iterator[Problem]:
+        """Say at once that entities of a resource cannot be written; the others are counted until the end."""
+        key = entity.blueprint, entity.resource
+        if known := self.unwritable.get(key):
+            self.unwritable[key] = replace(known, count=known.count + 1)
+            return
+        problem = _unwritable(missing, entity)
+        self.unwritable[key] = replace(problem, sample="", count=0)
+        yield problem
 
     def _told(self, entity: Entity) -> Iterator[Problem]:
         """Say once for each resource that Port takes no team for its entities."""

@@ -32,17 +32,16 @@ def read_pages(
     most = limit = payload["limit"]
     cursor: dict[str, str] = {}
     end = _End(path)
+    patience: int | None = None
     while True:
         asked = {**payload, **cursor, "limit": limit}
         try:
-            answer = port.succeed(
-                "POST", path, params=params, payload=asked, patience=ATTEMPTS if limit < most else None
-            )
+            answer = port.succeed("POST", path, params=params, payload=asked, patience=patience)
         except (TooLarge, PortRefused) as failure:
             if isinstance(failure, PortRefused) and failure.status not in TOO_MUCH:
                 raise
             if limit > 1:
-                limit = max(1, limit // SMALLER)
+                limit, patience = max(1, limit // SMALLER), ATTEMPTS
                 continue
             if slim is None:
                 raise
@@ -52,7 +51,7 @@ def read_pages(
         if not following:
             return
         end.look_for(rows, following)
-        cursor = {"from": following}
+        cursor, patience = {"from": following}, None
         if limit < most:
             limit = min(most, max(1, limit * COMFORTABLE_BYTES // max(1, len(answer.body))))
 

@@ -40,6 +40,9 @@ MAX_CHANGES = 10_000
 MAX_OF_A_SORT = 2_000
 MAX_HELD = 1_000
 MAX_READS = 5_000
+# So many different problems are told apart; what comes on top is only counted, by what it is about.
+MAX_PROBLEMS = 1_000
+FURTHER = "further problems, each in other words"
 MAX_SAMPLES = 3
 
 SKIPPED = "skipped, because another run is active; nothing was read, compared or written"
@@ -244,6 +247,26 @@ class _Group:
         )
 
 
+def _alike(problem: Problem) -> Problem:
+    """Return what all problems of a group share."""
+    return replace(problem, scope="", entity="", sample="", count=1)
+
+
+def _further(problem: Problem) -> Problem:
+    """Return a problem that stands for many others of its sort, with the words of this one as a sample."""
+    return Problem(
+        problem.stage,
+        FURTHER,
+        kind=problem.kind,
+        resources=problem.resources,
+        blueprint=problem.blueprint,
+        holds_all=problem.holds_all,
+        warning=problem.warning,
+        count=problem.count,
+        sample=problem.why,
+    )
+
+
 class Tally:
     """Counts the events of one run as they pass and keeps only what the report shows.
 
@@ -422,14 +445,19 @@ class Tally:
         texts = asdict(problem).items()
         safe: dict[str, Any] = {name: self._redact(text) for name, text in texts if isinstance(text, str)}
         problem = replace(problem, **safe)
-        key = replace(problem, scope="", entity="", sample="", count=1)
+        key = _alike(problem)
+        if len(self._problems) >= MAX_PROBLEMS and key not in self._problems:
+            problem = _further(problem)
+            key = _alike(problem)
         self._problems.setdefault(key, _Group(problem)).add(problem)
 
     def _failed(self, failed: Failed) -> None:
         blueprint, identifier = target(failed.change)
-        if isinstance(failed.change, Create) or (isinstance(failed.change, Update) and not failed.change.again):
+        again = isinstance(failed.change, Update) and failed.change.again
+        if not (again and (blueprint, identifier) in self._refused):
+            self._entities[blueprint, "failed"] += 1
+        if not again and isinstance(failed.change, Create | Update):
             self._refused[blueprint, identifier] = type(failed.change)
-        self._entities[blueprint, "failed"] += 1
         stage: Literal["write", "delete"] = "delete" if isinstance(failed.change, Delete) else "write"
         self._problem(
             Problem(
