@@ -151,3 +151,12 @@ def test_a_long_run_repeats_that_it_is_running(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("since", ["soon", "", "2026-01-02T03:04:05"])
 def test_what_is_no_instant_tells_nothing(since: str) -> None:
     assert not is_active(Integration("mine", running_since=since), "2026-01-02T03:05:00Z")
+
+
+def test_a_bug_leaves_no_run_that_seems_to_go_on(bench: Bench) -> None:
+    def broken(_: object) -> None:
+        raise AssertionError("a bug")
+
+    with pytest.raises(AssertionError, match="a bug"):
+        run_sync(bench.gitlab, bench.port, watch=broken)
+    assert bench.states() == ["running", "failed"]

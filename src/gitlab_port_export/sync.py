@@ -141,6 +141,10 @@ def execute(
             resync.end("failed")
             raise
         tally.add(Problem("write", "; ".join(error.faults), error.hint, holds_all=True))
+    except Exception:
+        # A bug: nobody is to take this run for one that goes on.
+        resync.end("failed")
+        raise
     report = tally.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
