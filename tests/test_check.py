@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ from gitlab_port_export.fit import UNKNOWN, misfits, outcome
 from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.mapping import load_mapping
 from gitlab_port_export.port.ledger import Blueprint
-from harness import NoWait, blueprint, mapping_of, resource
+from harness import NoWait, blueprint, mapping_of, resource, run_sync
 from here import run_here
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 THING = blueprint("thing", name="string", size="number", state={"type": "string", "enum": ["open", "closed"]})
@@ -484,3 +486,13 @@ def test_names_from_gitlab_cannot_steer_a_terminal(bench: Bench) -> None:
     token(name="\x1b[31m\n::error::x")(bench)
     ran = bench.run("check")
     assert "\\x1b[31m\\n::error::x" in ran.stdout
+
+
+def test_the_page_of_differences_counts_what_the_default_mapping_makes(bench: Bench) -> None:
+    """Whoever has a plan with a limit reads it there before the first sync."""
+    counts = run_sync(bench.gitlab, bench.port).report.blueprints
+    more = sum(counts[name].created for name in ("gitlabIssue", "gitlabPipeline", "gitlabJob"))
+    total = sum(one.created for one in counts.values())
+    page = " ".join((ROOT / "docs" / "differences.md").read_text("utf-8").split())
+    assert f"with {counts['service'].created} projects, it makes {total} entities: {total - more} of the kinds" in page
+    assert f"and {more} issues, pipelines and jobs" in page
