@@ -221,6 +221,26 @@ def test_the_action_runs_an_image_and_hands_on_nothing_else(machine: Machine) ->
     assert set(machine.bench.store.integrations) == {"from-job"}
 
 
+def test_python_is_isolated_wherever_it_runs_in_a_checkout() -> None:
+    install, run = (step["run"] for step in steps_of(ACTION.read_text(encoding="utf-8")))
+    assert "python3 -I -m venv" in install
+    for script in (install, run):
+        assert script.index('unset "${!PYTHON@}"') < script.index("export PYTHONSAFEPATH=1")
+        assert script.index("export PYTHONSAFEPATH=1") < script.index("gitlab-port-export")
+    for name in ("github-actions-pip.yml", "azure-pipelines-script.yml"):
+        assert "python3 -I -m venv" in (CI / name).read_text(encoding="utf-8")
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "sed -i '1s/$/ -IuB/' /opt/venv/bin/gitlab-port-export" in dockerfile
+
+
+def test_the_action_imports_nothing_from_the_checkout(machine: Machine) -> None:
+    for name in ("requests", "typer", "jq", "sitecustomize"):
+        (machine.work / f"{name}.py").write_text("open('imported', 'a').close()\n")
+    _, ran = action(machine, {"PYTHONPATH": ".", "PYTHONSTARTUP": "jq.py"}, command="plan")
+    assert ran.code == 0, ran.all
+    assert not (machine.work / "imported").exists()
+
+
 def test_the_action_refuses_an_image_of_ocean(machine: Machine) -> None:
     _, ran = action(machine, image="registry.example.com/port-labs/port-ocean-gitlab-v2", version="latest")
     assert ran.code == 2

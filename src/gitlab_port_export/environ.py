@@ -333,7 +333,8 @@ def read_env_file(path: Path, upper: Mapping[str, Given], *, is_named: bool) -> 
     left = {name: added.pop(name) for name in _LEFT_OUT & added.keys()}
     fault = f"is not taken from a file that was found and not named; to take it: --env-file {path}"
     given = {name: replace(one, fault=fault) if name in _REFUSED else one for name, one in added.items()}
-    said = [_names(f"{path} sets", given, where), _names(f"{path}, not named by --env-file, cannot set", left, where)]
+    taken = {name: one for name, one in given.items() if name not in _REFUSED}
+    said = [_names(f"{path} sets", taken, where), _names(f"{path}, not named by --env-file, cannot set", left, where)]
     return EnvFile(_with_files(given), said="; ".join(filter(None, said)))
 
 
