@@ -331,8 +331,8 @@ def test_a_gitlab_that_does_not_know_the_active_filter_is_not_trusted_with_it() 
     every = dict.fromkeys((None, True, False), tuple(groups)), dict.fromkeys((None, True, False), tuple(projects))
     found = inventory(Listing(ONE, *every), drop_pending=False)
     ids = {active: {place.scope.id for place in found.projects(active)} for active in (None, True, False)}
-    assert ids == {None: {11, 12, 13, 14, 15, 16}, True: {11, 15, 16}, False: {12, 13, 14, 15}}
-    assert {place.scope.id for place in found.groups(True)} == {1, 4}
+    assert ids == {None: {11, 12, 13, 14, 15, 16}, True: {11, 14, 15, 16}, False: {12, 13, 14, 15}}
+    assert {place.scope.id for place in found.groups(True)} == {1, 3, 4}
     assert {place.scope.id for place in found.groups(False)} == {2, 3}
 
 

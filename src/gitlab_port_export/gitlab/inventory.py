@@ -374,14 +374,15 @@ def is_retired(row: Row) -> bool:
 def fits(row: Row, active: Active, retired: Mapping[str, bool]) -> bool:
     """Say whether a row belongs in a listing with that filter, which versions of GitLab that do not know it ignore.
 
-    What is below a retired group is not active either, although its row does not say so; `retired` tells of each listed
-    group whether it is, and where one is not listed the listing is believed.
+    The listing is believed but where rows contradict it. What is below a retired group is not active either in some
+    versions, although its row does not say so; `retired` tells of each listed group whether it is.
     """
     if active is None or is_retired(row):
         return active is not True
+    if active:
+        return True
     personal = (row.get("namespace") or {}).get("kind") == "user"
-    above = [] if personal else [retired.get(path) for path in _above(path_of(row))]
-    return True not in above if active else not all(found is False for found in above)
+    return not (personal or all(retired.get(path) is False for path in _above(path_of(row))))
 
 
 def _above(path: str) -> Iterator[str]:
