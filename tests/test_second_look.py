@@ -374,6 +374,42 @@ def test_what_a_transferred_project_holds_stays() -> None:
         assert before == bed.held
 
 
+def test_a_project_that_moves_from_the_pattern_of_one_token_to_that_of_another_stays() -> None:
+    def fill(world: World, group: Row, project: Row) -> None:
+        other = world.add_group("other")
+        world.add_member(other, world.users[1], OWNER)
+        world.add_project(other, "two")
+        world.add_project(group, "three")
+        world.add_token("token-of-other", world.users[1])
+
+    patterns = {"token-of-other": ["other/**"], "token-of-reader": ["acme/**"]}
+    with filled(fill, entity("project"), tokens=patterns) as bed:
+        moving, other = bed.world.project("acme/three"), bed.world.group("other")
+
+        def listed(request: Recorded) -> bool:
+            return (request.path, request.token) == ("/projects", "token-of-other")
+
+        bed.after(listed, lambda: bed.world.transfer_project(moving, other))
+        assert bed.sync(workers=1).exit_code == 0
+        assert str(moving["id"]) in bed.held
+
+
+def test_a_person_who_moves_from_an_unread_list_to_one_that_was_read_stays() -> None:
+    def fill(world: World, group: Row, project: Row) -> None:
+        world.add_member(world.add_group("second", group), world.add_user("moves"), DEVELOPER)
+
+    with filled(fill, entity("member", ".username")) as bed:
+        moves = bed.world.users[2]
+
+        def move() -> None:
+            bed.world.remove_member(bed.world.group("acme/second"), moves)
+            bed.world.add_member(bed.group, moves, DEVELOPER)
+
+        bed.after("/groups/1/members$", move)
+        assert bed.sync(workers=1).exit_code == 0
+        assert bed.held == {"reader", "moves"}
+
+
 def test_what_an_archived_project_takes_out_of_a_list_costs_no_other_row() -> None:
     def fill(world: World, group: Row, project: Row) -> None:
         first = world.add_project(group, "first")
@@ -463,6 +499,33 @@ class TestQuiet:
             assert "updated_after" not in counted
             assert counted["per_page"] == "1"
 
+    @pytest.mark.parametrize("kind", ["issue", "pipeline", "deployment"])
+    def test_other_lists_that_can_be_asked_what_was_updated(self, kind: str) -> None:
+        found = CASES[kind]
+
+        def fill(world: World, group: Row, project: Row) -> None:
+            found.fill(world, group, project)
+            for _ in range(100):
+                found.join(world, group, project)
+
+        with filled(fill, found.resource) as bed:
+            rows = getattr(bed.world, f"{kind}s")[bed.project["id"]]
+            gone = {str(rows.pop(9)["id"]), str(rows.pop(200)["id"])}
+            bed.world.touch()
+            report = bed.sync()
+            assert (report.exit_code, report.blueprints["thing"].deleted) == (0, 2)
+            assert gone & bed.held == set()
+            assert [one["per_page"] for one in asked(bed, f"{kind}s")] == [*3 * ["100"], *2 * ["1"]]
+
+    def test_a_filter_whose_rows_change_without_an_update_is_read_again(self) -> None:
+        with filled(open_ones(0), entity("issue", labels="bug")) as bed:
+            for number in range(250):
+                bed.world.add_issue(bed.project, f"i{number}", labels=["bug"])
+            bed.sync()
+            bed.world.issues[bed.project["id"]].pop(9)
+            assert bed.sync().blueprints["thing"].deleted == 1
+            assert [one["per_page"] for one in asked(bed, "issues")] == 6 * ["100"]
+
     def test_a_run_that_deletes_nothing_looks_once(self) -> None:
         with self.bed() as bed:
             assert len(asked(bed)) == 5
@@ -550,6 +613,16 @@ class TestLimit:
             (held,) = report.held
             assert (held.reason, held.why) == ("limit", "40 of 100 entities would go; the limit is 30")
             assert report.blueprints["thing"].created == 60
+
+    def test_what_no_resource_feeds_any_more_is_not_looked_for(self) -> None:
+        with filled(open_ones(3), entity("project")) as bed:
+            alone = bed.mapping
+            bed.store.add_blueprint(blueprint("mr"))
+            bed.mapping = mapping_of(*alone["resources"], resource("merge-request", "mr"), entityDeletionThreshold=1)
+            assert bed.sync().blueprints["mr"].created == 3
+            bed.mapping = alone
+            assert bed.sync().blueprints["mr"].deleted == 3
+            assert bed.gitlab.count("/groups") == 1
 
     def test_what_is_held_by_the_limit_is_not_looked_at_again(self) -> None:
         with filled(open_ones(100), merge_requests(), threshold=0.3) as bed:

@@ -50,7 +50,7 @@ class First:
 
 @dataclass(frozen=True)
 class Again:
-    """How GitLab is read once more: with a new inventory and the plan for it.
+    """How GitLab is read once more: with a new inventory, and its plan for some kinds.
 
     `problems` and `unnamed` are what was wrong until now. `changes` takes what is read through transform, diff and
     write; on the way it has `choose` pick the entities.
@@ -63,7 +63,7 @@ class Again:
     problems: Sequence[Problem]
     unnamed: Sequence[Unnamed]
     inventory: Callable[[], Inventory]
-    plan: Callable[[Inventory], SyncPlan]
+    plan: Callable[[Inventory, Set[str]], SyncPlan]
     changes: Callable[[Iterable[Event], Callable[[Mapped], Mapped]], Iterable[Event]]
 
 
@@ -115,21 +115,26 @@ def _shifting(entry: Gone) -> Held:
 
 def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     """Read again what may feed these blueprints, and yield what follows from what was not found before."""
+    concerned = tuple(
+        resource
+        for resource in again.mapping.resources
+        if any(feeds(again.mapping, resource.index, name) for name in blueprints)
+    )
+    # What no resource feeds any more is gone by the mapping, whatever GitLab has.
+    if not concerned:
+        return
     try:
         inventory = again.inventory()
     except GitLabUnavailable as error:
         yield Problem("inventory", "; ".join(error.faults), error.hint, kind="groups and projects", holds_all=True)
         return
-    if inventory.problems:
-        yield from inventory.problems
+    if faults := [problem for problem in inventory.problems if not problem.warning]:
+        yield from faults
         return
-    resources = frozenset(
-        resource.index
-        for resource in again.mapping.resources
-        if any(feeds(again.mapping, resource.index, name) for name in blueprints)
-    )
+    resources = frozenset(resource.index for resource in concerned)
     quiet = _quiet(first, again, inventory, resources)
-    plan = again.plan(inventory).without(quiet, of=first.plan, resources=resources)
+    plan = again.plan(inventory, frozenset(resource.kind for resource in concerned))
+    plan = plan.without(quiet, of=first.plan, resources=resources)
     before = {name: ledger.unchanged for name, ledger in again.catalog.ledgers.items()}
     pages = _of(resources, read(plan, again.gitlab, again.workers, doubtful=True))
     known = frozenset([*map(_fault, again.problems), *map(_fault, again.unnamed)])

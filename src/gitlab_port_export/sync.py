@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from gitlab_port_export.diff import (
 )
 from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime, limits_said
 from gitlab_port_export.faults import with_unnamed
-from gitlab_port_export.gitlab.inventory import Patterns, doubtful_clock, first_contact, read_inventory
+from gitlab_port_export.gitlab.inventory import Inventory, Patterns, doubtful_clock, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
@@ -248,7 +248,7 @@ def _line(
         seen.problems,
         seen.unnamed,
         inventory,
-        lambda found: make_plan(replace(context, inventory=found, doubtful=True)),
+        partial(_plan_again, context),
         lambda pages, choose: line(differ.afresh(), pages, choose),
     )
     yield from keep(
@@ -264,6 +264,12 @@ def _line(
     )
     if recorder:
         yield from record.finish(recorder)
+
+
+def _plan_again(context: Context, inventory: Inventory, kinds: Set[str]) -> SyncPlan:
+    """Return the plan of some kinds for a new inventory, of which no row alone proves that there is nothing."""
+    resources = tuple(resource for resource in context.resources if resource.kind in kinds)
+    return make_plan(replace(context, inventory=inventory, resources=resources, doubtful=True))
 
 
 def _changes(
