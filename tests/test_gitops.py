@@ -203,3 +203,11 @@ def test_a_file_may_search_for_what_the_same_run_creates() -> None:
     writes = store.writes
     synced(world, store, mapped)
     assert store.writes == writes
+
+
+def test_entities_of_files_are_written_although_no_resource_can_run() -> None:
+    store = port_with(*BLUEPRINTS)
+    report = synced(small(), store, resource("project", "nowhere"))
+    assert report.exit_code == 1
+    assert [problem.why for problem in report.problems] == ["Port has no blueprint 'nowhere'"]
+    assert names(store)["thing"] == {"gateway"}

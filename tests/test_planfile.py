@@ -196,6 +196,10 @@ def test_a_plan_file_takes_no_inputs_place(bench: Bench, run: Run) -> None:
     bench.file("port.env", "OCEAN__EXPORT__WORKERS=2")
     ran = run("plan", env_file=Path("port.env"), out=Path("port.env"))
     assert (ran.code, "--out: port.env is read as the file of variables" in ran.err) == (2, True)
+    bench.file("old.json", "a plan")
+    ran = run("sync", plan=Path("old.json"), report_json=Path("old.json"))
+    assert (ran.code, "--report-json: old.json is read as the plan file" in ran.err) == (2, True)
+    assert (bench.folder / "old.json").read_text(encoding="utf-8") == "a plan"
     bench.file("secret", "demo-secret")
     ran = run("plan", out=Path("secret"), OCEAN__PORT__CLIENT_SECRET="", OCEAN__PORT__CLIENT_SECRET_FILE="secret")
     assert (ran.code, "--out: secret is read as the file of" in ran.err) == (2, True)

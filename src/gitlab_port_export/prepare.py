@@ -340,7 +340,7 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
         hint = f"set OCEAN__INITIALIZE_PORT_RESOURCES=true to have them created, or {hint}"
     mapping = chosen.mapping
     missing = _missing(mapping, expected)
-    if missing and not any(can_run(mapping, one, expected) for one in mapping.resources):
+    if missing and not (mapping.spec_paths or any(can_run(mapping, one, expected) for one in mapping.resources)):
         marks = {name: mapping.field_mark(*places[0], "blueprint") for name, places in missing.items()}
         faults = (
             f"{mapping.place(places[0][0], marks[name])}: blueprint: Port has no blueprint {name!r}"
