@@ -229,15 +229,20 @@ class TestTeams:
     @pytest.mark.parametrize("team", ['"Back End"', search(".path", "contact")])
     def test_a_blueprint_that_inherits_its_ownership_takes_no_team_and_the_rest_is_written(self, team: Any) -> None:
         store = a_team_port()
-        store.add_blueprint({**blueprint("owner")})
+        store.add_blueprint(blueprint("owner"))
+        store.seed("owner", [{"identifier": "core", "team": ["team_2"]}])
         owned = blueprint("owned", {"owner": "owner"}, name="string")
         store.add_blueprint({**owned, "ownership": {"type": "Inherited", "path": "owner"}})
-        mapping = mapping_of(resource("project", "owned", team=team, properties={"name": ".path"}))
+        mapping = mapping_of(
+            resource("project", "owned", team=team, properties={"name": ".path"}, relations={"owner": ".path"})
+        )
         with serving(a_world(), store) as (gitlab, port):
             report = run_sync(gitlab, port, mapping).report
             assert [one.warning for one in report.problems] == [True]
             assert report.exit_code == 0
+            assert {tuple(content[2]) for content in store.snapshot()["owned"].values()} == {("team_2",)}
             assert_at_rest(gitlab, port, mapping)
+            assert_at_rest(gitlab, port, {**mapping, "enableMergeEntity": False})
 
     def test_whole_entities_with_teams_are_compared_too(self) -> None:
         mapping = services(team='"Back End"') | {"enableMergeEntity": False}

@@ -143,3 +143,14 @@ def test_no_answer_is_not_an_empty_one(bed: Bed) -> None:
     bed.server.faults.append(Fault("/search$", drop()))
     assert answers(bed, NEEDLE, query(("text", "=", "y"))) == [None, None]
     assert answers(bed, NEEDLE, target="nowhere") == [None]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"a": 1}, query(), {"rules": NEEDLE["rules"]}, {**NEEDLE, "combinator": "xor"}, {**NEEDLE, "rules": "all"},
+     {**NEEDLE, "rules": ["all"]}, {**NEEDLE, "rules": [*NEEDLE["rules"], query()]}],
+)  # fmt: skip
+def test_what_is_no_query_finds_nothing_and_never_everything(bed: Bed, odd: Any) -> None:
+    bed.seed("thing", "x", properties={"text": "needle"})
+    assert answers(bed, odd, NEEDLE) == [None, ["x"]]
+    assert requests(bed) == 1

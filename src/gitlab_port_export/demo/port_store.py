@@ -405,15 +405,27 @@ class PortStore:
         return _Draft(
             title=row.get("title", base.title if base else None) or identifier,
             icon=row.get("icon", base.icon if base else None),
-            team=self._team(blueprint, row) if "team" in row else base.team if base else [],
+            team=self._team_of(blueprint, row, base, relations),
             properties=properties,
             relations=relations,
             missing=missing,
         )
 
-    def _team(self, blueprint: JsonObject, row: JsonObject) -> list[str]:
-        if (blueprint.get("ownership") or {}).get("type") == "Inherited":
+    def _team_of(
+        self, blueprint: JsonObject, row: JsonObject, base: Stored | None, relations: dict[str, Any]
+    ) -> list[str]:
+        """The teams of a row, or those of what its blueprint inherits them from by a relation, as it is now."""
+        ownership = blueprint.get("ownership") or {}
+        if ownership.get("type") != "Inherited":
+            return self._team(row) if "team" in row else base.team if base else []
+        if "team" in row:
             raise RefusedError(422, "inherited_ownership_enabled", "the blueprint inherits its ownership")
+        name = str(ownership.get("path")).split(".")[0]
+        target = blueprint["relations"].get(name, {}).get("target", "")
+        owner = self._peek(target, relations.get(name))
+        return list(owner.team) if owner else []
+
+    def _team(self, row: JsonObject) -> list[str]:
         teams = self._shelves["_team"].by_id if "_team" in self.blueprints else {}
         match row["team"]:
             case dict(query):

@@ -160,6 +160,9 @@ class Searches:
         if not self.shows(target):
             self._answers[target].update(dict.fromkeys(questions))
             return []
+        odd = {key: None for key, query in questions.items() if not is_query(query)}
+        self._answers[target].update(odd)
+        questions = {key: query for key, query in questions.items() if key not in odd}
         batches = list(batched(self.blueprints.get(target), questions.items()))
         if self._is_bare(target) or (len(batches) >= MANY_REQUESTS and self._has_none(target)):
             self._answers[target].update((key, []) for key in questions)
@@ -182,6 +185,17 @@ class Searches:
             return False
 
 
+def is_query(value: Any) -> bool:
+    """Say whether something is a query with rules: without any it would find everything."""
+    rules = value.get("rules")
+    return (
+        value.get("combinator") in ("and", "or")
+        and isinstance(rules, list)
+        and bool(rules)
+        and all(isinstance(rule, dict) and ("rules" not in rule or is_query(rule)) for rule in rules)
+    )
+
+
 def batched(blueprint: Blueprint | None, questions: Iterable[Question]) -> Iterator[list[Question]]:
     """Yield together the questions that one request can answer, and all others alone."""
     batch: list[Question] = []
@@ -202,12 +216,9 @@ def batched(blueprint: Blueprint | None, questions: Iterable[Question]) -> Itera
 
 def _values(blueprint: Blueprint | None, query: Query) -> int:
     """Return how many values a query compares with, 0 where only Port can tell what matches it."""
-    rules = query.get("rules")
-    if query.get("combinator") not in ("and", "or") or not isinstance(rules, list):
-        return 0
     numbers = [
         _values(blueprint, rule) if "rules" in rule else len(_given(rule)) if _is_plain(blueprint, rule) else 0
-        for rule in rules
+        for rule in query["rules"]
     ]
     return sum(numbers) if all(numbers) else 0
 
@@ -242,7 +253,7 @@ def _answered(port: Port, target: str, batch: Sequence[Question]) -> Answers:
 
 
 def _alone(port: Port, target: str, query: Query) -> list[str] | None:
-    rule = {"combinator": query.get("combinator", "and"), "rules": query.get("rules", [])}
+    rule = {"combinator": query["combinator"], "rules": query["rules"]}
     try:
         return sorted(row["identifier"] for page in search(port, target, [rule], ["$identifier"]) for row in page)
     except (PortRefused, Unreachable):
