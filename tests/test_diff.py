@@ -252,6 +252,11 @@ class TestSearches:
         assert written(bed.sync(row, delete=True)) == []
         assert bed.store.snapshot()["thing"]["found"][3] == {"text": "needle", "size": 3}
 
+    def test_an_entity_found_by_search_keeps_its_title_where_the_row_has_none(self, bed: Bed) -> None:
+        bed.seed("thing", "found", title="Found", properties={"text": "needle"})
+        bed.sync(thing(QUERY, size=3, meta={"title": None}))
+        assert bed.store.snapshot()["thing"]["found"][0] == "Found"
+
     def test_of_rows_that_find_the_same_entity_the_lowest_wins_in_each_run(self, bed: Bed) -> None:
         bed.seed("thing", "found", properties={"text": "needle"})
         other = {**QUERY, "combinator": "or"}

@@ -137,6 +137,8 @@ def answered(entity: Entity, blueprint: Blueprint, find: Find, shows: Callable[[
         fields[name] = hits[:MOST_FOUND] if many else next(iter(hits), None)
     if isinstance(identifier, dict):
         identifier = None  # Port did not say which one it is
+    if entity.is_search and fields.get("title", "") is None:
+        del fields["title"]  # what stands in Port already has one
     found = None if identifier is None else entity.holding(fields)._replace(identifier=identifier)
     return Answered(found, targets, tuple(unknown), tuple(problems))
 
