@@ -183,6 +183,16 @@ def test_where_port_fails_to_say_whose_credentials_they_are_nothing_is_done(benc
     assert not (bench.folder / "plan.json").exists()
 
 
+def test_a_blueprint_that_port_lacks_is_one_problem_of_the_plan_and_of_its_sync(bench: Bench, run: Run) -> None:
+    bench.store.add_blueprint(blueprint("thing"))
+    mapping = mapping_of(resource("project", "thing"), resource("group", "nowhere"))
+    file = Path(bench.file("m.json", json.dumps(mapping)))
+    for made in (run("plan", mapping_file=file, out=Path("plan.json")), run(mapping_file=file, plan=Path("plan.json"))):
+        found = json.loads(made.out)
+        assert (made.code, [one["why"] for one in found["problems"]]) == (1, ["Port has no blueprint 'nowhere'"])
+        assert found["total"]["created"] > 0
+
+
 def test_a_plan_file_takes_no_inputs_place(bench: Bench, run: Run) -> None:
     mapping = json.dumps(mapping_of(resource("project", "thing")))
     bench.store.add_blueprint(blueprint("thing"))

@@ -44,7 +44,8 @@ def apply(run: Run, executor: Executor, plan: PlanFile) -> Iterator[Event]:
     for outcome in write(run, upserts, catalog, executor):
         failed |= isinstance(outcome, Failed)
         yield outcome
-    yield from plan.problems
+    # What is wrong with the mapping this run has said itself: it is the plan's.
+    yield from (problem for problem in plan.problems if problem.stage != "mapping")
     yield from plan.held
     doomed = _doomed(plan)
     if failed:
