@@ -63,8 +63,8 @@ class Channel:
 
         Only where this certainly runs in that system: elsewhere the command would show what it is to hide. On standard
         error, as `$(…)` and pipes take standard output from GitHub and Azure, which read both:
-        https://github.com/actions/runner/blob/v2.321.0/src/Runner.Worker/Handlers/ScriptHandler.cs
-        https://github.com/microsoft/azure-pipelines-agent/blob/v4.248.0/src/Agent.Worker/Handlers/NodeHandler.cs
+        https://github.com/actions/runner/blob/002caa1e370110de8988ba6a6f5a8bd0bff19416/src/Runner.Worker/Handlers/ScriptHandler.cs
+        https://github.com/microsoft/azure-pipelines-agent/blob/00d1a335b64c53a309de33af0eaab3232c48dfd1/src/Agent.Worker/Handlers/NodeHandler.cs
         """
         surface = _SURFACES.get(self.system)
         if surface and surface.mask and self.masks and detect(self.environ) == self.system:
