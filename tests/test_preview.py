@@ -107,6 +107,24 @@ def test_a_masked_secret_shows_in_no_value_error_or_entity(bench: Bench, monkeyp
     assert secret not in json.dumps(found)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"repo": "x", "file": {"path": "a"}},
+        {"repo": [1], "folder": {"path": 5}},
+        {"__legacy": 5},
+        {"__legacy": [1]},
+        {"file": [1], "name": {"a": 1}, "tag_name": [1]},
+        {"id": 10**25, "project_id": -(10**25)},
+    ],
+)
+@pytest.mark.parametrize("fields", [{"title": "file://a"}, {"port": {"itemsToParse": ".file.content"}}])
+def test_an_odd_row_is_shown_and_no_bug(row: Any, fields: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, found = saved(bench, monkeypatch, mapping_of(resource("project", **fields)), row)
+    assert code in (0, 1), found
+    assert len(found["rows"]) == 1
+
+
 @pytest.mark.parametrize("levels", [300, 900])
 def test_a_row_that_nests_too_deeply_is_a_problem(levels: int, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     deep: Any = {}

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from rich.console import Console
 
+from gitlab_port_export.demo.gitlab_list_rows import add_branch
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import World
 from gitlab_port_export.model import Report
@@ -190,3 +191,37 @@ def test_every_form_of_the_report_counts_rows_without_identifier_apart(
     plain = dataclasses.replace(report, kinds={"issue": dataclasses.replace(report.kinds["issue"], unnamed=0)})
     for render in (markdown.render, junit.render, html.render):
         assert "without identifier" not in render(dataclasses.replace(plain, problems=(), held=()))
+
+
+# --- two objects, one identifier
+
+
+@pytest.mark.parametrize("kind", ["project", "branch"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_objects_with_one_identifier_are_a_warning_that_names_both(kind: str, *, shared: bool) -> None:
+    world, _, group = acme()
+    if kind == "project":
+        names = [str(world.add_project(world.add_group("a", group), "b")["path_with_namespace"])]
+        names.append(str(world.add_project(group, "a-b")["path_with_namespace"]))
+        one = resource("project", identifier='.path_with_namespace | gsub("/"; "-")')
+    else:
+        project = world.add_project(group, "app")
+        names = [str(add_branch(world, project, name)["web_url"]) for name in ("a/b", "a-b")]
+        one = resource("branch", identifier='.name | gsub("/"; "-")', selector={"defaultBranchOnly": False})
+    mapping = mapping_of(one, *([resource("group", identifier=".full_path")] if shared else []))
+    report, store, _ = run_sync(world, port_with(blueprint("thing")), mapping)
+    (warning,) = report.problems
+    assert (report.exit_code, warning.warning, warning.field, warning.count) == (0, True, "identifier", 1)
+    assert {name for name in store.identifiers("thing") if name.endswith("a-b")}
+    for name in names:
+        assert name in warning.sample
+    assert warning.line
+
+
+def test_one_object_that_is_listed_twice_is_no_warning() -> None:
+    world, reader, group = acme()
+    for name in ("one", "two"):
+        world.add_member(world.add_group(name, group), reader, 30)
+    mapping = mapping_of(resource("member", identifier=".username"))
+    report, store, _ = run_sync(world, port_with(blueprint("thing")), mapping)
+    assert (report.exit_code, report.problems, store.identifiers("thing")) == (0, (), {"reader"})

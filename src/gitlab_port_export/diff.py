@@ -199,7 +199,8 @@ class Differ:
             return ()  # as nearly all are
         found: list[Event] = []
         if verdict.duplicate:
-            found.append(Skipped(entity.resource, "duplicate", str(entity.identifier)))
+            rows = (verdict.other, entity.order) if verdict.other else None
+            found.append(Skipped(entity.resource, "duplicate", str(entity.identifier), rows=rows))
         if verdict.lost:
             return found
         if verdict.status in (Status.SENT, Status.CREATED):

@@ -1,13 +1,11 @@
 """What expressions did wrong or did not give: one entry a fault and not a row, with its count and first sample."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from gitlab_port_export.model import Mapping, Position, Problem, Unnamed
+from gitlab_port_export.model import Event, Mapping, Order, Position, Problem, Skipped, Unnamed
 
-Other = TypeVar("Other")
 LOST = "correct the expression; rows were left out"
 NULLED = "the property was set to null there"
 DEEP = "what nests so deeply cannot be mapped; rows were left out"
@@ -81,12 +79,42 @@ class Faults:
             yield Unnamed(index, number, name, count, sample, every=not self._given[index, number])
 
 
-def with_unnamed(events: Iterable[Other | Unnamed], mapping: Mapping) -> Iterator[Other | Unnamed | Problem]:
-    """Yield the events, and behind rows that gave no entity what that means for the run."""
+def explained(events: Iterable[Event], mapping: Mapping, label: Callable[[int, Order], str]) -> Iterator[Event]:
+    """Yield the events and what some of them mean: rows without entity, and objects that became one entity.
+
+    `label` names a row of a resource by its order.
+    """
+    collisions: dict[int, tuple[int, str]] = {}
     for event in events:
         yield event
-        if isinstance(event, Unnamed):
-            yield _explained(event, mapping)
+        match event:
+            case Unnamed():
+                yield _explained(event, mapping)
+            case Skipped(resource=resource, rows=(one, other)) if are_different(one, other):
+                count, sample = collisions.get(resource, (0, ""))
+                if not sample:
+                    sample = f"{label(resource, one)} and {label(resource, other)} give {event.sample}"
+                collisions[resource] = (count + 1, sample)
+    for resource, (count, sample) in collisions.items():
+        line, column = mapping.field_mark(resource, 0, "identifier")
+        yield Problem(
+            "transform",
+            "different objects have the same identifier, and only one of them is in Port",
+            "make the identifier longer, so that it tells them apart",
+            kind=mapping.resources[resource].kind,
+            resources=(resource,),
+            field="identifier",
+            line=line,
+            column=column,
+            warning=True,
+            count=count,
+            sample=sample,
+        )
+
+
+def are_different(one: Order, other: Order) -> bool:
+    """Say whether two rows tell of different objects: an id is the same wherever a row is listed, a name is not."""
+    return one[1] != other[1] or (one[0] != other[0] and one[1] <= 0)
 
 
 def _explained(rows: Unnamed, mapping: Mapping) -> Problem:

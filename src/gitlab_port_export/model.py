@@ -24,6 +24,8 @@ from pydantic_core import core_schema
 
 Dialect = Literal["gitlab", "gitlab-v2"]
 Row = dict[str, Any]
+# The project of a row and its number there, below zero for what has no id: of rows with one key the lowest wins.
+Order = tuple[int, int]
 # Line and column, counted from 1; both None where they are not known.
 Position = tuple[int, int] | tuple[None, None]
 Stage = Literal[
@@ -514,12 +516,16 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A row that gave no entity on purpose: the selector left it out, Port's search found none, or another row won."""
+    """A row that gave no entity on purpose: the selector left it out, Port's search found none, or another row won.
+
+    `rows` are the orders (see Entity) of both rows with the same identifier.
+    """
 
     resource: int
     reason: Literal["selector", "identifier", "duplicate"]
     sample: str = ""
     count: int = 1
+    rows: tuple[Order, Order] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from gitlab_port_export.prepare import (
     late,
     read_mapping,
 )
-from gitlab_port_export.program import LEFT, build, leaves
+from gitlab_port_export.program import LEFT, LEGACY, build, leaves, without_legacy
 from gitlab_port_export.settings import Settings
 from gitlab_port_export.text import Redactor, clean
 from gitlab_port_export.transform import Transformer, compile_errors, error_in
@@ -154,7 +154,8 @@ def _saved(file: Path) -> Found:
     rows = data if isinstance(data, list) else [data]
     if not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{file}: holds something else than a row", hint="a row is a JSON object")
-    yield from ((SAVED.path, row) for row in rows)
+    # What stands there without being of us is no value of an older property.
+    yield from ((SAVED.path, row if isinstance(row.get(LEGACY), dict) else without_legacy(row)) for row in rows)
 
 
 def _rows(

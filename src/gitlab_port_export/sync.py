@@ -22,7 +22,7 @@ from gitlab_port_export.diff import (
     shared_blueprints,
 )
 from gitlab_port_export.errors import ExportError, Interrupted, OutOfTime, limits_said
-from gitlab_port_export.faults import with_unnamed
+from gitlab_port_export.faults import explained
 from gitlab_port_export.gitlab.inventory import Inventory, Patterns, doubtful_clock, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
@@ -282,9 +282,11 @@ def _changes(
     choose: Callable[[Mapped], Mapped] = iter,
 ) -> Iterable[Event]:
     """Return what becomes of pages: the changes, or in a sync what Port answered to them."""
-    mapped = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}").run(pages)
-    merged = merge_shared(choose(mapped), shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity)
-    changes = fit_to_send(differ.run(with_unnamed(merged, run.mapping)))
+    transformer = Transformer(run.mapping, run.evaluator, f"__jq_error_{secrets.token_hex(4)}")
+    merged = merge_shared(
+        choose(transformer.run(pages)), shared_blueprints(run.mapping), by_field=run.mapping.enable_merge_entity
+    )
+    changes = fit_to_send(explained(differ.run(merged), run.mapping, transformer.label))
     if not run.writes:
         return intended(foreseen(changes, catalog.blueprints), searches)
     return noted(write(run, _once_listed(changes, catalog), catalog, executor), searches)

@@ -12,13 +12,15 @@ from zlib import crc32
 
 from gitlab_port_export.evaluate import Evaluator, JqError, Killed, TooLarge
 from gitlab_port_export.faults import BOUND, DEEP, ITEMS, LOST, NULLED, UNFIT, Faults
-from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Resource, Row, Scope, Shape, Skipped
+from gitlab_port_export.model import Entity, Event, Mapping, Order, Page, Problem, Resource, Row, Scope, Shape, Skipped
 from gitlab_port_export.plain import plain
 from gitlab_port_export.port.identifiers import ALLOWED, IDENTIFIER, is_identifier
 from gitlab_port_export.program import LEFT, InDoubt, Program, build, forbidden_word, rewrite_quotes, without_legacy
 from gitlab_port_export.wire import decode, encode, in_words, is_deep
 
 BATCH_ROWS = 100
+# Of a resource the labels of so many rows are kept, in case that others have the same identifier.
+MOST_LABELS = 5_000
 # Of a number with its sign in the ledger; and how much of such a number is shown.
 BITS, LABEL = 64, 100
 # Rows that took too long together, but not alone, are sent in such batches from then on.
@@ -29,7 +31,6 @@ RAN_AWAY = "an expression ran too long or wanted too much memory"
 GAVE_TOO_MUCH = "an expression gives too much for one row"
 # jq needs several times the size of its input; a worker may have 1 GiB.
 BATCH_BYTES = 8 * 1024 * 1024
-Order = tuple[int, int]
 # The parts of the result of an item; that of a row without a list names the field as well.
 WITH_ITEMS = 2
 # Stands where a field failed, until it is known whether it fails on every row.
@@ -113,6 +114,8 @@ class Transformer:
         self._batches: dict[int, _Batch] = {}
         self._under_way: deque[_Sent] = deque()
         self._given_up: set[int] = set()
+        # What a person recognises the first rows of each resource by.
+        self._labels: dict[int, dict[Order, str]] = {}
         # The field that ends the program for some rows, by resource and how it does that.
         self._enders: dict[tuple[int, str], str] = {}
         self._slow: set[int] = set()
@@ -120,6 +123,12 @@ class Transformer:
         self._faults = Faults()
         # Rows that wait for others, by resource and entity mapping: a field failed on all of these few.
         self._few: dict[tuple[int, int], _Mapped] = {}
+
+    def label(self, resource: int, order: Order) -> str:
+        """Return what a person recognises a row by; of very many rows, its numbers."""
+        project, number = order
+        known = self._labels.get(resource, {}).get(order)
+        return known or (f"id {number}" if number > 0 else f"a row of project or group {project}")
 
     def run(self, events: Iterable[Event]) -> Iterator[Event | Entity]:
         """Yield what came in (pages too, for whoever counts) and the entities of the pages."""
@@ -141,6 +150,9 @@ class Transformer:
                 continue
             batch = self._batches.setdefault(index, _Batch())
             orders = [_order_of(row, page.scope) for row in page.rows]
+            labels = self._labels.setdefault(index, {})
+            if len(labels) < MOST_LABELS:
+                labels.update(zip(orders, map(_label, page.rows), strict=True))
             try:
                 array("q", chain.from_iterable(orders))
             except OverflowError:
@@ -569,7 +581,8 @@ def _label(row: Row) -> str:
         if isinstance(found := row.get(name), str | int) and found:
             return str(found)
     if isinstance(inner := row.get("file") or row.get("folder"), dict):
-        return f"{(row.get('repo') or {}).get('path_with_namespace', '')}: {inner.get('path', '')}"
+        repo = row.get("repo")
+        return f"{repo.get('path_with_namespace', '') if isinstance(repo, dict) else ''}: {inner.get('path', '')}"
     return ""
 
 
@@ -586,8 +599,13 @@ def _order_of(row: Row, scope: Scope) -> Order:
 
 
 def _row_number(row: Row) -> int:
-    """Return a number that is always the same for a name: releases, tags and branches have no id."""
-    return crc32(str(row.get("tag_name") or row.get("name") or "").encode(errors="replace"))
+    """Return a number that is always the same for a name: releases, tags, branches and files have no id.
+
+    It is not above zero, which ids are.
+    """
+    inner = row.get("file") or row.get("folder")
+    path = inner.get("path") if isinstance(inner, dict) else None
+    return -crc32(str(row.get("tag_name") or row.get("name") or path or "").encode(errors="replace"))
 
 
 def merge_shared(
@@ -614,7 +632,7 @@ def _merged(
         source = (event.resource, event.part)
         other = found.get(source)
         if other is not None:
-            yield Skipped(event.resource, "duplicate", str(event.identifier))
+            yield Skipped(event.resource, "duplicate", str(event.identifier), rows=(other.order, event.order))
         if other is None or event.order <= other.order:
             found[source] = event
     for found in waiting.values():

@@ -3,13 +3,13 @@
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Any
 
-from gitlab_port_export.model import Entity, Shape, place_of
+from gitlab_port_export.model import Entity, Order, Shape, place_of
 from gitlab_port_export.port.slots import Slots
 from gitlab_port_export.wire import EXACT, canonical
 
@@ -86,6 +86,8 @@ class Verdict:
     fields: tuple[str, ...] = ()
     duplicate: bool = False
     lost: bool = False
+    # Where it is a duplicate, the order of the row that came before.
+    other: Order | None = field(default=None, compare=False)
 
 
 # What nearly all entities are.
@@ -210,16 +212,17 @@ class Ledger:
             return CREATED
         before = self._status[slot]
         duplicate = before != Status.HELD and self._resource[slot] == entity.resource
+        other = (self._scope[slot], self._row[slot]) if duplicate else None
         if before != Status.HELD and not self._wins(slot, entity):
-            return Verdict(Status(before), duplicate=duplicate, lost=True)
+            return Verdict(Status(before), duplicate=duplicate, lost=True, other=other)
         self._resource[slot], self._scope[slot], self._row[slot] = entity.resource, *entity.order
         fields = self._differing(slot, codes, entity)
         if before in (Status.SENT, Status.CREATED):
             self._replace(slot, codes)
-            return Verdict(Status(before), fields, duplicate, lost=not fields)
+            return Verdict(Status(before), fields, duplicate, lost=not fields, other=other)
         status = Status.UPDATED if fields else Status.UNCHANGED
         self._status[slot] = status
-        return Verdict(status, fields, duplicate) if fields or duplicate else UNCHANGED
+        return Verdict(status, fields, duplicate, other=other) if fields or duplicate else UNCHANGED
 
     def _wins(self, slot: int, entity: Entity) -> bool:
         if self._resource[slot] != entity.resource:
