@@ -101,11 +101,12 @@ def test_without_a_deadline_raw_examples_are_given_up_soon(monkeypatch: pytest.M
     assert bench.states() == ["running", "completed"]
 
 
-def test_a_signal_while_raw_examples_are_sent_leaves_the_report(bench: Bench) -> None:
+def stopped_at(bench: Bench, path: str) -> subprocess.CompletedProcess[str]:
+    """A sync that is told to end while Port is silent at a path that ends so."""
     reached = threading.Event()
 
     def asked(call: PortRecorded) -> bool:
-        if call.path.endswith("/examples"):
+        if call.path.endswith(path):
             reached.set()
             return True
         return False
@@ -116,10 +117,21 @@ def test_a_signal_while_raw_examples_are_sent_leaves_the_report(bench: Bench) ->
         assert reached.wait(30)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
-    ran = bench.checked(subprocess.CompletedProcess(command, process.returncode, out, err))
+    return bench.checked(subprocess.CompletedProcess(command, process.returncode, out, err))
+
+
+def test_a_signal_while_raw_examples_are_sent_leaves_the_report(bench: Bench) -> None:
+    ran = stopped_at(bench, "/examples")
     assert ran.returncode == 143
-    assert json.loads(out)["total"]["created"] > 0
+    assert json.loads(ran.stdout)["total"]["created"] > 0
     assert bench.states() == ["running", "aborted"]
+
+
+@pytest.mark.parametrize("path", ["/access_token", "/v1/blueprints", "/resync-state"])
+def test_a_signal_before_anything_was_read_waits_for_no_answer(path: str, bench: Bench) -> None:
+    ran = stopped_at(bench, path)
+    assert ran.returncode == 143
+    assert json.loads(ran.stdout)["exit"]["code"] == 143
 
 
 def test_the_alarm_ends_what_looks_at_no_clock() -> None:
