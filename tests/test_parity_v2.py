@@ -193,7 +193,15 @@ MAPPINGS: dict[str, tuple[Any, ...]] = {
     "no blueprint, no entity": (thing(blueprint_expression='if .id % 2 == 0 then "thing" else null end'),),
     "a blueprint by row": (thing(blueprint_expression='if .archived then "other" else "thing" end', title=".name"),),
     "an expression that yields nothing": (thing(title="empty", properties={"text": "empty", "more": ".name"}),),
-    "an expression that fails": (thing(properties={"text": 'error("no")', "number": ".name + 1", "more": ".path"}),),
+    "an expression that fails for some rows": (
+        thing(
+            properties={
+                "text": 'if .id % 2 == 0 then error("no") else .path end',
+                "number": "if .id % 3 == 0 then .name + 1 else .id end",
+                "more": ".path",
+            }
+        ),
+    ),
     "several outputs": (thing(properties={"text": ".path, .name", "list": "(.topics, 1)", "more": ".topics[]"}),),
     "comments": (thing(identifier=".path # not .id", properties={"text": ".name # comment", "more": "# none\n.path"}),),
     "definitions": (
