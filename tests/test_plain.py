@@ -195,3 +195,19 @@ def test_long_expressions_do_not_nest_too_many_calls(expression: str) -> None:
     column = plain(expression)
     assert column
     assert same_as_jq(expression, column, None)
+
+
+@pytest.mark.parametrize("new", ["", r"\n", r"\\n", "<br>", r"\\t x"])
+@pytest.mark.parametrize("old", [r"\r\n", r"\\r\\n", r"\n", r"\\n", r"\\t", r"a\\nb"])
+def test_line_ends_are_replaced_as_jq_does(old: str, new: str) -> None:
+    expression = f'gsub("{old}"; "{new}")'
+    column = plain(expression)
+    assert column is not None
+    for given_text in ("a\r\nb\r\n", r"\r\n stands there", "\n", "\t\t", "a\nb", r"a\nb", "", "\r\r\n\n"):
+        assert column([given_text]) == [jq.compile(expression).input_value(given_text).first()]
+
+
+def test_a_long_text_with_many_line_ends_needs_no_jq() -> None:
+    column = plain(r'.description | gsub("\\r\\n"; "\\n")')
+    assert column is not None
+    assert column([{"description": "line\r\n" * 80_000}]) == ["line\\n" * 80_000]

@@ -1,5 +1,6 @@
 """Plain jq expressions, evaluated a column of rows at a time without jq; whatever is in doubt is left to jq."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ LONGEST = 400
 TEXT = r'[^"\\\x00-\x1f\x7f\ud800-\udfff]'
 BLANK = re.compile(r"[ \t\r\n]*")
 PART = re.compile(rf"{TEXT}*")
-# An argument of `gsub` that is a regular expression for itself alone.
-LITERAL = r"[A-Za-z0-9 _/:@,!#&=~%<>;'-]"
+# An argument of `gsub` that is a regular expression for itself alone, or for the end of a line: as text `"\\n"`, as a
+# regular expression `"\\\\n"`. jq takes a time for these that grows with the square of the text.
+LITERAL = r"(?:[A-Za-z0-9 _/:@,!#&=~%<>;'-]|\\\\?[rnt])"
 TOKEN = re.compile(
     rf"""
     (?P<field>\.[A-Za-z_]\w*)
@@ -189,10 +191,16 @@ def _simple(token: "re.Match[str]") -> _Part:
         case "split", _:
             column = _split(token["separator"])
         case "gsub", _:
-            column = _replaced(token["old"], token["new"])
+            column = _replaced(_meant(token["old"]), json.loads(f'"{token["new"]}"'))
         case _:
             raise _NotPlain
     return _Part(column)
+
+
+def _meant(pattern: str) -> str:
+    """Return the text that such a regular expression stands for."""
+    text = str(json.loads(f'"{pattern}"'))
+    return text.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _new(kind: type) -> Column:
