@@ -359,6 +359,20 @@ def test_a_row_that_was_merged_between_the_lists_of_two_states_stays() -> None:
         assert bed.sync().blueprints["thing"].updated == 0
 
 
+@pytest.mark.parametrize("states", [["opened"], ["opened", "merged", "closed"]])
+def test_a_merge_request_that_is_being_merged_stays(states: list[str]) -> None:
+    """Meanwhile it is locked, and GitLab lists it neither with the open ones nor with the merged ones."""
+    with filled(open_ones(20), merge_requests(*states)) as bed:
+        row = bed.world.merge_requests[bed.project["id"]][3]
+        row.update(state="locked", updated_at=now())
+        report = bed.sync()
+        assert (report.exit_code, report.blueprints["thing"].deleted) == (0, 0)
+        assert str(row["id"]) in bed.held
+        assert bed.sync().blueprints["thing"].updated == 0
+        close(row)
+        assert bed.sync().blueprints["thing"].deleted == (0 if "closed" in states else 1)
+
+
 def test_what_a_transferred_project_holds_stays() -> None:
     with filled(open_ones(5), merge_requests()) as bed:
         member = bed.world.users[1]
@@ -462,11 +476,11 @@ def test_rows_that_come_and_go_in_every_look_are_held_and_the_next_run_decides()
 
 
 def once_before(ending: str) -> Callable[[Recorded], bool]:
-    """Match the second request for a path."""
+    """Match the second request for a path, but for what is being merged."""
     seen: list[Recorded] = []
 
     def match(request: Recorded) -> bool:
-        if request.path.endswith(ending.strip("$")):
+        if request.path.endswith(ending.strip("$")) and ("state", "locked") not in request.query:
             seen.append(request)
         return len(seen) == 2
 
@@ -492,8 +506,10 @@ class TestQuiet:
             report = bed.sync()
             assert report.blueprints["thing"].deleted == 5
             more = sorted(one.path for one in bed.gitlab.requests[9:])
-            assert more == ["/groups", *2 * ["/groups/1/merge_requests"], *2 * ["/projects"]]
-            moved, counted = asked(bed)[-2:]
+            # The third is for those that are being merged.
+            assert more == ["/groups", *3 * ["/groups/1/merge_requests"], *2 * ["/projects"]]
+            moved, counted, locked = asked(bed)[-3:]
+            assert locked["state"] == "locked"
             assert "state" not in moved
             assert moved["updated_after"]
             assert "updated_after" not in counted
@@ -525,6 +541,46 @@ class TestQuiet:
             bed.world.issues[bed.project["id"]].pop(9)
             assert bed.sync().blueprints["thing"].deleted == 1
             assert [one["per_page"] for one in asked(bed, "issues")] == 6 * ["100"]
+
+    @pytest.mark.parametrize("query", [{"username": "reader"}, {"name": "nightly"}])
+    def test_what_leaves_and_joins_a_filter_without_an_update_costs_no_other_row(self, query: dict[str, str]) -> None:
+        """A user or a pipeline is renamed, and no pipeline is updated by that."""
+        days_ago = stamp(datetime.now(UTC) - timedelta(days=2))
+
+        def fill(world: World, group: Row, project: Row) -> None:
+            for _ in range(300):
+                row = world.add_pipeline(project, user=world.users[1], name="nightly")
+                row.update(created_at=days_ago, updated_at=days_ago)
+
+        with filled(fill, entity("pipeline", apiQueryParams=query)) as bed:
+            rows = bed.world.pipelines[bed.project["id"]]
+            joins, slips = rows.pop(250), str(rows[100]["id"])
+
+            def churn() -> None:
+                rows.pop(0)
+                rows.insert(249, joins)
+
+            bed.after("/pipelines$", churn, page=1)
+            assert bed.sync().exit_code == 0
+            assert slips in bed.held
+
+    def test_what_is_imported_while_a_list_is_read_costs_no_other_row(self) -> None:
+        """It joins the list with the times that it had where it comes from."""
+        with self.bed() as bed:
+            self.close_some(bed)
+            bed.project["import_status"] = "started"
+            rows = bed.world.merge_requests[bed.project["id"]]
+            slips = str([row for row in rows if row["state"] == "opened"][100]["id"])
+
+            def churn() -> None:
+                rows.pop(0)
+                bed.world.add_merge_request(
+                    bed.project, "m", created_at=bed.world.now, updated_at=rows[0]["updated_at"]
+                )
+
+            bed.after("/merge_requests$", churn, page=1)
+            assert bed.sync().exit_code == 0
+            assert slips in bed.held
 
     def test_a_run_that_deletes_nothing_looks_once(self) -> None:
         with self.bed() as bed:

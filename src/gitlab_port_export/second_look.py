@@ -16,7 +16,7 @@ from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.plan import SyncPlan
-from gitlab_port_export.gitlab.quiet import quiet_lists, shows_all, whereabouts
+from gitlab_port_export.gitlab.quiet import is_importing, quiet_lists, shows_all, whereabouts
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.model import (
     Began,
@@ -150,7 +150,7 @@ def _quiet(first: First, again: Again, inventory: Inventory, resources: Set[int]
         if resources & set((entry := first.plan.reads[one.number]).resources)
         and shows_all(inventory, entry.scope, one.token)
     ]
-    if not lists or whereabouts(inventory) != whereabouts(first.plan.inventory):
+    if not lists or is_importing(inventory) or whereabouts(inventory) != whereabouts(first.plan.inventory):
         return frozenset()
     return quiet_lists(lists, again.gitlab, again.workers)
 

@@ -16,6 +16,7 @@ ONE: Params = (("per_page", "1"), ("page", "1"))
 # What of a project decides whether its rows are in the list of its group.
 TELLING = (
     "path_with_namespace", "archived", "visibility", "marked_for_deletion_at", "marked_for_deletion_on", "public_jobs",
+    "import_status",
     *(f"{name}_access_level" for name in ("merge_requests", "issues", "repository", "builds", "environments")),
 )  # fmt: skip
 
@@ -71,13 +72,26 @@ def _issuables(given: Mapping[str, str]) -> Params | None:
 
 
 def _pipelines(given: Mapping[str, str]) -> Params | None:
-    """GitLab lists child pipelines only to who asks for their source."""
-    return None if "source" in given else ()
+    """Of a branch's pipelines the one before is listed again when the latest is deleted; users are renamed.
+
+    Neither updates a pipeline. GitLab lists child pipelines only to who asks for their source.
+    """
+    return () if given.keys() <= {*_ALWAYS, "status", "ref", "sha"} else None
 
 
 def _deployments(given: Mapping[str, str]) -> Params | None:
     """An environment that is renamed updates no deployment; GitLab wants the order that the window has."""
-    return None if "environment" in given else (("order_by", "updated_at"), ("sort", "asc"))
+    return (("order_by", "updated_at"), ("sort", "asc")) if given.keys() <= {*_ALWAYS, "status"} else None
+
+
+# A row that a change of these takes into a list, or out of it, is updated then; nothing changes when it was created.
+_ALWAYS = frozenset(
+    [
+        "order_by",
+        "sort",
+        *(f"{what}_{when}" for what in ("created", "updated", "finished") for when in ("after", "before")),
+    ]
+)
 
 
 _ASKED: Mapping[str, Callable[[Mapping[str, str]], Params | None]] = {
@@ -103,6 +117,15 @@ def whereabouts(inventory: Inventory) -> Mapping[Any, int]:
     for token, levels in inventory.listed.items():
         found["levels", token] = hash(frozenset(levels.items()))
     return found
+
+
+def is_importing(inventory: Inventory) -> bool:
+    """Say whether a project is being imported: its rows keep the times that they had elsewhere."""
+    return any(
+        str(project.row.get("import_status") or "none") not in ("none", "finished", "failed", "canceled")
+        for projects in inventory.projects_by.values()
+        for project in projects
+    )
 
 
 def shows_all(inventory: Inventory, scope: Scope, token: str) -> bool:

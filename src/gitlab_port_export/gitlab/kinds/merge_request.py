@@ -49,6 +49,9 @@ def _windows(selector: Any, context: Context) -> Iterator[tuple[str, float | Non
         return
     for state in selector.states:
         yield state, None if state == "opened" else selector.updated_after
+    # While GitLab merges one it is locked, and neither open nor merged. If that fails it is open again.
+    if context.doubtful and not {"opened", "merged"}.isdisjoint(selector.states):
+        yield "locked", None
 
 
 KIND = Kind(
