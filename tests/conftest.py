@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from faults import one_evaluator
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import SAMPLE_TOKENS, World, sample_world
-from harness import Ran, Tokens, environ_for, run_command, run_sync
+from testbed.faults import one_evaluator
+from testbed.harness import Ran, Tokens, environ_for, run_command, run_sync
 
 # How long one example takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None)

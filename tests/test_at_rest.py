@@ -13,8 +13,8 @@ from gitlab_port_export.demo.gitlab_faults import forbidden
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, World
-from gitlab_port_export.model import Report
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from gitlab_port_export.report.values import Report
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 
 def search(value: str, name: str = "$identifier", operator: str = "=") -> dict[str, Any]:

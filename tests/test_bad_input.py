@@ -6,12 +6,12 @@ from subprocess import CompletedProcess
 import pytest
 
 from conftest import INTEGRATION, Bench
+from gitlab_port_export.base.http import Answer, Http
 from gitlab_port_export.demo import port as port_standin
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.world import SAMPLE_TOKENS
-from gitlab_port_export.http import Answer, Http
 from gitlab_port_export.port.client import Port
-from harness import blueprint, mapping_of, resource
+from testbed.harness import blueprint, mapping_of, resource
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -26,10 +26,10 @@ from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import LARGE_TOKEN, large_world
-from gitlab_port_export.prepare import prepare
-from gitlab_port_export.settings import load_settings
-from gitlab_port_export.sync import execute
-from harness import NoWait
+from gitlab_port_export.settings.settings import load_settings
+from gitlab_port_export.sync.line import execute
+from gitlab_port_export.sync.prepare import prepare
+from testbed.harness import NoWait
 
 NOW = datetime.now(UTC)
 ROWS = {"merge_requests": 7, "issues": 5, "pipelines": 8}

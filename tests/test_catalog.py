@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export import http
+from gitlab_port_export.base import http
+from gitlab_port_export.base.http import Unreachable
 from gitlab_port_export.demo.port import Fault, Recorded, drop, refuse
-from gitlab_port_export.http import Unreachable
 from gitlab_port_export.port import pages
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
 from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status, target_key
-from harness import blueprint, port_with
-from port_bed import MINE, Bed, a_bed, thing, things
+from testbed.harness import blueprint, port_with
+from testbed.port_bed import MINE, Bed, a_bed, thing, things
 
 
 @pytest.fixture

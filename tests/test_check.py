@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from conftest import INTEGRATION, Bench
-from gitlab_port_export import shell
+from gitlab_port_export.commands import run as shell
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import refuse
 from gitlab_port_export.demo.world import GUEST, REPORTER, SAMPLE_TOKENS
-from gitlab_port_export.fit import UNKNOWN, misfits, outcome
 from gitlab_port_export.gitlab.kinds import SELECTORS
-from gitlab_port_export.mapping import load_mapping
+from gitlab_port_export.mapping.load import load_mapping
 from gitlab_port_export.port.ledger import Blueprint
-from harness import NoWait, blueprint, mapping_of, resource, run_sync
-from here import run_here
+from gitlab_port_export.sync.fit import UNKNOWN, misfits, outcome
+from testbed.harness import NoWait, blueprint, mapping_of, resource, run_sync
+from testbed.here import run_here
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("lent_evaluator")

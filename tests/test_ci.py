@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from conftest import Bench
-from gitlab_port_export.model import Counts, Create, Delete, Entity, Held, Problem, Report, Update
+from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update
 from gitlab_port_export.report import console
 from gitlab_port_export.report.ci import channel, github, gitlab
 from gitlab_port_export.report.ci.surface import MAX_FINDINGS, detect, findings, outputs, wants_debug
 from gitlab_port_export.report.screen import Screen
-from harness import mapping_of, process_environ, resource, run_command
-from here import run_here
+from gitlab_port_export.report.values import Counts, Report
 from test_untrusted_text import ALL, HOSTILE, obeyed
 from test_untrusted_text import bench as evil_bench  # noqa: F401  # a fixture, found by its name
+from testbed.harness import mapping_of, process_environ, resource, run_command
+from testbed.here import run_here
 
 PROBLEM = Problem("read", "GitLab refused", hint="give the token access", scope="a/b", kind="issue", count=7)
 HELD = Held("service", ("x", "y"), "limit", "too many", "--allow-deletes service")

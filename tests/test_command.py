@@ -15,7 +15,7 @@ from conftest import INTEGRATION, Bench
 from gitlab_port_export import __version__
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world
-from harness import blueprint, mapping_of, process_environ, resource, running
+from testbed.harness import blueprint, mapping_of, process_environ, resource, running
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -353,11 +353,12 @@ def test_a_sync_does_not_load_what_it_may_not_need() -> None:
     others = {"wcmatch", "bracex"} | {
         f"gitlab_port_export.{name}"
         for name in (
-            *("check", "preview", "demo", "report.findings", "report.preview", "report.html", "report.junit"),
+            *("commands.check", "commands.preview", "demo", "report.findings", "report.preview"),
+            *("report.html", "report.junit"),
             *("gitlab.kinds.skill", "gitlab.kinds.project"),
         )
     }
-    shown = "import sys, gitlab_port_export.shell; print(*sys.modules)"
+    shown = "import sys, gitlab_port_export.commands.run; print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", shown], env=process_environ({}), capture_output=True, text=True, check=True
     )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.gitlab.content import (
     MAX_BYTES,
     MAX_TEXT,
@@ -19,7 +20,6 @@ from gitlab_port_export.gitlab.content import (
     resolved,
     text_of,
 )
-from gitlab_port_export.wire import encode
 
 # Text → what `gitlab-v2` and what `gitlab` make of it; `...`: it stays text.
 YAML: dict[str, tuple[Any, Any]] = {

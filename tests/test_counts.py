@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export import diff, write
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from gitlab_port_export.demo.port import Fault, Recorded, refuse
 from gitlab_port_export.demo.port import port_server as serving
-from gitlab_port_export.model import Counts, Create, Update
-from harness import acme, blueprint, environ_for, mapping_of, port_with, resource, run_sync
-from here import run_here
+from gitlab_port_export.model import Create, Update
+from gitlab_port_export.report.values import Counts
+from gitlab_port_export.sync import diff, write
+from testbed.harness import acme, blueprint, environ_for, mapping_of, port_with, resource, run_sync
+from testbed.here import run_here
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.cover import Covered, cover, project_path
 from gitlab_port_export.gitlab.inventory import Inventory, Listing
 from gitlab_port_export.model import Row
-from reading import group, inventory, listing, project
+from testbed.reading import group, inventory, listing, project
 
 ONE, TWO, THREE = "token 1", "token 2", "token 3"
 

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from conftest import Bench
-from gitlab_port_export import resync
-from gitlab_port_export.alarm import alarm
+from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.errors import OutOfTime
+from gitlab_port_export.base.http import Clock
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, throttled
 from gitlab_port_export.demo.port import Effect
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import Recorded as PortRecorded
 from gitlab_port_export.demo.world import change_world
-from gitlab_port_export.errors import OutOfTime
-from gitlab_port_export.http import Clock
-from harness import blueprint, mapping_of, resource, run_sync, running
+from gitlab_port_export.sync import resync
+from testbed.harness import blueprint, mapping_of, resource, run_sync, running
 
 # A phase that nothing ends takes longer than the harness gives a run: 60 s.
 SILENT = 300.0

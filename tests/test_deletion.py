@@ -8,8 +8,8 @@ import pytest
 from gitlab_port_export.demo.port import Fault, drop, refuse
 from gitlab_port_export.demo.port_rules import JsonObject
 from gitlab_port_export.model import Delete, Failed, Held, Problem, Written
-from harness import blueprint, port_with
-from port_bed import AGENT, Bed, a_bed, a_mapping, of, thing, things, written
+from testbed.harness import blueprint, port_with
+from testbed.port_bed import AGENT, Bed, a_bed, a_mapping, of, thing, things, written
 
 QUERY = {"combinator": "and", "rules": [{"property": "text", "operator": "=", "value": "needle"}]}
 FREE = {"entityDeletionThreshold": 1}

@@ -11,7 +11,7 @@ from subprocess import PIPE, CompletedProcess, Popen
 
 import pytest
 
-from harness import process_environ, run_command, running
+from testbed.harness import process_environ, run_command, running
 
 # Notes the host of every connection that any of the demo's processes makes; Python runs this file at its start.
 WITNESS = """

@@ -9,7 +9,7 @@ import requests
 
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.world import MAINTAINER, World
-from harness import acme
+from testbed.harness import acme
 
 TOKEN = "token-of-reader"
 

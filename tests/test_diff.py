@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitlab_port_export import diff
 from gitlab_port_export.demo.port import Fault, refuse
 from gitlab_port_export.demo.port_store import Content
-from gitlab_port_export.diff import Differ
-from gitlab_port_export.model import Counts, Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
+from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
 from gitlab_port_export.port.ledger import Blueprint, Ledger
 from gitlab_port_export.port.writer import Rules
 from gitlab_port_export.report.fold import Tally
-from gitlab_port_export.transform import merge_shared
-from harness import blueprint, port_with
-from port_bed import FIELDS, Bed, a_bed, examples, of, thing, things, written
+from gitlab_port_export.report.values import Counts
+from gitlab_port_export.sync import diff
+from gitlab_port_export.sync.diff import Differ
+from gitlab_port_export.sync.transform import merge_shared
+from testbed.harness import blueprint, port_with
+from testbed.port_bed import FIELDS, Bed, a_bed, examples, of, thing, things, written
 
 EVERYTHING = (*FIELDS, "properties.flag", "properties.tags", "properties.extra", "relations.owner", "relations.groups")
 WIDE = things(

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export import evaluate
-from gitlab_port_export.errors import UsageError
-from gitlab_port_export.evaluate import MAX_WORKERS, Evaluator, JqError, Killed, TooLarge
-from harness import process_environ
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.jq import pool as evaluate
+from gitlab_port_export.jq.pool import MAX_WORKERS, Evaluator, JqError, Killed, TooLarge
+from testbed.harness import process_environ
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 ENDLESS = "last(repeat(1))"
@@ -244,7 +244,7 @@ def test_a_lower_limit_of_memory_is_kept(tmp_path: Path) -> None:
         import resource
         from pathlib import Path
         resource.setrlimit(resource.RLIMIT_AS, (800 << 20, 900 << 20))
-        from gitlab_port_export.evaluate import Evaluator
+        from gitlab_port_export.jq.pool import Evaluator
         evaluator = Evaluator({}, workers=1)
         assert evaluator.submit(".", b"1").result() == b"1"
         (process,) = evaluator._processes
@@ -282,7 +282,7 @@ def test_workers_die_with_their_parent(tmp_path: Path, how: signal.Signals) -> N
     script = textwrap.dedent(f"""
         import time
         from pathlib import Path
-        from gitlab_port_export.evaluate import Evaluator
+        from gitlab_port_export.jq.pool import Evaluator
         evaluator = Evaluator({{}}, workers=2, seconds=3600)
         futures = [evaluator.submit({ENDLESS!r}, b"null") for _ in range(2)]
         pids = []

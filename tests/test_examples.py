@@ -13,9 +13,23 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from ci_bed import CI, NAMES, NODE, ROOT, SECRETS, TOKENS, Azure, GitHub, Machine, Ran, gitlab, jenkins, steps_of
 from conftest import Bench
-from gitlab_port_export.environ import read_environ, unknown
+from gitlab_port_export.settings.variables import read_environ, unknown
+from testbed.ci_bed import (
+    CI,
+    NAMES,
+    NODE,
+    ROOT,
+    SECRETS,
+    TOKENS,
+    Azure,
+    GitHub,
+    Machine,
+    Ran,
+    gitlab,
+    jenkins,
+    steps_of,
+)
 
 COMPONENT = ROOT / "templates" / "sync.yml"
 ACTION = ROOT / "action.yml"

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from faults import BRIEF, NEVER, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Slow, Truncate, reply_json
@@ -17,9 +16,10 @@ from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import Recorded as PortRecorded
 from gitlab_port_export.demo.port import drop, html, refuse, slow
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
-from gitlab_port_export.model import Written
-from gitlab_port_export.report.fold import target, total, writes
-from harness import blueprint, mapping_of, port_with, resource
+from gitlab_port_export.model import Written, target
+from gitlab_port_export.report.values import total, writes
+from testbed.faults import BRIEF, NEVER, SLOWER, Outcome, Snapshot, Stage, gone, one_evaluator, stage, strange
+from testbed.harness import blueprint, mapping_of, port_with, resource
 
 # What becomes of one list when it fails for one scope. "held": Port keeps what is gone in GitLab; "gone": it is
 # deleted. `tested` is the kind that the list is read for, `other` a kind that GitLab gives as usual.

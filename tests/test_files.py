@@ -8,7 +8,7 @@ import pytest
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 TOKEN = "token-of-reader"
 

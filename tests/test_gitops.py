@@ -10,9 +10,9 @@ from gitlab_port_export.demo.gitlab import Fault, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
-from gitlab_port_export.model import Report
 from gitlab_port_export.port import integration as integrations
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from gitlab_port_export.report.values import Report
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 PORT_YML = """\
 identifier: gateway

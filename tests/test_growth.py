@@ -11,7 +11,7 @@ from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import large_world
-from harness import run_sync
+from testbed.harness import run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

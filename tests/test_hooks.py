@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from conftest import Bench
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.http import Clock
+from gitlab_port_export.base.text import Redactor
+from gitlab_port_export.commands.hooks import run_hooks
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_hooks import Hook, Watch
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.port_webhooks import Unknown
 from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, OWNER, Row, World
-from gitlab_port_export.errors import UsageError
-from gitlab_port_export.hooks import run_hooks
-from gitlab_port_export.http import Clock
 from gitlab_port_export.live.provision import HooksReport
 from gitlab_port_export.live.wish import load_wish
-from gitlab_port_export.settings import load_settings
-from gitlab_port_export.text import Redactor
-from harness import NoWait, acme, environ_for, run_sync
+from gitlab_port_export.settings.settings import load_settings
+from testbed.harness import NoWait, acme, environ_for, run_sync
 
 TOKEN = "token-of-reader"
 CI = {"to": "ci", "url": "https://ci.example.com/start?token={token}"}

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from responses import matchers
 
-from gitlab_port_export import http as room
-from gitlab_port_export.http import (
+from gitlab_port_export.base import http as room
+from gitlab_port_export.base.http import (
     FIRST_TIMEOUT,
     LONGEST_WAIT,
     MAX_ATTEMPTS,
@@ -35,7 +35,7 @@ from gitlab_port_export.http import (
     origin_of,
     retry_after,
 )
-from reading import HOST, Leap, scripted
+from testbed.reading import HOST, Leap, scripted
 
 NOW = 1_800_000_000.0
 URL = f"{HOST}/x"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Bench
-from harness import process_environ
+from testbed.harness import process_environ
 
 ROOT = Path(__file__).parent.parent
 # A user namespace: the process has this number, no entry in /etc/passwd, no group, and no rights of root.

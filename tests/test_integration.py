@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from gitlab_port_export import __version__
+from gitlab_port_export.base.errors import PortUnavailable, UsageError
+from gitlab_port_export.base.http import Answer
 from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import change_world, sample_world
-from gitlab_port_export.errors import PortUnavailable, UsageError
-from gitlab_port_export.http import Answer
-from gitlab_port_export.masking import MOST_TEXT
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.defaults import default_blueprints
 from gitlab_port_export.port.integration import (
@@ -30,8 +29,9 @@ from gitlab_port_export.port.integration import (
     unfit,
     user_agent,
 )
-from harness import blueprint, mapping_of, port_with, resource, run_sync
-from port_bed import Bed, a_bed, breaches
+from gitlab_port_export.port.masking import MOST_TEXT
+from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
+from testbed.port_bed import Bed, a_bed, breaches
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

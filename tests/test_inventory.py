@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, gitlab_server
 from gitlab_port_export.demo.world import DEVELOPER, REPORTER, SAMPLE_TOKENS, World, sample_world
-from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.gitlab.inventory import Inventory, Listing, Patterns, listing_params
 from gitlab_port_export.model import Row
-from reading import NOW, client, failed, group, inventory, inventory_of, listing, mapping, project
+from testbed.reading import NOW, client, failed, group, inventory, inventory_of, listing, mapping, project
 
 EVERYTHING = ("**",)
 ONE, TWO = "token 1", "token 2"

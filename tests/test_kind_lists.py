@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.client import Get, ReadFailed
-from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.plan import make_plan
 from gitlab_port_export.model import Page, Problem, Row
-from reading import HOST, Play, Reply, context, failed, group, inventory, listing, page, project, script
+from testbed.reading import HOST, Play, Reply, context, failed, group, inventory, listing, page, project, script
 
 ONE = "token 1"
 FIRST = "per_page=100&page=1"

@@ -11,10 +11,10 @@ from gitlab_port_export.gitlab import kinds
 from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
-from gitlab_port_export.gitlab.kinds.members import is_bot
+from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.plan import make_plan, needed_actives
 from gitlab_port_export.model import Page, Row
-from reading import (
+from testbed.reading import (
     Play,
     Reply,
     context,

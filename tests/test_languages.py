@@ -11,9 +11,9 @@ from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.gitlab.client import Ask, ReadFailed
 from gitlab_port_export.gitlab.plan import make_plan
 from gitlab_port_export.model import Row
-from harness import mapping_of, port_with, resource, run_sync
-from parity import BLUEPRINTS
-from reading import Play, Reply, context, graphql, inventory, listing, page, project, script
+from testbed.harness import mapping_of, port_with, resource, run_sync
+from testbed.parity import BLUEPRINTS
+from testbed.reading import Play, Reply, context, graphql, inventory, listing, page, project, script
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

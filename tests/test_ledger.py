@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gitlab_port_export.model import Entity, Shape
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Status, Verdict, relation_targets, target_key
-from port_bed import FIELDS, examples, thing, things
+from testbed.port_bed import FIELDS, examples, thing, things
 
 BLUEPRINT = Blueprint.of(things(list={"type": "array", "default": ["a", 1]}, extra={"type": "object"}))
 NUMBERS = (0, 1, -1, -2, 0.5, 2**53, 10**20, 1e22)

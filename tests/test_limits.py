@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 
 from conftest import Bench
-from gitlab_port_export.check import check_file
+from gitlab_port_export.base.errors import GitLabUnavailable, MachineError, limits_said
+from gitlab_port_export.base.http import Clock, Http, Stopped, Unreachable
+from gitlab_port_export.commands.check import check_file
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Reply
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import port_server, refuse
 from gitlab_port_export.demo.serve import JsonHandler, serve
 from gitlab_port_export.demo.world import MAINTAINER, World
-from gitlab_port_export.errors import GitLabUnavailable, MachineError, limits_said
-from gitlab_port_export.evaluate import Evaluator
-from gitlab_port_export.http import Clock, Http, Stopped, Unreachable
-from harness import blueprint, mapping_of, port_with, process_environ, resource, run_sync
-from here import run_here
+from gitlab_port_export.jq.pool import Evaluator
+from testbed.harness import blueprint, mapping_of, port_with, process_environ, resource, run_sync
+from testbed.here import run_here
 
 MIB = 1 << 20
 # Room for the interpreter and its threads, and far less than what the bombs unpack to.

@@ -16,10 +16,10 @@ from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_s
 from gitlab_port_export.demo.gitlab_faults import reply_json
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.world import GUEST, MAINTAINER, Row, World, sample_world
-from gitlab_port_export.model import Report
 from gitlab_port_export.port import defaults
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
-from oracle import expected
+from gitlab_port_export.report.values import Report
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.oracle import expected
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.base.http import Answer
 from gitlab_port_export.gitlab.client import Get, ReadFailed, link_next
 from gitlab_port_export.gitlab.lists import key_of, next_page, read_keyset, read_list, whole_list
-from gitlab_port_export.http import Answer
 from gitlab_port_export.model import Row
-from reading import HOST, Reply, failed, ids, keyset, offset, page, play, sized
+from testbed.reading import HOST, Reply, failed, ids, keyset, offset, page, play, sized
 
 LIST = "/list"
 

@@ -14,12 +14,13 @@ import pytest
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.world import DEVELOPER, Row, World
 from gitlab_port_export.gitlab.kinds import SELECTORS
+from gitlab_port_export.jq.program import rewrite_quotes
 from gitlab_port_export.live.derive import KINDS, ON_REQUEST, Derived, derive
-from gitlab_port_export.mapping import load_mapping
-from gitlab_port_export.model import Dialect, Mapping
+from gitlab_port_export.mapping.load import load_mapping
+from gitlab_port_export.mapping.model import Mapping
+from gitlab_port_export.model import Dialect
 from gitlab_port_export.port.defaults import default_mapping_text
-from gitlab_port_export.program import rewrite_quotes
-from harness import mapping_of
+from testbed.harness import mapping_of
 
 ALL = (*KINDS, *ON_REQUEST)
 FRACTION = re.compile(r"(\d{2}:\d{2}:\d{2})\.\d+Z")

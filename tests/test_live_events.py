@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.world import DEVELOPER, Row, World
-from gitlab_port_export.errors import UsageError
 from gitlab_port_export.live.events import Intake, Touched, Untold, fold, read_events
 
 NOTHING = "0" * 40

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ci_bed import ROOT
 from gitlab_port_export.demo.gitlab_hooks import _filled
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.world import DEVELOPER, Row
 from gitlab_port_export.live.events import read_events
-from harness import acme
 from test_examples import as_json, check
+from testbed.ci_bed import ROOT
+from testbed.harness import acme
 
 LIVE = ROOT / "examples" / "live"
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from gitlab_port_export.live.reach import ITEM, Depth, Path, looked_at
 from gitlab_port_export.model import Row
-from jq_grammar import expressions, rows
+from testbed.jq_grammar import expressions, rows
 
 
 def shown(found: frozenset[tuple[Path, Depth]] | None) -> str | None:

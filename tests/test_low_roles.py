@@ -10,7 +10,7 @@ import pytest
 
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_store import GUEST, OWNER, World
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 TOKEN = "token-of-reader"
 PATH = '(.repo.path + "/" + (.file.path // .file.file_path // .folder.path // .skill.skillMdPath)) | gsub("/"; ":")'

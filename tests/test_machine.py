@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from faults import one_evaluator
+from gitlab_port_export.base.errors import GitLabUnavailable, PortUnavailable
 from gitlab_port_export.demo import gitlab_faults, gitlab_pages
 from gitlab_port_export.demo.gitlab import Edit, Recorded, gitlab_server
 from gitlab_port_export.demo.gitlab import Fault as GitLabFault
@@ -20,11 +20,10 @@ from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import drop, port_server, refuse
 from gitlab_port_export.demo.port_store import Content, PortStore
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, World
-from gitlab_port_export.errors import GitLabUnavailable, PortUnavailable
-from gitlab_port_export.model import Create, Delete, Event, Held, Update, Written
-from gitlab_port_export.report.fold import target
-from harness import blueprint, mapping_of, port_with, resource, run_sync
-from port_bed import examples
+from gitlab_port_export.model import Create, Delete, Event, Held, Update, Written, target
+from testbed.faults import one_evaluator
+from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
+from testbed.port_bed import examples
 
 Key = tuple[str, str]
 OURS = ("port-ocean/gitlab-v2/", "/my-gitlab-v2-integration/exporter")

@@ -14,19 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.mapping import (
-    check_expressions,
-    constant_blueprint,
-    expressions,
-    load_mapping,
-    mapped_blueprints,
-    mapping_from_object,
-)
-from gitlab_port_export.model import Dialect, Mapping, Problem, Resource, Selector
+from gitlab_port_export.mapping.blueprints import constant_blueprint, mapped_blueprints
+from gitlab_port_export.mapping.load import check_expressions, expressions, load_mapping, mapping_from_object
+from gitlab_port_export.mapping.model import Mapping, Resource, Selector
+from gitlab_port_export.model import Dialect, Problem
 from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
-from harness import paths, replaced
+from testbed.harness import paths, replaced
 
 
 class Pipelines(BaseModel):

@@ -14,9 +14,9 @@ import yaml
 
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.mapping import constant_blueprint
+from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.port import defaults
-from harness import blueprint, mapping_of, port_with, process_environ, run_sync
+from testbed.harness import blueprint, mapping_of, port_with, process_environ, run_sync
 
 ROOT = Path(__file__).parent.parent
 TOOL = runpy.run_path(str(ROOT / "tools" / "mapping_docs.py"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.masking import MARGIN, MASK, MOST_ITEMS, MOST_TEXT, masked, masked_text, names_a_secret
+from gitlab_port_export.port.masking import MARGIN, MASK, MOST_ITEMS, MOST_TEXT, masked, masked_text, names_a_secret
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"

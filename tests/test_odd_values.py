@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export import shell
+from gitlab_port_export.base.errors import ExportError, Interrupted
+from gitlab_port_export.base.http import Clock
+from gitlab_port_export.commands import run as shell
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.environ import VARIABLES
-from gitlab_port_export.errors import ExportError, Interrupted
-from gitlab_port_export.http import Clock
-from gitlab_port_export.model import SampleWish
-from harness import NoWait, blueprint, environ_for, mapping_of, port_with, resource
+from gitlab_port_export.report.values import SampleWish
+from gitlab_port_export.settings.variables import VARIABLES
+from testbed.harness import NoWait, blueprint, environ_for, mapping_of, port_with, resource
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from conftest import Bench
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Slow
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import port_server, slow
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.http import Http
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.integration import Integration, is_active
-from harness import Ran, run_sync, running
+from testbed.harness import Ran, run_sync, running
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -8,8 +8,8 @@ import typer.main
 from typer.core import TyperGroup
 
 from gitlab_port_export.cli import app
-from gitlab_port_export.environ import VARIABLES
-from gitlab_port_export.report.fold import EXIT_MEANINGS
+from gitlab_port_export.report.exit_code import EXIT_MEANINGS
+from gitlab_port_export.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitlab_port_export.errors import Interrupted
-from gitlab_port_export.parallel import All, Job, Once, drive
+from gitlab_port_export.base.errors import Interrupted
+from gitlab_port_export.base.parallel import All, Job, Once, drive
 
 pytestmark = pytest.mark.timeout(20)
 

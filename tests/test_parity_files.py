@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gitlab_port_export.gitlab.globs import Glob, file_globs
 from gitlab_port_export.gitlab.trees import Walk, fewest, is_plain_file, wanted_files, wanted_folders
-from harness import mapping_of, resource
-from oracle_files import fits, segments_fit
-from parity import check, company
+from testbed.harness import mapping_of, resource
+from testbed.oracle_files import fits, segments_fit
+from testbed.parity import check, company
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

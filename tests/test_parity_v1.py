@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
-from harness import mapping_of, resource
-from parity import (
+from test_parity_v2 import LISTS, each
+from testbed.harness import mapping_of, resource
+from testbed.parity import (
     BY_CHANCE,
     ONE,
     SOAK,
@@ -24,7 +25,6 @@ from parity import (
     whole,
     worlds,
 )
-from test_parity_v2 import LISTS, each
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from gitlab_port_export.demo.gitlab_store import DEVELOPER, MAINTAINER, World
-from harness import mapping_of, resource
-from parity import (
+from testbed.harness import mapping_of, resource
+from testbed.parity import (
     BY_CHANCE,
     ONE,
     SOAK,

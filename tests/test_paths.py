@@ -7,9 +7,9 @@ import jq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from gitlab_port_export.jq.keys import needed_keys
 from gitlab_port_export.model import Row
-from gitlab_port_export.paths import needed_keys
-from jq_grammar import expressions, rows
+from testbed.jq_grammar import expressions, rows
 
 
 @pytest.mark.parametrize(

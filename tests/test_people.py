@@ -11,7 +11,6 @@ import pytest
 import yaml
 from hypothesis import given
 
-from faults import one_evaluator
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_rows import Row
 from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, MINIMAL, OWNER, REPORTER, World
@@ -19,11 +18,12 @@ from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.gitlab.kinds.user import note
-from gitlab_port_export.model import Report
 from gitlab_port_export.port.defaults import default_blueprints
-from harness import blueprint, mapping_of, port_with, resource, run_sync
-from parity import BY_CHANCE, SOAK, TWO, read_twice, worlds
-from parity import ONE as READER
+from gitlab_port_export.report.values import Report
+from testbed.faults import one_evaluator
+from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
+from testbed.parity import BY_CHANCE, SOAK, TWO, read_twice, worlds
+from testbed.parity import ONE as READER
 
 DEFAULTS = files("gitlab_port_export.port.defaults")
 KEY = '"\\(.__scope.full_path):\\(.username)"'

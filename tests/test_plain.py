@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitlab_port_export.plain import Column, Doubt, plain
-from gitlab_port_export.wire import canonical
-from jq_grammar import expressions, text, values
+from gitlab_port_export.base.jsontext import canonical
+from gitlab_port_export.jq.columns import Column, Doubt, plain
+from testbed.jq_grammar import expressions, text, values
 
 # A row of everything that plain expressions look at, and of what they leave to jq.
 ROWS: list[Any] = [

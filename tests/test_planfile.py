@@ -13,8 +13,7 @@ from typing import Any, Literal, Protocol
 import pytest
 
 from conftest import INTEGRATION, Bench
-from gitlab_port_export import planfile
-from gitlab_port_export.apply import MAX_NAMED, differences
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
@@ -22,10 +21,11 @@ from gitlab_port_export.demo.port import Recorded as PortRecorded
 from gitlab_port_export.demo.port import refuse
 from gitlab_port_export.demo.port_store import Mode
 from gitlab_port_export.demo.world import change_world
-from gitlab_port_export.errors import UsageError
 from gitlab_port_export.model import Create, Delete, Entity, Update
-from harness import blueprint, mapping_of, resource
-from here import Printed, run_here
+from gitlab_port_export.sync import plan_file as planfile
+from gitlab_port_export.sync.plan_apply import MAX_NAMED, differences
+from testbed.harness import blueprint, mapping_of, resource
+from testbed.here import Printed, run_here
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

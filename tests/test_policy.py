@@ -4,18 +4,13 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.diff import (
-    Policy,
-    constant_blueprints,
-    feeds,
-    fields_of,
-    searched_resources,
-    shared_blueprints,
-)
-from gitlab_port_export.model import Held, Mapping, Problem
-from gitlab_port_export.settings import parse_allow_deletes
-from harness import mapping_of, resource
-from port_bed import a_mapping
+from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of, shared_blueprints
+from gitlab_port_export.mapping.model import Mapping
+from gitlab_port_export.model import Held, Problem
+from gitlab_port_export.settings.settings import parse_allow_deletes
+from gitlab_port_export.sync.policy import Policy, feeds, searched_resources
+from testbed.harness import mapping_of, resource
+from testbed.port_bed import a_mapping
 
 ROW = '(.x // "service")'  # a blueprint that the row decides
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.base.errors import PortUnavailable
+from gitlab_port_export.base.http import Answer, Http, Unreachable
 from gitlab_port_export.demo.port import Fault, PortServer, drop, html, port_server, refuse
-from gitlab_port_export.errors import PortUnavailable
-from gitlab_port_export.http import Answer, Http, Unreachable
 from gitlab_port_export.port.client import Port, PortRefused, segment
-from harness import NoWait, port_with
-from port_bed import AGENT, signed_in, things
+from testbed.harness import NoWait, port_with
+from testbed.port_bed import AGENT, signed_in, things
 
 LOGIN = "POST /v1/auth/access_token"
 

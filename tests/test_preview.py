@@ -10,14 +10,14 @@ import pytest
 from rich.console import Console
 
 from conftest import Bench
-from gitlab_port_export import preview as previewing
-from gitlab_port_export import shell
+from gitlab_port_export.base.errors import ExportError
+from gitlab_port_export.commands import preview as previewing
+from gitlab_port_export.commands import run as shell
 from gitlab_port_export.demo.gitlab import Fault, faults
-from gitlab_port_export.errors import ExportError
-from gitlab_port_export.model import FieldSample, MappedSample, Preview, RowSample, SampleWish
 from gitlab_port_export.port.defaults import default_mapping_text
 from gitlab_port_export.report.preview import render
-from harness import NoWait, mapping_of, resource, run_sync
+from gitlab_port_export.report.values import FieldSample, MappedSample, Preview, RowSample, SampleWish
+from testbed.harness import NoWait, mapping_of, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

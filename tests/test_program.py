@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gitlab_port_export.model import EntityMapping, Resource
-from gitlab_port_export.program import LEFT, LEGACY, ONE, build, forbidden_word, rewrite_quotes, top_level_path
-from jq_grammar import values
+from gitlab_port_export.jq.program import LEFT, LEGACY, ONE, build, forbidden_word, rewrite_quotes, top_level_path
+from gitlab_port_export.mapping.model import EntityMapping, Resource
+from testbed.jq_grammar import values
 
 KEY = "__error"
 NO_INDEX = jq.compile("try .id.x catch .").input_value({"id": 1}).first()

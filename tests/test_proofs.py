@@ -11,7 +11,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from gitlab_port_export import http
+from gitlab_port_export.base import http
+from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_list_rows import (
     add_deployment,
@@ -24,9 +25,8 @@ from gitlab_port_export.demo.gitlab_pages import HeaderList
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import World
-from gitlab_port_export.errors import GitLabUnavailable
-from gitlab_port_export.model import Report
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from gitlab_port_export.report.values import Report
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

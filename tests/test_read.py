@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.base.http import Http, Stopped
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, RateLimit, Recorded, gitlab_server
 from gitlab_port_export.demo.world import (
@@ -21,14 +22,13 @@ from gitlab_port_export.demo.world import (
     sample_world,
 )
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed, Token, secret_reader
-from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
+from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.gitlab.plan import make_plan
 from gitlab_port_export.gitlab.read import read
-from gitlab_port_export.http import Http, Stopped
 from gitlab_port_export.model import Page, Problem, Row, Scope
-from reading import NOW, Leap, client, context, failed, ids, inventory_of, page, play, script
+from testbed.reading import NOW, Leap, client, context, failed, ids, inventory_of, page, play, script
 
 pytestmark = pytest.mark.timeout(60)
 ONE, TWO = "token 1", "token 2"

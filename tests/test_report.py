@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gitlab_port_export.base.text import Redactor, clean
 from gitlab_port_export.model import (
-    Counts,
     Create,
     Delete,
     Entity,
@@ -24,7 +24,6 @@ from gitlab_port_export.model import (
     Held,
     Page,
     Problem,
-    Report,
     Scope,
     Skipped,
     Unchanged,
@@ -34,9 +33,10 @@ from gitlab_port_export.model import (
 from gitlab_port_export.report import console as console_report
 from gitlab_port_export.report import fold, markdown
 from gitlab_port_export.report import json as json_report
-from gitlab_port_export.report.fold import EXIT_MEANINGS, Tally, exit_code
+from gitlab_port_export.report.exit_code import EXIT_MEANINGS, exit_code, meaning
+from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.report.screen import Screen
-from gitlab_port_export.text import Redactor, clean
+from gitlab_port_export.report.values import Counts, Report
 
 PROBLEM = Problem("read", "GitLab refused", hint="give the token access", scope="a/b", kind="issue")
 WARNING = replace(PROBLEM, warning=True)
@@ -131,22 +131,22 @@ def test_a_code_given_from_outside_wins():
     tally.add(PROBLEM)
     report = finish(tally, code=143)
     assert report.exit_code == 143
-    assert fold.meaning(report) == "terminated"
+    assert meaning(report) == "terminated"
 
 
 def test_exit_0_is_not_called_in_step_when_it_only_passes():
     tally = Tally("sync")
     tally.add(PROBLEM)
-    assert "--fail-on" in fold.meaning(finish(tally, fail_on="never"))
+    assert "--fail-on" in meaning(finish(tally, fail_on="never"))
     tally = Tally("sync")
     tally.add(held("limit"))
-    assert "--fail-on" in fold.meaning(finish(tally, fail_on="never"))
+    assert "--fail-on" in meaning(finish(tally, fail_on="never"))
     tally = Tally("plan")
     tally.add(Create(entity("a")))
-    assert "nothing was written" in fold.meaning(finish(tally))
+    assert "nothing was written" in meaning(finish(tally))
     tally.add(held("limit", "h"))
-    assert fold.meaning(finish(tally)) == "the plan is complete, but deletions are held"
-    assert fold.meaning(finish(Tally("plan"))) == EXIT_MEANINGS[0]
+    assert meaning(finish(tally)) == "the plan is complete, but deletions are held"
+    assert meaning(finish(Tally("plan"))) == EXIT_MEANINGS[0]
 
 
 # --- the fold

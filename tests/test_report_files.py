@@ -23,7 +23,6 @@ from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import reply_json
 from gitlab_port_export.model import (
     Began,
-    Counts,
     Create,
     Delete,
     Ended,
@@ -31,7 +30,6 @@ from gitlab_port_export.model import (
     Held,
     Page,
     Problem,
-    Report,
     Scope,
     Unchanged,
     Update,
@@ -40,10 +38,13 @@ from gitlab_port_export.model import (
 from gitlab_port_export.report import console, files, fold, html, junit, markdown, openmetrics
 from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.ci.surface import outputs
+from gitlab_port_export.report.exit_code import meaning
 from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.report.screen import Screen
-from harness import blueprint, mapping_of, resource
+from gitlab_port_export.report.values import Counts, Report
+from gitlab_port_export.report.words import LeftOut, left_out
 from test_untrusted_text import ALL, HOSTILE, obeyed
+from testbed.harness import blueprint, mapping_of, resource
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -101,7 +102,7 @@ def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytes
     kept = [fold.target(change)[0] for change in report.changes]
     assert {name: kept.count(name) for name in kept} == {"x": 3, "y": 3, "z": 4}
     assert sum(isinstance(change, Delete) for change in report.changes) == 3
-    assert fold.left_out(report) == fold.LeftOut(changes=190, held=48, reads=47)
+    assert left_out(report) == LeftOut(changes=190, held=48, reads=47)
     assert [place.failure for place in report.reads].count("403") == 1
     assert report.held[0].count == 50
     assert "190 changes are counted and not kept" in markdown.render(report)
@@ -349,10 +350,10 @@ def test_warnings_fail_a_run_only_where_that_is_asked_for_and_are_called_warning
     assert fold.exit_code([warning], (), 3, 0, command="plan", detailed=True, fail_on="warnings") == 1
     assert fold.exit_code([warning], (), 3, 0, command="plan", detailed=True) == 10
     report = replace(report_of("issue"), exit_code=1, problems=(warning,), blueprints={"issue": Counts(created=1)})
-    assert fold.meaning(report) == "finished with warnings, which --fail-on makes fail"
+    assert meaning(report) == "finished with warnings, which --fail-on makes fail"
     # The tests of a CI system show why the job is red.
     assert cases_of(junit.render(report))["run", "run", "sync"].find("failure") is not None
-    assert fold.meaning(replace(report, blueprints={"issue": Counts(failed=1)})).startswith("finished with Problems")
+    assert meaning(replace(report, blueprints={"issue": Counts(failed=1)})).startswith("finished with Problems")
 
 
 def test_fail_on_warnings_is_an_option_and_a_setting(bench: Bench) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from browser import CHROMEDRIVER, CHROMIUM, Browser, browser
-from gitlab_port_export.model import Report
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.report import html
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.values import Report
 from test_report_files import NAMES, report_of
+from testbed.browser import CHROMEDRIVER, CHROMIUM, Browser, browser
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

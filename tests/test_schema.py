@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from conftest import Bench
-from gitlab_port_export.document import read_yaml
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.commands.schema import mapping_schema
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.mapping import load_mapping, mapping_from_object
+from gitlab_port_export.mapping.load import load_mapping, mapping_from_object
+from gitlab_port_export.mapping.yaml import read_yaml
 from gitlab_port_export.model import Dialect
 from gitlab_port_export.port.defaults import default_mapping_text
-from gitlab_port_export.schema import mapping_schema
-from harness import mapping_of, paths, replaced, resource, schema_validator
+from testbed.harness import mapping_of, paths, replaced, resource, schema_validator
 
 SELECTORS = {name: kind.selector for name, kind in KINDS.items()}
 SEARCH = {"combinator": '"and"', "rules": [{"property": '"$title"', "operator": '"="', "value": ".name"}]}

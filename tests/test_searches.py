@@ -8,8 +8,8 @@ import pytest
 from gitlab_port_export.demo.port import Fault, drop, refuse
 from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.searches import Searches
-from harness import blueprint, port_with
-from port_bed import Bed, a_bed, things
+from testbed.harness import blueprint, port_with
+from testbed.port_bed import Bed, a_bed, things
 
 
 @pytest.fixture

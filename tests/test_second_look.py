@@ -20,8 +20,9 @@ from gitlab_port_export.demo.port import port_server, slow
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.model import Delete, Report
-from harness import (
+from gitlab_port_export.model import Delete
+from gitlab_port_export.report.values import Report
+from testbed.harness import (
     acme,
     blueprint,
     environ_for,

@@ -18,17 +18,18 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 import pytest
 
 from conftest import Bench
-from faults import one_evaluator
-from forward_proxy import forward_proxy
-from gitlab_port_export import prepare, sync
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Reply, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import port_server, refuse
 from gitlab_port_export.demo.world import MAINTAINER, World
 from gitlab_port_export.gitlab.client import GitLab
-from harness import blueprint, mapping_of, port_with, process_environ, resource
-from here import Printed, run_here
+from gitlab_port_export.sync import connect
+from gitlab_port_export.sync import line as sync
+from testbed.faults import one_evaluator
+from testbed.forward_proxy import forward_proxy
+from testbed.harness import blueprint, mapping_of, port_with, process_environ, resource
+from testbed.here import Printed, run_here
 
 TOKEN = "glpat-Zx81kVbQ3nT6yL0pR4sW"
 # GitLab lets an instance choose its own prefix, so a token may look like anything.
@@ -146,7 +147,7 @@ def preparing_has_a_bug(bench: Bench, echo: str, monkeypatch: pytest.MonkeyPatch
     def broken(*_: Any, **__: Any) -> None:
         raise OSError(2, echo, echo)
 
-    monkeypatch.setattr(prepare, "read_blueprints", broken)
+    monkeypatch.setattr(connect, "read_blueprints", broken)
 
 
 def mapped(**fields: Any) -> Callable[[Bench, str, Any], None]:
@@ -386,7 +387,7 @@ def test_processes_show_no_secret(bench: Bench) -> None:
             held_open = [os.readlink(link) for pid in workers for link in Path(f"/proc/{pid}/fd").iterdir()]
         finally:
             process.send_signal(signal.SIGKILL)
-    assert "jq_worker" in lines[1]
+    assert "jq/worker.py" in lines[1]
     assert revealed(" ".join(lines)) == []
     assert set(environs) == {"REGION=eu\0"}
     assert [name for name in held_open if "socket" in name] == []

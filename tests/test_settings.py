@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from gitlab_port_export.errors import UsageError
-from gitlab_port_export.settings import Settings, Token, load_settings, parse_allow_deletes, parse_duration
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.settings.settings import Settings, Token, load_settings, parse_allow_deletes, parse_duration
 
 CONFIG = "OCEAN__INTEGRATION__CONFIG__"
 ID, SECRET, TOKEN = "id-3f7a9c", "secret-8b1d4e", "glpat-5c2e7d1a9b"

@@ -19,7 +19,7 @@ from gitlab_port_export.demo.gitlab_faults import Recorded, Slow
 from gitlab_port_export.demo.port import Effect
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import Recorded as PortRecorded
-from harness import running
+from testbed.harness import running
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 COMMAND = [sys.executable, "-m", "gitlab_port_export", "sync", "--output", "json"]

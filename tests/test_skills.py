@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_rows import Row
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
-from gitlab_port_export.errors import UsageError
 from gitlab_port_export.gitlab.kinds.plugin import plugin_of
 from gitlab_port_export.gitlab.kinds.skill import USUAL, parted, root_of, skill_of
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
-from parity import read_twice
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.parity import read_twice
 
 TOKEN = "token-of-reader"
 THINGS = blueprint("thing", object="object")

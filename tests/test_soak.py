@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from faults import BRIEF, SLOWER, Outcome, Snapshot, Stage, one_evaluator, stage
+from gitlab_port_export.base.errors import Interrupted
 from gitlab_port_export.demo import gitlab_pages
 from gitlab_port_export.demo.gitlab import Edit, Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Drop, Slow, Truncate
@@ -22,8 +22,8 @@ from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import drop, html, refuse
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, Row, World, sample_world
-from gitlab_port_export.errors import Interrupted
 from gitlab_port_export.model import Event
+from testbed.faults import BRIEF, SLOWER, Outcome, Snapshot, Stage, one_evaluator, stage
 
 # `make soak` runs SOAK schedules, from SEED on.
 FIRST, SCHEDULES = int(os.environ.get("SEED", "1")), int(os.environ.get("SOAK", "3"))

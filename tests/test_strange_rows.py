@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Reply
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
 from gitlab_port_export.demo.port import PortServer, port_server
-from gitlab_port_export.errors import GitLabUnavailable
 from gitlab_port_export.gitlab.kinds import KINDS
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -105,7 +105,7 @@ def test_where_a_strange_row_was_met_is_told_to_who_debugs(
     servers: tuple[GitLabServer, PortServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     gitlab, port = servers
-    caplog.set_level("DEBUG", "gitlab_port_export.gitlab.kinds.guard")
+    caplog.set_level("DEBUG", "gitlab_port_export.gitlab.kinds.shared.guard")
     gitlab.faults[:] = [Fault("/jobs$", Reply(200, b'[{"id": 1, "pipeline": "x"}]', (("X-Next-Page", ""),)))]
     report = run_sync(gitlab, port, mapping_of(resource("job", "job"))).report
     (problem,) = report.problems

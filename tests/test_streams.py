@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Bench
-from gitlab_port_export.stream import Stream
-from harness import process_environ
+from gitlab_port_export.base.stream import Stream
+from testbed.harness import process_environ
 
 COMMAND = f"{sys.executable} -m gitlab_port_export sync"
 

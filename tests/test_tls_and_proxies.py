@@ -22,13 +22,13 @@ from cryptography.x509.oid import NameOID
 from urllib3.util.ssl_ import create_urllib3_context
 
 from conftest import Bench
-from forward_proxy import Proxy, forward_proxy
-from gitlab_port_export import http
+from gitlab_port_export.base import http
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
-from harness import blueprint, mapping_of, port_with, resource
-from here import run_here
+from testbed.forward_proxy import Proxy, forward_proxy
+from testbed.harness import blueprint, mapping_of, port_with, resource
+from testbed.here import run_here
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitlab_port_export import transform
-from gitlab_port_export.evaluate import Evaluator
-from gitlab_port_export.mapping import load_mapping
-from gitlab_port_export.model import Entity, Event, Mapping, Page, Problem, Row, Scope, Selector, Skipped, Unnamed
-from gitlab_port_export.program import LEGACY, rewrite_quotes
-from gitlab_port_export.transform import Transformer, compile_errors, merge_shared
-from gitlab_port_export.wire import MAX_LEVELS
-from jq_grammar import rows as any_row
+from gitlab_port_export.base.jsontext import MAX_LEVELS
+from gitlab_port_export.jq.pool import Evaluator
+from gitlab_port_export.jq.program import LEGACY, rewrite_quotes
+from gitlab_port_export.mapping.load import load_mapping
+from gitlab_port_export.mapping.model import Mapping, Selector
+from gitlab_port_export.model import Entity, Event, Page, Problem, Row, Scope, Skipped, Unnamed
+from gitlab_port_export.sync import transform
+from gitlab_port_export.sync.transform import Transformer, compile_errors, merge_shared
+from testbed.jq_grammar import rows as any_row
 
 KEY = "__error"
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from gitlab_port_export.demo.gitlab_list_rows import add_branch
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import World
-from gitlab_port_export.model import Report
 from gitlab_port_export.report import console, html, junit, markdown, openmetrics
 from gitlab_port_export.report import json as as_json
-from harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from gitlab_port_export.report.values import Report
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

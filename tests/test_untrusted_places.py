@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from conftest import Bench
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.port import port_server
-from gitlab_port_export.environ import in_ci
-from gitlab_port_export.errors import UsageError
-from gitlab_port_export.evaluate import Evaluator
-from gitlab_port_export.settings import Settings, ci_choice, load_settings, report_files
-from harness import blueprint, mapping_of, process_environ, resource, running
+from gitlab_port_export.jq.pool import Evaluator
+from gitlab_port_export.settings.settings import Settings, ci_choice, load_settings, report_files
+from gitlab_port_export.settings.variables import in_ci
+from testbed.harness import blueprint, mapping_of, process_environ, resource, running
 
 MINIMAL = {
     "OCEAN__PORT__CLIENT_ID": "id-3f7a9c",

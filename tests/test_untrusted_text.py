@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from conftest import Bench
-from gitlab_port_export import sync
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Reply, reply_json
 from gitlab_port_export.demo.port import Fault as PortFault
 from gitlab_port_export.demo.port import port_server, refuse
 from gitlab_port_export.demo.world import MAINTAINER, World
 from gitlab_port_export.gitlab.client import GitLab
-from gitlab_port_export.text import clean
-from harness import blueprint, mapping_of, port_with, resource
-from here import Printed, run_here
+from gitlab_port_export.sync import line as sync
+from testbed.harness import blueprint, mapping_of, port_with, resource
+from testbed.here import Printed, run_here
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

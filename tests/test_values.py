@@ -13,7 +13,7 @@ from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.values import refusal_of
-from harness import blueprint, mapping_of, port_with, resource, run_sync
+from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitlab_port_export.wire import decode, encode, in_words, is_deep
+from gitlab_port_export.base.jsontext import decode, encode, in_words, is_deep
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

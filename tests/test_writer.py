@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from faults import Leap
+from gitlab_port_export.base.http import Stopped
+from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.demo import port_rules
 from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
 from gitlab_port_export.demo.port_rules import RefusedError
-from gitlab_port_export.http import Stopped
 from gitlab_port_export.model import Create, Delete, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.identifiers import is_identifier
 from gitlab_port_export.port.ledger import Blueprint, Relation
@@ -29,9 +29,9 @@ from gitlab_port_export.port.writer import (
     upsert,
 )
 from gitlab_port_export.report.fold import Tally
-from gitlab_port_export.wire import encode
-from harness import NoWait, blueprint, port_with
-from port_bed import Bed, a_bed, of, signed_in, thing, things, written
+from testbed.faults import Leap
+from testbed.harness import NoWait, blueprint, port_with
+from testbed.port_bed import Bed, a_bed, of, signed_in, thing, things, written
 
 BULK = r"POST .*/entities/bulk$"
 QUERY = {"combinator": "and", "rules": [{"property": "text", "operator": "=", "value": "needle"}]}

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from gitlab_port_export.base.http import Clock, Http
+from gitlab_port_export.commands.schema import mapping_schema
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.world import World, sample_world
 from gitlab_port_export.gitlab.client import GitLab, Token
@@ -17,10 +19,8 @@ from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Kind
 from gitlab_port_export.gitlab.plan import make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
-from gitlab_port_export.http import Clock, Http
-from gitlab_port_export.mapping import mapping_from_object
+from gitlab_port_export.mapping.load import mapping_from_object
 from gitlab_port_export.model import Dialect, Page
-from gitlab_port_export.schema import mapping_schema
 
 PAGE = Path(__file__).parent.parent / "docs" / "mapping.md"
 PART = re.compile(r"(<!-- generated: (?P<name>[\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, TextIO, cast
 import typer
 
 from gitlab_port_export import __version__
-from gitlab_port_export.stream import Stream
+from gitlab_port_export.base.stream import Stream
 
 # Of glibc's malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
@@ -241,7 +241,7 @@ def preview(  # noqa: PLR0913, PLR0917  # an option each, which the command line
     debug: DebugOption = False,
 ) -> None:
     """Show a few rows of a kind and what the mapping makes of each."""
-    from gitlab_port_export.model import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
+    from gitlab_port_export.report.values import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = SampleWish(kind, limit, index, str(row) if row else None)
     options = {"mapping_file": mapping, "deadline": deadline, "env_file": env_file}
@@ -309,8 +309,8 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the mapping file, for editors."""
+    from gitlab_port_export.commands.schema import mapping_schema  # noqa: PLC0415  # as above
     from gitlab_port_export.gitlab.kinds import KINDS  # noqa: PLC0415  # heavy imports wait until they are needed
-    from gitlab_port_export.schema import mapping_schema  # noqa: PLC0415  # as above
 
     typer.echo(json.dumps(mapping_schema(KINDS), indent=2, ensure_ascii=False))
 
@@ -340,8 +340,8 @@ def _carry_out(command: Any, output: Output, *, debug: bool = False, detailed: b
 
 def _guarded(command: Any, output: Output, debug: bool, act: Callable[[Any], int]) -> int:
     """Return the exit code of what is done in a shell; the only place that catches what ends a run."""
-    from gitlab_port_export.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # heavy imports wait until a run
-    from gitlab_port_export.shell import Shell  # noqa: PLC0415  # as above
+    from gitlab_port_export.base.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # heavy imports wait until a run
+    from gitlab_port_export.commands.run import Shell  # noqa: PLC0415  # as above
 
     _keep_heaps_small()
     _leave_no_core()

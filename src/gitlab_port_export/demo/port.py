@@ -14,13 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from gitlab_port_export.demo.port_query import View, compile_view, paged_names
-from gitlab_port_export.demo.port_rules import (
-    JsonObject,
-    RefusedError,
-    check_entity_body,
-    malformed,
-    not_found,
-)
+from gitlab_port_export.demo.port_rules import JsonObject, RefusedError, check_entity_body, malformed, not_found
 from gitlab_port_export.demo.port_store import Author, Mode, PortStore, parse_before
 from gitlab_port_export.demo.port_webhooks import INGEST, ingest
 from gitlab_port_export.demo.port_webhooks import ROUTES as WEBHOOK_ROUTES

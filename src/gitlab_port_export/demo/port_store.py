@@ -11,13 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gitlab_port_export.demo.port_query import (
-    Stored,
-    canonical_time,
-    compile_query,
-    iso_time,
-    required_values,
-)
+from gitlab_port_export.demo.port_query import Stored, canonical_time, compile_query, iso_time, required_values
 from gitlab_port_export.demo.port_rules import (
     JsonObject,
     RefusedError,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import jq
 
 from gitlab_port_export.demo.port_rules import JsonObject, RefusedError, check_entity_body, malformed, not_found
-from gitlab_port_export.program import rewrite_quotes
+from gitlab_port_export.jq.program import rewrite_quotes
 
 if TYPE_CHECKING:
     from gitlab_port_export.demo.port import Reply, _Call

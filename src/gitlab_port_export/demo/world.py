@@ -7,15 +7,7 @@ from datetime import datetime, timedelta
 
 from gitlab_port_export.demo.gitlab_list_rows import add_milestone, fill_lists
 from gitlab_port_export.demo.gitlab_rows import Row, commit_of, stamp
-from gitlab_port_export.demo.gitlab_store import (
-    DEVELOPER,
-    GUEST,
-    MAINTAINER,
-    OWNER,
-    REPORTER,
-    Token,
-    World,
-)
+from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER, Token, World
 
 __all__ = [
     "DEVELOPER",

@@ -3,12 +3,12 @@
 from collections.abc import Generator
 from typing import Any
 
+from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, text_of
 from gitlab_port_export.gitlab.lists import first_page
 from gitlab_port_export.gitlab.trees import read_file, readable_ref
 from gitlab_port_export.model import Problem, Row, Scope
-from gitlab_port_export.parallel import All, Job, Once
 
 # Files that are read side by side for one project; so many at most are in memory at once.
 AT_ONCE = 8

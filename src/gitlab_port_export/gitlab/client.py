@@ -8,9 +8,9 @@ from types import NoneType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from gitlab_port_export.errors import GitLabUnavailable
-from gitlab_port_export.http import Answer, Bearer, Http, TooLarge, Unreachable
-from gitlab_port_export.wire import in_words
+from gitlab_port_export.base.errors import GitLabUnavailable
+from gitlab_port_export.base.http import Answer, Bearer, Http, TooLarge, Unreachable
+from gitlab_port_export.base.jsontext import in_words
 
 Params = tuple[tuple[str, str], ...]
 Reason = Literal[

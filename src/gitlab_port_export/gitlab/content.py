@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from gitlab_port_export.base.jsontext import decode
 from gitlab_port_export.model import Dialect, Row
-from gitlab_port_export.wire import decode
 
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 100_000

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 
+from gitlab_port_export.base.jsontext import decode, packed
+from gitlab_port_export.base.parallel import All, Job, drive
 from gitlab_port_export.gitlab.client import NO_GITLAB, Get, GitLab, Params, ReadFailed, unavailable
 from gitlab_port_export.gitlab.lists import read_keyset, read_list
+from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect, Problem, Row, Scope
-from gitlab_port_export.model import Mapping as PortMapping
-from gitlab_port_export.parallel import All, Job, drive
-from gitlab_port_export.wire import decode, packed
 
 # From this role on a member sees private merge requests and confidential issues.
 REPORTER = 20

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gitlab_port_export.base.parallel import Job, Once
 from gitlab_port_export.gitlab.client import REFUSALS, Ask, Get, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.lists import list_key
 from gitlab_port_export.gitlab.trees import nothing_there
 from gitlab_port_export.model import Row, Scope
-from gitlab_port_export.parallel import Job, Once
 
 # GraphQL gives at most 100 nodes a page.
 BATCH = 100

@@ -4,13 +4,14 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gitlab_port_export.base.parallel import All, Job, through
 from gitlab_port_export.gitlab.additions import AT_ONCE, attempt, file_text, finds
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.trees import readable_ref
-from gitlab_port_export.model import Dialect, Page, Problem, Resource, Row, Scope
-from gitlab_port_export.parallel import All, Job, through
-from gitlab_port_export.program import LEGACY, is_legacy
+from gitlab_port_export.jq.program import LEGACY, is_legacy
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Dialect, Page, Problem, Row, Scope
 
 FILE, SEARCH = "file://", "search://"
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gitlab_port_export.base.http import Answer
+from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, query_of, rows_of
-from gitlab_port_export.http import Answer
 from gitlab_port_export.model import Problem, Row
-from gitlab_port_export.parallel import All, Job, Once
 
 PER_PAGE = 100
 # A page may be too much for GitLab's time limits (a query's, a request's) or for our bounds; smaller ones get through,

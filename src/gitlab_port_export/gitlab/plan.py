@@ -8,7 +8,7 @@ from gitlab_port_export.gitlab.inventory import Active, Inventory
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.legacy import with_legacy
-from gitlab_port_export.model import Mapping
+from gitlab_port_export.mapping.model import Mapping
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from gitlab_port_export.base.parallel import Job, drive
 from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, count_of
 from gitlab_port_export.gitlab.inventory import Inventory, access_of
 from gitlab_port_export.model import Counted, Scope
-from gitlab_port_export.parallel import Job, drive
 
 # A change is seen only when it was stored, and by a replica a while later (GitLab tolerates a minute).
 MARGIN = timedelta(minutes=2)

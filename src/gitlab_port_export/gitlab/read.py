@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from gitlab_port_export.base.http import Answer
+from gitlab_port_export.base.parallel import Job, drive, through
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, count_of
-from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read
+from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.lists import PER_PAGE
 from gitlab_port_export.gitlab.plan import SyncPlan
-from gitlab_port_export.http import Answer
 from gitlab_port_export.model import Began, Counted, Ended, Page, Problem
-from gitlab_port_export.parallel import Job, drive, through
 
 # A list of no more pages is sooner read again than asked whether it changed.
 FEW_PAGES = 2

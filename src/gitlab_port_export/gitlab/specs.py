@@ -5,13 +5,14 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gitlab_port_export.base.parallel import Job, drive
 from gitlab_port_export.gitlab.additions import file_text, unreadable
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, documents, references, resolved, text_of
 from gitlab_port_export.gitlab.globs import file_globs
 from gitlab_port_export.gitlab.inventory import Inventory, Place
-from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import Read, place_read
+from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.trees import (
     Want,
     branch_of,
@@ -24,7 +25,6 @@ from gitlab_port_export.gitlab.trees import (
     wanted_files,
 )
 from gitlab_port_export.model import Dialect, Problem, Row, Scope
-from gitlab_port_export.parallel import Job, drive
 
 KIND = "specPath"
 

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
+from gitlab_port_export.base.parallel import Job, Once
 from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.globs import Glob
 from gitlab_port_export.gitlab.kinds.kind import feature_off, still_says
 from gitlab_port_export.gitlab.lists import first_page, list_key, read_keyset
 from gitlab_port_export.model import Row, Scope
-from gitlab_port_export.parallel import Job, Once
 
 NO_FILE = "404 File Not Found"
 MORE_THAN_A_PATH = ("Project", "Repository", "Commit")

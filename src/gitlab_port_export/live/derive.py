@@ -5,15 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gitlab_port_export.base.jsontext import canonical
+from gitlab_port_export.jq.program import is_legacy, rewrite_quotes
 from gitlab_port_export.live import narrow
 from gitlab_port_export.live.narrow import NotTold, literal
 from gitlab_port_export.live.payloads import ISO, Items, Leaf, Node, Part, Source, When, sources
 from gitlab_port_export.live.reach import ITEM, Depth, Path, looked_at
-from gitlab_port_export.mapping import constant_blueprint
-from gitlab_port_export.model import Dialect, EntityMapping, Expression, Query, Resource
-from gitlab_port_export.model import Mapping as PortMapping
-from gitlab_port_export.program import is_legacy, rewrite_quotes
-from gitlab_port_export.wire import canonical
+from gitlab_port_export.mapping.blueprints import constant_blueprint
+from gitlab_port_export.mapping.model import EntityMapping, Expression, Query, Resource
+from gitlab_port_export.mapping.model import Mapping as PortMapping
+from gitlab_port_export.model import Dialect
 
 Item = dict[str, Any]
 # Jobs come in large numbers, so they are asked for.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from gitlab_port_export.errors import UsageError
-from gitlab_port_export.text import clean
-from gitlab_port_export.wire import decode
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.jsontext import decode
+from gitlab_port_export.base.text import clean
 
 What = Literal[
     "merge-request", "issue", "pipeline", "job", "deployment", "release", "tag", "branch", "files", "project",

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from gitlab_port_export.base.http import Answer, Bearer, Unreachable
+from gitlab_port_export.base.parallel import Job, drive
 from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, shown_of
 from gitlab_port_export.gitlab.lists import read_list
-from gitlab_port_export.http import Answer, Bearer, Unreachable
 from gitlab_port_export.live.hook import Found, Place
 from gitlab_port_export.model import Row
-from gitlab_port_export.parallel import Job, drive
 
 
 class HookRefused(Exception):

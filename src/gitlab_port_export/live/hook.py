@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gitlab_port_export.base.jsontext import canonical
 from gitlab_port_export.model import Row
-from gitlab_port_export.wire import canonical
 
 Level = Literal["group", "project", "system"]
 Action = Literal["create", "update", "wake", "delete", "unchanged"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from gitlab_port_export.gitlab.kinds.kind import query_params
 from gitlab_port_export.gitlab.kinds.pipeline import OLD_WINDOW_DAYS
-from gitlab_port_export.model import Dialect, Mapping, Resource
+from gitlab_port_export.mapping.model import Mapping, Resource
+from gitlab_port_export.model import Dialect
 
 DAY = 24 * 60 * 60
 LEVELS = {"private": 0, "internal": 10, "public": 20}

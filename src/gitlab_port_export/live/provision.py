@@ -11,7 +11,7 @@ from gitlab_port_export.live.hook import FLAGS, Found, Place, Step, Wanted, deci
 from gitlab_port_export.live.places import Gap, Scope
 from gitlab_port_export.live.port_webhook import PortStep
 from gitlab_port_export.live.wish import FLAGS_OF_KIND, ON_REQUEST_OF_CI, Wish
-from gitlab_port_export.model import Mapping as PortMapping
+from gitlab_port_export.mapping.model import Mapping as PortMapping
 
 Command = Literal["plan", "apply", "status", "remove"]
 # Where the address of a webhook that Port has yet to make would stand.

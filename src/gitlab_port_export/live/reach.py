@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gitlab_port_export.model import Expression
+from gitlab_port_export.mapping.model import Expression
 
 # Names, and ITEM for every item of a list.
 Path = tuple[str, ...]

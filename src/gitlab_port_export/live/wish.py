@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from gitlab_port_export import environ as named
-from gitlab_port_export.environ import Given
-from gitlab_port_export.errors import UsageError
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.live.derive import KINDS, ON_REQUEST
-from gitlab_port_export.settings import Settings
+from gitlab_port_export.settings import variables as named
+from gitlab_port_export.settings.settings import Settings
+from gitlab_port_export.settings.variables import Given
 
 To = Literal["port", "ci"]
 # Variables as `read_environ` spells them.

@@ -6,12 +6,12 @@ from concurrent.futures import Executor, Future, wait
 from threading import Lock
 from typing import Any
 
-from gitlab_port_export.http import Unreachable
+from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.base.jsontext import decode, packed
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
 from gitlab_port_export.port.pages import read_pages
-from gitlab_port_export.wire import decode, packed
 
 SEARCH_PAGE = 1000
 OWNED_PAGE = 5000

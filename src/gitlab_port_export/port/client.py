@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from gitlab_port_export.errors import PortUnavailable
-from gitlab_port_export.http import Answer, Bearer, Http, Unreachable
-from gitlab_port_export.wire import decode, in_words
+from gitlab_port_export.base.errors import PortUnavailable
+from gitlab_port_export.base.http import Answer, Bearer, Http, Unreachable
+from gitlab_port_export.base.jsontext import decode, in_words
 
 REFRESHES = 3
 REGIONS = {"api.getport.io": "api.us.getport.io", "api.port.io": "api.us.port.io"}

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gitlab_port_export.model import Entity, shown
-from gitlab_port_export.wire import in_words
+from gitlab_port_export.base.jsontext import in_words
+from gitlab_port_export.base.text import shown
+from gitlab_port_export.model import Entity
 
 # Port's rule for identifiers, but for the letters of other scripts: never "." or "..".
 IDENTIFIER = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9@_.+:\\/=-]{1,1000}\Z")

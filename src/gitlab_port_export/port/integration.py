@@ -7,13 +7,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from gitlab_port_export import __version__
-from gitlab_port_export.errors import PortUnavailable, UsageError
-from gitlab_port_export.http import Answer, Stopped, Unreachable
-from gitlab_port_export.masking import masked
+from gitlab_port_export.base.errors import PortUnavailable, UsageError
+from gitlab_port_export.base.http import Answer, Stopped, Unreachable
+from gitlab_port_export.base.jsontext import encode, is_deep
 from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.wire import encode, is_deep
+from gitlab_port_export.port.masking import masked
 
 EXAMPLES_PER_KIND = 5
 # Of a raw row as GitLab gave it; nobody reads a larger one in an editor.

@@ -9,9 +9,9 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any
 
+from gitlab_port_export.base.jsontext import EXACT, canonical
 from gitlab_port_export.model import Entity, Order, Shape, place_of
 from gitlab_port_export.port.slots import Slots
-from gitlab_port_export.wire import EXACT, canonical
 
 # Codes of a field's value; every other value has a hash above these.
 NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gitlab_port_export.http import Answer, TooLarge, Unreachable
+from gitlab_port_export.base.http import Answer, TooLarge, Unreachable
 from gitlab_port_export.port.client import Port, PortRefused, documented
 
 # A page that was too large is asked for with so many times fewer rows.

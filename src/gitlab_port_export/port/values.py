@@ -7,7 +7,8 @@ from functools import partial
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, NamedTuple
 
-from gitlab_port_export.model import Entity, shown
+from gitlab_port_export.base.text import shown
+from gitlab_port_export.model import Entity
 from gitlab_port_export.port.ledger import Blueprint, Relation
 from gitlab_port_export.port.writer import UNFIT
 

@@ -10,11 +10,11 @@ from graphlib import CycleError, TopologicalSorter
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from gitlab_port_export.http import RETRIED_STATUSES, Stopped, Unreachable
+from gitlab_port_export.base.http import RETRIED_STATUSES, Stopped, Unreachable
+from gitlab_port_export.base.jsontext import in_words, packed
 from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.wire import in_words, packed
 
 BULK_DELETE = 100
 # Room for the brackets around the entities.

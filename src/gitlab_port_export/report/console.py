@@ -9,10 +9,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, by_cause, counted, meaning, some, sums, target, total, where, writes
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
+from gitlab_port_export.report.exit_code import meaning
 from gitlab_port_export.report.screen import NO_WIDTH
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.values import Counts, KindCounts, Report, total, writes
+from gitlab_port_export.report.words import by_cause, counted, some, sums, where
 
 MAX_LINES = 50
 

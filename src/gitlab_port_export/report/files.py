@@ -10,10 +10,11 @@ from pathlib import Path
 from stat import S_IMODE, S_ISFIFO
 from typing import BinaryIO
 
-from gitlab_port_export.errors import UsageError
-from gitlab_port_export.model import Problem, Report
-from gitlab_port_export.report.fold import FailOn, with_late
-from gitlab_port_export.text import clean
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Problem
+from gitlab_port_export.report.exit_code import FailOn, with_late
+from gitlab_port_export.report.values import Report
 
 # By the name of the option and setting, report_<name>: the module that is imported to write it, and its function.
 RENDERERS = {

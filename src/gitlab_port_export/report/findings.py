@@ -7,10 +7,10 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.text import Text
 
-from gitlab_port_export.model import Finding
-from gitlab_port_export.report.fold import some
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.values import Finding
+from gitlab_port_export.report.words import some
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 

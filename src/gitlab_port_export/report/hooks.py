@@ -7,11 +7,11 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.live.derive import FieldPlan
 from gitlab_port_export.live.provision import Done, HooksReport
-from gitlab_port_export.report.fold import some
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.words import some
 
 Redact = Callable[[str], str]
 _STATES = {"live": "green", "conditional": "yellow", "sync": "default"}

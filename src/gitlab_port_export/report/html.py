@@ -8,9 +8,11 @@ from html import escape
 from importlib.resources import files
 
 from gitlab_port_export import __version__
-from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, left_out, meaning, some, target, total, where
-from gitlab_port_export.text import clean
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
+from gitlab_port_export.report.exit_code import meaning
+from gitlab_port_export.report.values import Counts, KindCounts, Report, total
+from gitlab_port_export.report.words import left_out, some, where
 
 # Action of a change, its mark in the table, and what a plan calls it.
 _ACTIONS = {

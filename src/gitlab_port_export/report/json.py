@@ -6,9 +6,11 @@ from importlib.resources import files
 from typing import Any
 
 from gitlab_port_export import __version__
-from gitlab_port_export.model import Create, Delete, Problem, Report, Update
-from gitlab_port_export.report.fold import Write, left_out, meaning, total
-from gitlab_port_export.wire import ascii_lines
+from gitlab_port_export.base.jsontext import ascii_lines
+from gitlab_port_export.model import Create, Delete, Problem, Update, Write
+from gitlab_port_export.report.exit_code import meaning
+from gitlab_port_export.report.values import Report, total
+from gitlab_port_export.report.words import left_out
 
 SCHEMA_VERSION = 1
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from gitlab_port_export.model import Counts, Held, Problem, Report
-from gitlab_port_export.report.fold import counted, fails_for_warnings, meaning, some, sums, total, where
-from gitlab_port_export.text import clean
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Held, Problem
+from gitlab_port_export.report.exit_code import fails_for_warnings, meaning
+from gitlab_port_export.report.values import Counts, Report, total
+from gitlab_port_export.report.words import counted, some, sums, where
 
 # Of the identifiers of held deletions a case lists so many.
 MAX_LISTED = 100

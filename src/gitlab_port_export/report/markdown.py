@@ -5,21 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields, replace
 from html import escape
 
-from gitlab_port_export.model import Counts, Create, Delete, Held, KindCounts, Problem, Report, Update
-from gitlab_port_export.report.fold import (
-    Write,
-    by_cause,
-    counted,
-    left_out,
-    meaning,
-    some,
-    sums,
-    target,
-    total,
-    where,
-    writes,
-)
-from gitlab_port_export.text import clean
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
+from gitlab_port_export.report.exit_code import meaning
+from gitlab_port_export.report.values import Counts, KindCounts, Report, total, writes
+from gitlab_port_export.report.words import by_cause, counted, left_out, some, sums, where
 
 # A comment on GitHub may have 65,536 characters, elsewhere a megabyte; leaves room for a line of the user's own.
 MAX_BYTES = 60_000

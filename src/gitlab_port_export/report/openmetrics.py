@@ -5,9 +5,10 @@ from dataclasses import asdict
 from datetime import datetime
 
 from gitlab_port_export import __version__
-from gitlab_port_export.model import Report
-from gitlab_port_export.report.fold import counted, is_let_pass
-from gitlab_port_export.text import clean
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.report.exit_code import is_let_pass
+from gitlab_port_export.report.values import Report
+from gitlab_port_export.report.words import counted
 
 # Labels and value of one sample.
 _Sample = tuple[dict[str, str], float]

@@ -11,11 +11,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gitlab_port_export.masking import MASK, names_a_secret
-from gitlab_port_export.model import Entity, FieldSample, MappedSample, Preview, Problem, Row, RowSample
-from gitlab_port_export.report.fold import EXIT_MEANINGS, where
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Entity, Problem, Row
+from gitlab_port_export.port.masking import MASK, names_a_secret
+from gitlab_port_export.report.exit_code import EXIT_MEANINGS
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.values import FieldSample, MappedSample, Preview, RowSample
+from gitlab_port_export.report.words import where
 
 # GitLab shows runners' tokens and the like to owners; a preview ends up in logs.
 # Hiding `enabled` or a date wherever it stands would spoil the preview.

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TypeVar
 
 from gitlab_port_export.gitlab.kinds.kind import Kind
-from gitlab_port_export.model import Selector
+from gitlab_port_export.mapping.model import Selector
 
 # The kind `merge-request` is in merge_request.py.
 NAMES = (

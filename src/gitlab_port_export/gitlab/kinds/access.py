@@ -6,10 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Active, Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, pages, place_read
-from gitlab_port_export.gitlab.kinds.members import is_bot
-from gitlab_port_export.gitlab.kinds.roles import (
+from gitlab_port_export.gitlab.kinds.shared.members import is_bot
+from gitlab_port_export.gitlab.kinds.shared.roles import (
     ROLES,
     GroupTree,
     Role,
@@ -20,8 +21,8 @@ from gitlab_port_export.gitlab.kinds.roles import (
     roles_in,
     roles_key,
 )
-from gitlab_port_export.model import Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Row, Scope
 
 
 class AccessSelector(Selector):

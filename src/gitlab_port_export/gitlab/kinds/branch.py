@@ -6,14 +6,15 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
+from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_keyset
 from gitlab_port_export.gitlab.trees import branches_path, nothing_there, readable_ref
-from gitlab_port_export.model import Resource, Row, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Row, Scope
 
 
 class BranchSelector(ProjectRowsSelector):

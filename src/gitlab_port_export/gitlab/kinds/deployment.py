@@ -9,8 +9,13 @@ from pydantic.alias_generators import to_camel
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, query_params
 from gitlab_port_export.gitlab.kinds.pipeline import Instant
-from gitlab_port_export.gitlab.kinds.project_lists import ProjectRowsSelector, from_list, no_deployments, project_reads
-from gitlab_port_export.model import Resource
+from gitlab_port_export.gitlab.kinds.shared.project_lists import (
+    ProjectRowsSelector,
+    from_list,
+    no_deployments,
+    project_reads,
+)
+from gitlab_port_export.mapping.model import Resource
 
 
 class DeploymentQuery(BaseModel):

@@ -7,14 +7,14 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import (
+from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
     ProjectRowsSelector,
     from_list,
     no_deployments,
     project_reads,
 )
-from gitlab_port_export.model import Resource
+from gitlab_port_export.mapping.model import Resource
 
 State = Literal["available", "stopping", "stopped"]
 STATES: tuple[State, ...] = get_args(State)

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gitlab_port_export.base.parallel import All, Job
 from gitlab_port_export.gitlab.additions import AT_ONCE, Known, attempt, file_text, included, side_by_side, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import (
@@ -20,10 +21,10 @@ from gitlab_port_export.gitlab.content import (
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.hanging import CONTENT, INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.repository import FileSelector, Tree, Variant, entries, tree_reads
+from gitlab_port_export.gitlab.kinds.shared.repository import FileSelector, Tree, Variant, entries, tree_reads
 from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file
-from gitlab_port_export.model import Dialect, Page, Problem, Resource, Row, Scope
-from gitlab_port_export.parallel import All, Job
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Dialect, Page, Problem, Row, Scope
 
 # By path: the variants of its row, each with the resources that want it.
 Found = dict[str, dict[Variant, set[int]]]

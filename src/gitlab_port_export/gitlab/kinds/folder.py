@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from functools import partial
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, pages
-from gitlab_port_export.gitlab.kinds.repository import FolderSelector, Tree, Variant, entries, tree_reads
+from gitlab_port_export.gitlab.kinds.shared.repository import FolderSelector, Tree, Variant, entries, tree_reads
 from gitlab_port_export.gitlab.trees import has_ref
-from gitlab_port_export.model import Problem, Resource, Row, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Problem, Row, Scope
 
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads
-from gitlab_port_export.model import Resource, Selector
+from gitlab_port_export.mapping.model import Resource, Selector
 
 
 class GroupSelector(Selector):

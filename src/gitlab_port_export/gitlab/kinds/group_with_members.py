@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
-from gitlab_port_export.gitlab.kinds.members import Wish, member_reads, members_of, shaped
-from gitlab_port_export.model import Page, Resource, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.gitlab.kinds.shared.members import Wish, member_reads, members_of, shaped
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Page, Scope
 
 
 class GroupWithMembersSelector(MemberSelector):

@@ -7,8 +7,8 @@ A value that is only shown may be null, as in Ocean.
 import re
 from collections.abc import Iterable
 
-from gitlab_port_export.model import Resource
-from gitlab_port_export.paths import needed_keys
+from gitlab_port_export.jq.keys import needed_keys
+from gitlab_port_export.mapping.model import Resource
 
 # The text itself, or the whole of the object that holds it.
 CONTENT = re.compile(r"""content|\.file\b(?!\s*\.\s*[A-Za-z_])|"file\"""")

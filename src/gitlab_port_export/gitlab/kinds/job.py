@@ -7,23 +7,14 @@ from typing import Any
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import All, Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import (
-    About,
-    Context,
-    Kind,
-    Read,
-    Wanted,
-    by,
-    each_once,
-    page_of,
-    place_read,
-)
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, by, each_once, page_of, place_read
 from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, no_pipelines, pipeline_params, pipelines_path
 from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
-from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import All, Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Page, Row, Scope
 
 # So many pages of a project's job list may be read in vain before the pipelines are asked one by one.
 PATIENCE = 1

@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Inventory, Place
-from gitlab_port_export.model import Dialect, Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Dialect, Page, Row, Scope
 
 # Rows of a page that no request of its own gave.
 PAGE_ROWS = 100

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of
-from gitlab_port_export.model import Page, Resource, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.gitlab.kinds.shared.members import MembersSelector, Wish, member_reads, members_of
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Page, Scope
 
 
 class MemberSelector(MembersSelector):

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.group_lists import Wish, group_reads
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by_each
-from gitlab_port_export.model import Resource, Selector
+from gitlab_port_export.gitlab.kinds.shared.group_lists import Wish, group_reads
+from gitlab_port_export.mapping.model import Resource, Selector
 
 # Ocean's `gitlab` reads what was closed, locked or merged in the last 14 days.
 OLD_WINDOW_DAYS = 14.0

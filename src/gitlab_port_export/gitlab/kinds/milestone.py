@@ -7,8 +7,8 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.scoped_lists import OWNER, ScopedSelector, scoped_reads
-from gitlab_port_export.model import Resource
+from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
+from gitlab_port_export.mapping.model import Resource
 
 
 class MilestoneSelector(ScopedSelector):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import (
@@ -19,10 +20,10 @@ from gitlab_port_export.gitlab.kinds.kind import (
     place_read,
     query_params,
 )
-from gitlab_port_export.gitlab.kinds.project_lists import with_owner
+from gitlab_port_export.gitlab.kinds.shared.project_lists import with_owner
 from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
-from gitlab_port_export.model import Dialect, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Dialect, Row, Scope
 
 OLD_WINDOW_DAYS = 14.0
 ISO_WITH_ZONE = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})$"

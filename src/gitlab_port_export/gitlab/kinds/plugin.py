@@ -6,15 +6,16 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import unreadable
 from gitlab_port_export.gitlab.content import Unreadable, is_parsed, parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.found import present, texts
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.repository import PLUGIN_FILES, Tree, tree_reads
+from gitlab_port_export.gitlab.kinds.shared.found import present, texts
+from gitlab_port_export.gitlab.kinds.shared.repository import PLUGIN_FILES, Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
-from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Page, Row, Scope
 
 Provider = Literal["claude", "cursor", "codex", "agents", "kimi", "opencode", "pi", "antigravity"]
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)

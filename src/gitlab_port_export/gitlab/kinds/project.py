@@ -5,17 +5,18 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Active, Place
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, place_read
-from gitlab_port_export.gitlab.kinds.repository import Block, IncludedFiles
+from gitlab_port_export.gitlab.kinds.shared.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
 from gitlab_port_export.gitlab.lists import list_key, whole_list
 from gitlab_port_export.gitlab.trees import readable_ref
-from gitlab_port_export.model import Page, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Page, Row, Scope
 
 
 class SearchQuery(Block):

@@ -4,12 +4,13 @@ from collections.abc import Hashable, Iterator
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
-from gitlab_port_export.gitlab.kinds.members import MembersSelector, Wish, member_reads, members_of, shaped
+from gitlab_port_export.gitlab.kinds.shared.members import MembersSelector, Wish, member_reads, members_of, shaped
 from gitlab_port_export.gitlab.languages import batches, languages_of, shares
-from gitlab_port_export.model import Page, Resource, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Page, Scope
 
 
 class ProjectWithMembersSelector(MembersSelector):

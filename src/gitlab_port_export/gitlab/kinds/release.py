@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, feature_off
-from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
+from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import Shape, read_list
-from gitlab_port_export.model import Page, Resource, Row, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Page, Row, Scope
 
 ORDER: Params = (("order_by", "created_at"), ("sort", "asc"))
 

@@ -6,18 +6,19 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict, Field
 from wcmatch import glob
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import AT_ONCE, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.found import present, texts
 from gitlab_port_export.gitlab.kinds.hanging import FRONT_MATTER, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.repository import Tree, tree_reads
+from gitlab_port_export.gitlab.kinds.shared.found import present, texts
+from gitlab_port_export.gitlab.kinds.shared.repository import Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
-from gitlab_port_export.model import Page, Problem, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Page, Problem, Row, Scope
 
 FILE = "SKILL.md"
 # Its front matter is parsed as a file of this name is.

@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Place
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.project_lists import PROJECT_PATH, ProjectRowsSelector, no_code, project_reads
+from gitlab_port_export.gitlab.kinds.shared.project_lists import (
+    PROJECT_PATH,
+    ProjectRowsSelector,
+    no_code,
+    project_reads,
+)
 from gitlab_port_export.gitlab.lists import Shape, read_keyset
-from gitlab_port_export.model import Resource, Scope
-from gitlab_port_export.parallel import Job
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Scope
 
 ORDER: Params = (("order_by", "name"), ("sort", "asc"))
 

@@ -6,15 +6,16 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.guard import guarded
 from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, About, Context, Kind, Read, by, pages, place_read
-from gitlab_port_export.gitlab.kinds.members import is_bot, members_path
-from gitlab_port_export.gitlab.kinds.roles import GroupTree
+from gitlab_port_export.gitlab.kinds.shared.guard import guarded
+from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
+from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
 from gitlab_port_export.gitlab.lists import read_keyset, whole_list
-from gitlab_port_export.model import Page, Problem, Resource, Row, Scope, Selector
-from gitlab_port_export.parallel import All, Job, Once
+from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Page, Problem, Row, Scope
 
 # What a member row tells of the account; the rest is the membership's.
 ACCOUNT = ("id", "username", "name", "state", "locked", "public_email", "email", "bot", "avatar_url", "web_url")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from gitlab_port_export.model import Report
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.report.ci.surface import Surface, findings
-from gitlab_port_export.report.fold import is_let_pass
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.exit_code import is_let_pass
+from gitlab_port_export.report.values import Report
 
 
 def _data(text: str) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self, TextIO
 
-from gitlab_port_export.model import Report
+from gitlab_port_export.base.text import MIN_SECRET
 from gitlab_port_export.report.ci import azure, github, gitlab
 from gitlab_port_export.report.ci.surface import Surface, System, detect, wants_debug
-from gitlab_port_export.settings import Ci
-from gitlab_port_export.text import MIN_SECRET
+from gitlab_port_export.report.values import Report
+from gitlab_port_export.settings.settings import Ci
 
 Fold = Callable[[str], tuple[str, str]]
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from gitlab_port_export.model import Report
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.report.ci.surface import Surface, findings, outputs
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.values import Report
 
 # A step's summary that is larger is dropped as a whole.
 MAX_SUMMARY = 1_048_576

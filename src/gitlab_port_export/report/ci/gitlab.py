@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-from gitlab_port_export.model import Report
+from gitlab_port_export.base.text import clean
 from gitlab_port_export.report.ci.surface import Surface, outputs
-from gitlab_port_export.text import clean
+from gitlab_port_export.report.values import Report
 
 PREFIX = "PORT_EXPORT_"
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gitlab_port_export.model import Held, Problem, Report
-from gitlab_port_export.report.fold import some, total, where
-from gitlab_port_export.text import clean
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Held, Problem
+from gitlab_port_export.report.values import Report, total
+from gitlab_port_export.report.words import some, where
 
 System = Literal["github", "gitlab", "azure", "jenkins", "none"]
 

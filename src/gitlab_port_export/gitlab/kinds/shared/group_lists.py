@@ -1,0 +1,78 @@
+"""What `issue` and `merge-request` share: GitLab lists them by group, so they are read at the topmost groups."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from gitlab_port_export.base.parallel import Job
+from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.cover import Covered, cover
+from gitlab_port_export.gitlab.inventory import Active
+from gitlab_port_export.gitlab.kinds.kind import (
+    Context,
+    Read,
+    SaysNothing,
+    Wanted,
+    api_path,
+    each_once,
+    feature_off,
+    place_read,
+)
+from gitlab_port_export.gitlab.lists import read_list
+from gitlab_port_export.model import Page, Row, Scope
+
+
+class Wish(NamedTuple):
+    """What a selector asks for: of which groups, whether of archived projects too, and the query."""
+
+    active: Active
+    non_archived: bool
+    params: Params
+
+
+def group_reads(
+    kind: str, endpoint: str, mark: str, wants: Mapping[Wish, tuple[int, ...]], context: Context
+) -> Iterator[Read]:
+    """Yield one read per topmost group (or lone project) and wish; resources that want the same share it.
+
+    The endpoint is also the name of the project's feature; `mark` stands before the number in a reference to a row.
+    """
+    yield from each_once(_wanted(kind, endpoint, mark, wants, context))
+
+
+def _wanted(
+    kind: str, endpoint: str, mark: str, wants: Mapping[Wish, tuple[int, ...]], context: Context
+) -> Iterator[Wanted]:
+    def no_feature(project: Row) -> bool:
+        return feature_off(project, endpoint)
+
+    for wish, indexes in wants.items():
+        for covered in cover(context.inventory, wish.active):
+            place, params = covered.place, wish.params
+            if place.scope.is_group:
+                params += (("non_archived", str(wish.non_archived).lower()),)
+            elif (wish.non_archived and place.row.get("archived")) or context.skips(place.row, no_feature):
+                continue
+            # The same rows of the same place are the same read.
+            key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, covered.only, params)
+            unless = None if place.scope.is_group else no_feature
+            yield key, partial(_read, kind, endpoint, mark, covered, params, unless), indexes
+
+
+def _read(
+    kind: str,
+    endpoint: str,
+    mark: str,
+    covered: Covered,
+    params: Params,
+    unless: SaysNothing | None,
+    resources: tuple[int, ...],
+) -> Read:
+    def start(scope: Scope) -> Job:
+        def shape(rows: list[Row]) -> Page | None:
+            kept = [row for row in rows if covered.takes(row, mark)]
+            return Page(kind, resources, scope, kept) if kept else None
+
+        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, shape)
+
+    return place_read(kind, covered.place, resources, start, unless=unless)

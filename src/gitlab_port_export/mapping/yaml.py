@@ -1,0 +1,255 @@
+"""The reading desk: YAML or JSON text becomes plain values, each with its line and column, within limits."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import yaml
+
+from gitlab_port_export.base.errors import MappingError
+from gitlab_port_export.base.text import clean, shown, well_formed
+
+Path = tuple[str | int, ...]
+
+MAX_BYTES = 1024 * 1024
+MAX_NODES = 100_000
+MAX_DEPTH = 100
+MAX_NUMBER = 1000  # characters; Python refuses to print numbers that are longer than a few thousand
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """Where a value stands: its key, its place in a list, or its own first character; counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with the value at `path`, or, where it is given, with the text at `mark`."""
+
+    path: Path
+    why: str
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain JSON values, where each of them stands in the text, and what is wrong with the text itself."""
+
+    origin: str
+    data: Any
+    marks: dict[Path, Mark] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def mark(self, fault: Fault) -> Mark | None:
+        """Return where the fault stands, else the innermost known value on its path, or None."""
+        inner = (fault.path[:end] for end in range(len(fault.path), -1, -1))
+        return fault.mark or next((self.marks[path] for path in inner if path in self.marks), None)
+
+
+def read_yaml(text: str, origin: str) -> Document:
+    """Read YAML 1.1 as Ocean does, or JSON.
+
+    Raises MappingError where nothing can be made of it: bad syntax, more than 1 MiB, too deep, too many values.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise MappingError(f"{origin}: larger than {MAX_BYTES} bytes")
+    loader, root = _compose(_without_json_tabs(text), origin)
+    document = Document(origin, None)
+    data = _Builder(loader, _Budget(origin), document).value(root, ()) if root else None
+    return replace(document, data=data)
+
+
+def read_object(data: object, origin: str) -> Document:
+    """Copy a JSON value within the same limits; positions are unknown."""
+    faults: list[Fault] = []
+    return Document(origin, _plain(data, (), _Budget(origin), faults), faults=faults)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, as Ocean uses it, but dates stay text: a mapping has none, and jq knows none."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+@dataclass
+class _Budget:
+    """How many values may still be expanded: aliases can make a short text endless."""
+
+    origin: str
+    left: int = MAX_NODES
+
+    def spend(self, depth: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise MappingError(f"{self.origin}: more than {MAX_NODES} values, counted with all aliases expanded")
+        if depth > MAX_DEPTH:
+            raise MappingError(f"{self.origin}: nested deeper than {MAX_DEPTH} levels")
+
+
+def _without_json_tabs(text: str) -> str:
+    """JSON may be indented with tabs and YAML may not; inside of JSON's texts there are none."""
+    if not text.lstrip("\ufeff \t\r\n").startswith("{") or "\t" not in text:
+        return text
+    try:
+        json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return text
+    return text.replace("\t", " ")
+
+
+def _compose(text: str, origin: str) -> tuple[_Loader, yaml.Node | None]:
+    try:
+        loader = _Loader(text)
+        return loader, loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
+        why = (error.problem or error.context or "cannot be read").removeprefix("but ")
+        raise MappingError(f"{where}: not valid YAML: {clean(why)}", hint=_syntax_hint(why)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
+        raise MappingError(f"{origin}:{line}:{column}: a character that YAML does not allow") from None
+    except RecursionError:
+        raise MappingError(f"{origin}: nested deeper than {MAX_DEPTH} levels") from None
+    except (ValueError, OverflowError):
+        # PyYAML passes "\U00110000" on to chr() as it is.
+        raise MappingError(f"{origin}: not valid YAML: an escape that is no character") from None
+
+
+_SYNTAX_HINTS = (
+    ("'\\t'", "indent with spaces; YAML does not allow tabs there"),
+    ("escape character", "put a jq expression with backslashes in single quotes"),
+    ("expected <block end>", "an expression that begins with a quote needs quotes around the whole of it"),
+    ("mapping values are not allowed", "a text with ': ' in it needs quotes; or the indentation is wrong"),
+    ("alias", "a text that begins with * needs quotes"),
+    ("another document", "one mapping a file: remove the line with ---"),
+    ("end of stream", "a quote or a bracket is not closed"),
+)
+
+
+def _syntax_hint(why: str) -> str:
+    default = "put expressions in single quotes, as in  identifier: '.id | tostring'"
+    return next((hint for needle, hint in _SYNTAX_HINTS if needle in why), default)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Makes plain values of YAML nodes, and writes down where they stand and what is wrong with them."""
+
+    loader: _Loader
+    budget: _Budget
+    document: Document
+
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        self.budget.spend(len(path))
+        self.document.marks.setdefault(path, _mark(node))
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+            self._fault(path, f"the YAML tag {shown(node.tag)} means nothing here", node)
+        match node:
+            case yaml.MappingNode():
+                return self._mapping(node, path)
+            case yaml.SequenceNode():
+                return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+            case yaml.ScalarNode():
+                return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        built = {}
+        for key, (key_node, value_node) in self._entries(node, path, len(path)).items():
+            self.document.marks[(*path, key)] = _mark(key_node)
+            built[key] = self.value(value_node, (*path, key))
+        return built
+
+    def _entries(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return key → (key node, value node), with what `<<` merges in first, so that own keys win."""
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key_node, value_node in node.value:
+            self.budget.spend(depth)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                merged |= self._merged(value_node, path, depth + 1)
+                continue
+            # A key is the text that stands there: with YAML's rules, a property named `on` would be `True`.
+            key = self._text(key_node, path)
+            if key in own:
+                first = _mark(own[key][0]).line
+                self._fault((*path, key), f"this key stands twice, first in line {first}", key_node)
+            own.setdefault(key, (key_node, value_node))
+        return merged | own
+
+    def _merged(self, node: yaml.Node, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for source in sources:
+            if isinstance(source, yaml.MappingNode):
+                merged = self._entries(source, path, depth) | merged
+            else:
+                self._fault((*path, "<<"), "must name an object, or a list of objects", source)
+        return merged
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        match node.tag.removeprefix("tag:yaml.org,2002:"):
+            case "null":
+                return None
+            case "bool" if node.value.lower() in self.loader.bool_values:
+                return self.loader.bool_values[node.value.lower()]
+            case "int" | "float" as number:
+                return self._number(node, path, number)
+            # A bare `=` has a tag of its own that nobody uses.
+            case "str" | "value" | "merge":
+                return self._text(node, path)
+        self._fault(path, f"the YAML tag {shown(node.tag)} means nothing here", node)
+        return self._text(node, path)
+
+    def _number(self, node: yaml.ScalarNode, path: Path, kind: str) -> Any:
+        construct = self.loader.construct_yaml_int if kind == "int" else self.loader.construct_yaml_float
+        try:
+            if len(node.value) <= MAX_NUMBER:
+                return construct(node)
+        except ValueError:
+            pass
+        self._fault(path, f"not a number: {shown(node.value)}", node)
+        return node.value
+
+    def _text(self, node: yaml.Node, path: Path) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            self._fault(path, "a key must be a text", node)
+            return f"<key in line {_mark(node).line}>"
+        # JSON writes characters beyond U+FFFF as two escapes, which PyYAML does not join.
+        return well_formed(node.value)
+
+    def _fault(self, path: Path, why: str, node: yaml.Node) -> None:
+        self.document.faults.append(Fault(path, why, _mark(node)))
+
+
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
+def _mark(node: yaml.Node) -> Mark:
+    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _plain(value: object, path: Path, budget: _Budget, faults: list[Fault]) -> Any:
+    """Copy JSON values within the limits; anything else becomes a fault and null."""
+    budget.spend(len(path))
+    match value:
+        case dict():
+            keys = {well_formed(str(key)): item for key, item in value.items()}
+            return {key: _plain(item, (*path, key), budget, faults) for key, item in keys.items()}
+        case list() | tuple():
+            return [_plain(item, (*path, index), budget, faults) for index, item in enumerate(value)]
+        case str():
+            return well_formed(value)
+        case int() if value.bit_length() <= MAX_NUMBER:
+            return value
+        case float() | None:
+            return value
+    faults.append(Fault(path, f"{type(value).__name__} that JSON cannot hold"))
+    return None

@@ -1,0 +1,1 @@
+"""Settings: names and sources of what is given from outside, and their joint checks."""

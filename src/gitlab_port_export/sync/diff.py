@@ -1,0 +1,282 @@
+"""Entities × what Port holds → changes, and the deletion policy: what may go, what is held and why; pure."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+from gitlab_port_export.base.jsontext import encode
+from gitlab_port_export.model import Create, Entity, Event, Problem, Settle, Skipped, Unchanged, Update
+from gitlab_port_export.port.ledger import UNCHANGED, Ledger, Missing, Status, Verdict, relation_targets, target_key
+from gitlab_port_export.sync.searching import Later, answered, explicit_targets, queries
+from gitlab_port_export.sync.transform import merge_shared
+
+# Updates that wait for a better row hold no more than this, of which Python's objects take about twice as much.
+MAX_WAITING_BYTES = 8 * 1024 * 1024
+# What an entity takes beside its values.
+FRAME_BYTES = 300
+# How often the entities of a blueprint are looked at while what they search for goes on changing.
+MAX_LOOKS = 5
+
+
+class Pending(NamedTuple):
+    """An update that waits, and about how many bytes it holds."""
+
+    update: Update
+    weight: int
+
+
+@dataclass
+class Waiting:
+    """Updates that wait, the oldest first."""
+
+    updates: OrderedDict[tuple[str, str], Pending] = field(default_factory=OrderedDict)
+    weight: int = 0
+
+    def put(self, update: Update) -> None:
+        """Let an update wait, in place of the one that its entity may have."""
+        self.drop(update.entity.key)
+        pending = Pending(update, weight(update.entity))
+        self.updates[update.entity.key] = pending
+        self.weight += pending.weight
+
+    def drop(self, key: tuple[str, str]) -> None:
+        """Forget the update of an entity, if there is one."""
+        if pending := self.updates.pop(key, None):
+            self.weight -= pending.weight
+
+    def overdue(self, most: int) -> Iterator[Update]:
+        """Take out the oldest until no more than `most` bytes wait."""
+        while self.weight > most and self.updates:
+            _, pending = self.updates.popitem(last=False)
+            self.weight -= pending.weight
+            yield pending.update
+
+
+def weight(entity: Entity) -> int:
+    """Return about how many bytes an entity holds."""
+    return FRAME_BYTES + len(encode(entity.values))
+
+
+class Finder(Protocol):
+    """What answers search queries; see port.searches."""
+
+    def ask(self, wanted: Iterable[tuple[str, Dict[str, Any]]]) -> None:
+        """Ask each of these (blueprint, query) that has no answer yet."""
+
+    def found(self, target: str, query: Dict[str, Any]) -> list[str] | None:
+        """Return what a query finds that was asked, or None where Port did not say."""
+
+    def shows(self, blueprint: str) -> bool:
+        """Say whether Port shows the blueprint."""
+
+    def touch(self, *blueprints: str) -> None:
+        """Note that entities of these blueprints may have been created."""
+
+    def refresh(self) -> set[str]:
+        """Forget outdated answers; return the blueprints that were written to since last time."""
+
+
+@dataclass
+class Differ:
+    """Turns entities into changes; creates pass at once, updates wait for a while, what searches waits to the end.
+
+    An update may still be taken back: of rows with the same key the lowest wins, whichever came first. Where many
+    wait, the oldest pass, so that memory does not grow with the changes; a better row that comes after its update
+    passed is an update again. `ledger` gives what Port holds of a blueprint, or why that is not known. `fixed` names
+    the fields of a blueprint that rows with an identifier of their own set; what a search found leaves those alone.
+    """
+
+    ledger: Callable[[str], Ledger | Missing]
+    searches: Finder
+    fixed: Callable[[str], Set[str]] = field(default=lambda _blueprint: frozenset())
+    waiting: Waiting = field(default_factory=Waiting)
+    targets: set[int] = field(default_factory=set)
+    # Blueprints that entities relate to by a search whose result is not known.
+    unresolved: set[str] = field(default_factory=set)
+    # Resources whose entities Port finds by a search, as the mapping says or an expression gave.
+    searched: set[int] = field(default_factory=set)
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+    later: Later = field(default_factory=Later)
+    # By blueprint and resource: how many more entities cannot be written.
+    unwritable: dict[tuple[str, int], Problem] = field(default_factory=dict)
+    # Resources whose entities inherit their teams although the mapping gives them some.
+    teamless: set[int] = field(default_factory=set)
+    # Keys of entities that only a search found: no row has their identifier.
+    patched: set[int] = field(default_factory=set)
+
+    def afresh(self) -> "Differ":
+        """Return one for further entities: no update waits, and what was learned is shared."""
+        return replace(self, waiting=Waiting(), ledgers={}, later=Later())
+
+    def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
+        """Yield changes in place of entities, and everything else as it came."""
+        for event in events:
+            if isinstance(event, Entity):
+                yield from self._take(event)
+            else:
+                yield event
+        yield from self._overdue(0)
+        yield from self._search()
+        yield from (problem for problem in self.unwritable.values() if problem.count)
+        self.unwritable.clear()
+        for name, ledger in self.ledgers.items():
+            if ledger.unchanged:
+                yield Unchanged(name, ledger.unchanged)
+            if ledger.unknown_teams:
+                yield _unknown_teams(ledger)
+
+    def _take(self, entity: Entity) -> Iterable[Event]:
+        """Return what follows from an entity, mostly nothing: it stands in Port just so."""
+        ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
+        if isinstance(ledger, Missing):
+            return () if ledger.told else self._not_written(ledger, entity)
+        self.ledgers[entity.blueprint] = ledger
+        if ledger.blueprint.inherits_team and entity.shape.keys[2]:
+            return (*self._told(entity), *self._take(entity.without("team")))
+        if entity.searches:
+            if entity.is_search:
+                self.searched.add(entity.resource)
+            self.later.put(entity, ledger.blueprint)
+            return ()
+        return self._meet(ledger, entity)
+
+    def _not_written(self, missing: Missing, entity: Entity) -> Iterator[Problem]:
+        """Say at once that entities of a resource cannot be written; the others are counted until the end."""
+        key = entity.blueprint, entity.resource
+        if known := self.unwritable.get(key):
+            self.unwritable[key] = replace(known, count=known.count + 1)
+            return
+        problem = _unwritable(missing, entity)
+        self.unwritable[key] = replace(problem, sample="", count=0)
+        yield problem
+
+    def _told(self, entity: Entity) -> Iterator[Problem]:
+        """Say once for each resource that Port takes no team for its entities."""
+        if entity.resource not in self.teamless:
+            self.teamless.add(entity.resource)
+            why = f"entities of blueprint {entity.blueprint} inherit their teams, so the mapped ones are left out"
+            hint = "take `team` out of the mapping, or make the blueprint's ownership direct"
+            resources = (entity.resource,)
+            yield Problem(
+                "diff", why, hint, resources=resources, field="team", blueprint=entity.blueprint, warning=True
+            )
+
+    def _meet(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
+        """Compare an entity with what Port holds of it."""
+        if entity.shape.keys[3]:
+            self.targets.update(relation_targets(ledger.blueprint, entity.relations))
+        verdict = ledger.meet(entity)
+        if verdict is UNCHANGED and not self.waiting.updates:
+            return ()  # as nearly all are
+        found: list[Event] = []
+        if verdict.duplicate:
+            rows = (verdict.other, entity.order) if verdict.other else None
+            found.append(Skipped(entity.resource, "duplicate", str(entity.identifier), rows=rows))
+        if verdict.lost:
+            return found
+        if verdict.status in (Status.SENT, Status.CREATED):
+            # A better row for an entity that was just written overwrites it.
+            found.append(Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity))
+        elif verdict.status == Status.UPDATED:
+            self.waiting.put(Update(entity, verdict.fields))
+            found += self._overdue(MAX_WAITING_BYTES)
+        else:
+            self.waiting.drop(entity.key)
+        return found
+
+    def _overdue(self, most: int) -> Iterator[Update]:
+        """Yield the updates that waited longest, until no more than so many bytes wait."""
+        for update in self.waiting.overdue(most):
+            self.ledgers[update.entity.blueprint].send(update.entity)
+            yield update
+
+    def _search(self) -> Iterator[Event]:
+        """Compare what waited for the answers to its searches; what was written since then is looked at again.
+
+        What is found by a search comes before what searches for it. In a circle of blueprints, or within one, the
+        answers may change by what is written last.
+        """
+        names = self.later.order()
+        stale, seen = set(names), set[str]()
+        for _ in range(MAX_LOOKS * len(names)):
+            yield Settle()
+            touched = self.searches.refresh()
+            stale |= {name for name in names if self.later.searched[name] & touched}
+            name = next((name for name in names if name in stale), None)
+            if name is None:
+                return
+            stale.remove(name)
+            ledger, first, patches = self.ledgers[name], name not in seen, list[Entity]()
+            for entities in self.later.take(name):
+                yield from self._look(ledger, entities, patches, first=first)
+            yield from self._overdue(0)
+            for found in merge_shared(patches, None):
+                if isinstance(found, Entity):
+                    yield from self._patch(ledger, found)
+                elif first:
+                    yield found
+            seen.add(name)
+
+    def _look(
+        self, ledger: Ledger, entities: Sequence[Entity], patches: list[Entity], *, first: bool
+    ) -> Iterator[Event]:
+        """Compare these entities; those that have to be found themselves are put into `patches`."""
+        blueprint = ledger.blueprint
+        self.searches.ask((target, query) for entity in entities for _, target, query in queries(entity, blueprint))
+        for entity in entities:
+            answer = answered(entity, blueprint, self.searches.found, self.searches.shows)
+            self.targets.update(answer.targets)
+            self.unresolved.update(answer.unknown)
+            if first:
+                yield from answer.problems
+            if answer.entity is None:
+                if first and not answer.problems:
+                    yield Skipped(entity.resource, "identifier", entity.key[1])
+            elif entity.is_search:
+                patches.append(answer.entity)
+            else:
+                changes = self._meet(ledger, answer.entity) if first else self._meet_again(ledger, answer.entity)
+                if changes:
+                    self.searches.touch(*explicit_targets(entity, blueprint))
+                yield from changes
+
+    def _meet_again(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
+        self.targets.update(relation_targets(ledger.blueprint, entity.relations))
+        return _changed(entity, ledger.meet_again(entity))
+
+    def _patch(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
+        """Compare an entity that a search found; a row with its identifier has the say of what it sets."""
+        key = target_key(*entity.key)
+        if key not in self.patched:
+            if ledger.produced(str(entity.identifier)):
+                fixed = set(entity.shape.names) if ledger.whole else self.fixed(entity.blueprint)
+                fields = dict(zip(entity.shape.names, entity.values, strict=True))
+                entity = entity.holding({name: value for name, value in fields.items() if name not in fixed})
+            else:
+                self.patched.add(key)
+        self.targets.update(relation_targets(ledger.blueprint, entity.relations))
+        return _changed(entity, ledger.patch(entity))
+
+
+def _changed(entity: Entity, verdict: Verdict) -> Sequence[Event]:
+    sent = verdict.status in (Status.SENT, Status.CREATED)
+    return (Update(entity, verdict.fields, again=sent),) if verdict.fields else ()
+
+
+def _unknown_teams(ledger: Ledger) -> Problem:
+    names = ", ".join(sorted(ledger.unknown_teams))
+    why, hint = "Port has no such teams and does not show them, so they are not compared", "create them in Port"
+    return Problem("diff", why, hint, blueprint=ledger.blueprint.identifier, field="team", warning=True, sample=names)
+
+
+def _unwritable(missing: Missing, entity: Entity) -> Problem:
+    return Problem(
+        "diff",
+        missing.why,
+        missing.hint,
+        blueprint=entity.blueprint,
+        resources=(entity.resource,),
+        sample=str(entity.identifier),
+    )

@@ -1,0 +1,130 @@
+"""GitOps: documents of `specPath` files → entities, taken as they are, and written in the name of GitOps."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gitlab_port_export.gitlab.inventory import Inventory
+from gitlab_port_export.gitlab.specs import KIND, Spec, read_specs
+from gitlab_port_export.model import Entity, Event, Problem
+from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.ledger import Blueprint, target_key
+from gitlab_port_export.sync.diff import Differ
+from gitlab_port_export.sync.prepare import Run
+from gitlab_port_export.sync.transform import unfit_identifier
+from gitlab_port_export.sync.write import fit_to_send, foreseen, intended, make_catalog, make_searches, noted, write
+
+# Entities from files belong to no resource of the mapping.
+NO_RESOURCE = -1
+FIELDS = ("title", "icon", "team", "properties", "relations")
+OBJECTS = ("properties", "relations")
+
+
+@dataclass
+class FromFiles:
+    """What stands in files: keys (of ledger.target_key) of all entities, and those that search and are yet to come."""
+
+    keys: set[int] = field(default_factory=set)
+    searching: list[Entity] = field(default_factory=list)
+
+
+def write_files(
+    run: Run, inventory: Inventory, blueprints: Mapping[str, Blueprint], executor: Executor
+) -> Generator[Event, None, FromFiles]:
+    """Write the entities that stand in files (in a plan: say what would be), but not those with search queries.
+
+    Whatever goes wrong holds all deletions: the entities may be needed, or ours from another run.
+    """
+    mapping = run.mapping
+    if not mapping.spec_paths:
+        return FromFiles()
+    specs = read_specs(run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.kind, run.settings.workers)
+    found: list[Entity] = []
+    for item in entities(specs, blueprints.keys()):
+        if isinstance(item, Entity):
+            found.append(item)
+        else:
+            yield item
+    yield from write_entities(run, [one for one in found if not one.searches], blueprints, executor)
+    return FromFiles({target_key(*one.key) for one in found}, [one for one in found if one.searches])
+
+
+def write_entities(
+    run: Run, found: Sequence[Entity], blueprints: Mapping[str, Blueprint], executor: Executor
+) -> Iterator[Event]:
+    """Write entities of files in the name of GitOps; those that search come after what they may find."""
+    if not found:
+        return
+    catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
+    searches = make_searches(run, catalog, executor)
+    changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
+    # Everything else that is asked meanwhile, such as the resync state, goes on in the exporter's name.
+    agent = integrations.gitops_agent(run.kind, run.integration.identifier)
+    if run.writes:
+        done = noted(write(run, changes, catalog, executor, agent), searches)
+    else:
+        done = intended(foreseen(changes, blueprints), searches)
+    for event in done:
+        yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
+
+
+def entities(specs: Iterable[Spec | Problem], blueprints: Set[str]) -> Iterator[Entity | Problem]:
+    """Yield the entities of all documents, and a Problem for each document or entity that is not one.
+
+    A document is an entity or a list of them; of equal entities the first one counts.
+    """
+    seen: set[tuple[str, str]] = set()
+    for spec in specs:
+        if isinstance(spec, Problem):
+            yield spec
+            continue
+        for item in spec.document if isinstance(spec.document, list) else [spec.document]:
+            if item is None:
+                continue
+            found = _entity(spec, item, blueprints)
+            if isinstance(found, Entity) and found.key in seen:
+                yield _problem(spec, f"the entity {found.identifier} of {found.blueprint} stands elsewhere too")
+                continue
+            if isinstance(found, Entity):
+                seen.add(found.key)
+            yield found
+
+
+def fields_of(found: Iterable[Entity], blueprint: str) -> tuple[str, ...]:
+    """Return the dotted names of the fields that entities of a blueprint set."""
+    names: dict[str, None] = {}
+    for entity in found:
+        if entity.blueprint == blueprint:
+            names |= dict.fromkeys(entity.shape.names)
+    return tuple(names)
+
+
+def _entity(spec: Spec, item: Any, blueprints: Set[str]) -> Entity | Problem:
+    if not isinstance(item, dict):
+        return _problem(spec, "an entity must be an object with identifier and blueprint")
+    identifier, blueprint = item.get("identifier"), item.get("blueprint")
+    if isinstance(identifier, int) and not isinstance(identifier, bool):
+        identifier = str(identifier)
+    if not isinstance(identifier, str) or (why := unfit_identifier(identifier)):
+        return _problem(spec, "the identifier must be text" if not isinstance(identifier, str) else str(why))
+    if not isinstance(blueprint, str) or blueprint not in blueprints:
+        return _problem(spec, f"{identifier}: Port has no blueprint {blueprint!r}"[:300])
+    for name in OBJECTS:
+        if not isinstance(item.get(name, {}), dict | None):
+            return _problem(spec, f"{identifier}: {name} must be an object")
+    body = {name: item[name] for name in FIELDS if name in item and not (name in OBJECTS and item[name] is None)}
+    return Entity.of(blueprint, identifier, body, NO_RESOURCE, (spec.scope.id, 0))
+
+
+def _problem(spec: Spec, why: str) -> Problem:
+    """Return the Problem of a document; it holds all deletions, as its entities may be ours from another run."""
+    return Problem(
+        "read",
+        f"{spec.path}, document {spec.number}: {why}",
+        "correct the file",
+        scope=spec.scope.path,
+        token=spec.scope.token,
+        kind=KIND,
+        holds_all=True,
+    )

@@ -1,0 +1,152 @@
+"""Applies a plan file: exactly its changes, and only where everything is as it was when the plan was made."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import fields
+from functools import partial
+from itertools import chain
+
+from gitlab_port_export.base.errors import PortUnavailable, UsageError
+from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.model import Create, Delete, Entity, Event, Failed, Held, Update, target
+from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.client import PortRefused, advice
+from gitlab_port_export.port.writer import Deleter
+from gitlab_port_export.sync.delete import delete, fresh, not_needed, related
+from gitlab_port_export.sync.plan_file import BATCH, Basis, PlanFile, State, States
+from gitlab_port_export.sync.plan_record import basis_of
+from gitlab_port_export.sync.prepare import Run
+from gitlab_port_export.sync.write import ensure_blueprints, make_catalog, write
+
+MAX_NAMED = 20
+
+
+def check_unchanged(run: Run, executor: Executor, plan: PlanFile) -> None:
+    """Raise UsageError that names what is not as it was when the plan was made, PortUnavailable where Port fails."""
+    now = make_catalog(run, run.blueprints, executor)
+    try:
+        found = differences(plan, basis_of(run), now.states, partial(now.owned, run.integration.identifier))
+    except (PortRefused, Unreachable) as failure:
+        raise PortUnavailable(
+            f"Port did not say what it holds, so the plan was not applied: {failure}",
+            hint=advice(failure, "read entities"),
+        ) from None
+    if found:
+        raise UsageError(*found, hint="nothing was written; make a new plan")
+
+
+def apply(run: Run, executor: Executor, plan: PlanFile) -> Iterator[Event]:
+    """Make exactly the changes of a plan: first the upserts, then, when all of them were made, the deletions."""
+    catalog = make_catalog(run, ensure_blueprints(run), executor)
+    upserts = (change for change, _ in plan.changes() if isinstance(change, Create | Update))
+    failed = False
+    for outcome in write(run, upserts, catalog, executor):
+        failed |= isinstance(outcome, Failed)
+        yield outcome
+    # What is wrong with the mapping this run has said itself: it is the plan's.
+    yield from (problem for problem in plan.problems if problem.stage != "mapping")
+    yield from plan.held
+    doomed = _doomed(plan)
+    if failed:
+        why = "not everything that the plan writes was written"
+        yield from (Held(name, tuple(gone), "problem", why, "make a new plan") for name, gone in doomed.items())
+    else:
+        yield from _deleted(run, catalog, doomed)
+
+
+def _doomed(plan: PlanFile) -> dict[str, dict[str, str]]:
+    """Return what the plan deletes, by blueprint and identifier, each with the instant of its last change."""
+    doomed: dict[str, dict[str, str]] = {}
+    for change, was in plan.changes():
+        if isinstance(change, Delete):
+            doomed.setdefault(change.blueprint, {})[change.identifier] = (was or {}).get("updatedAt", "")
+    return doomed
+
+
+def _deleted(run: Run, catalog: Catalog, doomed: Mapping[str, Mapping[str, str]]) -> Iterator[Event]:
+    """Delete, but for what changed while the upserts were written, and what relates to that."""
+    entities: list[Entity] = []
+    keep: set[int] = set()
+    for name, gone in doomed.items():
+        recent: list[str] = []
+        for entity, changed in fresh(catalog, name, list(gone)):
+            if changed == gone[str(entity.identifier)]:
+                entities.append(entity)
+            else:
+                recent.append(str(entity.identifier))
+                keep.update(related(catalog, entity))
+        if recent:
+            yield Held(name, tuple(recent), "recent", "changed in Port after the plan was checked", "make a new plan")
+    free = not_needed(catalog, entities, keep)
+    yield from delete(catalog, free, keep, Deleter(run.port, cascade=run.mapping.cascades))
+
+
+def differences(
+    plan: PlanFile, basis: Basis, states: States, owned: Callable[[], Iterable[tuple[str, str]]]
+) -> list[str]:
+    """Return what is not as it was when the plan was made, in words: at most so many of them, and how many more.
+
+    `owned` gives (blueprint, identifier) of all that is ours; it is asked for only when something is to be deleted.
+    """
+    found = [
+        f"the plan was made for {_words(one.name)} {planned}, and this run has {now}"
+        for one in fields(Basis)
+        if (planned := getattr(plan.basis, one.name)) != (now := getattr(basis, one.name))
+    ]
+    # Another integration or another mapping means other entities, and no one wants a list of those.
+    if found:
+        return found
+    number = 0
+    doomed = {target(change) for change, _ in plan.changes() if isinstance(change, Delete)}
+    for line in chain(_changed(plan, states, doomed), _not_ours(doomed, owned)):
+        number += 1
+        if number <= MAX_NAMED:
+            found.append(line)
+    return [*found, f"and {number - MAX_NAMED} more"] if number > MAX_NAMED else found
+
+
+def _words(name: str) -> str:
+    words = {
+        "type": "the integration type",
+        "port": "Port at",
+        "organization": "the Port organization",
+        "mapping": "a mapping with the digest",
+    }
+    return words.get(name, f"the {name}")
+
+
+def _changed(plan: PlanFile, states: States, doomed: set[tuple[str, str]]) -> Iterator[str]:
+    """Yield each entity that Port holds in another state, asking for some of them at once.
+
+    What is gone leaves `doomed`: nobody owns it, and once is enough to say so.
+    """
+    waiting: dict[str, dict[str, State]] = {}
+    for change, was in plan.changes():
+        blueprint, identifier = target(change)
+        group = waiting.setdefault(blueprint, {})
+        group[identifier] = was
+        if len(group) >= BATCH:
+            yield from _compared(blueprint, waiting.pop(blueprint), states, doomed)
+    for blueprint, group in waiting.items():
+        yield from _compared(blueprint, group, states, doomed)
+
+
+def _not_ours(doomed: set[tuple[str, str]], owned: Callable[[], Iterable[tuple[str, str]]]) -> Iterator[str]:
+    """Yield what the plan deletes and this integration did not write: a file may have been made by anybody."""
+    if doomed:
+        doomed.difference_update(owned())
+    yield from (f"{blueprint} {identifier} is not of this integration" for blueprint, identifier in sorted(doomed))
+
+
+def _compared(
+    blueprint: str, group: Mapping[str, State], states: States, doomed: set[tuple[str, str]]
+) -> Iterator[str]:
+    now = states(blueprint, list(group))
+    for identifier, was in group.items():
+        found = now.get(identifier)
+        if was is None or found is None:
+            doomed.discard((blueprint, identifier))
+            if was is not found:
+                yield f"{blueprint} {identifier} {'exists in Port by now' if was is None else 'is gone from Port'}"
+        elif names := sorted(name for name in was if was[name] != found.get(name)):
+            yield f"{blueprint} {identifier} has changed in Port: {', '.join(names)}"

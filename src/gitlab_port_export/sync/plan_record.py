@@ -1,0 +1,55 @@
+"""Records a plan: its changes as they come."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from gitlab_port_export.base.errors import PortUnavailable
+from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.model import Create, Delete, Event, Problem, Update
+from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.client import PortRefused, advice
+from gitlab_port_export.sync.plan_file import Basis, Recorder, digest_of
+from gitlab_port_export.sync.prepare import Run
+
+
+def basis_of(run: Run) -> Basis:
+    """Return what a plan of this run is made for. Raises PortUnavailable where Port does not say whose it is."""
+    try:
+        organization = run.port.organization()
+    except (PortRefused, Unreachable) as failure:
+        raise PortUnavailable(
+            f"Port did not say which organization the credentials are of, which a plan has to name: {failure}",
+            hint=advice(failure, "read the organization"),
+        ) from None
+    return Basis(run.integration.identifier, run.kind, run.settings.port_base_url, organization, digest_of(run.mapping))
+
+
+def begin(recorder: Recorder, run: Run, catalog: Catalog) -> Iterator[Problem]:
+    """Begin a plan file, and warn of what it cannot hold."""
+    if run.mapping.spec_paths:
+        yield Problem(
+            "mapping", "a plan file does not hold the entities of specPath", "sync without --plan", warning=True
+        )
+    recorder.begin(basis_of(run), catalog.states)
+
+
+def recorded(recorder: Recorder, events: Iterable[Event]) -> Iterator[Event]:
+    """Hand on the events of a plan and record its changes."""
+    for event in events:
+        yield event
+        match event:
+            case Create() | Update() | Delete():
+                yield from _tried(partial(recorder.add, event))
+
+
+def finish(recorder: Recorder) -> Iterator[Problem]:
+    """Record the changes that still wait."""
+    yield from _tried(recorder.finish)
+
+
+def _tried(record: Callable[[], None]) -> Iterator[Problem]:
+    """Record something; a plan file that cannot be had is a Problem of the plan."""
+    try:
+        record()
+    except (PortRefused, Unreachable, OSError) as failure:
+        yield Problem("report", f"the plan file could not be made: {failure}", "run again", holds_all=True)

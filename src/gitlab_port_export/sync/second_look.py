@@ -1,0 +1,212 @@
+"""The second look: before anything is deleted, what feeds it is read again, and only what every look lacks goes.
+
+Lists are no snapshot. A row that leaves an earlier page of a list moves all others up, and the first of the next page
+out of sight; a row may leave a list that is yet to be read for one that was read. Where another one joins, no count
+tells.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import partial
+
+from gitlab_port_export.base.errors import GitLabUnavailable
+from gitlab_port_export.gitlab.client import GitLab
+from gitlab_port_export.gitlab.inventory import Inventory
+from gitlab_port_export.gitlab.plan import SyncPlan
+from gitlab_port_export.gitlab.quiet import is_importing, quiet_lists, shows_all, whereabouts
+from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.mapping.model import Mapping as PortMapping
+from gitlab_port_export.model import (
+    Began,
+    Counted,
+    Ended,
+    Entity,
+    Event,
+    Held,
+    Page,
+    Problem,
+    ReadAgain,
+    Skipped,
+    Unchanged,
+    Unnamed,
+)
+from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.ledger import Missing
+from gitlab_port_export.sync.delete import Confirm, Gone, Judge, Verdict
+from gitlab_port_export.sync.policy import feeds
+
+# Entities and other events, as they come from transform.
+Mapped = Iterable[Event | Entity]
+
+
+@dataclass(frozen=True)
+class First:
+    """The first look: its plan, and the long lists that may prove to be as they were."""
+
+    plan: SyncPlan
+    counted: Sequence[Counted] = ()
+
+
+@dataclass(frozen=True)
+class Again:
+    """How GitLab is read once more: with a new inventory, and its plan for some kinds.
+
+    `problems` and `unnamed` are what was wrong until now. `changes` takes what is read through transform, diff and
+    write; on the way it has `choose` pick the entities.
+    """
+
+    gitlab: GitLab
+    workers: int
+    mapping: PortMapping
+    catalog: Catalog
+    problems: Sequence[Problem]
+    unnamed: Sequence[Unnamed]
+    inventory: Callable[[], Inventory]
+    plan: Callable[[Inventory, Set[str]], SyncPlan]
+    changes: Callable[[Iterable[Event], Callable[[Mapped], Mapped]], Iterable[Event]]
+
+
+def confirming(first: First, again: Again) -> Confirm:
+    """Return what makes sure that entities are gone.
+
+    A look that finds something which the first one lacked shows that the lists shift: then another one is taken, and
+    what that one finds something of is held.
+    """
+
+    def confirm(judge: Judge) -> Generator[Event, None, Verdict]:
+        verdict = judge()
+        sure: set[str] = set()
+        for look in (first, First(first.plan)):
+            doubted = {entry.blueprint for entry in verdict.allowed} - sure
+            if not doubted:
+                return verdict
+            before = _missing(verdict)
+            yield from _look(look, again, doubted)
+            verdict = judge()
+            after = _missing(verdict)
+            sure |= {name for name in doubted if after[name] == before[name]}
+        return _held_but_for(sure, verdict)
+
+    return confirm
+
+
+def _missing(verdict: Verdict) -> Counter[str]:
+    """Return how many entities of each blueprint no look has found."""
+    found: Counter[str] = Counter()
+    for name, identifiers in (*verdict.staying, *((one.blueprint, one.identifiers) for one in verdict.allowed)):
+        found[name] += len(identifiers)
+    return found
+
+
+def _held_but_for(sure: Set[str], verdict: Verdict) -> Verdict:
+    doubted = tuple(entry for entry in verdict.allowed if entry.blueprint not in sure)
+    return Verdict(
+        tuple(entry for entry in verdict.allowed if entry.blueprint in sure),
+        (*verdict.held, *map(_shifting, doubted)),
+        (*verdict.staying, *((entry.blueprint, entry.identifiers) for entry in doubted)),
+    )
+
+
+def _shifting(entry: Gone) -> Held:
+    why = "GitLab's lists changed each time while they were read"
+    return Held(entry.blueprint, entry.identifiers, "recent", why, "the next run looks at it again")
+
+
+def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
+    """Read again what may feed these blueprints, and yield what follows from what was not found before."""
+    concerned = tuple(
+        resource
+        for resource in again.mapping.resources
+        if any(feeds(again.mapping, resource.index, name) for name in blueprints)
+    )
+    # What no resource feeds any more is gone by the mapping, whatever GitLab has.
+    if not concerned:
+        return
+    try:
+        inventory = again.inventory()
+    except GitLabUnavailable as error:
+        yield Problem("inventory", "; ".join(error.faults), error.hint, kind="groups and projects", holds_all=True)
+        return
+    if faults := [problem for problem in inventory.problems if not problem.warning]:
+        yield from faults
+        return
+    resources = frozenset(resource.index for resource in concerned)
+    quiet = _quiet(first, again, inventory, resources)
+    plan = again.plan(inventory, frozenset(resource.kind for resource in concerned))
+    plan = plan.without(quiet, of=first.plan, resources=resources)
+    before = {name: ledger.unchanged for name, ledger in again.catalog.ledgers.items()}
+    pages = _of(resources, read(plan, again.gitlab, again.workers, doubtful=True))
+    known = frozenset([*map(_fault, again.problems), *map(_fault, again.unnamed)])
+    for event in again.changes(pages, partial(_not_found_before, again.catalog, blueprints, known)):
+        yield from _further(event, before)
+
+
+def _quiet(first: First, again: Again, inventory: Inventory, resources: Set[int]) -> frozenset[int]:
+    """Return the numbers of the first plan's reads whose lists are proved to be as they were read."""
+    lists = [
+        one
+        for one in first.counted
+        if resources & set((entry := first.plan.reads[one.number]).resources)
+        and shows_all(inventory, entry.scope, one.token)
+    ]
+    if not lists or is_importing(inventory) or whereabouts(inventory) != whereabouts(first.plan.inventory):
+        return frozenset()
+    return quiet_lists(lists, again.gitlab, again.workers)
+
+
+def _of(resources: Set[int], events: Iterable[Event]) -> Iterator[Event]:
+    """Leave pages to these resources alone: the others that share them were not asked about."""
+    for event in events:
+        if isinstance(event, Page):
+            yield replace(event, resources=tuple(index for index in event.resources if index in resources))
+        else:
+            yield event
+
+
+def _fault(one: Problem | Unnamed) -> Hashable:
+    """Return what tells a fault of the mapping apart, however many rows have it."""
+    if isinstance(one, Unnamed):
+        return one.resource, one.part, one.field
+    return one.stage, one.resources, one.field, one.line, one.column
+
+
+def _not_found_before(
+    catalog: Catalog, blueprints: Set[str], known: Set[Hashable], events: Mapped
+) -> Iterator[Event | Entity]:
+    """Leave out the entities that a look before has found, those of other blueprints, and the known faults of rows."""
+    found: set[tuple[str, str]] = set()
+    for event in events:
+        if isinstance(event, Unnamed):
+            # Some rows say nothing of all, which the first look has seen.
+            if _fault(event) not in known:
+                yield replace(event, every=False)
+        elif isinstance(event, Problem) and event.stage == "transform":
+            if _fault(event) not in known:
+                yield event
+        elif not isinstance(event, Entity):
+            yield event
+        elif event.blueprint in blueprints and not event.is_search:
+            ledger = catalog.ledger(event.blueprint)
+            if isinstance(ledger, Missing):
+                continue
+            # Of several rows of an entity the best one counts, also here.
+            if event.key in found or not ledger.produced(str(event.identifier)):
+                found.add(event.key)
+                yield event
+
+
+def _further(event: Event, before: Mapping[str, int]) -> Iterator[Event]:
+    """Yield what the report does not have from the first look."""
+    match event:
+        case Page():
+            yield ReadAgain(event.kind)
+        case Unchanged():
+            if more := event.count - before.get(event.blueprint, 0):
+                yield Unchanged(event.blueprint, more)
+        case Began() | Ended() | Counted() | Skipped(reason="selector" | "duplicate"):
+            pass
+        case Problem(stage="read" | "transform", warning=True):
+            pass
+        case _:
+            yield event
