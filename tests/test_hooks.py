@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from conftest import Bench
-from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.errors import GitLabUnavailable, UsageError
 from gitlab_port_export.base.http import Clock
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands.hooks import run_hooks
-from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_hooks import Hook, Watch
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
@@ -178,6 +178,73 @@ def test_what_gitlab_does_not_keep_is_told(owner: Bed) -> None:
     assert owner.run(**CI).exit_code == 0
 
 
+def test_what_an_older_gitlab_lacks_is_told(owner: Bed) -> None:
+    owner.environ["OCEAN__EXPORT__HOOKS_HEADERS"] = '{"Authorization": "Bearer abcdef"}'
+    owner.gitlab.hooks.version = (16, 0)
+    report = owner.run(to="ci", url="https://ci.example.com")
+    assert report.steps[0].stuck == ("project_events", "custom_headers")
+
+
+def test_events_are_told_apart_only_where_gitlab_marks_them(owner: Bed) -> None:
+    owner.run()
+    assert security(owner)["requestIdentifierPath"] == '.headers."idempotency-key"'
+    older = faults.Reply(200, b'{"version": "17.3.2-ee"}')
+    owner.gitlab.faults.append(Fault("^/version$", older))
+    owner.gitlab.hooks.version = (17, 3)
+    owner.port.store.webhooks.unknown = Unknown(drops_unmarked=True)
+    owner.run()
+    assert security(owner)["requestIdentifierPath"] is None
+    assert owner.run().changes is False
+    run_sync(owner.gitlab, owner.port)
+    watch = Watch(owner.gitlab.hooks, owner.world, owner.reader)
+    made = [owner.world.add_issue(next(iter(owner.world.projects.values())), name) for name in ("one", "two")]
+    watch.fire()
+    assert owner.port.store.identifiers("gitlabIssue") == {str(issue["id"]) for issue in made}
+
+
+def security(bed: Bed) -> dict[str, Any]:
+    (webhook,) = bed.port.store.webhooks.held.values()
+    found: dict[str, Any] = webhook["security"]
+    return found
+
+
+def test_removing_takes_no_mapping(owner: Bed) -> None:
+    owner.run()
+    owner.port.store.integrations["my-gitlab-v2-integration"] = {
+        "installationId": "my-gitlab-v2-integration",
+        "installationAppType": "gitlab-v2",
+        "config": {"resources": "broken"},
+    }
+    with pytest.raises(UsageError):
+        owner.run("plan")
+    assert owner.run("remove").exit_code == 0
+    assert owner.hooks() == []
+
+
+def test_a_hook_of_ocean_s_is_named_and_left(owner: Bed) -> None:
+    other = Hook(7, "group", owner.group["id"], {"url": "https://ocean.example.com/integration/webhook"})
+    owner.gitlab.hooks.held[7] = other
+    assert "Ocean's (hook 7)" in owner.run().notes[0]
+    owner.run("remove")
+    assert owner.hooks() == [other]
+
+
+# --- patterns of the token mapping
+
+
+def patterned(*patterns: str) -> dict[str, str]:
+    return {"OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING": json.dumps({TOKEN: patterns})}
+
+
+def test_only_groups_that_are_meant_as_a_whole_get_hooks(owner: Bed) -> None:
+    web = owner.world.add_project(owner.group, "web-1")
+    owner.world.add_project(owner.group, "other")
+    owner.environ |= patterned("acme/below/**", "acme/web-*")
+    owner.run(**{})
+    below = owner.world.group("acme/below")
+    assert {(hook.level, hook.place) for hook in owner.hooks()} == {("group", below["id"]), ("project", web["id"])}
+
+
 # --- rights and plans
 
 
@@ -203,6 +270,33 @@ def test_a_group_without_an_owner_is_told() -> None:
         assert [gap.where for gap in report.gaps] == ["group acme"]
         assert "Owner" in report.gaps[0].hint
         assert report.exit_code == 1
+
+
+def test_where_no_hook_can_be_made_it_is_told() -> None:
+    with stand_ins() as found:
+        found.world.remove_member(found.group, found.reader)
+        project = found.world.add_project(found.group, "web")
+        found.world.add_member(project, found.reader, MAINTAINER)
+        report = found.run()
+        assert report.exit_code == 1
+        assert "--level project" in report.gaps[0].hint
+        assert found.run(projects=True).exit_code == 0
+
+
+def test_a_deadline_is_told() -> None:
+    with stand_ins() as found:
+        clock = NoWait()
+        found.gitlab.latency = lambda rows: clock.stop() or 0.0  # type: ignore[func-returns-value]  # to stop it now
+        with pytest.raises(GitLabUnavailable, match="deadline"):
+            found.run(clock=clock)
+
+
+def test_a_gitlab_that_does_not_list_groups_is_told(owner: Bed) -> None:
+    for system in ("false", "true"):
+        owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = system
+        owner.gitlab.faults.append(Fault("^/groups$", faults.insufficient_scope()))
+        with pytest.raises(GitLabUnavailable):
+            owner.run()
 
 
 def test_a_maintainer_can_have_project_hooks() -> None:
@@ -249,6 +343,25 @@ def test_an_administrator_gets_one_system_hook(owner: Bed) -> None:
     assert owner.hooks() == []
 
 
+def test_the_hooks_of_groups_go_when_there_is_one_for_the_instance_and_come_back(owner: Bed) -> None:
+    owner.world.tokens[TOKEN].admin = True
+    owner.run()
+    for system, level in (("true", "system"), ("false", "group")):
+        owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = system
+        assert states(owner.run()) == [("create", "done"), ("delete", "done")]
+        assert [hook.level for hook in owner.hooks()] == [level]
+
+
+def test_a_hook_stays_until_there_is_another_one(owner: Bed) -> None:
+    owner.world.tokens[TOKEN].admin = True
+    owner.run()
+    owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = "true"
+    refused = Fault(lambda request: request.method == "POST" and request.path == "/hooks", faults.forbidden())
+    owner.gitlab.faults.append(refused)
+    assert states(owner.run()) == [("create", "failed"), ("delete", "failed")]
+    assert [hook.level for hook in owner.hooks()] == ["group"]
+
+
 def test_a_system_hook_tells_nothing_of_foreign_projects(owner: Bed) -> None:
     owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = "true"
     owner.world.tokens[TOKEN].admin = True
@@ -259,6 +372,18 @@ def test_a_system_hook_tells_nothing_of_foreign_projects(owner: Bed) -> None:
     own = owner.world.add_merge_request(next(iter(owner.world.projects.values())), "own")
     watch.fire()
     assert owner.port.store.identifiers("gitlabMergeRequest") == {str(own["id"])} - {str(foreign["id"])}
+
+
+def test_a_system_hook_that_cannot_be_changed_is_made_anew(owner: Bed) -> None:
+    owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = "true"
+    owner.world.tokens[TOKEN].admin = True
+    owner.gitlab.hooks.version = (16, 0)
+    owner.run()
+    (before,) = owner.hooks()
+    before.shown["push_events"] = True
+    assert owner.run().exit_code == 0
+    (after,) = owner.hooks()
+    assert (after.id != before.id, owner.flags(after)) == (True, {"merge_requests_events"})
 
 
 def test_who_is_no_administrator_is_told_what_to_enter(owner: Bed) -> None:
@@ -397,14 +522,11 @@ def test_status_tells_of_a_mapping_that_changed_and_a_hook_that_is_missing(owner
 
 
 EVERY = [
-    Unknown(owner, clears, creates, backwards, wrong, shows)
-    for owner, clears, creates, backwards, wrong, shows in [
-        ("own", True, False, False, 202, False),
-        ("kept", False, False, True, 401, True),
-        ("none", True, True, True, 202, True),
-        ("own", False, True, False, 401, False),
-        ("none", False, False, True, 202, False),
-    ]
+    Unknown("own", True, False, False, 202, False, False),
+    Unknown("kept", False, False, True, 401, True, True),
+    Unknown("none", True, True, True, 202, True, False),
+    Unknown("own", False, True, False, 401, False, True),
+    Unknown("none", False, False, True, 202, False, False),
 ]
 
 
@@ -438,6 +560,20 @@ def test_events_bring_port_to_what_a_sync_would_write(owner: Bed, unknown: Unkno
         for key, value in after[3].items():
             if (name, key) not in left:
                 assert same(properties.get(key), value), (name, key)
+
+
+@pytest.mark.parametrize("backwards", [True, False])
+def test_a_project_that_port_does_not_know_costs_the_relation_alone(owner: Bed, backwards: bool) -> None:
+    owner.port.store.webhooks.unknown = Unknown(backwards=backwards)
+    run_sync(owner.gitlab, owner.port)
+    owner.run()
+    watch = Watch(owner.gitlab.hooks, owner.world, owner.reader)
+    issue = owner.world.add_issue(owner.world.add_project(owner.group, "new"), "first")
+    watch.fire()
+    found = owner.port.store.entity("gitlabIssue", str(issue["id"]))
+    assert found is not None
+    assert (found["title"], found["properties"]["status"], found["relations"]) == ("first", "opened", {})
+    assert "acme/new" in owner.run("status").port_failures[0]
 
 
 def same(live: Any, synced: Any) -> bool:

@@ -7,8 +7,8 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from gitlab_port_export.base.errors import PortUnavailable
-from gitlab_port_export.base.http import Clock, Unreachable
+from gitlab_port_export.base.errors import GitLabUnavailable, PortUnavailable
+from gitlab_port_export.base.http import Clock, Stopped, Unreachable
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import secret_reader
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact
@@ -27,6 +27,7 @@ from gitlab_port_export.live.provision import (
     carry_out,
     events_for_ci,
     name_for,
+    oceans,
     states_of,
     steps_for,
     wanted_hooks,
@@ -66,11 +67,19 @@ def run_hooks(
 ) -> HooksReport:
     """Plan, apply, look after or remove the hooks. Raises UsageError, GitLabUnavailable and PortUnavailable."""
     redactor.learn(*wish.secrets())
+    try:
+        return replace(_run(command, wish, settings, clock, redactor), detailed=detailed)
+    except Stopped:
+        hint = "allow more time (--deadline), and run it again: what was done is found again"
+        raise GitLabUnavailable("the deadline passed before everything was asked and done", hint=hint) from None
+
+
+def _run(command: Command, wish: Wish, settings: Settings, clock: Clock, redactor: Redactor) -> HooksReport:
     integration = identifier_of(settings)
     port = connect_port(settings, clock, integration, redactor)
     with closing(port.http):
         port.sign_in(first_contact=True)
-        mapping, dialect = _mapping(port, settings, integration)
+        mapping, dialect = _mapping(port, settings, integration, needed=command != "remove")
         with_token = _with_token(settings, wish)
         gitlab = connect_gitlab(with_token, clock, dialect, integration, redactor)
         with closing(gitlab.http):
@@ -80,15 +89,16 @@ def run_hooks(
             redactor.learn(secret)
             task = _Task(wish, with_token, port, api, integration, mapping, dialect, secret)
             scope = survey(api, _patterns(with_token), wish, _least(mapping, dialect))
-            report = _asked_of_port(partial(_report, task, command, scope, _all_patterns(settings)))
-    return replace(report, detailed=detailed)
+            return _asked_of_port(partial(_report, task, command, scope, _all_patterns(settings)))
 
 
-def _mapping(port: Port, settings: Settings, integration: str) -> tuple[PortMapping, Dialect]:
-    """Return the mapping that a sync would use, checked, and the integration's type."""
+def _mapping(port: Port, settings: Settings, integration: str, *, needed: bool) -> tuple[PortMapping, Dialect]:
+    """Return the mapping that a sync would use, checked, or an empty one; and the integration's type."""
     found = integrations.fetch(port, integration)
     dialect = settings.integration_type or found.kind or settings.default_type
     port.http.set_user_agent(integrations.user_agent(dialect, integration))
+    if not needed:
+        return PortMapping(resources=()), dialect
     mapping = choose_mapping(settings, found, dialect, port_blueprints(port)).mapping
     with closing(Evaluator(jq_environ(settings))) as evaluator:
         check_jq(mapping, evaluator)
@@ -134,7 +144,7 @@ def _asked_of_port(ask: Callable[[], HooksReport]) -> HooksReport:
 def _report(task: _Task, command: Command, scope: Scope, patterns: tuple[str, ...]) -> HooksReport:
     wish = task.wish
     found = _to_port(task, command, scope, patterns) if wish.to == "port" else _to_ci(task, command, scope)
-    return replace(found, notes=wish.notes, gaps=scope.gaps)
+    return replace(found, notes=(*wish.notes, *oceans(scope)), gaps=scope.gaps)
 
 
 def _to_ci(task: _Task, command: Command, scope: Scope) -> HooksReport:
@@ -146,7 +156,8 @@ def _to_ci(task: _Task, command: Command, scope: Scope) -> HooksReport:
 def _to_port(task: _Task, command: Command, scope: Scope, patterns: tuple[str, ...]) -> HooksReport:
     """Port's webhook comes first, as it names the address, and goes last."""
     derived = _derived(task, scope, patterns)
-    hook = port_webhook.wanted(task.integration, derived, task.secret)
+    version = task.api.version(task.settings.tokens[0].alias)
+    hook = port_webhook.wanted(task.integration, derived, task.secret, version)
     there = port_webhook.read(task.port, hook.identifier)
     step = port_webhook.step(None if command == "remove" else hook, there)
     fields = () if command in ("remove", "status") else derived.fields

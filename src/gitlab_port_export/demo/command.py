@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.live import live_act
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world, sample_world
@@ -22,8 +24,11 @@ from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world, sample_wo
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "SYSTEMROOT")
 
 
-def run_demo(*, keep: bool = False) -> int:
-    """Run the demo and return the exit code of the first sync that did not end with 0; `keep` waits for Ctrl-C then."""
+def run_demo(*, keep: bool = False, live: bool = False) -> int:
+    """Run the demo and return the exit code of the first command that did not end with 0; `keep` waits for Ctrl-C then.
+
+    `live` adds an act in which the catalog follows without a sync.
+    """
     world, store = sample_world(datetime.now(UTC)), PortStore.default()
     with gitlab_server(world) as gitlab, port_server(store) as port:
         settings = _settings(gitlab.url, port.url)
@@ -44,6 +49,8 @@ def run_demo(*, keep: bool = False) -> int:
         _say("\nThe catalog now holds:")
         for name, count in _held(store).most_common():
             _say(f"  {name}: {count}")
+        if live and (code := live_act(gitlab, store, partial(_run, settings), _say)):
+            return code
         if keep:
             _wait(settings)
     _say("\nTo run it for real, set OCEAN__PORT__CLIENT_ID, OCEAN__PORT__CLIENT_SECRET and")
@@ -71,13 +78,18 @@ def _settings(gitlab_url: str, port_url: str) -> dict[str, str]:
 
 
 def _sync(settings: dict[str, str]) -> int:
+    return _run(settings, "sync")
+
+
+def _run(settings: dict[str, str], *arguments: str, **more: str) -> int:
     """Run the real command in a process of its own, in an empty folder, with nothing else set."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).resolve()) for part in path.split(os.pathsep))
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "gitlab_port_export", "sync"]
-        return subprocess.run(command, cwd=folder, env=kept | settings, check=False).returncode  # noqa: S603  # ourselves
+        command = [sys.executable, "-m", "gitlab_port_export", *arguments]
+        environ = kept | settings | more
+        return subprocess.run(command, cwd=folder, env=environ, check=False).returncode  # noqa: S603  # ourselves
 
 
 def _wait(settings: dict[str, str]) -> None:

@@ -38,6 +38,7 @@ FLAG_OF = {
     "deployment": "deployment_events", "note": "note_events", "milestone": "milestone_events",
 }  # fmt: skip
 HEADERS = {"build": "Job Hook", "tag_push": "Tag Push Hook", "issue": "Issue Hook"}
+CUSTOM_SINCE, NAMED_SINCE = (17, 0), (17, 1)
 FAILURES_UNTIL_PAUSE, FAILURES_UNTIL_OFF = 4, 40
 
 
@@ -158,6 +159,8 @@ def _one(asked: Asked, hook: Hook) -> tuple[int, Any, HeaderList]:
     match asked.method:
         case "GET":
             return 200, _shown(asked.hooks, hook), []
+        case "PUT" if hook.level == "system" and asked.hooks.version < NAMED_SINCE:
+            raise RefusedError(405, {"error": "405 Not Allowed"})
         case "PUT" if isinstance(asked.body, dict):
             if asked.body.get("url", hook.shown["url"]) != hook.shown["url"]:
                 # Whoever changes the address shall not be told the old one's secrets.
@@ -177,11 +180,11 @@ def _set(hooks: Hooks, hook: Hook, body: Row) -> None:
     if not re.match(r"https?://", url) or set(re.findall(r"{(\w+)}", url)) - known.keys():
         raise RefusedError(422, {"error": "Invalid url given"})
     hook.variables, hook.token = known, body.get("token", hook.token)
-    if isinstance(body.get("custom_headers"), list):
+    if hooks.version >= CUSTOM_SINCE and isinstance(body.get("custom_headers"), list):
         hook.headers = {one["key"]: one["value"] for one in body["custom_headers"]}
     texts = ["url", "enable_ssl_verification", "push_events_branch_filter", "branch_filter_strategy"]
-    texts += ["custom_webhook_template"] if hook.level != "system" else []
-    texts += ["name", "description"] if hooks.version >= (17, 1) else []
+    texts += ["custom_webhook_template"] if hook.level != "system" and hooks.version >= CUSTOM_SINCE else []
+    texts += ["name", "description"] if hooks.version >= NAMED_SINCE else []
     flags = [flag for flag in _flags(hooks, hook.level) if flag not in hooks.ignored]
     hook.shown |= {name: body[name] for name in (*texts, *flags) if name in body}
 
@@ -194,7 +197,7 @@ def _flags(hooks: Hooks, level: Level) -> tuple[str, ...]:
 
 
 def _shown(hooks: Hooks, hook: Hook) -> Row:
-    texts = {"name": None, "description": None} if hooks.version >= (17, 1) else {}
+    texts = {"name": None, "description": None} if hooks.version >= NAMED_SINCE else {}
     row: Row = {"id": hook.id, **texts, **dict.fromkeys(_flags(hooks, hook.level), False), **hook.shown}
     row |= {"alert_status": hook.status, "disabled_until": None, "url_variables": [{"key": k} for k in hook.variables]}
     if hook.level != "system":
@@ -280,7 +283,7 @@ def send(hooks: Hooks, hook: Hook, payload: Row) -> int:
         "X-Gitlab-Event": "System Hook" if hook.level == "system" else HEADERS.get(event, f"{event.title()} Hook"),
         "X-Gitlab-Webhook-UUID": str(uuid4()),
         "X-Gitlab-Event-UUID": str(uuid4()),
-        "Idempotency-Key": str(uuid4()),
+        **({"Idempotency-Key": str(uuid4())} if hooks.version >= (17, 4) else {}),
         **({"X-Gitlab-Token": hook.token} if hook.token else {}),
         **hook.headers,
     }
@@ -324,7 +327,7 @@ class Watch:
     hooks: Hooks
     world: World
     actor: Row
-    zone: int = 0
+    zone: float = 0
     _before: dict[str, dict[int, Row]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

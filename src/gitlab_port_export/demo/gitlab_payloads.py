@@ -35,7 +35,7 @@ class Shapes:
 
     world: World
     version: int = 18
-    zone: int = 0
+    zone: float = 0
 
     # --- parts
 

@@ -38,7 +38,8 @@ class Unknown:
 
     The owner that a write leaves (`own`: a text of its own, `kept`: the one before, `none`); whether null clears a
     property or leaves it; whether a missing target of a relation refuses the write or is created; in which order the
-    items of a mapping are used; what a wrong token is answered; whether a webhook's secret can be read again.
+    items of a mapping are used; what a wrong token is answered; whether a webhook's secret can be read again; whether
+    events without the mark by which repeated ones are known count as one.
     """
 
     owner: Literal["own", "kept", "none"] = "own"
@@ -47,6 +48,7 @@ class Unknown:
     backwards: bool = False
     wrong_token: Literal[202, 401] = 202
     shows_secret: bool = False
+    drops_unmarked: bool = False
 
 
 @dataclass(eq=False)
@@ -192,7 +194,9 @@ def ingest(store: PortStore, key: str, headers: Mapping[str, str], body: bytes) 
         context = {"body": json.loads(body), "headers": {**headers, **lower}, "queryParams": {}}
     except ValueError:
         return 202, {"ok": True}
-    if (path := security.get("requestIdentifierPath")) and (mark := evaluated(path, context)) is not None:
+    path = security.get("requestIdentifierPath")
+    mark = evaluated(path, context) if path else None
+    if mark is not None or (path and hooks.unknown.drops_unmarked):
         if (key, str(mark)) in hooks.seen:
             return 202, {"ok": True}
         hooks.seen.add((key, str(mark)))

@@ -20,8 +20,6 @@ Item = dict[str, Any]
 # Jobs come in large numbers, so they are asked for.
 KINDS = ("merge-request", "issue", "pipeline")
 ON_REQUEST = ("job",)
-# Port takes no larger request.
-LARGEST = 1024 * 1024
 # Port's identifiers and titles are text; the sync sends numbers as such, too.
 TEXT = 'if type == "number" then tostring else . end'
 TEXTS = f'if type == "array" then map({TEXT}) else {TEXT} end'

@@ -1,5 +1,6 @@
 """GitLab's hooks over its API: listed, written, tried out, and how their deliveries went."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -37,6 +38,15 @@ class HookApi:
         row: Row = self.gitlab.get(Get(token, path, gives="object")).data
         return row
 
+    def version(self, token: str) -> tuple[int, ...]:
+        """Return the major and minor version of GitLab, nothing where it does not tell."""
+        try:
+            text = str(self.one(token, "/version").get("version"))
+        except ReadFailed:
+            return ()
+        found = re.match(r"(\d{1,4})\.(\d{1,4})", text)
+        return (int(found[1]), int(found[2])) if found else ()
+
     def hooks(self, places: Iterable[Place]) -> Iterator[tuple[Place, tuple[Found, ...] | ReadFailed]]:
         """Yield the hooks of each place, or why GitLab does not show them."""
         yield from drive(map(_listing, places), self.gitlab.get, Get, workers=self._workers)
@@ -45,6 +55,11 @@ class HookApi:
         """Create a hook, or change it, and return it as it then stands. Raises HookRefused and ReadFailed."""
         method, path = ("POST", place.route) if hook is None else ("PUT", f"{place.route}/{hook}")
         answer = self._send(method, place, path, body)
+        if hook is not None and place.level == "system" and answer.status in (404, 405):
+            # An older GitLab cannot change system hooks.
+            made = self.write(place, body)
+            self.delete(place, hook)
+            return made
         number = answer.data.get("id") if isinstance(answer.data, dict) else hook
         if answer.status not in (200, 201) or type(number) is not int:
             raise _refusal(answer, place)

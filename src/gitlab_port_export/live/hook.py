@@ -124,13 +124,16 @@ def is_ours(hook: Found, name: str, url: str) -> bool:
 
 
 def decide(wanted: Sequence[Wanted], found: Mapping[Place, Sequence[Found]], name: str, url: str) -> tuple[Step, ...]:
-    """Return what has to be done so that each place has the one hook that is wanted there, or none of ours."""
+    """Return what has to be done so that each place has the one hook that is wanted there, or none of ours.
+
+    What goes away comes last: until there is another one, a hook that is not wanted any more is better than none.
+    """
     by_place = {one.place: one for one in wanted}
     steps: list[Step] = []
     for place, hooks in found.items():
         ours = sorted((hook for hook in hooks if is_ours(hook, name, url)), key=lambda hook: hook.id)
         steps += _at(place, by_place.get(place), ours)
-    return tuple(steps)
+    return tuple(sorted(steps, key=lambda step: step.action == "delete"))
 
 
 def _at(place: Place, wanted: Wanted | None, ours: Sequence[Found]) -> Iterator[Step]:
@@ -150,17 +153,21 @@ def _at(place: Place, wanted: Wanted | None, ours: Sequence[Found]) -> Iterator[
 def differences(wanted: Wanted, found: Found) -> Iterator[str]:
     """Yield the keys in which a hook is not what is wanted; what GitLab does not show is told by the seal."""
     body = wanted.body()
-    for key in ("url", "name", "description", "enable_ssl_verification", "custom_webhook_template"):
-        if key in body and key in found.row and (found.row[key] or "") != (body[key] or ""):
+    for key in ("url", "enable_ssl_verification", "custom_webhook_template"):
+        if key in body and (found.row.get(key) or "") != (body[key] or ""):
+            yield key
+    # An older GitLab has neither names nor descriptions.
+    for key in ("name", "description"):
+        if key in found.row and found.row[key] != body[key]:
             yield {"description": "secrets"}.get(key, key)
     for key in FLAGS[wanted.place.level]:
         # A flag that this GitLab does not have makes no difference where it is not wanted.
         if bool(found.row.get(key)) != body[key]:
             yield key
     for key in ("custom_headers", "url_variables"):
-        if key in body and isinstance(shown := found.row.get(key), list):
-            names = {str(one.get("key")) for one in shown if isinstance(one, dict)}
-            if names != {one["key"] for one in body[key]}:
-                yield key
+        shown = found.row.get(key) or []
+        names = {str(one.get("key")) for one in shown if isinstance(one, dict)}
+        if key in body and names != {one["key"] for one in body[key]}:
+            yield key
     if found.row.get("token_present") is False:
         yield "token"

@@ -128,7 +128,7 @@ _UNTOLD = "payloads do not hold it"
 MERGE_REQUEST = Source(
     "merge-request",
     "merge_requests_events",
-    '$b.object_kind == "merge_request"',
+    '$b.object_kind == "merge_request" and $o.id != null',
     Part(
         {
             **_ISSUABLE,
@@ -163,7 +163,7 @@ ISSUE = Source(
     "issue",
     "issues_events",
     # An incident and a task come as issue as well; epics and other work items do not.
-    '$b.object_kind == "issue" and $o.confidential == false',
+    '$b.object_kind == "issue" and $o.id != null and $o.confidential == false',
     Part(
         {
             **_ISSUABLE,
@@ -190,7 +190,7 @@ _PIPELINE: dict[str, Node] = {
 PIPELINE = Source(
     "pipeline",
     "pipeline_events",
-    '$b.object_kind == "pipeline"',
+    '$b.object_kind == "pipeline" and $o.id != null',
     Part(
         {
             **_PIPELINE,
@@ -237,7 +237,7 @@ JOBS_OF_PIPELINE = Source(
 JOB = Source(
     "job",
     "job_events",
-    '$b.object_kind == "build"',
+    '$b.object_kind == "build" and $b.build_id != null',
     Part(
         {
             **{

@@ -1,6 +1,6 @@
 """Where hooks have to be so that every event arrives once: topmost groups, projects where groups have none, or all."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitlab_port_export.gitlab.client import Params, ReadFailed, unavailable
@@ -22,6 +22,13 @@ class Gap:
     where: str
     why: str
     hint: str = ""
+
+
+NOWHERE = Gap(
+    "GitLab",
+    "the tokens' users own no group and no project of those that the patterns allow, so that there is no hook to make",
+    "give the token's user the role Owner in a group, or use --level project, for which Maintainer is enough",
+)
 
 
 @dataclass(frozen=True)
@@ -47,30 +54,40 @@ def survey(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, least: in
     if not wish.projects:
         groups, projects = _of_groups(api, patterns, wish, gaps)
     if not wish.override:
-        projects |= dict.fromkeys(_of_projects(api, patterns, wish, gaps), frozenset())
+        projects |= dict.fromkeys(_of_projects(api, patterns, wish, groups.roots, gaps), frozenset())
     found, refused = _look(api, projects)
     gaps += (Gap(place.shown, failure.why, failure.hint) for place, failure in refused.items())
     wanted = {place: events for place, events in projects.items() if place in found}
+    if not (groups.wanted or wanted or gaps):
+        gaps.append(NOWHERE)
     return Scope({**groups.wanted, **wanted}, {**groups.found, **found}, tuple(gaps), groups.roots)
 
 
 def _instance(api: HookApi, patterns: Mapping[str, Patterns], least: int) -> Scope:
-    token = next(iter(patterns))
-    place = Place("system", 0, "", token)
-    roots = tuple(top_of(row["full_path"] for row in _groups(api, token, patterns[token], least)))
+    place = _system(patterns)
+    try:
+        roots = tuple(top_of(row["full_path"] for row in _groups(api, place.token, patterns[place.token], least)))
+    except ReadFailed as failure:
+        raise unavailable({place.token: failure}, api.gitlab.http.base_url) from None
     found, refused = _look(api, [place])
-    gaps = tuple(Gap(place.shown, failure.why, ADMIN) for failure in refused.values())
-    return Scope(dict.fromkeys(found, frozenset()), found, gaps, roots)
+    if refused:
+        return Scope({}, {}, (Gap(place.shown, refused[place].why, ADMIN),), roots)
+    # Hooks of ours may be left in groups, and would send the same events once more.
+    left, _ = _look(api, _listed(api, patterns)[0].values())
+    return Scope({place: frozenset()}, found | left, roots=roots)
+
+
+def _system(patterns: Mapping[str, Patterns]) -> Place:
+    return Place("system", 0, "", next(iter(patterns)))
 
 
 def _groups(api: HookApi, token: str, allowed: Patterns, level: int) -> list[Row]:
-    """Return the groups in which the token's user has that role, or a higher one, and which the patterns mean."""
+    """Return the groups in which the token's user has that role, or a higher one, and of which all is meant.
+
+    The hook of another one would send what is none of ours.
+    """
     params = (("min_access_level", str(level)), ("order_by", "id"), ("sort", "asc"))
-    return [
-        row
-        for row in api.rows(token, "/groups", params)
-        if allowed.allows(row["full_path"]) or allowed.may_allow_below(row["full_path"])
-    ]
+    return [row for row in api.rows(token, "/groups", params) if allowed.allow_all_below(row["full_path"])]
 
 
 def top_of(paths: Iterable[str]) -> Iterator[str]:
@@ -137,7 +154,7 @@ def _tops(owned: Mapping[str, Place], seen: Iterable[str], gaps: list[Gap]) -> d
 
 def _projects(
     api: HookApi, token: str, allowed: Patterns, path: str, params: Params, gaps: list[Gap]
-) -> Iterator[tuple[Place, Row]]:
+) -> Iterator[Place]:
     """Yield the projects of a list that the token is for."""
     params += (("archived", "false"), ("order_by", "id"), ("sort", "asc"))
     try:
@@ -147,7 +164,7 @@ def _projects(
         return
     for row in rows:
         if allowed.allows(row["path_with_namespace"]):
-            yield Place("project", row["id"], row["path_with_namespace"], token), row
+            yield Place("project", row["id"], row["path_with_namespace"], token)
 
 
 def _of_groups(
@@ -156,8 +173,8 @@ def _of_groups(
     """Return what is wanted of groups, and the projects that stand in for those that can have no hook."""
     owned, seen, failed = _listed(api, patterns)
     gaps += failed
-    # Of all, as hooks of ours may be left where none is wanted any more.
-    found, refused = _look(api, owned.values())
+    # Of all, as hooks of ours may be left where none is wanted any more; who is no administrator has no system hook.
+    found, refused = _look(api, [*owned.values(), _system(patterns)])
     wanted = _overridden(owned, wish, gaps) if wish.override else _tops(owned, seen, gaps)
     instead: dict[Place, frozenset[str]] = {}
     for place, events in wanted.items():
@@ -171,17 +188,24 @@ def _of_groups(
         path = f"/groups/{place.id}/projects"
         params: Params = (("include_subgroups", "true"), ("with_shared", "false"), MAINTAINED)
         projects = _projects(api, place.token, patterns[place.token], path, params, gaps)
-        instead |= {project: events for project, _ in projects}
+        instead |= dict.fromkeys(projects, events)
     kept = {place: events for place, events in wanted.items() if place in found}
     return Scope(kept, found, (), tuple(top_of(seen))), instead
 
 
-def _of_projects(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, gaps: list[Gap]) -> list[Place]:
-    """Return the projects that want a hook of their own: all, or those of the users' own namespaces."""
-    params: Params = (("membership", "true"), MAINTAINED) if wish.projects else (("owned", "true"),)
+def _of_projects(
+    api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, roots: Sequence[str], gaps: list[Gap]
+) -> list[Place]:
+    """Return the projects that want a hook of their own: all, or those that are in none of the groups that are meant.
+
+    A token for everything lists them among what its user owns: they are in no group.
+    """
+    covered = tuple(f"{path}/" for path in roots)
     found: dict[int, Place] = {}
     for token, allowed in patterns.items():
-        for place, row in _projects(api, token, allowed, "/projects", params, gaps):
-            if wish.projects or (row.get("namespace") or {}).get("kind") == "user":
+        is_for_all = allowed.allow_all_below("") and not wish.projects
+        params: Params = (("owned", "true"),) if is_for_all else (("membership", "true"), MAINTAINED)
+        for place in _projects(api, token, allowed, "/projects", params, gaps):
+            if wish.projects or not f"{place.path}/".startswith(covered):
                 found.setdefault(place.id, place)
     return list(found.values())

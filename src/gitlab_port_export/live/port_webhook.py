@@ -14,6 +14,8 @@ from gitlab_port_export.port.client import Port, PortRefused, documented, segmen
 TITLE = "GitLab live updates"
 # Port takes identifiers of 30 signs at most.
 PREFIX, DIGITS = "gpe-", 16
+# Since this version GitLab sends Idempotency-Key.
+MARKED_SINCE = (17, 4)
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class PortWebhook:
     description: str
     mappings: Sequence[Mapping[str, Any]]
     secret: str = field(repr=False)
+    marked: bool = True
 
     def body(self) -> Row:
         """Return what Port is sent. GitLab sends the token as it is, which Port calls `plain`.
 
-        `Idempotency-Key` is the same when a delivery is sent again (GitLab 17.4); without it nothing is dropped.
+        Where deliveries are `marked`, `Idempotency-Key` is the same when one is sent again.
         https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers
         """
         return {
@@ -43,7 +46,7 @@ class PortWebhook:
                 "signatureHeaderName": "x-gitlab-token",
                 "signatureAlgorithm": "plain",
                 "signaturePrefix": "",
-                "requestIdentifierPath": '.headers."idempotency-key"',
+                "requestIdentifierPath": '.headers."idempotency-key"' if self.marked else None,
             },
         }
 
@@ -76,11 +79,12 @@ def secret_for(integration: str, client_secret: str) -> str:
     return hmac.new(client_secret.encode(), label.encode(), hashlib.sha256).hexdigest()
 
 
-def wanted(integration: str, derived: Derived, secret: str) -> PortWebhook:
+def wanted(integration: str, derived: Derived, secret: str, version: tuple[int, ...]) -> PortWebhook:
     """Return the webhook that an integration shall have; the description tells of a change of the secret."""
     seal = hmac.new(secret.encode(), derived.digest.encode(), hashlib.sha256).hexdigest()[:16]
     description = f"{integration[:120]}: mapping {derived.digest}, seal {seal}"
-    return PortWebhook(identifier_for(integration), description, derived.items, secret)
+    # Without the header all deliveries would be taken for one.
+    return PortWebhook(identifier_for(integration), description, derived.items, secret, version >= MARKED_SINCE)
 
 
 def read(port: Port, identifier: str) -> There:
@@ -128,7 +132,7 @@ def differences(hook: PortWebhook, found: Mapping[str, Any]) -> Iterator[str]:
         yield "mappings"
     security = found.get("security") or {}
     for key, value in body["security"].items():
-        if key != "secret" and (security.get(key) or "") != value:
+        if key != "secret" and (security.get(key) or "") != (value or ""):
             yield f"security.{key}"
 
 

@@ -1,5 +1,6 @@
 """From a wish, the mapping and what there is to the steps that are left, and through them; reading back each one."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,7 @@ from gitlab_port_export.live.wish import FLAGS_OF_KIND, ON_REQUEST_OF_CI, Wish
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 
 Command = Literal["plan", "apply", "status", "remove"]
+OCEAN = re.compile(r"/integration/(hook/|webhook|system/hook)")
 # Where the address of a webhook that Port has yet to make would stand.
 NOT_YET = "(the address that Port will name)"
 
@@ -91,6 +93,14 @@ def events_for_ci(mapping: PortMapping, wish: Wish) -> frozenset[str]:
     return frozenset(flags | ({"push_events"} if mapping.spec_paths else set()))
 
 
+def oceans(scope: Scope) -> Iterator[str]:
+    """Yield a line for each hook of Ocean's, which would write the same entities."""
+    for place, hooks in scope.found.items():
+        for hook in hooks:
+            if OCEAN.search(hook.url):
+                yield f"{place.shown} has a hook of Ocean's (hook {hook.id}), so that both write; it is left alone"
+
+
 def wanted_hooks(scope: Scope, flags: frozenset[str], wish: Wish, name: str, url: str, token: str) -> list[Wanted]:
     """Return the hook of each place."""
     return [
@@ -114,14 +124,24 @@ def steps_for(wanted: list[Wanted], scope: Scope, name: str, url: str) -> tuple[
 
 
 def carry_out(api: HookApi, steps: tuple[Done, ...]) -> Iterator[Done]:
-    """Take each step, whatever becomes of the others."""
+    """Take each step, whatever becomes of the others; but none goes away when another one could not be made."""
+    failed = False
     for done in steps:
-        try:
-            yield _taken(api, done)
-        except HookRefused as refused:
-            yield replace(done, state="failed", why=refused.why, hint=refused.hint)
-        except ReadFailed as failure:
-            yield replace(done, state="failed", why=f"what GitLab kept is not known: {failure.why}", hint=failure.hint)
+        if failed and done.step.action == "delete":
+            yield replace(done, state="failed", why="it is left, as another hook could not be made")
+            continue
+        found = _tried(api, done)
+        failed |= found.state == "failed" and done.step.action == "create"
+        yield found
+
+
+def _tried(api: HookApi, done: Done) -> Done:
+    try:
+        return _taken(api, done)
+    except HookRefused as refused:
+        return replace(done, state="failed", why=refused.why, hint=refused.hint)
+    except ReadFailed as failure:
+        return replace(done, state="failed", why=f"what GitLab kept is not known: {failure.why}", hint=failure.hint)
 
 
 def _taken(api: HookApi, done: Done) -> Done:
@@ -175,6 +195,8 @@ def by_hand(scope: Scope, flags: frozenset[str], wish: Wish, url: str) -> Iterat
     yield "Admin area > System hooks > Add new webhook:"
     yield f"  URL: {url}"
     yield f"  Secret token: {secret}"
+    for name in wish.variables:
+        yield f"  URL variable {name}: its text in OCEAN__EXPORT__HOOKS_URL_VARIABLES"
     names = {"merge_requests_events": "Merge request events", "push_events": "Push events"}
     names |= {"tag_push_events": "Tag push events", "repository_update_events": "Repository update events"}
     asked = [words for flag, words in names.items() if flag in flags]

@@ -32,7 +32,8 @@ def render(report: HooksReport, redact: Redact, console: Console) -> None:
 
 def _lines(report: HooksReport) -> Iterator[Text]:
     yield from (Text(note) for note in report.notes)
-    for kind, fields in groupby(report.fields, key=lambda field: (field.resource, field.kind)):
+    shown = report.fields if report.command == "plan" else ()
+    for kind, fields in groupby(shown, key=lambda field: (field.resource, field.kind)):
         yield from _kind(kind[1], list(fields))
     if report.fields:
         yield Text(share(report))
