@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitlab_port_export.model import Entity, Shape
-from gitlab_port_export.port.ledger import Blueprint, Ledger, Status, Verdict, relation_targets, target_key
+from gitlab_port_export.port.ledger import Blueprint, Comparison, Ledger, Status, relation_targets, target_key
 from testbed.port_bed import FIELDS, examples, thing, things
 
 BLUEPRINT = Blueprint.of(things(list={"type": "array", "default": ["a", 1]}, extra={"type": "object"}))
@@ -153,9 +153,9 @@ class TestDuplicates:
     def test_the_better_row_wins_whichever_came_first(self, better: Any, worse: Any) -> None:
         good, bad = thing("a", text="good", order=better), thing("a", text="bad", order=worse)
         ledger = a_ledger({"properties": {"text": "good"}})
-        assert ledger.meet(bad) == Verdict(Status.UPDATED, ("properties.text",))
-        assert ledger.meet(good) == Verdict(Status.UNCHANGED, (), duplicate=True)
-        assert ledger.meet(bad) == Verdict(Status.UNCHANGED, (), duplicate=True, lost=True)
+        assert ledger.meet(bad) == Comparison(Status.UPDATED, ("properties.text",))
+        assert ledger.meet(good) == Comparison(Status.UNCHANGED, (), duplicate=True)
+        assert ledger.meet(bad) == Comparison(Status.UNCHANGED, (), duplicate=True, lost=True)
         assert ledger.unchanged == 1
 
     def test_of_two_equal_places_the_later_wins(self) -> None:
@@ -171,10 +171,10 @@ class TestDuplicates:
 
     def test_a_created_entity_is_overwritten_by_a_better_row_only_where_it_differs(self) -> None:
         ledger = a_ledger()
-        assert ledger.meet(thing("b", text="x", order=(3, 3))) == Verdict(Status.CREATED)
-        assert ledger.meet(thing("b", text="x", order=(2, 2))) == Verdict(Status.CREATED, (), True, lost=True)
+        assert ledger.meet(thing("b", text="x", order=(3, 3))) == Comparison(Status.CREATED)
+        assert ledger.meet(thing("b", text="x", order=(2, 2))) == Comparison(Status.CREATED, (), True, lost=True)
         found = ledger.meet(thing("b", text="y", order=(1, 1)))
-        assert found == Verdict(Status.CREATED, ("properties.text",), duplicate=True)
+        assert found == Comparison(Status.CREATED, ("properties.text",), duplicate=True)
         assert ledger.meet(thing("b", text="x", order=(2, 2))).lost
 
 

@@ -24,7 +24,7 @@ from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter, Rules, Writer
-from gitlab_port_export.sync.delete import Judge, Verdict, deletions
+from gitlab_port_export.sync.delete import Decisions, Judge, deletions
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.policy import Policy
 from gitlab_port_export.sync.write import fit_to_send, noted
@@ -73,7 +73,7 @@ def thing(
     return Entity.of(blueprint, identifier, body | ({"relations": relations} if relations else {}), at, order)
 
 
-def sure(judge: Judge) -> Generator[Event, None, Verdict]:
+def sure(judge: Judge) -> Generator[Event, None, Decisions]:
     """Be content with one look."""
     yield from ()
     return judge()

@@ -79,7 +79,7 @@ class Blueprint:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparison:
     """What an entity is to Port: its status, the fields that differ, and whether another row already won."""
 
     status: Status
@@ -91,8 +91,8 @@ class Verdict:
 
 
 # What nearly all entities are.
-UNCHANGED, CREATED = Verdict(Status.UNCHANGED), Verdict(Status.CREATED)
-LOST = Verdict(Status.HELD, lost=True)
+UNCHANGED, CREATED = Comparison(Status.UNCHANGED), Comparison(Status.CREATED)
+LOST = Comparison(Status.HELD, lost=True)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Ledger:
             return self._teams.get(team, team)
         return [self._teams.get(name, name) for name in team if isinstance(name, str)] if type(team) is list else team
 
-    def meet(self, entity: Entity) -> Verdict:
+    def meet(self, entity: Entity) -> Comparison:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
         codes = self.codes(entity)
@@ -214,15 +214,15 @@ class Ledger:
         duplicate = before != Status.HELD and self._resource[slot] == entity.resource
         other = (self._scope[slot], self._row[slot]) if duplicate else None
         if before != Status.HELD and not self._wins(slot, entity):
-            return Verdict(Status(before), duplicate=duplicate, lost=True, other=other)
+            return Comparison(Status(before), duplicate=duplicate, lost=True, other=other)
         self._resource[slot], self._scope[slot], self._row[slot] = entity.resource, *entity.order
         fields = self._differing(slot, codes, entity)
         if before in (Status.SENT, Status.CREATED):
             self._replace(slot, codes)
-            return Verdict(Status(before), fields, duplicate, lost=not fields, other=other)
+            return Comparison(Status(before), fields, duplicate, lost=not fields, other=other)
         status = Status.UPDATED if fields else Status.UNCHANGED
         self._status[slot] = status
-        return Verdict(status, fields, duplicate, other=other) if fields or duplicate else UNCHANGED
+        return Comparison(status, fields, duplicate, other=other) if fields or duplicate else UNCHANGED
 
     def _wins(self, slot: int, entity: Entity) -> bool:
         if self._resource[slot] != entity.resource:
@@ -285,7 +285,7 @@ class Ledger:
         slot = self._slots.get(hash(identifier) & KEY)
         return slot is not None and self._status[slot] != Status.HELD
 
-    def meet_again(self, entity: Entity) -> Verdict:
+    def meet_again(self, entity: Entity) -> Comparison:
         """Compare once more an entity of which only what it searches for may have changed; a row that lost is lost."""
         slot = self._slots.get(hash(str(entity.identifier)) & KEY)
         if slot is None or (self._resource[slot], self._scope[slot], self._row[slot]) != (
@@ -295,16 +295,16 @@ class Ledger:
             return LOST
         return self._overlay(slot, entity)
 
-    def patch(self, entity: Entity) -> Verdict:
+    def patch(self, entity: Entity) -> Comparison:
         """Take in an entity that a search found: it stands in Port already, perhaps since this run."""
         mark = hash(str(entity.identifier)) & KEY
         slot = self._slots.get(mark)
         if slot is not None:
             return self._overlay(slot, entity)
         self._add(mark, self.codes(entity), Status.SENT, entity)
-        return Verdict(Status.UPDATED, entity.shape.names)
+        return Comparison(Status.UPDATED, entity.shape.names)
 
-    def _overlay(self, slot: int, entity: Entity) -> Verdict:
+    def _overlay(self, slot: int, entity: Entity) -> Comparison:
         """Take fields for what Port will hold, whichever row gave the others."""
         codes = self.codes(entity)
         fields, before = self._differing(slot, codes, entity), Status(self._status[slot])
@@ -313,7 +313,7 @@ class Ledger:
             return UNCHANGED
         self._replace(slot, codes)
         self._status[slot] = max(before, Status.SENT)
-        return Verdict(before if before in (Status.SENT, Status.CREATED) else Status.UPDATED, fields)
+        return Comparison(before if before in (Status.SENT, Status.CREATED) else Status.UPDATED, fields)
 
     def _add(self, mark: int, codes: list[int], status: Status, entity: Entity) -> None:
         self._slots[mark] = len(self._status)

@@ -49,7 +49,7 @@ def late(stopped: Stopped, settings: Settings) -> ExportError:
 
 
 def choose_mapping(
-    settings: Settings, integration: Integration, kind: Dialect, existing: Dict[str, Blueprint]
+    settings: Settings, integration: Integration, dialect: Dialect, existing: Dict[str, Blueprint]
 ) -> Chosen:
     """Return the first mapping there is: the file, the integration's in Port, the resources folder's, the default.
 
@@ -69,8 +69,8 @@ def choose_mapping(
     if integration.config:
         origin = f"integration {integration.identifier} in Port"
         mapping, problems = mapping_from_object(integration.config, origin, SELECTORS)
-        return Chosen(mapping, problems, _left_to_create(settings, mapping, kind, existing))
-    return _default(settings, kind)
+        return Chosen(mapping, problems, _left_to_create(settings, mapping, dialect, existing))
+    return _default(settings, dialect)
 
 
 def read_mapping(file: Path) -> tuple[Mapping, tuple[Problem, ...]]:
@@ -78,12 +78,12 @@ def read_mapping(file: Path) -> tuple[Mapping, tuple[Problem, ...]]:
     return load_mapping(_text(file), str(file), SELECTORS)
 
 
-def _default(settings: Settings, kind: Dialect) -> Chosen:
+def _default(settings: Settings, dialect: Dialect) -> Chosen:
     """Return the mapping that a new integration gets: the resources folder's, else the built-in one."""
     if found := _default_file(settings.resources_path):
         text, origin, blueprints = _text(found), str(found), _own_blueprints(found.parent)
     else:
-        text, origin, blueprints = default_mapping_text(kind), "the default mapping", default_blueprints()
+        text, origin, blueprints = default_mapping_text(dialect), "the default mapping", default_blueprints()
     return Chosen(*load_mapping(text, origin, SELECTORS), blueprints, _as_config(text))
 
 
@@ -92,7 +92,7 @@ def _default_file(folder: Path | None) -> Path | None:
 
 
 def _left_to_create(
-    settings: Settings, mapping: Mapping, kind: Dialect, existing: Dict[str, Blueprint]
+    settings: Settings, mapping: Mapping, dialect: Dialect, existing: Dict[str, Blueprint]
 ) -> Sequence[Dict[str, Any]]:
     """Return the default's blueprints where Port's mapping is the default and some are missing or half-made, else none.
 
@@ -103,7 +103,7 @@ def _left_to_create(
         blueprints = _own_blueprints(file.parent) if file else default_blueprints()
         if not any(_is_left(existing.get(data["identifier"]), data) for data in blueprints):
             return ()
-        return blueprints if _default(settings, kind).mapping.resources == mapping.resources else ()
+        return blueprints if _default(settings, dialect).mapping.resources == mapping.resources else ()
     except UsageError:
         return ()
 

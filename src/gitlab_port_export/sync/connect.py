@@ -49,11 +49,11 @@ def connect_port(settings: Settings, clock: Clock, identifier: str, redactor: Re
     return Port(http, lambda: (client(), secret()))
 
 
-def connect_gitlab(settings: Settings, clock: Clock, kind: Dialect, identifier: str, redactor: Redactor) -> GitLab:
+def connect_gitlab(settings: Settings, clock: Clock, dialect: Dialect, identifier: str, redactor: Redactor) -> GitLab:
     """Return a client of GitLab with all tokens; nothing is asked yet."""
     http = Http(
         settings.gitlab_url,
-        user_agent=integrations.user_agent(kind, identifier),
+        user_agent=integrations.user_agent(dialect, identifier),
         verify=settings.verify_gitlab,
         strict=settings.strict_gitlab,
         timeout=settings.client_timeout,

@@ -56,7 +56,7 @@ def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gon
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decisions:
     """What is gone of all blueprints: what may be deleted, what is held, and by blueprint what stays with it."""
 
     allowed: tuple[Gone, ...] = ()
@@ -64,7 +64,7 @@ class Verdict:
     staying: tuple[tuple[str, Sequence[str]], ...] = ()
 
 
-def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int]) -> Verdict:
+def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int]) -> Decisions:
     """Return what the policy says of all that is gone. Raises PortRefused and Unreachable."""
     allowed: list[Gone] = []
     found: list[Held] = []
@@ -81,7 +81,7 @@ def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int])
             found.append(held)
         else:
             allowed.append(entry)
-    return Verdict(tuple(allowed), tuple(found), tuple(staying))
+    return Decisions(tuple(allowed), tuple(found), tuple(staying))
 
 
 def set_apart(catalog: Catalog, policy: Policy, entries: Sequence[Gone]) -> Iterator[Gone]:
@@ -111,9 +111,9 @@ def _may_hold_placeholders(catalog: Catalog, policy: Policy, blueprint: str) -> 
 
 
 # Judges what is gone, as far as is known when it is called.
-Judge = Callable[[], Verdict]
-# Makes sure that what may be deleted is gone, and returns the verdict after that.
-Confirm = Callable[[Judge], Generator[Event, None, Verdict]]
+Judge = Callable[[], Decisions]
+# Makes sure that what may be deleted is gone, and returns the decisions after that.
+Confirm = Callable[[Judge], Generator[Event, None, Decisions]]
 
 
 def deletions(
@@ -130,14 +130,14 @@ def deletions(
     Right before deleting, Port is asked again: what changed there after `instant` (ISO, Port's clock) stays.
     """
     try:
-        verdict = yield from confirm(lambda: judge(catalog, policy(), integration, targets))
-        yield from verdict.held
-        allowed = verdict.allowed
+        decisions = yield from confirm(lambda: judge(catalog, policy(), integration, targets))
+        yield from decisions.held
+        allowed = decisions.allowed
         if not allowed:
             return
         ours = _still_ours(catalog, integration, allowed)
         taken = [(one.blueprint, [n for n in one.identifiers if (one.blueprint, n) not in ours]) for one in allowed]
-        keep = targets | _targets_of(catalog, [*verdict.staying, *taken], {entry.blueprint for entry in allowed})
+        keep = targets | _targets_of(catalog, [*decisions.staying, *taken], {entry.blueprint for entry in allowed})
         doomed: list[Entity] = []
         for entry in allowed:
             recent: list[str] = []

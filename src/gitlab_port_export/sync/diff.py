@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.model import Create, Entity, Event, Problem, Settle, Skipped, Unchanged, Update
-from gitlab_port_export.port.ledger import UNCHANGED, Ledger, Missing, Status, Verdict, relation_targets, target_key
+from gitlab_port_export.port.ledger import UNCHANGED, Comparison, Ledger, Missing, Status, relation_targets, target_key
 from gitlab_port_export.sync.searching import Later, answered, explicit_targets, queries
 from gitlab_port_export.sync.transform import merge_shared
 
@@ -167,20 +167,20 @@ class Differ:
         """Compare an entity with what Port holds of it."""
         if entity.shape.keys[3]:
             self.targets.update(relation_targets(ledger.blueprint, entity.relations))
-        verdict = ledger.meet(entity)
-        if verdict is UNCHANGED and not self.waiting.updates:
+        comparison = ledger.meet(entity)
+        if comparison is UNCHANGED and not self.waiting.updates:
             return ()  # as nearly all are
         found: list[Event] = []
-        if verdict.duplicate:
-            rows = (verdict.other, entity.order) if verdict.other else None
+        if comparison.duplicate:
+            rows = (comparison.other, entity.order) if comparison.other else None
             found.append(Skipped(entity.resource, "duplicate", str(entity.identifier), rows=rows))
-        if verdict.lost:
+        if comparison.lost:
             return found
-        if verdict.status in (Status.SENT, Status.CREATED):
+        if comparison.status in (Status.SENT, Status.CREATED):
             # A better row for an entity that was just written overwrites it.
-            found.append(Update(entity, verdict.fields, again=True) if verdict.fields else Create(entity))
-        elif verdict.status == Status.UPDATED:
-            self.waiting.put(Update(entity, verdict.fields))
+            found.append(Update(entity, comparison.fields, again=True) if comparison.fields else Create(entity))
+        elif comparison.status == Status.UPDATED:
+            self.waiting.put(Update(entity, comparison.fields))
             found += self._overdue(MAX_WAITING_BYTES)
         else:
             self.waiting.drop(entity.key)
@@ -260,9 +260,9 @@ class Differ:
         return _changed(entity, ledger.patch(entity))
 
 
-def _changed(entity: Entity, verdict: Verdict) -> Sequence[Event]:
-    sent = verdict.status in (Status.SENT, Status.CREATED)
-    return (Update(entity, verdict.fields, again=sent),) if verdict.fields else ()
+def _changed(entity: Entity, comparison: Comparison) -> Sequence[Event]:
+    sent = comparison.status in (Status.SENT, Status.CREATED)
+    return (Update(entity, comparison.fields, again=sent),) if comparison.fields else ()
 
 
 def _unknown_teams(ledger: Ledger) -> Problem:

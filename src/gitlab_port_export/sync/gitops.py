@@ -39,7 +39,9 @@ def write_files(
     mapping = run.mapping
     if not mapping.spec_paths:
         return FromFiles()
-    specs = read_specs(run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.kind, run.settings.workers)
+    specs = read_specs(
+        run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.dialect, run.settings.workers
+    )
     found: list[Entity] = []
     for item in entities(specs, blueprints.keys()):
         if isinstance(item, Entity):
@@ -60,7 +62,7 @@ def write_entities(
     searches = make_searches(run, catalog, executor)
     changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
     # Everything else that is asked meanwhile, such as the resync state, goes on in the exporter's name.
-    agent = integrations.gitops_agent(run.kind, run.integration.identifier)
+    agent = integrations.gitops_agent(run.dialect, run.integration.identifier)
     if run.writes:
         done = noted(write(run, changes, catalog, executor, agent), searches)
     else:

@@ -53,7 +53,7 @@ from gitlab_port_export.sync.write import (
 
 
 @dataclass
-class Seen:
+class Outcomes:
     """What the stages leave behind for the last one: problems, raw examples and the plan that was carried out.
 
     `counted` are the long lists that may prove, before something is deleted, to be as they were read.
@@ -107,23 +107,27 @@ def execute(
     # In whole seconds: this marks a run that repeats its state, see `integration.SILENT_SECONDS`.
     started, clock = datetime.now(UTC).replace(microsecond=0), time.monotonic()
     tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
-    seen = Seen()
+    outcomes = Outcomes()
     code: int | None = None
     resync = Resync(run, started)
     try:
-        with limits_said(), alarm(run.port.http.clock), closing(_events(run, seen, resync, recorder, plan)) as events:
+        with (
+            limits_said(),
+            alarm(run.port.http.clock),
+            closing(_events(run, outcomes, resync, recorder, plan)) as events,
+        ):
             for event in events:
-                seen.note(event)
+                outcomes.note(event)
                 tally.add(event)
                 watch(event)
         if run.settings.send_raw_data_examples:
-            resync.show(seen.examples)
+            resync.show(outcomes.examples)
     except OutOfTime:
         tally.add(_late(run, ""))
     except Interrupted as stopped:
         code = stopped.exit_code
     except ExportError as error:
-        if not seen.wrote:
+        if not outcomes.wrote:
             resync.end("failed")
             raise
         tally.add(Problem("write", "; ".join(error.faults), error.hint, holds_all=True))
@@ -138,11 +142,11 @@ def execute(
         integration=run.integration.identifier,
         gitlab_requests=run.gitlab.http.requests,
         port_requests=run.port.http.requests,
-        plan=tuple(seen.plan.lines()) if seen.plan else (),
+        plan=tuple(outcomes.plan.lines()) if outcomes.plan else (),
         detailed=detailed,
         fail_on=run.settings.fail_on,
         code=code,
-        skipped=seen.skipped,
+        skipped=outcomes.skipped,
     )
     failed = any(not problem.warning for problem in report.problems)
     resync.end("aborted" if code is not None else "failed" if failed else "completed")
@@ -150,13 +154,13 @@ def execute(
 
 
 def _events(
-    run: Run, seen: Seen, resync: Resync, recorder: Recorder | None, plan: PlanFile | None
+    run: Run, outcomes: Outcomes, resync: Resync, recorder: Recorder | None, plan: PlanFile | None
 ) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
     if run.overlaps and run.writes:
         yield _overlap(run)
         if run.settings.on_overlap == "skip":
-            seen.skipped = True
+            outcomes.skipped = True
             return
     yield from first_problems(run)
     with ExitStack() as ending:
@@ -168,7 +172,7 @@ def _events(
                 resync.begin()
                 yield from apply(run, executor, plan)
             else:
-                yield from _line(run, seen, resync, executor, recorder)
+                yield from _line(run, outcomes, resync, executor, recorder)
         except Stopped as stopped:
             yield _late(run, stopped.asked)
 
@@ -197,7 +201,7 @@ def _overlap(run: Run) -> Problem:
 
 
 def _line(
-    run: Run, seen: Seen, resync: Resync, executor: Executor, recorder: Recorder | None
+    run: Run, outcomes: Outcomes, resync: Resync, executor: Executor, recorder: Recorder | None
 ) -> Generator[Event, None, None]:
     # Before anything is read: what changes in Port from this instant on is not deleted.
     instant = resync.begin()
@@ -209,12 +213,12 @@ def _line(
     if not run.mapping.spec_paths:
         _start(catalog, run)
     actives = needed_actives(run.mapping)
-    inventory = partial(read_inventory, run.gitlab, patterns, run.kind, run.mapping, actives, run.settings.workers)
+    inventory = partial(read_inventory, run.gitlab, patterns, run.dialect, run.mapping, actives, run.settings.workers)
     known = inventory()
     yield from known.problems
     resources = tuple(one for one in run.mapping.resources if can_run(run.mapping, one, blueprints))
-    context = Context(known, run.kind, now, resources)
-    seen.plan = make_plan(context)
+    context = Context(known, run.dialect, now, resources)
+    outcomes.plan = make_plan(context)
     ensure_blueprints(run)
     from_files = yield from write_files(run, known, blueprints, executor)
     _start(catalog, run)
@@ -224,15 +228,15 @@ def _line(
     searches = make_searches(run, catalog, executor)
     differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files.keys)
     line = partial(_changes, run, catalog, searches, executor)
-    yield from keep(line(differ, read(seen.plan, run.gitlab, run.settings.workers)))
+    yield from keep(line(differ, read(outcomes.plan, run.gitlab, run.settings.workers)))
     yield from write_entities(run, from_files.searching, blueprints, executor)
     again = Again(
         run.gitlab,
         run.settings.workers,
         run.mapping,
         catalog,
-        seen.problems,
-        seen.unnamed,
+        outcomes.problems,
+        outcomes.unnamed,
         inventory,
         partial(_plan_again, context),
         lambda pages, choose: line(differ.afresh(), pages, choose),
@@ -240,8 +244,8 @@ def _line(
     yield from keep(
         deletions(
             catalog,
-            lambda: _policy(run, seen, differ, blueprints),
-            confirming(First(seen.plan, seen.counted), again),
+            lambda: _policy(run, outcomes, differ, blueprints),
+            confirming(First(outcomes.plan, outcomes.counted), again),
             run.integration.identifier,
             differ.targets,
             instant,
@@ -294,14 +298,14 @@ def _start(catalog: Catalog, run: Run) -> None:
     catalog.start_owned(run.integration.identifier)
 
 
-def _policy(run: Run, seen: Seen, differ: Differ, blueprints: Mapping[str, Blueprint]) -> Policy:
-    needed = {relation.target for name in seen.refused for relation in blueprints[name].relations.values()}
+def _policy(run: Run, outcomes: Outcomes, differ: Differ, blueprints: Mapping[str, Blueprint]) -> Policy:
+    needed = {relation.target for name in outcomes.refused for relation in blueprints[name].relations.values()}
     return Policy(
         run.mapping,
-        seen.problems,
+        outcomes.problems,
         searched_resources(run.mapping) | differ.searched,
         run.settings.allow_deletes,
         frozenset(differ.unresolved),
         frozenset(needed),
-        seen.unnamed,
+        outcomes.unnamed,
     )

@@ -21,7 +21,9 @@ def basis_of(run: Run) -> Basis:
             f"Port did not say which organization the credentials are of, which a plan has to name: {failure}",
             hint=advice(failure, "read the organization"),
         ) from None
-    return Basis(run.integration.identifier, run.kind, run.settings.port_base_url, organization, digest_of(run.mapping))
+    return Basis(
+        run.integration.identifier, run.dialect, run.settings.port_base_url, organization, digest_of(run.mapping)
+    )
 
 
 def begin(recorder: Recorder, run: Run, catalog: Catalog) -> Iterator[Problem]:

@@ -38,7 +38,7 @@ class Run:
     gitlab: GitLab
     evaluator: Evaluator
     integration: Integration
-    kind: Dialect
+    dialect: Dialect
     chosen: Chosen
     blueprints: Dict[str, Blueprint]
     port_time: str | None
@@ -78,9 +78,9 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         reading = beside.submit(port_blueprints, port)
         integration = integrations.fetch(port, identifier)
         blueprints = reading.result()
-        kind = settings.integration_type or integration.kind or settings.default_type
-        port.http.set_user_agent(integrations.user_agent(kind, identifier))
-        chosen = choose_mapping(settings, integration, kind, blueprints)
+        dialect = settings.integration_type or integration.kind or settings.default_type
+        port.http.set_user_agent(integrations.user_agent(dialect, identifier))
+        chosen = choose_mapping(settings, integration, dialect, blueprints)
         check_jq(chosen.mapping, evaluator)
         missing = check_blueprints(settings, chosen, blueprints)
         chosen = replace(chosen, problems=(*chosen.problems, *missing))
@@ -97,8 +97,8 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         # Whoever ends the run does not wait for Port's answer.
         beside.shutdown(wait=False)
     return Run(
-        settings, port, connect_gitlab(settings, clock, kind, identifier, redactor), evaluator, integration,
-        kind, chosen, blueprints, port_time, writes, redactor,
+        settings, port, connect_gitlab(settings, clock, dialect, identifier, redactor), evaluator, integration,
+        dialect, chosen, blueprints, port_time, writes, redactor,
     )  # fmt: skip
 
 

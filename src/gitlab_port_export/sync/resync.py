@@ -36,7 +36,7 @@ class Resync:
             return run.port_time
         config = run.chosen.config or {} if run.settings.initialize_port_resources else {}
         self.reporting = run.integration.exists or integrations.create(
-            run.port, run.integration.identifier, run.kind, config
+            run.port, run.integration.identifier, run.dialect, config
         )
         if run.integration.exists and config:
             integrations.store_config(run.port, run.integration.identifier, config)

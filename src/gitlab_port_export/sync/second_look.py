@@ -33,7 +33,7 @@ from gitlab_port_export.model import (
 )
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Missing
-from gitlab_port_export.sync.delete import Confirm, Gone, Judge, Verdict
+from gitlab_port_export.sync.delete import Confirm, Decisions, Gone, Judge
 from gitlab_port_export.sync.policy import feeds
 
 # Entities and other events, as they come from transform.
@@ -74,37 +74,37 @@ def confirming(first: First, again: Again) -> Confirm:
     what that one finds something of is held.
     """
 
-    def confirm(judge: Judge) -> Generator[Event, None, Verdict]:
-        verdict = judge()
+    def confirm(judge: Judge) -> Generator[Event, None, Decisions]:
+        decisions = judge()
         sure: set[str] = set()
         for look in (first, First(first.plan)):
-            doubted = {entry.blueprint for entry in verdict.allowed} - sure
+            doubted = {entry.blueprint for entry in decisions.allowed} - sure
             if not doubted:
-                return verdict
-            before = _missing(verdict)
+                return decisions
+            before = _missing(decisions)
             yield from _look(look, again, doubted)
-            verdict = judge()
-            after = _missing(verdict)
+            decisions = judge()
+            after = _missing(decisions)
             sure |= {name for name in doubted if after[name] == before[name]}
-        return _held_but_for(sure, verdict)
+        return _held_but_for(sure, decisions)
 
     return confirm
 
 
-def _missing(verdict: Verdict) -> Counter[str]:
+def _missing(decisions: Decisions) -> Counter[str]:
     """Return how many entities of each blueprint no look has found."""
     found: Counter[str] = Counter()
-    for name, identifiers in (*verdict.staying, *((one.blueprint, one.identifiers) for one in verdict.allowed)):
+    for name, identifiers in (*decisions.staying, *((one.blueprint, one.identifiers) for one in decisions.allowed)):
         found[name] += len(identifiers)
     return found
 
 
-def _held_but_for(sure: Set[str], verdict: Verdict) -> Verdict:
-    doubted = tuple(entry for entry in verdict.allowed if entry.blueprint not in sure)
-    return Verdict(
-        tuple(entry for entry in verdict.allowed if entry.blueprint in sure),
-        (*verdict.held, *map(_shifting, doubted)),
-        (*verdict.staying, *((entry.blueprint, entry.identifiers) for entry in doubted)),
+def _held_but_for(sure: Set[str], decisions: Decisions) -> Decisions:
+    doubted = tuple(entry for entry in decisions.allowed if entry.blueprint not in sure)
+    return Decisions(
+        tuple(entry for entry in decisions.allowed if entry.blueprint in sure),
+        (*decisions.held, *map(_shifting, doubted)),
+        (*decisions.staying, *((entry.blueprint, entry.identifiers) for entry in doubted)),
     )
 
 
