@@ -197,9 +197,9 @@ def test_a_group_is_named(shapes: Shapes, event: str, gone: bool) -> None:
 
 @pytest.mark.parametrize("event", ["user_add_to_group", "user_update_for_group", "user_remove_from_group"])
 def test_members_are_named_by_their_group(shapes: Shapes, ann: Row, event: str) -> None:
-    group = shapes.world.group("acme")
+    group = shapes.world.group("acme/shop")
     (found,) = named(shapes.member(group, ann, DEVELOPER, event))
-    assert (found.what, found.group, found.gone) == ("members", group["id"], False)
+    assert (found.what, found.group, found.group_path, found.gone) == ("members", group["id"], "", False)
 
 
 @pytest.mark.parametrize("event", ["user_add_to_team", "user_update_for_team", "user_remove_from_team"])

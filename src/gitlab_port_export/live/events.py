@@ -356,8 +356,8 @@ def _group_event(payload: Payload) -> Iterator[Touched]:
 
 
 def _group_member(payload: Payload) -> Iterator[Touched]:
-    path = str(payload.get("group_path") or "")
-    yield Touched("members", group=_whole(payload.get("group_id"), "group_id"), group_path=path, at=_when(payload))
+    # `group_path` is the last part of the path alone.
+    yield Touched("members", group=_whole(payload.get("group_id"), "group_id"), at=_when(payload))
 
 
 def _project_member(payload: Payload) -> Iterator[Touched]:
