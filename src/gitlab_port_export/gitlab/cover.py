@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from gitlab_port_export.gitlab.client import NO_GITLAB, ReadFailed
-from gitlab_port_export.gitlab.inventory import REPORTER, Active, Inventory, Patterns, Place, is_retired
+from gitlab_port_export.gitlab.inventory import REPORTER, Active, Inventory, Listed, Patterns, is_retired
 from gitlab_port_export.model import Row
 
 # Says whether a row's project is wanted; None when all rows of the group are.
@@ -19,7 +19,7 @@ class Covered:
     is `only`, of the projects with these ids alone.
     """
 
-    place: Place
+    place: Listed
     allows: Allows = None
     only: frozenset[int] | None = None
     known: Mapping[int, int] = field(default_factory=dict, compare=False)
@@ -42,11 +42,11 @@ class _Tree:
     """By the path of the nearest group above that is listed ("" at the top): groups, and wanted projects."""
 
     inventory: Inventory
-    children: Mapping[str, list[Place]]
-    direct: Mapping[str, list[Place]]
+    children: Mapping[str, list[Listed]]
+    direct: Mapping[str, list[Listed]]
     best: Mapping[int, int]
 
-    def below(self, group: Place) -> Iterator[Place]:
+    def below(self, group: Listed) -> Iterator[Listed]:
         """Yield the wanted projects of a group and of all groups below it."""
         yield from self.direct.get(group.scope.path, ())
         for child in self.children.get(group.scope.path, ()):
@@ -65,11 +65,11 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     groups = inventory.all_groups(active)
     known = {place.scope.path for place in groups}
     listed = {place.scope.path for place in inventory.all_groups()}
-    children: dict[str, list[Place]] = {}
+    children: dict[str, list[Listed]] = {}
     for place in groups:
         children.setdefault(_above(place, known), []).append(place)
-    direct: dict[str, list[Place]] = {}
-    alone: list[Place] = []
+    direct: dict[str, list[Listed]] = {}
+    alone: list[Listed] = []
     for project in inventory.projects():
         if owner := _above(project, known):
             direct.setdefault(owner, []).append(project)
@@ -80,11 +80,11 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     return (*found, *(Covered(place) for place in alone))
 
 
-def _with(group: Place, token: str) -> Place:
+def _with(group: Listed, token: str) -> Listed:
     return replace(group, scope=replace(group.scope, token=token), tokens=(token,), weaker=())
 
 
-def _above(place: Place, groups: Set[str]) -> str:
+def _above(place: Listed, groups: Set[str]) -> str:
     """Return the nearest of these groups that holds a place; groups in between may be hidden from every token."""
     path = place.scope.path
     while path := path.rpartition("/")[0]:
@@ -93,7 +93,7 @@ def _above(place: Place, groups: Set[str]) -> str:
     return ""
 
 
-def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
+def _visit(tree: _Tree, group: Listed) -> Iterator[Covered]:
     wanted = {project.scope.id for project in tree.below(group)}
     able = [token for token in group.tokens if _holds(tree, token, group, wanted)]
     whole = tuple(token for token in able if tree.inventory.patterns[token].allow_all_below(group.scope.path))
@@ -111,7 +111,7 @@ def _visit(tree: _Tree, group: Place) -> Iterator[Covered]:
     yield from _apart(tree, group)
 
 
-def _apart(tree: _Tree, group: Place) -> Iterator[Covered]:
+def _apart(tree: _Tree, group: Listed) -> Iterator[Covered]:
     """Yield how to read the projects right below a group that no token reads as a whole.
 
     A guest is refused a private project's own merge requests, and gets what he may see of them in the group's list;
@@ -128,14 +128,14 @@ def _apart(tree: _Tree, group: Place) -> Iterator[Covered]:
         yield Covered(_with(group, token), only=frozenset(ids))
 
 
-def _guest(tree: _Tree, project: Place, group: Place) -> str | None:
+def _guest(tree: _Tree, project: Listed, group: Listed) -> str | None:
     """Return a token that lists the group too and sees as much of a project as any, where none has a real role."""
     best = tree.best.get(project.scope.id, 0)
     able = (token for token in project.tokens if tree.inventory.listed[token].get(project.scope.id) == best)
     return None if best >= REPORTER else next((token for token in able if token in group.tokens), None)
 
 
-def _holds(tree: _Tree, token: str, group: Place, wanted: set[int]) -> bool:
+def _holds(tree: _Tree, token: str, group: Listed, wanted: set[int]) -> bool:
     """Say whether a token lists all wanted projects below a group and its patterns can match there at all.
 
     A guest of a project is not shown its private merge requests and confidential issues, and no marker says so; where

@@ -25,7 +25,7 @@ Active = bool | None
 
 
 @dataclass(frozen=True)
-class Place:
+class Listed:
     """A group or project: its row, its scope, and the tokens that may read it, best first.
 
     The `weaker` tokens see it too, but GitLab may leave out rows for them without a word.
@@ -37,7 +37,7 @@ class Place:
     weaker: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, row: Row, scope: Scope, tokens: tuple[str, ...], weaker: tuple[str, ...] = ()) -> "Place":
+    def of(cls, row: Row, scope: Scope, tokens: tuple[str, ...], weaker: tuple[str, ...] = ()) -> "Listed":
         """Keep the row as JSON text, which takes a third of the memory: a run holds the rows of all its projects."""
         try:
             return cls(packed(row), scope, tokens, weaker)
@@ -105,26 +105,26 @@ class Listing:
 class Inventory:
     """Groups and projects by the `active` filter they were listed with, and the Problems met on the way."""
 
-    groups_by: Mapping[Active, tuple[Place, ...]]
-    projects_by: Mapping[Active, tuple[Place, ...]]
+    groups_by: Mapping[Active, tuple[Listed, ...]]
+    projects_by: Mapping[Active, tuple[Listed, ...]]
     patterns: Mapping[str, Patterns]
     # The projects that each token lists, after its patterns, with its role there: who can read a whole group at once.
     listed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     # Every listed group, whatever the patterns: `grp/**` does not match the group `grp`, which holds what it means.
-    all_groups_by: Mapping[Active, tuple[Place, ...]] = field(default_factory=dict)
+    all_groups_by: Mapping[Active, tuple[Listed, ...]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     # The project listing leaves out what the tokens see all the same (`filterOwnedProjects`).
     restricted: bool = False
 
-    def groups(self, active: Active = None) -> tuple[Place, ...]:
+    def groups(self, active: Active = None) -> tuple[Listed, ...]:
         """Groups that the patterns allow, in order of id."""
         return self.groups_by.get(active, ())
 
-    def all_groups(self, active: Active = None) -> tuple[Place, ...]:
+    def all_groups(self, active: Active = None) -> tuple[Listed, ...]:
         """Groups that any token lists, in order of id."""
         return self.all_groups_by.get(active, ())
 
-    def projects(self, active: Active = None) -> tuple[Place, ...]:
+    def projects(self, active: Active = None) -> tuple[Listed, ...]:
         """Projects that the patterns allow, in order of id."""
         return self.projects_by.get(active, ())
 
@@ -286,16 +286,16 @@ def _listing(
         # One after the other: GitLab allows few requests a minute here.
         for active in sorted(actives[0] | {None}, key=str):
             rows: list[Row] = []
-            shape = partial(_take, rows, "full_path")
-            yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), shape)
+            handle = partial(_take, rows, "full_path")
+            yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), handle)
             groups[active] = tuple(rows)
 
     def list_projects(active: Active) -> Job:
         rows: list[Row] = []
-        shape = partial(_take, rows, "path_with_namespace")
+        handle = partial(_take, rows, "path_with_namespace")
         params = listing_params(dialect, mapping, "projects", active)
         # A page with any projects names a next one.
-        yield from read_keyset(token, "/projects", params, shape, always=True)
+        yield from read_keyset(token, "/projects", params, handle, always=True)
         projects[active] = tuple(rows)
 
     failure: ReadFailed | None = None
@@ -336,7 +336,7 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
         for listing in known
     }
 
-    def places(kind: str, active: Active, *, filtered: bool) -> tuple[Place, ...]:
+    def places(kind: str, active: Active, *, filtered: bool) -> tuple[Listed, ...]:
         found: dict[int, list[tuple[int, int, str, Row]]] = {}
         for position, listing in enumerate(known):
             ids = allowed[kind, listing.token]
@@ -345,7 +345,7 @@ def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop
                     found.setdefault(row["id"], []).append((-access_of(row), position, listing.token, row))
         return tuple(_place(found[key], is_group=kind == "groups") for key in sorted(found))
 
-    def every(kind: str, *, filtered: bool = True) -> dict[Active, tuple[Place, ...]]:
+    def every(kind: str, *, filtered: bool = True) -> dict[Active, tuple[Listed, ...]]:
         actives = {active for listing in known for active in getattr(listing, kind)}
         return {active: places(kind, active, filtered=filtered) for active in actives}
 
@@ -395,14 +395,14 @@ def _allowed(listings: Iterable[Iterable[Row]], patterns: Patterns) -> Set[int]:
     return {row["id"] for rows in listings for row in rows if patterns.allows(path_of(row))}
 
 
-def _place(seen: list[tuple[int, int, str, Row]], *, is_group: bool) -> Place:
+def _place(seen: list[tuple[int, int, str, Row]], *, is_group: bool) -> Listed:
     """Keep the row of the token with the highest access there, then the first configured."""
     ranked = sorted(seen, key=lambda entry: entry[:2])
     row = ranked[0][3]
     enough = min(REPORTER, -ranked[0][0])
     tokens = tuple(token for level, _, token, _ in ranked if -level >= enough)
     weaker = tuple(token for level, _, token, _ in ranked if -level < enough)
-    return Place.of(row, Scope(row["id"], path_of(row), is_group, tokens[0]), tokens, weaker)
+    return Listed.of(row, Scope(row["id"], path_of(row), is_group, tokens[0]), tokens, weaker)
 
 
 def path_of(row: Row) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gitlab_port_export.base.parallel import Job, Once
 from gitlab_port_export.gitlab.client import REFUSALS, Ask, Get, ReadFailed
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.lists import list_key
 from gitlab_port_export.gitlab.trees import nothing_there
 from gitlab_port_export.model import Row, Scope
@@ -28,7 +28,7 @@ class Batch:
     ids: tuple[int, ...]
 
 
-def batches(places: Iterable[Place]) -> Mapping[int, Batch]:
+def batches(places: Iterable[Listed]) -> Mapping[int, Batch]:
     """Return the batch of each project by its id; one alone is in none."""
     by_token: dict[str, dict[int, None]] = {}
     for place in places:

@@ -1,4 +1,4 @@
-"""Lists that prove their end: each page is a question, and a list ends complete or raises ReadFailed."""
+"""Reads every page of a list and raises ReadFailed when the list may be incomplete."""
 
 from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,8 +23,8 @@ PAGED = ("x-next-page", "x-page", "x-per-page", "x-total", "link")
 SERVED = (*PAGED, "x-request-id", "x-runtime", "x-gitlab-meta")
 MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitLab's answers"
 
-# What becomes of new rows of a page: something for the consumer (a Page), or None.
-Shape = Callable[[list[Row]], Any]
+# Takes the new rows of a page and returns what is handed on to the consumer (a Page), or None.
+RowHandler = Callable[[list[Row]], Any]
 
 
 @dataclass
@@ -130,8 +130,8 @@ def list_key(token: str, path: str, params: Params) -> Hashable:
     return (token, path, params)
 
 
-def read_list(token: str, path: str, params: Params, shape: Shape, *, counted: bool = True) -> Job:
-    """Read an offset-paged list and hand on `shape(new rows)` of each page.
+def read_list(token: str, path: str, params: Params, handle: RowHandler, *, counted: bool = True) -> Job:
+    """Read an offset-paged list and hand on `handle(new rows)` of each page.
 
     Pages after the first are read side by side when GitLab counts them. The list is complete when its last page
     names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
@@ -142,37 +142,37 @@ def read_list(token: str, path: str, params: Params, shape: Shape, *, counted: b
         state.pages.clear()
         state.totals.clear()
         state.nulls = 0
-        yield from _one_pass(state, token, params, shape)
+        yield from _one_pass(state, token, params, handle)
         if not counted or not state.is_short:
             return
     raise state.incomplete(", three times")
 
 
-def _one_pass(state: _List, token: str, params: Params, shape: Shape) -> Job:
-    first = yield from _page(state, token, params, shape, 1)
+def _one_pass(state: _List, token: str, params: Params, handle: RowHandler) -> Job:
+    first = yield from _page(state, token, params, handle, 1)
     following: int | None = state.nexts[1]
     last = count_of(first, "x-total-pages") or 0
     if following and last > 2:
         width = min(STRIPES, last - 1)
         yield All(
-            tuple(_stripe(state, token, params, shape, range(2 + start, last + 1, width)) for start in range(width))
+            tuple(_stripe(state, token, params, handle, range(2 + start, last + 1, width)) for start in range(width))
         )
         following = state.nexts[last]
     while following:
-        yield from _page(state, token, params, shape, following)
+        yield from _page(state, token, params, handle, following)
         following = state.nexts[following]
 
 
-def _stripe(state: _List, token: str, params: Params, shape: Shape, numbers: range) -> Job:
+def _stripe(state: _List, token: str, params: Params, handle: RowHandler, numbers: range) -> Job:
     for number in numbers:
-        yield from _page(state, token, params, shape, number)
+        yield from _page(state, token, params, handle, number)
 
 
 def _page(
     state: _List,
     token: str,
     params: Params,
-    shape: Shape,
+    handle: RowHandler,
     number: int,
     size: int = PER_PAGE,
     marks: tuple[str, ...] = PAGED,
@@ -183,7 +183,7 @@ def _page(
     state.nexts[number] = next_page(answer, number, rows)
     if (total := count_of(answer, "x-total")) is not None:
         state.totals[number] = total
-    if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
+    if (new := state.fresh(rows)) and (shaped := handle(new)) is not None:
         yield shaped
     return answer
 
@@ -249,7 +249,7 @@ def read_keyset(
     token: str,
     path: str,
     params: Params,
-    shape: Shape,
+    handle: RowHandler,
     *,
     until: Callable[[list[Row]], bool] | None = None,
     key: Callable[[Row], Hashable] = key_of,
@@ -274,7 +274,7 @@ def read_keyset(
         rows = rows_of(answer)
         state.check_sender(answer, SERVED)
         yield from state.without_nulls(len(answer.data) - len(rows))
-        if (new := state.fresh(rows)) and (shaped := shape(new)) is not None:
+        if (new := state.fresh(rows)) and (shaped := handle(new)) is not None:
             yield shaped
         url = link_next(answer)
         state.linked = state.linked or "link" in answer.headers
@@ -284,7 +284,7 @@ def read_keyset(
         if until is not None and until(rows):
             return False
         if url is None or not linked:
-            return (yield from _by_number(state, token, params, shape, until))
+            return (yield from _by_number(state, token, params, handle, until))
         query = (*(pair for pair in query_of(url) if pair[0] != "per_page"), *_size(PER_PAGE))
 
 
@@ -300,7 +300,7 @@ def _is_last(answer: Answer, rows: list[Row], *, arrives: bool, linked: bool) ->
 
 
 def _by_number(
-    state: _List, token: str, params: Params, shape: Shape, until: Callable[[list[Row]], bool] | None
+    state: _List, token: str, params: Params, handle: RowHandler, until: Callable[[list[Row]], bool] | None
 ) -> Job:
     """Read on by page numbers, from the page with the first row that is still missing.
 
@@ -311,7 +311,7 @@ def _by_number(
     size = min(count, PER_PAGE) or PER_PAGE
     following: int | None = count // size + 1
     while following:
-        answer = yield from _page(state, token, params, shape, following, size, SERVED)
+        answer = yield from _page(state, token, params, handle, following, size, SERVED)
         following = state.nexts[following]
         if following and until is not None and until(rows_of(answer)):
             return False

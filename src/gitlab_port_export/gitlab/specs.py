@@ -10,8 +10,8 @@ from gitlab_port_export.gitlab.additions import file_text, unreadable
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.content import Unreadable, documents, references, resolved, text_of
 from gitlab_port_export.gitlab.globs import file_globs
-from gitlab_port_export.gitlab.inventory import Inventory, Place
-from gitlab_port_export.gitlab.kinds.kind import Read, place_read
+from gitlab_port_export.gitlab.inventory import Inventory, Listed
+from gitlab_port_export.gitlab.kinds.kind import Read, scope_read
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.trees import (
     Want,
@@ -55,7 +55,7 @@ def read_specs(
             yield found
 
 
-def _read(place: Place, wants: tuple[Want, ...], branch: str) -> Read:
+def _read(place: Listed, wants: tuple[Want, ...], branch: str) -> Read:
     def start(scope: Scope) -> Job:
         ref = branch or branch_of(place.row)
         # A project without that branch has no such files.
@@ -66,7 +66,7 @@ def _read(place: Place, wants: tuple[Want, ...], branch: str) -> Read:
             if file is not None:
                 yield from _documents(scope, ref, path, file)
 
-    return place_read(KIND, place, (), start)
+    return scope_read(KIND, place, (), start)
 
 
 def _paths(scope: Scope, ref: str, wants: tuple[Want, ...]) -> Generator[Any, Any, list[str]]:

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
-from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, pages, place_read
+from gitlab_port_export.gitlab.inventory import Active, Listed
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, pages, scope_read
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.kinds.shared.roles import (
     ROLES,
@@ -41,7 +41,9 @@ class AccessSelector(Selector):
     include_only_active_projects: bool | None = Field(default=None, description="as for the kind `project`")
 
 
-class _Wish(NamedTuple):
+class AccessQuery(NamedTuple):
+    """What a selector asks for; resources with equal queries share their reads."""
+
     groups: bool
     projects: bool
     active_groups: Active
@@ -54,7 +56,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and project; what a group gives to everything below it is read once."""
     tree = GroupTree.of(context.inventory.all_groups())
     for wish, indexes in by(resources, _wish).items():
-        places: list[Place] = []
+        places: list[Listed] = []
         places += context.inventory.groups(wish.active_groups) if wish.groups else ()
         places += context.inventory.projects(wish.active_projects) if wish.projects else ()
         for place in places:
@@ -63,11 +65,11 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             givers = [*tree.above(place), *([place] if place.scope.is_group else [])] if wish.inherited else []
             needs = [roles_key(group, group.scope.token) for group in givers]
             needs += [tree.keys(group)[0] for group in tree.invited(place)] if wish.inherited else []
-            yield place_read("access", place, indexes, job, requests=len(lists), shares=lists, needs=tuple(needs))
+            yield scope_read("access", place, indexes, job, requests=len(lists), shares=lists, needs=tuple(needs))
 
 
-def _wish(selector: Any) -> _Wish:
-    return _Wish(
+def _wish(selector: Any) -> AccessQuery:
+    return AccessQuery(
         "group" in selector.scopes,
         "project" in selector.scopes,
         selector.include_only_active_groups,
@@ -77,13 +79,13 @@ def _wish(selector: Any) -> _Wish:
     )
 
 
-def _start(tree: GroupTree, place: Place, resources: tuple[int, ...], wish: _Wish, scope: Scope) -> Job:
+def _start(tree: GroupTree, place: Listed, resources: tuple[int, ...], wish: AccessQuery, scope: Scope) -> Job:
     found = yield from _roles(tree, place, wish, scope)
     rows = [row_of(found[person], scope) for person in sorted(found) if wish.bots or not is_bot(found[person].row)]
     yield from pages("access", resources, scope, rows)
 
 
-def _roles(tree: GroupTree, place: Place, wish: _Wish, scope: Scope) -> Generator[Any, Any, Roles]:
+def _roles(tree: GroupTree, place: Listed, wish: AccessQuery, scope: Scope) -> Generator[Any, Any, Roles]:
     if not wish.inherited:
         return effective(scope.path, (yield from direct_members(scope)), {})
     if scope.is_group:

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
-from gitlab_port_export.gitlab.lists import Shape, read_keyset
+from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
 from gitlab_port_export.gitlab.trees import branches_path, nothing_there, readable_ref
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Row, Scope
@@ -45,16 +45,16 @@ def _wishes(selector: Any) -> tuple[Params | None]:
     return ((("search", selector.search),),) if selector.search else ((),)
 
 
-def _start(place: Place, scope: Scope, wish: Params | None, shape: Shape) -> Job:
+def _start(place: Listed, scope: Scope, wish: Params | None, handle: RowHandler) -> Job:
     if wish is None:
         if row := (yield from _default_branch(place, scope)):
-            yield shape([row])
+            yield handle([row])
     else:
         # GitLab gives everything that a filter leaves at once; a link then leads to the same page again.
-        yield from read_keyset(scope.token, branches_path(scope), wish, shape, linked=not wish)
+        yield from read_keyset(scope.token, branches_path(scope), wish, handle, linked=not wish)
 
 
-def _default_branch(place: Place, scope: Scope) -> Generator[Any, Any, Row | None]:
+def _default_branch(place: Listed, scope: Scope) -> Generator[Any, Any, Row | None]:
     """Return the default branch, or None when the repository turns out to be empty. Raises ReadFailed."""
     name = yield from readable_ref(scope, place.row)
     if name is None:

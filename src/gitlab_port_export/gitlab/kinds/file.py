@@ -18,7 +18,7 @@ from gitlab_port_export.gitlab.content import (
     resolved,
     text_of,
 )
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import CONTENT, INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.shared.repository import FileSelector, Tree, Variant, entries, tree_reads
@@ -34,7 +34,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project, for all resources."""
     on_content, on_included = hanging(resources, CONTENT), hanging(resources, INCLUDED)
 
-    def start(place: Place, tree: Tree, scope: Scope) -> Job:
+    def start(place: Listed, tree: Tree, scope: Scope) -> Job:
         found = yield from _found(tree, scope)
         known: Known = {}
         more = yield from _included(tree, scope, found, known, tuple(sorted(on_included)))
@@ -61,7 +61,7 @@ def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
 class _Reading:
     """What reading the files of one project needs; the entities of the `hanging` resources hang on the content."""
 
-    place: Place
+    place: Listed
     tree: Tree
     scope: Scope
     dialect: Dialect

@@ -5,7 +5,7 @@ from functools import partial
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import Known, included
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, pages
 from gitlab_port_export.gitlab.kinds.shared.repository import FolderSelector, Tree, Variant, entries, tree_reads
@@ -19,7 +19,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     yield from tree_reads("folder", context, partial(_folders, tuple(sorted(hanging(resources, INCLUDED)))))
 
 
-def _folders(on_included: tuple[int, ...], place: Place, tree: Tree, scope: Scope) -> Job:
+def _folders(on_included: tuple[int, ...], place: Listed, tree: Tree, scope: Scope) -> Job:
     wishes = tree.of("folder")
     if tree.ref != place.row.get("default_branch") and not (yield from has_ref(scope, tree.ref)):
         yield Problem(
@@ -42,7 +42,7 @@ def _folders(on_included: tuple[int, ...], place: Place, tree: Tree, scope: Scop
         yield from _pages(place, tree, scope, folders, {"__includedFiles": more} if variant.included_files else {})
 
 
-def _pages(place: Place, tree: Tree, scope: Scope, folders: dict[str, tuple[Row, set[int]]], more: Row) -> Job:
+def _pages(place: Listed, tree: Tree, scope: Scope, folders: dict[str, tuple[Row, set[int]]], more: Row) -> Job:
     by_resources: dict[tuple[int, ...], list[Row]] = {}
     repo = place.row
     for folder, resources in folders.values():

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from gitlab_port_export.base.parallel import Job
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
-from gitlab_port_export.gitlab.kinds.shared.members import Wish, member_reads, members_of, shaped
+from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, member_reads, members_of, shaped
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
 
@@ -18,7 +18,7 @@ class GroupWithMembersSelector(MemberSelector):
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group."""
 
-    def start(place: Place, indexes: tuple[int, ...], wish: Wish, scope: Scope) -> Job:
+    def start(place: Listed, indexes: tuple[int, ...], wish: MembersQuery, scope: Scope) -> Job:
         members = yield from members_of(scope, wish)
         row = {**place.row, "__members": shaped(members, context.dialect, verbose=wish.verbose)}
         yield Page("group-with-members", indexes, scope, [row])

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
-from gitlab_port_export.gitlab.kinds.shared.group_lists import Wish, group_reads
+from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads
 from gitlab_port_export.mapping.model import Resource, Selector
 
 
@@ -28,13 +28,13 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     yield from group_reads("issue", "issues", "#", wants, context)
 
 
-def _wish(selector: Any, context: Context) -> Wish:
+def _wish(selector: Any, context: Context) -> GroupQuery:
     found: Params = (("scope", "all"), ("order_by", "created_at"), ("sort", "asc"))
     named = (("state", selector.state), ("issue_type", selector.issue_type), ("labels", selector.labels))
     found += tuple((name, value) for name, value in named if value is not None)
     if selector.updated_after:
         found += (("updated_after", context.days_ago(selector.updated_after)),)
-    return Wish(selector.include_only_active_groups, selector.non_archived, found)
+    return GroupQuery(selector.include_only_active_groups, selector.non_archived, found)
 
 
 KIND = Kind(

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import All, Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, by, each_once, page_of, place_read
+from gitlab_port_export.gitlab.inventory import Listed
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, by, each_once, page_of, scope_read
 from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, no_pipelines, pipeline_params, pipelines_path
 from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.mapping.model import Resource, Selector
@@ -51,14 +51,14 @@ def _wanted(
                 yield (place.scope.id, params), partial(_latest_of, place, params), indexes
 
 
-def _all_of(place: Place, resources: tuple[int, ...]) -> Read:
-    return place_read("job", place, resources, partial(_all_jobs, resources), unless=no_pipelines)
+def _all_of(place: Listed, resources: tuple[int, ...]) -> Read:
+    return scope_read("job", place, resources, partial(_all_jobs, resources), unless=no_pipelines)
 
 
-def _latest_of(place: Place, params: Params, resources: tuple[int, ...]) -> Read:
+def _latest_of(place: Listed, params: Params, resources: tuple[int, ...]) -> Read:
     key = list_key(place.scope.token, pipelines_path(place.scope), params)
     start = partial(_latest_jobs, resources, params)
-    return place_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=(key,))
+    return scope_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=(key,))
 
 
 def _wish(selector: Any) -> tuple[bool | None, PipelineQuery | None]:
@@ -118,14 +118,14 @@ def _latest_jobs(resources: tuple[int, ...], params: Params, scope: Scope) -> Jo
         return
     wanted = _Wanted(frozenset(row["id"] for row in pipelines))
 
-    def shape(rows: list[Row]) -> Page | None:
+    def handle(rows: list[Row]) -> Page | None:
         kept = wanted.latest(rows)
         return Page("job", resources, scope, kept) if kept else None
 
-    if not (yield from read_keyset(scope.token, jobs_path(scope), (), shape, until=wanted.is_dear)):
+    if not (yield from read_keyset(scope.token, jobs_path(scope), (), handle, until=wanted.is_dear)):
         # GitLab leaves retried jobs out here.
         paths = (f"{pipelines_path(scope)}/{pipeline}/jobs" for pipeline in sorted(wanted.pipelines))
-        yield All(tuple(read_list(scope.token, path, (), shape) for path in paths))
+        yield All(tuple(read_list(scope.token, path, (), handle) for path in paths))
 
 
 KIND = Kind(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
-from gitlab_port_export.gitlab.inventory import Inventory, Place
+from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Dialect, Page, Row, Scope
 
@@ -120,9 +120,9 @@ def each_once(wanted: Iterable[Wanted]) -> Iterator[Read]:
         yield make(tuple(sorted(resources)))
 
 
-def place_read(
+def scope_read(
     kind: str,
-    place: Place,
+    place: Listed,
     resources: tuple[int, ...],
     start: Callable[[Scope], Job],
     *,
@@ -137,7 +137,7 @@ def place_read(
     return Read(kind, place.scope, place.tokens, resources, begin, weaker=place.weaker, **more)
 
 
-def _unless(start: Callable[[Scope], Job], place: Place, says_nothing: SaysNothing, scope: Scope) -> Job:
+def _unless(start: Callable[[Scope], Job], place: Listed, says_nothing: SaysNothing, scope: Scope) -> Job:
     try:
         yield from start(scope)
     except ReadFailed as failure:
@@ -152,10 +152,10 @@ def still_says(scope: Scope, says_nothing: SaysNothing) -> Generator[Any, Any, b
     return says_nothing(answer.data)
 
 
-def listed_reads(kind: str, places: tuple[Place, ...], resources: tuple[int, ...]) -> Iterator[Read]:
+def listed_reads(kind: str, places: tuple[Listed, ...], resources: tuple[int, ...]) -> Iterator[Read]:
     """Yield the reads that hand on rows of the inventory as they are and need no request."""
 
-    def start(some: tuple[Place, ...], _: Scope) -> Job:
+    def start(some: tuple[Listed, ...], _: Scope) -> Job:
         yield Page(kind, resources, ALL_OF_GITLAB, [place.row for place in some])
 
     for at in range(0, len(places), PAGE_ROWS):
@@ -175,7 +175,7 @@ def api_path(scope: Scope) -> str:
 
 
 def page_of(kind: str, resources: tuple[int, ...], scope: Scope) -> Callable[[list[Row]], Page]:
-    """Return the shape that hands on rows as they are."""
+    """Return a row handler that hands on rows as they are."""
     return lambda rows: Page(kind, resources, scope, rows)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
-from gitlab_port_export.gitlab.kinds.shared.members import MembersSelector, Wish, member_reads, members_of
+from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, MembersSelector, member_reads, members_of
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
 
@@ -27,7 +27,7 @@ def _active(selector: MemberSelector) -> bool | None:
     return selector.include_only_active_groups
 
 
-def _start(_: Place, resources: tuple[int, ...], wish: Wish, scope: Scope) -> Job:
+def _start(_: Listed, resources: tuple[int, ...], wish: MembersQuery, scope: Scope) -> Job:
     if rows := (yield from members_of(scope, wish)):
         yield Page("member", resources, scope, rows)
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by_each
-from gitlab_port_export.gitlab.kinds.shared.group_lists import Wish, group_reads
+from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads
 from gitlab_port_export.mapping.model import Resource, Selector
 
 # Ocean's `gitlab` reads what was closed, locked or merged in the last 14 days.
@@ -32,13 +32,13 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     yield from group_reads("merge-request", "merge_requests", "!", wants, context)
 
 
-def _wishes(selector: Any, context: Context) -> Iterator[Wish]:
+def _wishes(selector: Any, context: Context) -> Iterator[GroupQuery]:
     for state, days in _windows(selector, context):
         params: Params = (("scope", "all"), ("state", state), ("order_by", "created_at"), ("sort", "asc"))
         if days is not None:
             params += (("updated_after", context.days_ago(days)),)
         # Ocean's lists leave out archived projects, as GitLab does for groups by default.
-        yield Wish(selector.include_only_active_groups, non_archived=True, params=params)
+        yield GroupQuery(selector.include_only_active_groups, non_archived=True, params=params)
 
 
 def _windows(selector: Any, context: Context) -> Iterator[tuple[str, float | None]]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import (
     About,
     Context,
@@ -17,8 +17,8 @@ from gitlab_port_export.gitlab.kinds.kind import (
     by,
     each_once,
     feature_off,
-    place_read,
     query_params,
+    scope_read,
 )
 from gitlab_port_export.gitlab.kinds.shared.project_lists import with_owner
 from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
@@ -102,20 +102,20 @@ def pipelines_path(scope: Scope) -> str:
     return f"/projects/{scope.id}/pipelines"
 
 
-def _read(place: Place, params: Params, dialect: Dialect, shared: bool, resources: tuple[int, ...]) -> Read:
+def _read(place: Listed, params: Params, dialect: Dialect, shared: bool, resources: tuple[int, ...]) -> Read:
     """Return the read of one project's pipelines; jobs of the same pipelines share the list."""
 
     def start(scope: Scope) -> Job:
         project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
-        shape = with_owner("pipeline", resources, scope, "__project", project)
+        handle = with_owner("pipeline", resources, scope, "__project", project)
         path = pipelines_path(scope)
         if not shared:
-            yield from read_list(scope.token, path, params, shape)
+            yield from read_list(scope.token, path, params, handle)
         elif rows := (yield from whole_list(scope.token, path, params)):
-            yield shape(rows)
+            yield handle(rows)
 
     shares = (list_key(place.scope.token, pipelines_path(place.scope), params),) if shared else ()
-    return place_read("pipeline", place, resources, start, unless=no_pipelines, shares=shares)
+    return scope_read("pipeline", place, resources, start, unless=no_pipelines, shares=shares)
 
 
 KIND = Kind(

@@ -9,7 +9,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import unreadable
 from gitlab_port_export.gitlab.content import Unreadable, is_parsed, parsed, references, resolved
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
 from gitlab_port_export.gitlab.kinds.shared.repository import PLUGIN_FILES, Tree, tree_reads
@@ -49,7 +49,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     yield from tree_reads("plugin", context, partial(_plugin, providers), ROOT)
 
 
-def _plugin(providers: dict[int, tuple[Provider, ...]], place: Place, tree: Tree, scope: Scope) -> Job:
+def _plugin(providers: dict[int, tuple[Provider, ...]], place: Listed, tree: Tree, scope: Scope) -> Job:
     paths = yield from present("plugin", tree, scope)
     indexes = tuple(sorted({wish.resource for wish in tree.of("plugin")}))
     manifests = [path for path in paths if _folder_of(path) not in BY_FOLDER.values()]

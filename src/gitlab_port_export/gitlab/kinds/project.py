@@ -7,9 +7,9 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import finds, included
-from gitlab_port_export.gitlab.inventory import Active, Place
+from gitlab_port_export.gitlab.inventory import Active, Listed
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, place_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, scope_read
 from gitlab_port_export.gitlab.kinds.shared.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
@@ -82,7 +82,7 @@ class Additions(NamedTuple):
 
 
 def enriched(
-    place: Place,
+    place: Listed,
     resources: tuple[int, ...],
     batch: Batch | None,
     wanted: Additions,
@@ -111,7 +111,7 @@ def enriched(
     if wanted.labels:
         shared += (list_key(place.scope.token, labels_path(place.scope), ()),)
     requests = wanted.languages + wanted.labels + len(wanted.files) + len(wanted.searches)
-    return place_read("project", place, resources, start, requests=requests, shares=shared)
+    return scope_read("project", place, resources, start, requests=requests, shares=shared)
 
 
 def _files_of(scope: Scope, row: Row, paths: tuple[str, ...], hanging: tuple[int, ...]) -> Generator[Any, Any, Row]:

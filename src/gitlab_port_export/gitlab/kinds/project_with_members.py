@@ -5,9 +5,15 @@ from collections.abc import Hashable, Iterator
 from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
-from gitlab_port_export.gitlab.kinds.shared.members import MembersSelector, Wish, member_reads, members_of, shaped
+from gitlab_port_export.gitlab.kinds.shared.members import (
+    MembersQuery,
+    MembersSelector,
+    member_reads,
+    members_of,
+    shaped,
+)
 from gitlab_port_export.gitlab.languages import batches, languages_of, shares
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
@@ -25,7 +31,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     actives = by(resources, _active) if languages else ()
     together = batches(place for active in actives for place in context.inventory.projects(active))
 
-    def start(place: Place, indexes: tuple[int, ...], wish: Wish, scope: Scope) -> Job:
+    def start(place: Listed, indexes: tuple[int, ...], wish: MembersQuery, scope: Scope) -> Job:
         members = yield from members_of(scope, wish)
         row = {**place.row, "__members": shaped(members, context.dialect, verbose=wish.verbose)}
         if languages:
@@ -34,7 +40,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
 
     places = context.inventory.projects
 
-    def also(place: Place) -> tuple[Hashable, ...]:
+    def also(place: Listed) -> tuple[Hashable, ...]:
         return shares(place.scope, together.get(place.scope.id)) if languages else ()
 
     yield from member_reads("project-with-members", resources, _active, places, start, also)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params, ReadFailed
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, feature_off
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
-from gitlab_port_export.gitlab.lists import Shape, read_list
+from gitlab_port_export.gitlab.lists import RowHandler, read_list
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Row, Scope
 
@@ -27,7 +27,7 @@ def _nothing_there(row: Row) -> bool:
     return feature_off(row, "repository") or feature_off(row, "releases")
 
 
-def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
+def _start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
     def named(rows: list[Row]) -> Page | None:
         # A release has no id. Who may not read the code is shown releases without their tags: nothing names them.
         if not all(row.get("tag_name") for row in rows):
@@ -36,7 +36,7 @@ def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
                 "GitLab hides the tags of the project's releases",
                 "give the token's user a role that may read the code there (Reporter)",
             )
-        page: Page | None = shape(rows)
+        page: Page | None = handle(rows)
         return page
 
     yield from read_list(scope.token, f"/projects/{scope.id}/releases", params, named)

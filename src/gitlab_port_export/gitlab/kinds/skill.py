@@ -11,7 +11,7 @@ from gitlab_port_export.gitlab.additions import AT_ONCE, unreadable
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import FRONT_MATTER, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
@@ -62,7 +62,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
 
 
 def _skills(
-    patterns: dict[int, tuple[str, ...]], on_front: frozenset[int], place: Place, tree: Tree, scope: Scope
+    patterns: dict[int, tuple[str, ...]], on_front: frozenset[int], place: Listed, tree: Tree, scope: Scope
 ) -> Job:
     paths = yield from present("skill", tree, scope)
     wanted: dict[str, list[int]] = {}

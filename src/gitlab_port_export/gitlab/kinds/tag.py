@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     no_code,
     project_reads,
 )
-from gitlab_port_export.gitlab.lists import Shape, read_keyset
+from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Scope
 
@@ -28,9 +28,9 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     yield from project_reads("tag", resources, context, lambda _: (ORDER,), no_code, _start)
 
 
-def _start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
+def _start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
     # By keyset: the first page by number always names a second one, even if that is empty.
-    yield from read_keyset(scope.token, f"/projects/{scope.id}/repository/tags", params, shape)
+    yield from read_keyset(scope.token, f"/projects/{scope.id}/repository/tags", params, handle)
 
 
 KIND = Kind(

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
-from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, About, Context, Kind, Read, by, pages, place_read
+from gitlab_port_export.gitlab.inventory import Listed
+from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, About, Context, Kind, Read, by, pages, scope_read
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
@@ -41,7 +41,9 @@ class UserSelector(Selector):
     )
 
 
-class _Wish(NamedTuple):
+class UserQuery(NamedTuple):
+    """What a selector asks for; resources with equal queries share their read."""
+
     source: Source | None
     bots: bool
 
@@ -51,7 +53,9 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     tree = GroupTree.of(context.inventory.groups())
     places = (*context.inventory.groups(), *context.inventory.projects())
     lists = tuple(key for place in places for key in tree.keys(place))
-    for wish, indexes in by(resources, lambda selector: _Wish(selector.source, selector.include_bot_members)).items():
+    for wish, indexes in by(
+        resources, lambda selector: UserQuery(selector.source, selector.include_bot_members)
+    ).items():
         start = partial(_start, context, tree, indexes, wish)
         if wish.source == "members":
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=len(lists), shares=lists)
@@ -60,7 +64,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=2, needs=needs)
 
 
-def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: _Wish, _: Scope) -> Job:
+def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: UserQuery, _: Scope) -> Job:
     administrators: list[str] = []
     if wish.source != "members":
         administrators = yield from _administrators(context, wish, resources)
@@ -72,7 +76,7 @@ def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: 
         yield from _members(context, tree, resources, wish)
 
 
-def _administrators(context: Context, wish: _Wish, resources: tuple[int, ...]) -> Generator[Any, Any, list[str]]:
+def _administrators(context: Context, wish: UserQuery, resources: tuple[int, ...]) -> Generator[Any, Any, list[str]]:
     """Return the tokens of administrators; a Problem where none is one and GitLab refused to say so of some."""
     patterns = context.inventory.patterns
     asked = [token for token in patterns if wish.source == "users" or patterns[token].allow_all_below("")]
@@ -97,13 +101,13 @@ def _is_administrator(token: str) -> Job:
     return answer.data.get("is_admin") is True
 
 
-def _accounts(tokens: list[str], resources: tuple[int, ...], wish: _Wish) -> Job:
+def _accounts(tokens: list[str], resources: tuple[int, ...], wish: UserQuery) -> Job:
     """Read all accounts of the instance with the first of these tokens that may."""
     params: Params = (("order_by", "id"), ("sort", "desc"))
     if not wish.bots:
         params += (("without_project_bots", "true"), ("exclude_internal", "true"))
 
-    def shape(rows: list[Row]) -> Page | None:
+    def handle(rows: list[Row]) -> Page | None:
         # What others than administrators are shown is neither all accounts nor all of an account.
         if any("is_admin" not in row for row in rows):
             raise ReadFailed("incomplete", "GitLab lists accounts as to no administrator", NO_ADMINISTRATOR)
@@ -113,7 +117,7 @@ def _accounts(tokens: list[str], resources: tuple[int, ...], wish: _Wish) -> Job
     failure: ReadFailed | None = None
     for token in tokens:
         try:
-            yield from read_keyset(token, "/users", params, shape)
+            yield from read_keyset(token, "/users", params, handle)
             return
         except ReadFailed as caught:
             failure = caught
@@ -129,19 +133,19 @@ def _shown(row: Row) -> Row:
 Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
 
 
-def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: _Wish) -> Job:
+def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: UserQuery) -> Job:
     """Gather the accounts from all member lists, each row once; a list that cannot be read is a Problem of its own."""
     found: Found = {}
     places = (*context.inventory.groups(), *context.inventory.projects())
     yield All(
-        tuple(guarded(place_read("user", place, resources, partial(_gather, tree, place, found))) for place in places)
+        tuple(guarded(scope_read("user", place, resources, partial(_gather, tree, place, found))) for place in places)
     )
     rows = [{name: value for name, (_, value) in found[person].items()} for person in sorted(found)]
     kept = [_account(row) for row in rows if wish.bots or not is_bot(row)]
     yield from pages("user", resources, ALL_OF_GITLAB, kept)
 
 
-def _gather(tree: GroupTree, place: Place, found: Found, scope: Scope) -> Job:
+def _gather(tree: GroupTree, place: Listed, found: Found, scope: Scope) -> Job:
     """Note everybody with a role in a place; /members/all leaves out members with minimal access."""
     order = (not scope.is_group, scope.id)
     note(found, order, (yield from whole_list(scope.token, members_path(scope, inherited=False))))

@@ -16,13 +16,13 @@ from gitlab_port_export.gitlab.kinds.kind import (
     api_path,
     each_once,
     feature_off,
-    place_read,
+    scope_read,
 )
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.model import Page, Row, Scope
 
 
-class Wish(NamedTuple):
+class GroupQuery(NamedTuple):
     """What a selector asks for: of which groups, whether of archived projects too, and the query."""
 
     active: Active
@@ -31,7 +31,7 @@ class Wish(NamedTuple):
 
 
 def group_reads(
-    kind: str, endpoint: str, mark: str, wants: Mapping[Wish, tuple[int, ...]], context: Context
+    kind: str, endpoint: str, mark: str, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context
 ) -> Iterator[Read]:
     """Yield one read per topmost group (or lone project) and wish; resources that want the same share it.
 
@@ -41,7 +41,7 @@ def group_reads(
 
 
 def _wanted(
-    kind: str, endpoint: str, mark: str, wants: Mapping[Wish, tuple[int, ...]], context: Context
+    kind: str, endpoint: str, mark: str, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context
 ) -> Iterator[Wanted]:
     def no_feature(project: Row) -> bool:
         return feature_off(project, endpoint)
@@ -69,10 +69,10 @@ def _read(
     resources: tuple[int, ...],
 ) -> Read:
     def start(scope: Scope) -> Job:
-        def shape(rows: list[Row]) -> Page | None:
+        def handle(rows: list[Row]) -> Page | None:
             kept = [row for row in rows if covered.takes(row, mark)]
             return Page(kind, resources, scope, kept) if kept else None
 
-        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, shape)
+        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, handle)
 
-    return place_read(kind, covered.place, resources, start, unless=unless)
+    return scope_read(kind, covered.place, resources, start, unless=unless)

@@ -1,4 +1,4 @@
-"""Guards one read: each token that may do it in turn, and a Problem when none of them could."""
+"""Runs one read with each of its tokens in turn, and yields a Problem when none of them succeeds."""
 
 import logging
 from collections.abc import Generator

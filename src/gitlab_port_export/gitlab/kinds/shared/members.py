@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
-from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.kind import Read, api_path, by, place_read
+from gitlab_port_export.gitlab.inventory import Active, Listed
+from gitlab_port_export.gitlab.kinds.kind import Read, api_path, by, scope_read
 from gitlab_port_export.gitlab.lists import list_key, whole_list
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Dialect, Row, Scope
@@ -29,7 +29,7 @@ class MembersSelector(Selector):
     )
 
 
-class Wish(NamedTuple):
+class MembersQuery(NamedTuple):
     """What a selector asks for; resources with equal wishes share their reads."""
 
     active: Active
@@ -39,24 +39,24 @@ class Wish(NamedTuple):
 
 
 # Reads the members of one place as the wish has them: (place, resources, wish, scope) → job.
-Start = Callable[[Place, tuple[int, ...], Wish, Scope], Job]
+Start = Callable[[Listed, tuple[int, ...], MembersQuery, Scope], Job]
 
 
 def member_reads(
     kind: str,
     resources: tuple[Resource, ...],
     active: Callable[[Any], Active],
-    places: Callable[[Active], tuple[Place, ...]],
+    places: Callable[[Active], tuple[Listed, ...]],
     start: Start,
-    also: Callable[[Place], tuple[Hashable, ...]] = lambda place: (),  # noqa: ARG005  # no place has more
+    also: Callable[[Listed], tuple[Hashable, ...]] = lambda place: (),  # noqa: ARG005  # no place has more
 ) -> Iterator[Read]:
     """Yield one read per place; kinds that need the same lists share them.
 
     `also` gives what a further request of a place shares with other reads.
     """
 
-    def wish(selector: Any) -> Wish:
-        return Wish(
+    def wish(selector: Any) -> MembersQuery:
+        return MembersQuery(
             active(selector),
             selector.include_inherited_members,
             selector.include_bot_members,
@@ -69,7 +69,7 @@ def member_reads(
             further = also(place)
             shares = (list_key(place.scope.token, path, ()), *further)
             job = partial(start, place, indexes, wanted)
-            yield place_read(kind, place, indexes, job, requests=1 + bool(further), shares=shares)
+            yield scope_read(kind, place, indexes, job, requests=1 + bool(further), shares=shares)
 
 
 def is_bot(row: Row) -> bool:
@@ -83,7 +83,7 @@ def members_path(scope: Scope, *, inherited: bool) -> str:
     return f"{api_path(scope)}/members{'/all' if inherited else ''}"
 
 
-def members_of(scope: Scope, wish: Wish) -> Generator[Any, Any, list[Row]]:
+def members_of(scope: Scope, wish: MembersQuery) -> Generator[Any, Any, list[Row]]:
     """Return the wanted members, as GitLab gives them.
 
     /members/all is filtered after paging (members of private invited groups), so its count proves nothing.

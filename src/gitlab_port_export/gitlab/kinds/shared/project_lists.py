@@ -8,15 +8,15 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.inventory import Active, Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Read, SaysNothing, by_each, each_once, feature_off, place_read
-from gitlab_port_export.gitlab.lists import Shape, read_list
+from gitlab_port_export.gitlab.inventory import Active, Listed
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, SaysNothing, by_each, each_once, feature_off, scope_read
+from gitlab_port_export.gitlab.lists import RowHandler, read_list
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Page, Row, Scope
 
 PROJECT_PATH = "the project's `path_with_namespace`"
-# Reads one project's rows as a selector wishes: (project, scope, wish, shape) → job.
-Start = Callable[[Place, Scope, Any, Shape], Job]
+# Reads one project's rows as a selector wishes: (project, scope, wish, handle) → job.
+Start = Callable[[Listed, Scope, Any, RowHandler], Job]
 
 
 class ProjectRowsSelector(Selector):
@@ -47,12 +47,12 @@ def project_reads(
     def of(selector: Any) -> Iterator[tuple[Active, Hashable]]:
         yield from ((selector.include_only_active_projects, wish) for wish in wishes(selector))
 
-    def read(place: Place, wish: Hashable, indexes: tuple[int, ...]) -> Read:
+    def read(place: Listed, wish: Hashable, indexes: tuple[int, ...]) -> Read:
         def job(scope: Scope) -> Job:
             project = place.row if whole_project else {"path_with_namespace": place.scope.path}
             yield from start(place, scope, wish, with_owner(kind, indexes, scope, "__project", project))
 
-        return place_read(kind, place, indexes, job, unless=nothing_there)
+        return scope_read(kind, place, indexes, job, unless=nothing_there)
 
     yield from each_once(
         ((place.scope.id, wish), partial(read, place, wish), indexes)
@@ -65,14 +65,14 @@ def project_reads(
 def from_list(endpoint: str) -> Start:
     """Return the start that reads one of a project's lists; the wish is its query."""
 
-    def start(_: Place, scope: Scope, params: Params, shape: Shape) -> Job:
-        yield from read_list(scope.token, f"/projects/{scope.id}/{endpoint}", params, shape)
+    def start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
+        yield from read_list(scope.token, f"/projects/{scope.id}/{endpoint}", params, handle)
 
     return start
 
 
-def with_owner(kind: str, resources: tuple[int, ...], scope: Scope, name: str, owner: Row) -> Shape:
-    """Return the shape that adds to each row, under `name`, the group or project that it belongs to."""
+def with_owner(kind: str, resources: tuple[int, ...], scope: Scope, name: str, owner: Row) -> RowHandler:
+    """Return a row handler that adds to each row, under `name`, the group or project that it belongs to."""
     return lambda rows: Page(kind, resources, scope, [{**row, name: owner} for row in rows])
 
 

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.globs import Glob, file_globs
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.trees import (
     ROOT,
@@ -119,7 +119,7 @@ PLUGIN_FILES: Mapping[str, tuple[Want, ...]] = {
 
 
 @dataclass(frozen=True)
-class Wish:
+class WantedFile:
     """What one resource wants of one ref."""
 
     kind: str
@@ -134,22 +134,22 @@ class Tree:
 
     name: str
     ref: str
-    place: Place | None
-    wishes: tuple[Wish, ...]
+    place: Listed | None
+    wishes: tuple[WantedFile, ...]
 
     @property
     def wants(self) -> tuple[Want, ...]:
         """What anybody wants of the tree, each once."""
         return tuple(dict.fromkeys(wish.want for wish in self.wishes))
 
-    def of(self, kind: str) -> tuple[Wish, ...]:
+    def of(self, kind: str) -> tuple[WantedFile, ...]:
         """Return the wishes of one kind."""
         return tuple(wish for wish in self.wishes if wish.kind == kind)
 
 
 def trees(context: Context) -> Iterator[Tree]:
     """Yield each ref of each project of which a resource wants something in the repository; "" is the default one."""
-    found: dict[tuple[str, str], tuple[Place | None, list[Wish]]] = {}
+    found: dict[tuple[str, str], tuple[Listed | None, list[WantedFile]]] = {}
     for resource in context.resources:
         wanted = {"file": _files, "folder": _folders, "skill": _skills, "plugin": _plugins}.get(resource.kind)
         if wanted is None or not resource.known:
@@ -160,7 +160,7 @@ def trees(context: Context) -> Iterator[Tree]:
         yield Tree(name, ref, place, tuple(dict.fromkeys(wishes)))
 
 
-_Wanted = Iterator[tuple[str, Place | None, str, Wish]]
+_Wanted = Iterator[tuple[str, Listed | None, str, WantedFile]]
 
 
 def _files(resource: Resource, context: Context) -> _Wanted:
@@ -175,7 +175,7 @@ def _files(resource: Resource, context: Context) -> _Wanted:
         if hidden and place is not None and place.row.get("archived"):
             continue
         for want in wants:
-            yield name, place, _ref(place, None), Wish("file", resource.index, want, variant)
+            yield name, place, _ref(place, None), WantedFile("file", resource.index, want, variant)
 
 
 def _folders(resource: Resource, context: Context) -> _Wanted:
@@ -183,7 +183,7 @@ def _folders(resource: Resource, context: Context) -> _Wanted:
     old = context.dialect == "gitlab"
     for block in selector.folders:
         want = wanted_folders(block.path, wildcards=not old)
-        wish = Wish("folder", resource.index, want, Variant(included_files=selector.included_files))
+        wish = WantedFile("folder", resource.index, want, Variant(included_files=selector.included_files))
         # A project may be named several times, with another branch each.
         names: dict[str | None, tuple[str, ...]] = {} if block.repos or old else {None: ()}
         for repo in block.repos:
@@ -202,21 +202,23 @@ def _skills(resource: Resource, context: Context) -> _Wanted:
         for name, place in _chosen(context, selector.include_only_active_groups, entry.repos):
             # Where all projects are read, a name only narrows down its own path.
             if place is not None or not everywhere:
-                yield from ((name, place, _ref(place, None), Wish("skill", resource.index, w, PLAIN)) for w in wants)
+                yield from (
+                    (name, place, _ref(place, None), WantedFile("skill", resource.index, w, PLAIN)) for w in wants
+                )
 
 
 def _plugins(resource: Resource, context: Context) -> _Wanted:
     selector: Any = resource.selector
     wants = [*AT_ROOT, *(want for provider in selector.providers for want in PLUGIN_FILES[provider])]
     for name, place in _chosen(context, selector.include_only_active_groups, selector.repos):
-        yield from ((name, place, _ref(place, None), Wish("plugin", resource.index, w, PLAIN)) for w in wants)
+        yield from ((name, place, _ref(place, None), WantedFile("plugin", resource.index, w, PLAIN)) for w in wants)
 
 
-def _ref(place: Place | None, branch: str | None) -> str:
+def _ref(place: Listed | None, branch: str | None) -> str:
     return branch or str((place.row.get("default_branch") if place else "") or "")
 
 
-def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> Iterator[tuple[str, Place | None]]:
+def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> Iterator[tuple[str, Listed | None]]:
     """Yield the wanted projects by their path; those that gitlab-v2 names and no token lists come without a place."""
     if not repos:
         yield from ((place.scope.path, place) for place in context.inventory.projects(active))
@@ -235,7 +237,7 @@ def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> It
 
 
 # Reads what one kind wants of a tree, with the token of the scope: (place, tree, scope) → job.
-Start = Callable[[Place, Tree, Scope], Job]
+Start = Callable[[Listed, Tree, Scope], Job]
 
 
 def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = None) -> Iterator[Read]:
@@ -267,7 +269,7 @@ def tree_reads(kind: str, context: Context, start: Start, first: Walk | None = N
         )
 
 
-def _begin(start: Start, tree: Tree, place: Place) -> Callable[[Scope], Job]:
+def _begin(start: Start, tree: Tree, place: Listed) -> Callable[[Scope], Job]:
     def begin(scope: Scope) -> Job:
         row = place.row
         ref = yield from readable_ref(scope, row, tree.ref)
@@ -277,21 +279,23 @@ def _begin(start: Start, tree: Tree, place: Place) -> Callable[[Scope], Job]:
     return begin
 
 
-def _with_branch(place: Place, row: Row, ref: str) -> Place:
+def _with_branch(place: Listed, row: Row, ref: str) -> Listed:
     """Return the place with its default branch in its row, where that named none and the ref is this branch."""
     if row.get("default_branch", ref) is not None:
         return place
-    return Place.of({**row, "default_branch": ref}, place.scope, place.tokens, place.weaker)
+    return Listed.of({**row, "default_branch": ref}, place.scope, place.tokens, place.weaker)
 
 
-def needed(wishes: tuple[Wish, ...], walks: tuple[Walk, ...]) -> tuple[Walk, ...]:
+def needed(wishes: tuple[WantedFile, ...], walks: tuple[Walk, ...]) -> tuple[Walk, ...]:
     """Return the walks that these wishes look into."""
     return tuple(walk for walk in walks if any(walk.holds(wish.want.walk) for wish in wishes))
 
 
-def entries(tree: Tree, wishes: tuple[Wish, ...], scope: Scope) -> Generator[Any, Any, list[tuple[Row, Wish]]]:
+def entries(
+    tree: Tree, wishes: tuple[WantedFile, ...], scope: Scope
+) -> Generator[Any, Any, list[tuple[Row, WantedFile]]]:
     """Return the entries of a tree that these wishes take, each with the wish. Raises ReadFailed."""
-    found: list[tuple[Row, Wish]] = []
+    found: list[tuple[Row, WantedFile]] = []
     proved: set[str] = set()
     for walk in needed(wishes, fewest(tree.wants)):
         asking = [wish for wish in wishes if walk.holds(wish.want.walk)]
@@ -311,7 +315,7 @@ def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, .
         answer = yield Get(scope.token, f"/projects/{quote(tree.name, safe='')}", gives="object")
         row = answer.data
         found = Scope(int(row["id"]), str(row["path_with_namespace"]), token=scope.token)
-        place = Place.of(row, found, (scope.token,))
+        place = Listed.of(row, found, (scope.token,))
         yield from _begin(start, replace(tree, wishes=tree.of(kind)), place)(found)
 
     return Read(kind, Scope(0, tree.name), tokens or tuple(patterns)[:1], resources, find, requests=2)

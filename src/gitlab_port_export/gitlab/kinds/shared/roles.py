@@ -6,7 +6,7 @@ from typing import Any
 
 from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
-from gitlab_port_export.gitlab.inventory import Place
+from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import api_path
 from gitlab_port_export.gitlab.kinds.shared.members import members_path
 from gitlab_port_export.gitlab.lists import list_key, whole_list
@@ -60,44 +60,44 @@ class Invitation:
 class GroupTree:
     """The groups that any token lists, by their path."""
 
-    groups: Mapping[str, Place]
+    groups: Mapping[str, Listed]
 
     @classmethod
-    def of(cls, places: Iterable[Place]) -> "GroupTree":
+    def of(cls, places: Iterable[Listed]) -> "GroupTree":
         """Build the tree from the inventory's groups."""
         return cls({place.scope.path: place for place in places})
 
-    def parent(self, place: Place) -> Place | None:
+    def parent(self, place: Listed) -> Listed | None:
         """Return the group right above a place, None at the top and where no token lists it."""
         return self.groups.get(place.scope.path.rpartition("/")[0])
 
-    def above(self, place: Place) -> list[Place]:
+    def above(self, place: Listed) -> list[Listed]:
         """Return the listed groups above a place, nearest first, up to the first that is hidden."""
-        found: list[Place] = []
+        found: list[Listed] = []
         while parent := self.parent(found[-1] if found else place):
             found.append(parent)
         return found
 
-    def inherits(self, place: Place) -> bool:
+    def inherits(self, place: Listed) -> bool:
         """Whether a group is above it: not so for top-level groups and personal projects."""
         if place.scope.is_group:
             return "/" in place.scope.path
         return (place.row.get("namespace") or {}).get("kind") != "user"
 
-    def asks_all(self, place: Place) -> bool:
+    def asks_all(self, place: Listed) -> bool:
         """Whether only /members/all shows everybody: groups above are hidden, or groups are or may be invited.
 
         GitLab's list of projects tells the invited groups, its list of groups does not.
         """
         return place.row.get("shared_with_groups") != [] or (self.inherits(place) and self.parent(place) is None)
 
-    def invited(self, place: Place) -> list[Place]:
+    def invited(self, place: Listed) -> list[Listed]:
         """Return the groups invited to a project whose members are needed to tell who came with which."""
         shared = place.row.get("shared_with_groups") or ()
         found = [self.groups.get(str(one.get("group_full_path"))) for one in shared if isinstance(one, dict)]
         return [group for group in found if group and not self.inherits(group)] if len(found) > 1 else []
 
-    def keys(self, place: Place) -> tuple[Hashable, ...]:
+    def keys(self, place: Listed) -> tuple[Hashable, ...]:
         """Return the keys of the lists that tell who has a role in a place."""
         paths = [members_path(place.scope, inherited=False)]
         if self.asks_all(place):
@@ -105,7 +105,7 @@ class GroupTree:
         return tuple(list_key(place.scope.token, path, ()) for path in paths)
 
 
-def roles_in(tree: GroupTree, place: Place, scope: Scope) -> Generator[Any, Any, Roles]:
+def roles_in(tree: GroupTree, place: Listed, scope: Scope) -> Generator[Any, Any, Roles]:
     """Return everybody's effective role in a place by user id; `scope` has the token that reads. Raises ReadFailed.
 
     The highest role counts; of equal ones the nearest. What is inherited follows from the groups above, which are
@@ -125,7 +125,7 @@ def roles_in(tree: GroupTree, place: Place, scope: Scope) -> Generator[Any, Any,
     return with_strangers(found, strangers, invitations, hidden=tree.inherits(place) and parent is None)
 
 
-def group_roles(tree: GroupTree, group: Place, token: str) -> Generator[Any, Any, Roles]:
+def group_roles(tree: GroupTree, group: Listed, token: str) -> Generator[Any, Any, Roles]:
     """Return the roles in a group, read once for itself and for everything below it. Raises ReadFailed."""
 
     def start() -> Job:
@@ -142,12 +142,12 @@ def group_roles(tree: GroupTree, group: Place, token: str) -> Generator[Any, Any
     return roles
 
 
-def roles_key(group: Place, token: str) -> Hashable:
+def roles_key(group: Listed, token: str) -> Hashable:
     """Return the key under which a group's roles are read once."""
     return ("roles", group.scope.id, token)
 
 
-def _inherited(tree: GroupTree, parent: Place) -> Generator[Any, Any, Roles]:
+def _inherited(tree: GroupTree, parent: Listed) -> Generator[Any, Any, Roles]:
     """Return what the group above gives, as the first of its tokens that may tells. Raises ReadFailed."""
     failures: list[ReadFailed] = []
     for token in parent.tokens:
@@ -212,7 +212,7 @@ def _invited(row: Row, fitting: Sequence[Invitation]) -> Role:
     return Role(row, best, first.path, min(ends, default=None), invited=True)
 
 
-def _invitations(tree: GroupTree, place: Place, scope: Scope) -> Generator[Any, Any, list[Invitation]]:
+def _invitations(tree: GroupTree, place: Listed, scope: Scope) -> Generator[Any, Any, list[Invitation]]:
     shared = place.row.get("shared_with_groups")
     if not isinstance(shared, list):
         params: Params = (("with_projects", "false"),) if scope.is_group else ()

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.inventory import Place
-from gitlab_port_export.gitlab.kinds.kind import Context, Read, Wanted, api_path, each_once, feature_off, place_read
+from gitlab_port_export.gitlab.inventory import Listed
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, Wanted, api_path, each_once, feature_off, scope_read
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, with_owner
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.mapping.model import Resource, Selector
@@ -20,7 +20,7 @@ OWNER = {
     "__project": f"{PROJECT_PATH}; only where it belongs to a project",
 }
 # The query of a selector's lists: (selector, whether of groups) → parameters.
-Wish = Callable[[Any, bool], Params]
+QueryOf = Callable[[Any, bool], Params]
 
 
 class ScopedSelector(Selector):
@@ -43,15 +43,15 @@ class ScopedSelector(Selector):
 
 
 def scoped_reads(
-    kind: str, endpoint: str, resources: tuple[Resource, ...], context: Context, wish: Wish
+    kind: str, endpoint: str, resources: tuple[Resource, ...], context: Context, wish: QueryOf
 ) -> Iterator[Read]:
     """Yield one read per group, then one per project; rows get `__group` (full_path) or `__project`."""
     yield from each_once(entry for resource in resources for entry in _wanted(kind, endpoint, resource, context, wish))
 
 
-def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, wish: Wish) -> Iterator[Wanted]:
+def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, wish: QueryOf) -> Iterator[Wanted]:
     selector: Any = resource.selector
-    places: list[Place] = []
+    places: list[Listed] = []
     if "group" in selector.scopes:
         places += context.inventory.groups(selector.include_only_active_groups)
     if "project" in selector.scopes:
@@ -70,14 +70,14 @@ def _nothing_there(row: Row) -> bool:
     return feature_off(row, "issues") and feature_off(row, "merge_requests")
 
 
-def _read(kind: str, endpoint: str, place: Place, params: Params, resources: tuple[int, ...]) -> Read:
+def _read(kind: str, endpoint: str, place: Listed, params: Params, resources: tuple[int, ...]) -> Read:
     path = place.scope.path
     name, owner = (
         ("__group", {"full_path": path}) if place.scope.is_group else ("__project", {"path_with_namespace": path})
     )
 
     def start(scope: Scope) -> Job:
-        shape = with_owner(kind, resources, scope, name, owner)
-        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, shape)
+        handle = with_owner(kind, resources, scope, name, owner)
+        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, handle)
 
-    return place_read(kind, place, resources, start, unless=None if place.scope.is_group else _nothing_there)
+    return scope_read(kind, place, resources, start, unless=None if place.scope.is_group else _nothing_there)
