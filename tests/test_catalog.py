@@ -12,7 +12,8 @@ from gitlab_port_export.demo.port import Fault, Recorded, drop, refuse
 from gitlab_port_export.port import pages
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
 from gitlab_port_export.port.client import PortRefused
-from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status, target_key
+from gitlab_port_export.port.keys import target_key
+from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status
 from testbed.harness import blueprint, port_with
 from testbed.port_bed import MINE, Bed, a_bed, thing, things
 

@@ -175,7 +175,7 @@ class Catalog:
             found: dict[str, list[str]] = {}
             with documented("the list of what is ours"):
                 for row in page:
-                    found.setdefault(str(row["blueprint"]), []).append(row["identifier"])
+                    found.setdefault(_text(row["blueprint"]), []).append(_text(row["identifier"]))
             pages.append(packed(found))
         return pages
 
@@ -269,6 +269,12 @@ def _is_bare(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
         and not any(related)
         and all(value is None or value == defaults[name] for name, value in own.items())
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {type(value).__name__}")
+    return value
 
 
 def _bare(field: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gitlab_port_export.base.jsontext import EXACT, canonical
 from gitlab_port_export.model import Entity, Order, Shape, place_of
+from gitlab_port_export.port.keys import entity_key, target_key
 from gitlab_port_export.port.slots import Slots
 
 # Codes of a field's value; every other value has a hash above these.
@@ -19,8 +20,6 @@ NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
 HASH = 0x7FFFFFFF
 # Stands where an entity does not set a field.
 ABSENT = object()
-# Of the keys of entities so many bits: the sign and four more would make each a third larger.
-KEY = 2**60 - 1
 
 # Formats of texts that stand for an instant, however it is written.
 MOMENTS = ("date-time", "timer")
@@ -107,9 +106,10 @@ class Missing:
 class Ledger:
     """All entities of one blueprint: a slot each, with a 4-byte code per mapped field.
 
-    `fields` are dotted names (title, icon, team, properties.x, relations.y). Hashes differ between processes, so a
-    ledger lives in one run only. With `whole`, fields that an entity does not set count as null: Port overwrites.
-    `teams` gives the identifier of a team by each of its names: Port takes either and shows what it likes.
+    `fields` are dotted names (title, icon, team, properties.x, relations.y). Slots are found by the stable key of an
+    entity; the codes of values hold Python's `hash`, which differs between processes, so they never leave this one.
+    With `whole`, fields that an entity does not set count as null: Port overwrites. `teams` gives the identifier of a
+    team by each of its names: Port takes either and shows what it likes.
     """
 
     def __init__(
@@ -145,8 +145,9 @@ class Ledger:
     def hold(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take in entities as Port's search gives them."""
         self.held += len(rows)
+        name = self.blueprint.identifier
         for slot, row in enumerate(rows, len(self._status)):
-            self._slots[hash(row["identifier"]) & KEY] = slot
+            self._slots[entity_key(name, row["identifier"])] = slot
             self._codes.extend(self._coded(row["identifier"], self._held(row)))
             if self._unmapped:
                 relations = row.get("relations") or {}
@@ -205,7 +206,7 @@ class Ledger:
         """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
         codes = self.codes(entity)
-        mark = hash(identifier) & KEY
+        mark = entity_key(entity.blueprint, identifier)
         slot = self._slots.get(mark)
         if slot is None:
             self._add(mark, codes, Status.CREATED, entity)
@@ -275,19 +276,19 @@ class Ledger:
 
     def send(self, entity: Entity) -> None:
         """Note that the update of an entity is sent: from now on a better row is compared with that."""
-        slot = self._slots.get(hash(str(entity.identifier)) & KEY)
+        slot = self._slots.get(entity_key(*entity.key))
         if slot is not None:
             self._replace(slot, self.codes(entity))
             self._status[slot] = Status.SENT
 
     def produced(self, identifier: str) -> bool:
         """Whether this run produced the entity."""
-        slot = self._slots.get(hash(identifier) & KEY)
+        slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))
         return slot is not None and self._status[slot] != Status.HELD
 
     def meet_again(self, entity: Entity) -> Comparison:
         """Compare once more an entity of which only what it searches for may have changed; a row that lost is lost."""
-        slot = self._slots.get(hash(str(entity.identifier)) & KEY)
+        slot = self._slots.get(entity_key(*entity.key))
         if slot is None or (self._resource[slot], self._scope[slot], self._row[slot]) != (
             entity.resource,
             *entity.order,
@@ -297,7 +298,7 @@ class Ledger:
 
     def patch(self, entity: Entity) -> Comparison:
         """Take in an entity that a search found: it stands in Port already, perhaps since this run."""
-        mark = hash(str(entity.identifier)) & KEY
+        mark = entity_key(*entity.key)
         slot = self._slots.get(mark)
         if slot is not None:
             return self._overlay(slot, entity)
@@ -363,11 +364,6 @@ def relation_targets(blueprint: Blueprint, relations: Iterable[tuple[str, Any]])
             continue
         found += [target_key(relation.target, str(one)) for one in (value if isinstance(value, list) else [value])]
     return found
-
-
-def target_key(blueprint: str, identifier: str) -> int:
-    """Return the key of an entity in the set of relation targets."""
-    return hash((blueprint, identifier)) & KEY
 
 
 def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int, int]]:

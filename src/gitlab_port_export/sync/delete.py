@@ -9,7 +9,8 @@ from gitlab_port_export.base.http import Unreachable
 from gitlab_port_export.model import Delete, Entity, Event, Held, Problem, Written
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
-from gitlab_port_export.port.ledger import relation_targets, target_key
+from gitlab_port_export.port.keys import target_key
+from gitlab_port_export.port.ledger import relation_targets
 from gitlab_port_export.port.writer import Deleter, blueprint_order, dependency_order
 from gitlab_port_export.sync.policy import Policy
 
@@ -33,7 +34,7 @@ class Gone:
 def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gone]:
     """Return per blueprint what is ours and was not produced.
 
-    `targets` are keys of ledger.target_key. Raises PortRefused and Unreachable: without the whole list nothing goes.
+    `targets` are keys of keys.target_key. Raises PortRefused and Unreachable: without the whole list nothing goes.
     """
     ledgers = catalog.ledgers
     owned: Counter[str] = Counter()
@@ -201,7 +202,7 @@ def fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Itera
 
 
 def related(catalog: Catalog, entity: Entity) -> list[int]:
-    """Return a key of ledger.target_key for each entity that this one relates to."""
+    """Return a key of keys.target_key for each entity that this one relates to."""
     blueprint = catalog.blueprints.get(entity.blueprint)
     return relation_targets(blueprint, entity.relations) if blueprint else []
 

@@ -9,7 +9,8 @@ from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.specs import KIND, Spec, read_specs
 from gitlab_port_export.model import Entity, Event, Problem
 from gitlab_port_export.port import integration as integrations
-from gitlab_port_export.port.ledger import Blueprint, target_key
+from gitlab_port_export.port.keys import target_key
+from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.transform import unfit_identifier
@@ -23,7 +24,7 @@ OBJECTS = ("properties", "relations")
 
 @dataclass
 class FromFiles:
-    """What stands in files: keys (of ledger.target_key) of all entities, and those that search and are yet to come."""
+    """What stands in files: keys (of keys.target_key) of all entities, and those that search and are yet to come."""
 
     keys: set[int] = field(default_factory=set)
     searching: list[Entity] = field(default_factory=list)

@@ -11,7 +11,8 @@ from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Entity, Problem, Shape
 from gitlab_port_export.port.catalog import TEAM
-from gitlab_port_export.port.ledger import Blueprint, target_key
+from gitlab_port_export.port.keys import target_key
+from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.writer import layers
 
 # Port relates to no more of what a search finds.
@@ -95,7 +96,7 @@ class Later:
 class Answered:
     """An entity with the answers in place of its queries, and what is to be said of them.
 
-    `targets` are keys of ledger.target_key of all that was found, `unknown` the blueprints of searches that Port did
+    `targets` are keys of keys.target_key of all that was found, `unknown` the blueprints of searches that Port did
     not answer. `entity` is None where the search for it does not find exactly one.
     """
 

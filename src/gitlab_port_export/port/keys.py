@@ -1,0 +1,29 @@
+"""Keys of entities: 60-bit numbers that are the same in every process and on every machine."""
+
+from functools import lru_cache
+from hashlib import blake2b
+
+# So many bits, as a Python integer with four more would take a third more memory.
+BITS = 2**60 - 1
+
+
+def entity_key(blueprint: str, identifier: str) -> int:
+    """Return the key of an entity, from a digest of its blueprint and identifier.
+
+    Python's `hash` would differ between processes, and a checksum could be forged by whoever chooses identifiers: two
+    entities with one key would count as the same.
+    """
+    digest = _begun(blueprint).copy()
+    digest.update(identifier.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest(), "big") & BITS
+
+
+@lru_cache(maxsize=4096)
+def target_key(blueprint: str, identifier: str) -> int:
+    """Return the key of an entity that others relate to; many relate to the same few, one after the other."""
+    return entity_key(blueprint, identifier)
+
+
+@lru_cache(maxsize=1024)
+def _begun(blueprint: str) -> blake2b:
+    return blake2b(blueprint.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
