@@ -15,8 +15,8 @@ import pytest
 from conftest import Bench
 from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update
 from gitlab_port_export.report import console
-from gitlab_port_export.report.ci import channel, github, gitlab
-from gitlab_port_export.report.ci.surface import MAX_FINDINGS, detect, findings, outputs, wants_debug
+from gitlab_port_export.report.ci import github, gitlab, output
+from gitlab_port_export.report.ci.system import MAX_ANNOTATIONS, annotations, detect, outputs, wants_debug
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
 from test_untrusted_text import ALL, HOSTILE, obeyed
@@ -62,9 +62,9 @@ class Pipe(io.StringIO):
 
 
 def told(environ: dict[str, str], one: Report, *, choice: str = "auto", as_json: bool = False) -> tuple[str, str]:
-    """What a channel writes to (standard output, standard error)."""
+    """What a output writes to (standard output, standard error)."""
     out, err = Pipe(), Pipe()
-    line = channel.connect(choice, environ, out, err, as_json=as_json)  # type: ignore[arg-type]  # from a table
+    line = output.connect(choice, environ, out, err, as_json=as_json)  # type: ignore[arg-type]  # from a table
     line.mask(["top-secret"])
     line.tell(one, lambda room: "# Summary\n")
     return out.getvalue(), err.getvalue()
@@ -113,10 +113,10 @@ def test_beside_json_it_goes_to_standard_error(system: str) -> None:
 
 def test_what_goes_into_a_file_holds_no_command(tmp_path: Path) -> None:
     out, err = Pipe(file=tmp_path / "out"), Pipe()
-    line = channel.connect("auto", JOBS["github"], out, err, as_json=False)
+    line = output.connect("auto", JOBS["github"], out, err, as_json=False)
     line.mask(["top-secret"])
     assert (line.fold, out.getvalue(), err.getvalue()) == (None, "", "::add-mask::top-secret\n")
-    line = channel.connect("auto", JOBS["github"], out, Pipe(file=tmp_path / "err"), as_json=False)
+    line = output.connect("auto", JOBS["github"], out, Pipe(file=tmp_path / "err"), as_json=False)
     assert line.stream is None
     line.mask(["top-secret"])
     line.tell(report(1, PROBLEM), lambda room: "")
@@ -128,7 +128,7 @@ def test_what_goes_into_a_file_holds_no_command(tmp_path: Path) -> None:
 def test_a_secret_is_not_written_where_it_would_be_seen(environ: dict[str, str], terminal: bool) -> None:
     for choice in ("github", "azure", "gitlab", "jenkins"):
         out = Pipe(terminal=terminal)
-        channel.connect(choice, environ, out, Pipe(), as_json=False).mask(["top-secret"])  # type: ignore[arg-type]  # from a table
+        output.connect(choice, environ, out, Pipe(), as_json=False).mask(["top-secret"])  # type: ignore[arg-type]  # from a table
         assert out.getvalue() == ""
 
 
@@ -166,7 +166,7 @@ def test_no_secret_is_captured_with_the_output(script: str, system: str, bench: 
 def test_secrets_are_masked_before_anything_else() -> None:
     assert told(JOBS["github"], report())[1].splitlines()[0] == "::add-mask::top-secret"
     assert told(JOBS["azure"], report())[1].splitlines()[0] == "##vso[task.setsecret]top-secret"
-    line = channel.connect("auto", JOBS["github"], Pipe(), err := Pipe(), as_json=False)
+    line = output.connect("auto", JOBS["github"], Pipe(), err := Pipe(), as_json=False)
     line.mask(["", "tiny", "a%0Ab%25c"])
     assert err.getvalue() == "::add-mask::a%250Ab%2525c\n"
 
@@ -193,7 +193,7 @@ def test_github_gets_ten_annotations_of_a_level_at_most() -> None:
     lines = told(JOBS["github"], report(1, *many))[0].splitlines()
     for level in ("error", "warning"):
         of_level = [line for line in lines if line.startswith(f"::{level} ")]
-        assert len(of_level) == MAX_FINDINGS == 10
+        assert len(of_level) == MAX_ANNOTATIONS == 10
         assert of_level[-1].endswith("::and 21 more, all of them are in the report")
 
 
@@ -202,7 +202,7 @@ def test_github_gets_outputs_and_a_summary_on_lines_of_their_own(tmp_path: Path)
     for file in files.values():
         file.write_text("earlier=1\n", encoding="utf-8")
     environ = {**JOBS["github"], **{name: str(file) for name, file in files.items()}}
-    line = channel.connect("auto", environ, Pipe(), Pipe(), as_json=False)
+    line = output.connect("auto", environ, Pipe(), Pipe(), as_json=False)
     rooms: list[int] = []
     files["GITHUB_STEP_SUMMARY"].write_text("earlier=1", encoding="utf-8")
     files["GITHUB_OUTPUT"].write_text("earlier=1", encoding="utf-8")
@@ -230,7 +230,7 @@ def test_files_that_are_not_there_or_not_ours_do_not_matter(tmp_path: Path, capl
     locked = tmp_path / "locked"
     locked.mkdir()
     environ = {**JOBS["github"], "GITHUB_OUTPUT": str(tmp_path / "none"), "GITHUB_STEP_SUMMARY": str(locked)}
-    channel.connect("auto", environ, Pipe(), Pipe(), as_json=False).tell(report(), lambda room: "x")
+    output.connect("auto", environ, Pipe(), Pipe(), as_json=False).tell(report(), lambda room: "x")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["locked"]
 
 
@@ -252,7 +252,7 @@ def test_azure_shows_the_summary_that_was_asked_for_by_its_whole_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = channel.connect("auto", JOBS["azure"], out := Pipe(), Pipe(), as_json=False)
+    line = output.connect("auto", JOBS["azure"], out := Pipe(), Pipe(), as_json=False)
     (tmp_path / "summary.md").touch()
     line.tell(report(), lambda room: "", summary=Path("summary.md"))
     assert out.getvalue() == f"##vso[task.uploadsummary]{tmp_path}/summary.md\n"
@@ -306,8 +306,8 @@ def test_gitlab_gets_links_for_the_page_of_the_job() -> None:
 # --- folding
 
 
-def fold_of(system: str) -> channel.Fold:
-    fold = channel.connect("auto", JOBS[system], Pipe(), Pipe(), as_json=False).fold
+def fold_of(system: str) -> output.Fold:
+    fold = output.connect("auto", JOBS[system], Pipe(), Pipe(), as_json=False).fold
     assert fold is not None
     return fold
 
@@ -333,7 +333,7 @@ def test_changes_of_a_sync_are_shown_where_they_can_be_folded_away() -> None:
 
 def test_no_system_is_nothing_to_fold_for() -> None:
     for environ in ({}, JOBS["jenkins"]):
-        assert channel.connect("auto", environ, Pipe(), Pipe(), as_json=False).fold is None
+        assert output.connect("auto", environ, Pipe(), Pipe(), as_json=False).fold is None
 
 
 # --- hostile names
@@ -378,7 +378,7 @@ def test_no_name_is_obeyed_by_any_surface(text: str) -> None:
 
 
 def test_a_very_long_name_is_cut() -> None:
-    for one in findings(hostile("long " * 20_000)):
+    for one in annotations(hostile("long " * 20_000)):
         assert len(one.text) <= 1000
 
 

@@ -13,7 +13,7 @@ from gitlab_port_export.demo.port_store import Content
 from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
 from gitlab_port_export.port.ledger import Blueprint, Ledger
 from gitlab_port_export.port.writer import Rules
-from gitlab_port_export.report.fold import Tally
+from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.values import Counts
 from gitlab_port_export.sync import diff
 from gitlab_port_export.sync.diff import Differ
@@ -121,10 +121,10 @@ class TestChanges:
         events = bed.sync(*(thing(str(n), blueprint="nowhere", at=n % 2) for n in range(1000)))
         problems = of(Problem, events)
         assert [(one.resources, one.count) for one in problems] == [((0,), 1), ((1,), 1), ((0,), 499), ((1,), 499)]
-        tally = Tally("sync")
+        builder = ReportBuilder("sync")
         for event in events:
-            tally.add(event)
-        assert [one.count for one in tally.finish(started="", seconds=0).problems] == [500, 500]
+            builder.add(event)
+        assert [one.count for one in builder.finish(started="", seconds=0).problems] == [500, 500]
 
     @pytest.mark.parametrize("status", [403, 500])
     def test_entities_that_port_does_not_show_are_not_written_blindly(self, bed: Bed, status: int) -> None:
@@ -166,10 +166,10 @@ class TestDuplicates:
         assert bed.store.snapshot()["thing"]["a"][3] == {"text": "good", "size": 1}
         assert [one.change.again for one in of(Written, events)] == [False, True]
         assert len(of(Skipped, events)) == 2
-        tally = Tally("sync")
+        builder = ReportBuilder("sync")
         for event in events:
-            tally.add(event)
-        assert tally.finish(started="", seconds=0).blueprints == {"thing": Counts(updated=1)}
+            builder.add(event)
+        assert builder.finish(started="", seconds=0).blueprints == {"thing": Counts(updated=1)}
         monkeypatch.undo()
         assert written(bed.sync(thing("a", text="bad", order=(3, 3)), thing("a", text="good", order=(1, 1)))) == []
 
@@ -181,10 +181,10 @@ class TestDuplicates:
         events = bed.sync(
             thing("a", text="bad", size="three", order=(2, 2)), thing("a", text="good", size=3, order=(1, 1))
         )
-        tally = Tally("sync")
+        builder = ReportBuilder("sync")
         for event in events:
-            tally.add(event)
-        assert tally.finish(started="", seconds=0).blueprints == {"thing": Counts(updated=1, failed=1)}
+            builder.add(event)
+        assert builder.finish(started="", seconds=0).blueprints == {"thing": Counts(updated=1, failed=1)}
         assert bed.store.snapshot()["thing"]["a"][3] == {"text": "good", "size": 3}
 
     def test_resources_of_one_blueprint_are_merged_later_fields_winning(self, bed: Bed) -> None:

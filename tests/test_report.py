@@ -30,11 +30,12 @@ from gitlab_port_export.model import (
     Update,
     Written,
 )
+from gitlab_port_export.report import builder as report_builder
 from gitlab_port_export.report import console as console_report
-from gitlab_port_export.report import fold, markdown
 from gitlab_port_export.report import json as json_report
+from gitlab_port_export.report import markdown
+from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS, exit_code, meaning
-from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
 
@@ -62,8 +63,8 @@ def held(reason: str, *identifiers: str) -> Held:
     return Held("service", identifiers or ("x",), reason, "why it was held", "--allow-deletes service")  # type: ignore[arg-type]  # reason comes from a table of tests
 
 
-def finish(tally: Tally, **more: object) -> Report:
-    return tally.finish(started="2026-01-02T03:04:05Z", seconds=6.54, **more)  # type: ignore[arg-type]  # passed through as it is
+def finish(builder: ReportBuilder, **more: object) -> Report:
+    return builder.finish(started="2026-01-02T03:04:05Z", seconds=6.54, **more)  # type: ignore[arg-type]  # passed through as it is
 
 
 def shown(report: Report, environ: dict[str, str] | None = None, stream: io.StringIO | None = None) -> str:
@@ -127,26 +128,26 @@ def test_every_exit_code_has_a_meaning():
 
 
 def test_a_code_given_from_outside_wins():
-    tally = Tally("sync")
-    tally.add(PROBLEM)
-    report = finish(tally, code=143)
+    builder = ReportBuilder("sync")
+    builder.add(PROBLEM)
+    report = finish(builder, code=143)
     assert report.exit_code == 143
     assert meaning(report) == "terminated"
 
 
 def test_exit_0_is_not_called_in_step_when_it_only_passes():
-    tally = Tally("sync")
-    tally.add(PROBLEM)
-    assert "--fail-on" in meaning(finish(tally, fail_on="never"))
-    tally = Tally("sync")
-    tally.add(held("limit"))
-    assert "--fail-on" in meaning(finish(tally, fail_on="never"))
-    tally = Tally("plan")
-    tally.add(Create(entity("a")))
-    assert "nothing was written" in meaning(finish(tally))
-    tally.add(held("limit", "h"))
-    assert meaning(finish(tally)) == "the plan is complete, but deletions are held"
-    assert meaning(finish(Tally("plan"))) == EXIT_MEANINGS[0]
+    builder = ReportBuilder("sync")
+    builder.add(PROBLEM)
+    assert "--fail-on" in meaning(finish(builder, fail_on="never"))
+    builder = ReportBuilder("sync")
+    builder.add(held("limit"))
+    assert "--fail-on" in meaning(finish(builder, fail_on="never"))
+    builder = ReportBuilder("plan")
+    builder.add(Create(entity("a")))
+    assert "nothing was written" in meaning(finish(builder))
+    builder.add(held("limit", "h"))
+    assert meaning(finish(builder)) == "the plan is complete, but deletions are held"
+    assert meaning(finish(ReportBuilder("plan"))) == EXIT_MEANINGS[0]
 
 
 # --- the fold
@@ -188,10 +189,10 @@ def expected_counts(command: str, stream: list[object]) -> Counter[tuple[str, st
 
 @given(st.sampled_from(["sync", "plan"]), st.lists(events, max_size=60))
 def test_counts_equal_what_was_added(command, stream):
-    tally = Tally(command)
+    builder = ReportBuilder(command)
     for event in stream:
-        tally.add(event)
-    report = finish(tally)
+        builder.add(event)
+    report = finish(builder)
     counted = expected_counts(command, stream)
     for blueprint, counts in report.blueprints.items():
         for name in Counts.__dataclass_fields__:
@@ -205,57 +206,57 @@ def test_counts_equal_what_was_added(command, stream):
 
 @given(st.lists(st.builds(replace, st.just(PROBLEM), count=st.integers(1, 9), scope=st.text(max_size=2))))
 def test_no_occurrence_of_a_problem_is_lost_by_grouping(problems):
-    tally = Tally("sync")
+    builder = ReportBuilder("sync")
     for problem in problems:
-        tally.add(problem)
-    found = finish(tally).problems
+        builder.add(problem)
+    found = finish(builder).problems
     assert len(found) == min(1, len(problems))
     assert sum(problem.count for problem in found) == sum(problem.count for problem in problems)
 
 
 def test_pages_rows_and_skipped_rows_count_for_their_kind():
-    tally = Tally("sync", kinds=["project", "issue"])
-    tally.add(Page("project", (0,), Scope(1, "a"), [{}, {}]))
-    tally.add(Page("project", (0,), Scope(1, "a"), [{}]))
-    tally.add(Skipped(1, "selector", count=4))
-    report = finish(tally)
+    builder = ReportBuilder("sync", kinds=["project", "issue"])
+    builder.add(Page("project", (0,), Scope(1, "a"), [{}, {}]))
+    builder.add(Page("project", (0,), Scope(1, "a"), [{}]))
+    builder.add(Skipped(1, "selector", count=4))
+    report = finish(builder)
     assert (report.kinds["project"].pages, report.kinds["project"].rows) == (2, 3)
     assert report.kinds["issue"].skipped == 4
 
 
 def test_an_intended_change_counts_in_a_plan_and_a_confirmed_one_in_a_sync():
     for command, event in (("plan", Create(entity("a"))), ("sync", Written(Create(entity("a"))))):
-        tally = Tally(command)
-        tally.add(event)
-        assert finish(tally).blueprints == {"service": Counts(created=1)}
-    tally = Tally("sync")
-    tally.add(Create(entity("a")))
-    assert finish(tally).blueprints == {}
+        builder = ReportBuilder(command)
+        builder.add(event)
+        assert finish(builder).blueprints == {"service": Counts(created=1)}
+    builder = ReportBuilder("sync")
+    builder.add(Create(entity("a")))
+    assert finish(builder).blueprints == {}
 
 
 def test_equal_problems_become_one_with_count_and_three_samples():
-    tally = Tally("sync")
+    builder = ReportBuilder("sync")
     for path in ("a/1", "a/2", "a/3", "a/4"):
-        tally.add(replace(PROBLEM, scope=path, count=10))
-    tally.add(replace(PROBLEM, why="another"))
-    grouped, other = finish(tally).problems
+        builder.add(replace(PROBLEM, scope=path, count=10))
+    builder.add(replace(PROBLEM, why="another"))
+    grouped, other = finish(builder).problems
     assert (grouped.count, grouped.scope, grouped.sample) == (40, "", "a/1; a/2; a/3")
     assert (other.count, other.scope, other.sample) == (1, "a/b", "")
 
 
 def test_what_grouped_problems_share_stays_in_its_field():
-    tally = Tally("sync")
+    builder = ReportBuilder("sync")
     for name in ("one", "two"):
-        tally.add(replace(PROBLEM, entity=name, sample=f"row {name}"))
-    (grouped,) = finish(tally).problems
+        builder.add(replace(PROBLEM, entity=name, sample=f"row {name}"))
+    (grouped,) = finish(builder).problems
     assert (grouped.scope, grouped.entity, grouped.sample) == ("a/b", "", "one row one; two row two")
 
 
 def test_a_refused_write_says_why_as_a_problem():
-    tally = Tally("sync")
-    tally.add(Failed(Create(entity("a")), "422: wrong type"))
-    tally.add(Failed(Delete("service", "b"), "403"))
-    report = finish(tally)
+    builder = ReportBuilder("sync")
+    builder.add(Failed(Create(entity("a")), "422: wrong type"))
+    builder.add(Failed(Delete("service", "b"), "403"))
+    report = finish(builder)
     assert [(p.stage, p.why, p.blueprint, p.entity) for p in report.problems] == [
         ("write", "422: wrong type", "service", "a"),
         ("delete", "403", "service", "b"),
@@ -264,11 +265,11 @@ def test_a_refused_write_says_why_as_a_problem():
 
 
 def test_held_deletions_of_the_same_cause_are_one():
-    tally = Tally("sync")
-    tally.add(held("limit", "a"))
-    tally.add(held("limit", "b", "c"))
-    tally.add(held("recent", "d"))
-    report = finish(tally)
+    builder = ReportBuilder("sync")
+    builder.add(held("limit", "a"))
+    builder.add(held("limit", "b", "c"))
+    builder.add(held("recent", "d"))
+    report = finish(builder)
     assert [(one.reason, one.identifiers) for one in report.held] == [
         ("limit", ("a", "b", "c")),
         ("recent", ("d",)),
@@ -277,13 +278,13 @@ def test_held_deletions_of_the_same_cause_are_one():
 
 
 def test_deletions_of_several_blueprints_held_by_one_problem_are_shown_together():
-    tally = Tally("sync")
+    builder = ReportBuilder("sync")
     for blueprint, names in (("issue", "ab"), ("job", "c"), ("service", "d")):
-        tally.add(Held(blueprint, tuple(names), "problem", "not everything was read", "solve it"))
+        builder.add(Held(blueprint, tuple(names), "problem", "not everything was read", "solve it"))
     for blueprint in ("issue", "job"):
-        tally.add(Held(blueprint, ("e",), "recent", "changed in Port", "later"))
-    tally.add(Held("user", ("f",), "problem", "something else", "solve it"))
-    report = finish(tally)
+        builder.add(Held(blueprint, ("e",), "recent", "changed in Port", "later"))
+    builder.add(Held("user", ("f",), "problem", "something else", "solve it"))
+    report = finish(builder)
     assert "\n".join(shown(report).split("Deletions held\n")[1].splitlines()[:12]) == (
         "  issue 2, job 1, service 1: 4 deletions held (problem): not everything was read\n"
         "    → solve it\n"
@@ -305,23 +306,23 @@ def test_deletions_of_several_blueprints_held_by_one_problem_are_shown_together(
 
 
 def test_memory_is_bounded_and_deletes_are_kept(monkeypatch):
-    monkeypatch.setattr(fold, "MAX_CHANGES", 5)
-    tally = Tally("sync")
+    monkeypatch.setattr(report_builder, "MAX_CHANGES", 5)
+    builder = ReportBuilder("sync")
     for number in range(20):
-        tally.add(Written(Create(entity(f"c{number}"))))
-    tally.add(Written(Delete("service", "d", cascade=True)))
-    report = finish(tally)
+        builder.add(Written(Create(entity(f"c{number}"))))
+    builder.add(Written(Delete("service", "d", cascade=True)))
+    report = finish(builder)
     assert len(report.changes) == 5
     assert Delete("service", "d", cascade=True) in report.changes
     assert report.blueprints["service"] == Counts(created=20, deleted=1)
 
 
 def test_secrets_are_redacted_before_anything_is_rendered():
-    tally = Tally("sync", redact=Redactor(["hunter2-hunter2"]).redact)
-    tally.add(Problem("read", "token hunter2-hunter2", hint="not hunter2-hunter2", sample="hunter2-hunter2"))
-    tally.add(Failed(Create(entity("a")), "body hunter2-hunter2"))
-    tally.add(Held("service", ("a",), "limit", "hunter2-hunter2"))
-    report = finish(tally)
+    builder = ReportBuilder("sync", redact=Redactor(["hunter2-hunter2"]).redact)
+    builder.add(Problem("read", "token hunter2-hunter2", hint="not hunter2-hunter2", sample="hunter2-hunter2"))
+    builder.add(Failed(Create(entity("a")), "body hunter2-hunter2"))
+    builder.add(Held("service", ("a",), "limit", "hunter2-hunter2"))
+    report = finish(builder)
     assert "hunter2" not in shown(report) + json_report.render(report)
     assert "[secret]" in shown(report)
 
@@ -330,17 +331,17 @@ def test_secrets_are_redacted_before_anything_is_rendered():
 
 
 def full_report() -> Report:
-    tally = Tally("sync", kinds=["project", "issue"])
-    tally.add(Page("project", (0,), Scope(1, "a"), [{}, {}]))
-    tally.add(Skipped(0, "selector"))
-    tally.add(Unchanged("service"))
-    tally.add(Written(Create(entity("c"))))
-    tally.add(Written(Update(entity("u2", "issue"), ("title",))))
-    tally.add(Written(Delete("issue", "gone", cascade=True)))
-    tally.add(held("limit", "h1", "h2"))
-    tally.add(replace(WARNING, why="only a warning"))
-    tally.add(replace(PROBLEM, token="token 1", line=12, field="properties.url", count=7, sample="row 5"))
-    return finish(tally, integration="my-gitlab", mapping_origin="Port", gitlab_requests=351, port_requests=1)
+    builder = ReportBuilder("sync", kinds=["project", "issue"])
+    builder.add(Page("project", (0,), Scope(1, "a"), [{}, {}]))
+    builder.add(Skipped(0, "selector"))
+    builder.add(Unchanged("service"))
+    builder.add(Written(Create(entity("c"))))
+    builder.add(Written(Update(entity("u2", "issue"), ("title",))))
+    builder.add(Written(Delete("issue", "gone", cascade=True)))
+    builder.add(held("limit", "h1", "h2"))
+    builder.add(replace(WARNING, why="only a warning"))
+    builder.add(replace(PROBLEM, token="token 1", line=12, field="properties.url", count=7, sample="row 5"))
+    return finish(builder, integration="my-gitlab", mapping_origin="Port", gitlab_requests=351, port_requests=1)
 
 
 def test_the_report_reads_from_counts_to_the_exit_code():
@@ -402,12 +403,12 @@ def test_a_very_narrow_terminal_gets_lines_in_the_place_of_the_table():
 
 
 def plan_report(changes: int = 60) -> Report:
-    tally = Tally("plan")
+    builder = ReportBuilder("plan")
     for number in range(changes):
-        tally.add(Create(entity(f"c{number:03}")))
-    tally.add(Update(entity({"combinator": "and", "rules": []}, "issue"), ()))
-    tally.add(Update(entity("i", "issue"), ("title", "properties.url")))
-    return finish(tally, plan=["project: 1 request"])
+        builder.add(Create(entity(f"c{number:03}")))
+    builder.add(Update(entity({"combinator": "and", "rules": []}, "issue"), ()))
+    builder.add(Update(entity("i", "issue"), ("title", "properties.url")))
+    return finish(builder, plan=["project: 1 request"])
 
 
 def test_a_plan_lists_reads_and_every_change_off_a_terminal():
@@ -430,7 +431,7 @@ def test_a_terminal_gets_the_first_fifty_changes_of_a_blueprint():
 
 
 def test_changes_that_the_report_dropped_are_still_counted(monkeypatch):
-    monkeypatch.setattr(fold, "MAX_CHANGES", 5)
+    monkeypatch.setattr(report_builder, "MAX_CHANGES", 5)
     lines = shown(plan_report()).splitlines()
     assert lines[lines.index("  issue") + 1] == "    … and 2 more"
     assert lines[lines.index("  service") + 6] == "    … and 55 more"
@@ -441,12 +442,12 @@ def test_changes_that_the_report_dropped_are_still_counted(monkeypatch):
 def test_untrusted_text_cannot_reach_the_terminal_as_it_is(field, stream):
     text = dict.fromkeys(PLACES, "x")
     text[field] = EVIL
-    tally = Tally("plan", kinds=[text["kind"]])
-    tally.add(Page(text["kind"], (0,), Scope(1, "a"), [{}]))
-    tally.add(Create(entity(text["identifier"], text["blueprint"])))
-    tally.add(Update(entity("u", text["blueprint"]), (text["identifier"],)))
-    tally.add(Held(text["blueprint"], (text["identifier"],), "limit", text["why"], text["hint"]))
-    tally.add(
+    builder = ReportBuilder("plan", kinds=[text["kind"]])
+    builder.add(Page(text["kind"], (0,), Scope(1, "a"), [{}]))
+    builder.add(Create(entity(text["identifier"], text["blueprint"])))
+    builder.add(Update(entity("u", text["blueprint"]), (text["identifier"],)))
+    builder.add(Held(text["blueprint"], (text["identifier"],), "limit", text["why"], text["hint"]))
+    builder.add(
         Problem(
             "read",
             text["why"],
@@ -456,7 +457,7 @@ def test_untrusted_text_cannot_reach_the_terminal_as_it_is(field, stream):
             kind=text["kind"],
         )
     )
-    report = finish(tally, mapping_origin=text["origin"], integration=text["origin"], plan=[text["scope"]])
+    report = finish(builder, mapping_origin=text["origin"], integration=text["origin"], plan=[text["scope"]])
     out = shown(report, {"NO_COLOR": "1", "COLUMNS": "500"}, stream())
     assert r"[red]x[/red]\x1b[31m\u202egnp.exe\r\n::error::\x9b2J" in out.replace("\n", "").replace(" ", "")
     assert not set(out) & set("\x1b\r\x9b\u202e\ud800")
@@ -496,27 +497,27 @@ def test_off_a_terminal_nothing_is_wrapped_or_padded_whatever_columns_says(colum
     for name, value in {"COLUMNS": columns, "LINES": "2", "TERM": "dumb", "GITHUB_ACTIONS": "true"}.items():
         monkeypatch.setenv(name, value)
     long = "a-long-name/" * 60
-    tally = Tally("plan")
-    tally.add(Create(entity(long, long)))
-    tally.add(replace(PROBLEM, why=long, scope=long, hint=long))
-    lines = shown(finish(tally), dict(os.environ)).splitlines()
+    builder = ReportBuilder("plan")
+    builder.add(Create(entity(long, long)))
+    builder.add(replace(PROBLEM, why=long, scope=long, hint=long))
+    lines = shown(finish(builder), dict(os.environ)).splitlines()
     assert sum(long in line for line in lines) == 6
     assert [line for line in lines if line != line.rstrip()] == []
 
 
 def test_even_an_absurdly_long_line_stays_one():
     why = "word " * 250_000 + "end"
-    tally = Tally("sync")
-    tally.add(Problem("read", why))
-    assert f"  read: {why}" in shown(finish(tally)).splitlines()
+    builder = ReportBuilder("sync")
+    builder.add(Problem("read", why))
+    assert f"  read: {why}" in shown(finish(builder)).splitlines()
 
 
 def test_a_stream_that_cannot_encode_a_name_gets_an_escape_instead_of_an_error():
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="cp1252", newline="") as stream:
-        tally = Tally("sync")
-        tally.add(replace(PROBLEM, why="broken 💥 pipeline"))
-        console_report.render(finish(tally), Screen.of(stream, {}).console)
+        builder = ReportBuilder("sync")
+        builder.add(replace(PROBLEM, why="broken 💥 pipeline"))
+        console_report.render(finish(builder), Screen.of(stream, {}).console)
         stream.flush()
         assert b"broken \\U0001f4a5 pipeline" in raw.getvalue()
 
@@ -574,10 +575,10 @@ def test_json_holds_what_the_table_holds():
 @given(st.text(st.characters(exclude_categories=[])))
 @example("\ud800")
 def test_json_is_one_ascii_document_that_strict_parsers_take(text):
-    tally = Tally("plan")
-    tally.add(Create(entity(text, "b")))
-    tally.add(replace(PROBLEM, why=text))
-    out = json_report.render(finish(tally))
+    builder = ReportBuilder("plan")
+    builder.add(Create(entity(text, "b")))
+    builder.add(replace(PROBLEM, why=text))
+    out = json_report.render(finish(builder))
     assert out.isascii()
     assert out.endswith("}\n")
     identifier = json.loads(out)["changes"][0]["identifier"]
@@ -587,7 +588,7 @@ def test_json_is_one_ascii_document_that_strict_parsers_take(text):
 
 
 def test_an_empty_report_renders():
-    report = finish(Tally("sync"))
+    report = finish(ReportBuilder("sync"))
     assert json.loads(json_report.render(report))["total"]["created"] == 0
     assert shown(report).splitlines()[-1].startswith("exit 0: Port is in step with GitLab (")
 
@@ -705,20 +706,20 @@ def test_hostile_text_does_not_stall_the_redactor():
 
 
 def test_what_is_told_apart_is_bounded_and_counted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fold, "MAX_PROBLEMS", 10)
-    tally = Tally("sync")
+    monkeypatch.setattr(report_builder, "MAX_PROBLEMS", 10)
+    builder = ReportBuilder("sync")
     for number in range(100):
-        tally.add(Failed(Create(Entity.of("thing", f"{number}", {}, 0)), f"request {number} failed"))
-    report = tally.finish(started="", seconds=0)
+        builder.add(Failed(Create(Entity.of("thing", f"{number}", {}, 0)), f"request {number} failed"))
+    report = builder.finish(started="", seconds=0)
     assert len(report.problems) == 11
     assert sum(problem.count for problem in report.problems) == report.blueprints["thing"].failed == 100
-    assert (report.problems[-1].why, report.problems[-1].count) == (fold.FURTHER, 90)
+    assert (report.problems[-1].why, report.problems[-1].count) == (report_builder.FURTHER, 90)
     assert "request 10 failed" in report.problems[-1].sample
 
 
 def test_an_entity_that_fails_twice_counts_once() -> None:
     entity = Entity.of("thing", "a", {"title": "x"}, 0)
-    tally = Tally("sync")
+    builder = ReportBuilder("sync")
     for change in (Update(entity), Update(entity, again=True)):
-        tally.add(Failed(change, "no"))
-    assert tally.finish(started="", seconds=0).blueprints["thing"] == Counts(failed=1)
+        builder.add(Failed(change, "no"))
+    assert builder.finish(started="", seconds=0).blueprints["thing"] == Counts(failed=1)

@@ -35,11 +35,12 @@ from gitlab_port_export.model import (
     Update,
     Written,
 )
-from gitlab_port_export.report import console, files, fold, html, junit, markdown, openmetrics
+from gitlab_port_export.report import builder as report_builder
+from gitlab_port_export.report import console, files, html, junit, markdown, openmetrics
 from gitlab_port_export.report import json as json_report
-from gitlab_port_export.report.ci.surface import outputs
-from gitlab_port_export.report.exit_code import meaning
-from gitlab_port_export.report.fold import Tally
+from gitlab_port_export.report.builder import ReportBuilder
+from gitlab_port_export.report.ci.system import outputs
+from gitlab_port_export.report.exit_code import FailOn, exit_code, meaning
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
 from gitlab_port_export.report.words import LeftOut, left_out
@@ -56,20 +57,20 @@ NAMES = [*HOSTILE, *MORE, ALL, "\ud800\ufffe\uffff\x00", "a" * 5000, ""]
 def report_of(*names: str, command: Any = "sync", changes: int = 1) -> Report:
     """A report in which everything that has a name has each of these names once."""
     now = iter(range(1_000_000))
-    tally = Tally(command, ["project"], clock=lambda: float(next(now)))
+    builder = ReportBuilder(command, ["project"], clock=lambda: float(next(now)))
     for number, name in enumerate(names):
-        tally.add(Began(number, name, name))
-        tally.add(Page(name, (0,), Scope(1, name), [{}, {}]))
-        tally.add(Ended(number, name, name, 2, 3, name if number % 2 else ""))
+        builder.add(Began(number, name, name))
+        builder.add(Page(name, (0,), Scope(1, name), [{}, {}]))
+        builder.add(Ended(number, name, name, 2, 3, name if number % 2 else ""))
         for count in range(changes):
             entity = Entity.of(name, f"{name}{count or ''}", {"title": "kept out"}, 0)
             for change in (Create(entity), Update(entity, (name, "title")), Delete(name, f"{name}{count or ''}")):
-                tally.add(change if command == "plan" else Written(change))
-        tally.add(Unchanged(name, 4))
-        tally.add(Held(name, (name,), "limit", name, name))
-        tally.add(Problem("transform", name, name, name, name, name, (0,), 3, name, name, name, sample=name))
-        tally.add(Problem("settings", name, warning=True))
-    return tally.finish(
+                builder.add(change if command == "plan" else Written(change))
+        builder.add(Unchanged(name, 4))
+        builder.add(Held(name, (name,), "limit", name, name))
+        builder.add(Problem("transform", name, name, name, name, name, (0,), 3, name, name, name, sample=name))
+        builder.add(Problem("settings", name, warning=True))
+    return builder.finish(
         started="2026-01-02T03:04:05+00:00", seconds=9.5, integration="".join(names)[:50], mapping_origin="".join(names)
     )
 
@@ -90,16 +91,16 @@ def test_what_the_fold_keeps_of_a_run() -> None:
 
 def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"MAX_OF_A_SORT": 3, "MAX_CHANGES": 10, "MAX_HELD": 2, "MAX_READS": 2}.items():
-        monkeypatch.setattr(fold, name, value)
-    tally = Tally("sync")
+        monkeypatch.setattr(report_builder, name, value)
+    builder = ReportBuilder("sync")
     for number in range(50):
         for name in ("x", "y", "z"):
-            tally.add(Written(Create(Entity.of(name, str(number), {}, 0))))
-        tally.add(Written(Delete("z", f"gone {number}")))
-        tally.add(Held("x", (f"held {number}",), "limit", "why"))
-        tally.add(Ended(number, "issue", f"group {number}", failure="403" if number == 49 else ""))
-    report = tally.finish(started="", seconds=1)
-    kept = [fold.target(change)[0] for change in report.changes]
+            builder.add(Written(Create(Entity.of(name, str(number), {}, 0))))
+        builder.add(Written(Delete("z", f"gone {number}")))
+        builder.add(Held("x", (f"held {number}",), "limit", "why"))
+        builder.add(Ended(number, "issue", f"group {number}", failure="403" if number == 49 else ""))
+    report = builder.finish(started="", seconds=1)
+    kept = [report_builder.target(change)[0] for change in report.changes]
     assert {name: kept.count(name) for name in kept} == {"x": 3, "y": 3, "z": 4}
     assert sum(isinstance(change, Delete) for change in report.changes) == 3
     assert left_out(report) == LeftOut(changes=190, held=48, reads=47)
@@ -343,12 +344,12 @@ def test_metrics_tell_of_the_last_success_and_claim_none() -> None:
 
 def test_warnings_fail_a_run_only_where_that_is_asked_for_and_are_called_warnings() -> None:
     warning = Problem("settings", "look at this", warning=True)
-    choices: tuple[tuple[fold.FailOn, int], ...] = (("problems", 0), ("warnings", 1), ("limit", 0), ("never", 0))
+    choices: tuple[tuple[FailOn, int], ...] = (("problems", 0), ("warnings", 1), ("limit", 0), ("never", 0))
     for fail_on, code in choices:
-        assert fold.exit_code([warning], (), 3, 0, command="sync", fail_on=fail_on) == code
-    assert fold.exit_code([], (), 3, 0, command="sync", fail_on="warnings") == 0
-    assert fold.exit_code([warning], (), 3, 0, command="plan", detailed=True, fail_on="warnings") == 1
-    assert fold.exit_code([warning], (), 3, 0, command="plan", detailed=True) == 10
+        assert exit_code([warning], (), 3, 0, command="sync", fail_on=fail_on) == code
+    assert exit_code([], (), 3, 0, command="sync", fail_on="warnings") == 0
+    assert exit_code([warning], (), 3, 0, command="plan", detailed=True, fail_on="warnings") == 1
+    assert exit_code([warning], (), 3, 0, command="plan", detailed=True) == 10
     report = replace(report_of("issue"), exit_code=1, problems=(warning,), blueprints={"issue": Counts(created=1)})
     assert meaning(report) == "finished with warnings, which --fail-on makes fail"
     # The tests of a CI system show why the job is red.
@@ -489,13 +490,13 @@ def test_a_report_that_cannot_be_written_is_a_problem_that_all_others_tell(tmp_p
     paths = {"markdown": tmp_path / "report.md", "json": tmp_path / "gone" / "report.json"}
     files.check(paths)
     (tmp_path / "gone").rmdir()
-    report = files.publish(Tally("sync").finish(started="", seconds=0), paths)
+    report = files.publish(ReportBuilder("sync").finish(started="", seconds=0), paths)
     assert report.exit_code == 1
     assert [(one.stage, "could not be written" in one.why) for one in report.problems] == [("report", True)]
     assert "exit 1" in paths["markdown"].read_text(encoding="utf-8")
-    quiet = files.publish(Tally("sync").finish(started="", seconds=0), paths, "never")
+    quiet = files.publish(ReportBuilder("sync").finish(started="", seconds=0), paths, "never")
     assert (quiet.exit_code, len(quiet.problems)) == (0, 1)
-    stopped = files.publish(Tally("sync").finish(started="", seconds=0, code=143), paths)
+    stopped = files.publish(ReportBuilder("sync").finish(started="", seconds=0, code=143), paths)
     assert stopped.exit_code == 143
 
 
@@ -547,7 +548,7 @@ def test_a_pipe_without_a_reader_is_a_problem_and_nobody_waits(tmp_path: Path) -
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     files.check({"json": pipe})
-    report = files.publish(Tally("sync").finish(started="", seconds=0), {"json": pipe})
+    report = files.publish(ReportBuilder("sync").finish(started="", seconds=0), {"json": pipe})
     assert ["could not be written" in problem.why for problem in report.problems] == [True]
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     files.write_whole(pipe, b"report")

@@ -28,7 +28,7 @@ from gitlab_port_export.port.writer import (
     dependency_order,
     upsert,
 )
-from gitlab_port_export.report.fold import Tally
+from gitlab_port_export.report.builder import ReportBuilder
 from testbed.faults import Leap
 from testbed.harness import NoWait, blueprint, port_with
 from testbed.port_bed import Bed, a_bed, of, signed_in, thing, things, written
@@ -350,10 +350,10 @@ class TestWhatPortsSchemaForbids:
         )
         assert len(written(events)) == 5
         assert len(bed.server.calls(BULK)) == 1
-        tally = Tally("sync")
+        builder = ReportBuilder("sync")
         for event in events:
-            tally.add(event)
-        (problem,) = tally.finish(started="", seconds=0).problems
+            builder.add(event)
+        (problem,) = builder.finish(started="", seconds=0).problems
         assert (problem.field, problem.count) == (field, 600)
         assert problem.sample
 
@@ -369,10 +369,10 @@ class TestWhatPortsSchemaForbids:
 
 def test_equal_causes_are_one_problem_although_port_names_the_row(bed: Bed) -> None:
     bed.rules = Rules(create_missing=False)
-    tally = Tally("sync")
+    builder = ReportBuilder("sync")
     for event in bed.sync(*(thing(str(n), relations={"parent": f"nobody-{n}"}) for n in range(50))):
-        tally.add(event)
-    (problem,) = tally.finish(started="", seconds=0).problems
+        builder.add(event)
+    (problem,) = builder.finish(started="", seconds=0).problems
     assert problem.count == 50
     assert problem.why == '404: Related entity with identifier "…" was not found in blueprint "thing"'
     assert "nobody-" in problem.sample

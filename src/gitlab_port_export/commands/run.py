@@ -24,7 +24,7 @@ from gitlab_port_export.model import Problem, Stage
 from gitlab_port_export.report import files
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report import markdown as as_markdown
-from gitlab_port_export.report.ci.channel import connect
+from gitlab_port_export.report.ci.output import connect
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
 from gitlab_port_export.report.screen import Screen

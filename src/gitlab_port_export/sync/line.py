@@ -24,8 +24,8 @@ from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter
+from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.exit_code import Command
-from gitlab_port_export.report.fold import Tally
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.sync import plan_record as record
 from gitlab_port_export.sync.choose import can_run, expected_blueprints
@@ -106,7 +106,7 @@ def execute(
     """
     # In whole seconds: this marks a run that repeats its state, see `integration.SILENT_SECONDS`.
     started, clock = datetime.now(UTC).replace(microsecond=0), time.monotonic()
-    tally = Tally(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
+    builder = ReportBuilder(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
     outcomes = Outcomes()
     code: int | None = None
     resync = Resync(run, started)
@@ -118,24 +118,24 @@ def execute(
         ):
             for event in events:
                 outcomes.note(event)
-                tally.add(event)
+                builder.add(event)
                 watch(event)
         if run.settings.send_raw_data_examples:
             resync.show(outcomes.examples)
     except OutOfTime:
-        tally.add(_late(run, ""))
+        builder.add(_late(run, ""))
     except Interrupted as stopped:
         code = stopped.exit_code
     except ExportError as error:
         if not outcomes.wrote:
             resync.end("failed")
             raise
-        tally.add(Problem("write", "; ".join(error.faults), error.hint, holds_all=True))
+        builder.add(Problem("write", "; ".join(error.faults), error.hint, holds_all=True))
     except Exception:
         # A bug: nobody is to take this run for one that goes on.
         resync.end("failed")
         raise
-    report = tally.finish(
+    report = builder.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         mapping_origin=run.mapping.origin,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gitlab_port_export.base.text import clean
-from gitlab_port_export.report.ci.surface import Surface, findings
+from gitlab_port_export.report.ci.system import CiSystem, annotations
 from gitlab_port_export.report.exit_code import is_let_pass
 from gitlab_port_export.report.values import Report
 
@@ -14,7 +14,7 @@ def _data(text: str) -> str:
 
 
 def _tell(report: Report, summary: str) -> Iterator[str]:
-    for one in findings(report):
+    for one in annotations(report):
         yield f"##vso[task.logissue type={one.level}]{_data(f'{one.title}: {one.text}')}"
     if summary:
         yield f"##vso[task.uploadsummary]{_data(clean(summary))}"
@@ -22,7 +22,7 @@ def _tell(report: Report, summary: str) -> Iterator[str]:
         yield "##vso[task.complete result=SucceededWithIssues;]"
 
 
-SURFACE = Surface(
+SYSTEM = CiSystem(
     fold=lambda title, _: (f"##[group]{clean(title)}", "##[endgroup]"),
     tell=_tell,
     mask=lambda secret: f"##vso[task.setsecret]{_data(secret)}",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gitlab_port_export.base.text import clean
-from gitlab_port_export.report.ci.surface import Surface, findings, outputs
+from gitlab_port_export.report.ci.system import CiSystem, annotations, outputs
 from gitlab_port_export.report.values import Report
 
 # A step's summary that is larger is dropped as a whole.
@@ -24,11 +24,11 @@ def _property(text: str) -> str:
 
 
 def _tell(report: Report, _: str) -> Iterator[str]:
-    for one in findings(report):
+    for one in annotations(report):
         yield f"::{one.level} title={_property(one.title)}::{_data(one.text)}"
 
 
-SURFACE = Surface(
+SYSTEM = CiSystem(
     fold=lambda title, _: (f"::group::{_data(clean(title))}", "::endgroup::"),
     tell=_tell,
     mask=lambda secret: f"::add-mask::{_data(secret)}",

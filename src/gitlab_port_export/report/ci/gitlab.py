@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from gitlab_port_export.base.text import clean
-from gitlab_port_export.report.ci.surface import Surface, outputs
+from gitlab_port_export.report.ci.system import CiSystem, outputs
 from gitlab_port_export.report.values import Report
 
 PREFIX = "PORT_EXPORT_"
@@ -53,4 +53,4 @@ def _fold(title: str, moment: int) -> tuple[str, str]:
     )
 
 
-SURFACE = Surface(fold=_fold)
+SYSTEM = CiSystem(fold=_fold)

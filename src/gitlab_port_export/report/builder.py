@@ -94,7 +94,7 @@ def _further(problem: Problem) -> Problem:
     )
 
 
-class Tally:
+class ReportBuilder:
     """Counts the events of one run as they pass and keeps only what the report shows.
 
     `kinds` names the kind of each resource of the mapping, by index. `redact` is applied once, here, to every

@@ -12,19 +12,19 @@ from typing import BinaryIO, Self, TextIO
 
 from gitlab_port_export.base.text import MIN_SECRET
 from gitlab_port_export.report.ci import azure, github, gitlab
-from gitlab_port_export.report.ci.surface import Surface, System, detect, wants_debug
+from gitlab_port_export.report.ci.system import CiSystem, System, detect, wants_debug
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.settings import Ci
 
 Fold = Callable[[str], tuple[str, str]]
 
-_SURFACES: dict[System, Surface] = {"github": github.SURFACE, "gitlab": gitlab.SURFACE, "azure": azure.SURFACE}
+_SURFACES: dict[System, CiSystem] = {"github": github.SYSTEM, "gitlab": gitlab.SYSTEM, "azure": azure.SYSTEM}
 _SHELLS = ("bash", "sh", "dash", "ash", "zsh", "ksh", "busybox")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Channel:
+class CiOutput:
     """A CI system, its variables, and the streams on which it takes commands and secrets to hide.
 
     A stream is None where the system does not read it.
@@ -37,7 +37,7 @@ class Channel:
     masks: TextIO | None = None
 
     def to(self, choice: Ci) -> Self:
-        """Return the same channel, to the chosen system or to the one in which this runs."""
+        """Return the same output, to the chosen system or to the one in which this runs."""
         return replace(self, system=detect(self.environ) if choice == "auto" else choice)
 
     @property
@@ -117,15 +117,15 @@ class Channel:
         return None
 
 
-def connect(choice: Ci, environ: Mapping[str, str], out: TextIO, err: TextIO, *, as_json: bool) -> Channel:
-    """Return the channel of the chosen or detected system.
+def connect(choice: Ci, environ: Mapping[str, str], out: TextIO, err: TextIO, *, as_json: bool) -> CiOutput:
+    """Return the output of the chosen or detected system.
 
     Commands go where the result goes, and beside it where that is JSON or a file.
     """
     masks = None if _is_kept(err, out) else err
     if not as_json and not _is_file(out):
-        return Channel("none", environ, out, folds=True, masks=masks).to(choice)
-    return Channel("none", environ, None if _is_file(err) else err, masks=masks).to(choice)
+        return CiOutput("none", environ, out, folds=True, masks=masks).to(choice)
+    return CiOutput("none", environ, None if _is_file(err) else err, masks=masks).to(choice)
 
 
 def _write(stream: TextIO, lines: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a CI system may be told: which system this is, and the findings of a run in its terms."""
+"""What a CI system may be told: which system this is, and the annotations of a run in its terms."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gitlab_port_export.report.words import some, where
 System = Literal["github", "gitlab", "azure", "jenkins", "none"]
 
 # GitHub shows at most ten annotations of a level for a step; more than that is no overview anywhere else either.
-MAX_FINDINGS = 10
+MAX_ANNOTATIONS = 10
 MAX_TEXT = 1000
 
 # The variable that the system sets in every job, and its value; None stands for any.
@@ -46,7 +46,7 @@ def wants_debug(system: System, environ: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Annotation:
     """A problem or a held deletion as one annotation; both texts are one safe line."""
 
     level: Literal["error", "warning"]
@@ -55,7 +55,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Surface:
+class CiSystem:
     """How a CI system is spoken to, in lines without their end.
 
     `fold` takes a title and the seconds since 1970 and gives what opens and what closes; `tell` takes the report
@@ -83,8 +83,8 @@ def outputs(report: Report, file: str = "") -> dict[str, str]:
     }
 
 
-def findings(report: Report) -> list[Finding]:
-    """Return at most ten findings of each level; the last one counts those that are left out.
+def annotations(report: Report) -> list[Annotation]:
+    """Return at most ten annotations of each level; the last one counts those that are left out.
 
     Nothing is an error that does not fail the run.
     """
@@ -94,29 +94,29 @@ def findings(report: Report) -> list[Finding]:
     return _few(found, "error") + _few(found, "warning")
 
 
-def _problem(problem: Problem, fails: bool) -> Finding:
+def _problem(problem: Problem, fails: bool) -> Annotation:
     often = f" ({problem.count} times)" if problem.count > 1 else ""
     sample = f"for example {problem.sample}" if problem.sample else ""
     parts = (problem.why + often, where(problem), sample, f"→ {problem.hint}" if problem.hint else "")
     level: Literal["error", "warning"] = "error" if fails and not problem.warning else "warning"
-    return Finding(level, clean(f"gitlab-port-export: {problem.stage}"), _joined(parts))
+    return Annotation(level, clean(f"gitlab-port-export: {problem.stage}"), _joined(parts))
 
 
-def _held(held: Held, fails: bool) -> Finding:
+def _held(held: Held, fails: bool) -> Annotation:
     what = f"{held.blueprint}: {some(held.count, 'deletion')} held ({held.reason}): {held.why}"
     level: Literal["error", "warning"] = "error" if fails else "warning"
     title = "gitlab-port-export: deletions held"
-    return Finding(level, title, _joined((what, f"→ {held.hint}" if held.hint else "")))
+    return Annotation(level, title, _joined((what, f"→ {held.hint}" if held.hint else "")))
 
 
 def _joined(parts: Iterable[str]) -> str:
     return clean("; ".join(filter(None, parts)), MAX_TEXT)
 
 
-def _few(found: Iterable[Finding], level: Literal["error", "warning"]) -> list[Finding]:
+def _few(found: Iterable[Annotation], level: Literal["error", "warning"]) -> list[Annotation]:
     of_level = [one for one in found if one.level == level]
-    if len(of_level) <= MAX_FINDINGS:
+    if len(of_level) <= MAX_ANNOTATIONS:
         return of_level
-    kept = of_level[: MAX_FINDINGS - 1]
+    kept = of_level[: MAX_ANNOTATIONS - 1]
     left = len(of_level) - len(kept)
-    return [*kept, Finding(level, "gitlab-port-export", f"and {left} more, all of them are in the report")]
+    return [*kept, Annotation(level, "gitlab-port-export", f"and {left} more, all of them are in the report")]
