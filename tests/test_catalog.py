@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.base import http
-from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.base import answer
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.demo.port import Fault, Recorded, drop, refuse
 from gitlab_port_export.port import pages
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
@@ -139,7 +139,7 @@ class TestLargePages:
         return [body["limit"] for body in searches(bed)]
 
     def test_smaller_pages_are_asked_for_and_larger_ones_again(self, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "MAX_BODY_BYTES", 300_000)
+        monkeypatch.setattr(answer, "MAX_BODY_BYTES", 300_000)
         monkeypatch.setattr(pages, "COMFORTABLE_BYTES", 100_000)
         bed.seed("thing", *(f"large{n}" for n in range(80)), properties={"text": "x" * 9_000})
         bed.seed("thing", *(f"small{n}" for n in range(1500)), properties={"text": "x"})
@@ -166,7 +166,7 @@ class TestLargePages:
     def test_an_entity_that_no_answer_can_hold_is_written_again_and_its_relations_are_known(
         self, bed: Bed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http, "MAX_BODY_BYTES", 20_000)
+        monkeypatch.setattr(answer, "MAX_BODY_BYTES", 20_000)
         bed.seed("thing", "a", "c", properties={"text": "x"})
         bed.seed("thing", "huge", properties={"text": "x" * 30_000}, relations={"parent": "c"})
         ledger = a_catalog(bed, "properties.text").ledger("thing")
@@ -176,7 +176,7 @@ class TestLargePages:
         assert {ledger.meet(thing(name, text="x")).status for name in ("a", "c")} == {Status.UNCHANGED}
 
     def test_what_is_ours_and_what_a_search_finds_come_so_too(self, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "MAX_BODY_BYTES", 5_000)
+        monkeypatch.setattr(answer, "MAX_BODY_BYTES", 5_000)
         bed.seed("thing", *(f"e{n}" for n in range(300)), properties={"text": "needle"})
         assert len(list(a_catalog(bed).owned(MINE))) == 300
         rule = {"property": "text", "operator": "=", "value": "needle"}

@@ -13,8 +13,8 @@ import pytest
 
 from conftest import Bench
 from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import OutOfTime
-from gitlab_port_export.base.http import Clock
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, throttled
 from gitlab_port_export.demo.port import Effect

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from conftest import Bench
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import GitLabUnavailable, UsageError
-from gitlab_port_export.base.http import Clock
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands.hooks import run_hooks
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server

@@ -1,4 +1,4 @@
-"""The HTTP room: what is retried and how long, what is refused, what never leaves for another host."""
+"""HTTP: what is retried and for how long, what is refused, and what is never sent to another host."""
 
 import gzip
 import json
@@ -19,22 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from responses import matchers
 
-from gitlab_port_export.base import http as room
-from gitlab_port_export.base.http import (
-    FIRST_TIMEOUT,
-    LONGEST_WAIT,
-    MAX_ATTEMPTS,
-    RETRIED_STATUSES,
-    Bearer,
-    Clock,
-    Http,
-    Stopped,
-    TooLarge,
-    Unreachable,
-    is_used_up,
-    origin_of,
-    retry_after,
-)
+from gitlab_port_export.base import answer as bounds
+from gitlab_port_export.base.answer import TooLarge, Unreachable
+from gitlab_port_export.base.auth import Bearer, origin_of
+from gitlab_port_export.base.clock import Clock, Stopped
+from gitlab_port_export.base.connection import prepared
+from gitlab_port_export.base.http import FIRST_TIMEOUT, Http
+from gitlab_port_export.base.retries import LONGEST_WAIT, MAX_ATTEMPTS, RETRIED_STATUSES, is_used_up, retry_after
 from testbed.reading import HOST, Leap, scripted
 
 NOW = 1_800_000_000.0
@@ -155,7 +146,7 @@ def test_bodies_cut_short_are_asked_for_again(broken: Callable[[Any], None]) -> 
 
 def test_a_host_that_never_answers_is_unreachable() -> None:
     with scripted(_nothing) as server:
-        http = Http(server.url, user_agent="t", clock=Leap(), patience=3)
+        http = Http(server.url, user_agent="t", clock=Leap(), attempts=3)
         with pytest.raises(Unreachable, match="did not answer") as caught:
             http.send("GET", "/x")
         http.close()
@@ -319,7 +310,7 @@ def test_workers_that_fail_together_do_not_come_back_together(web: responses.Req
     web.get(URL, status=503)
     waits = set()
     for _ in range(20):
-        http = Http(HOST, user_agent="t", clock=Leap(), patience=2)
+        http = Http(HOST, user_agent="t", clock=Leap(), attempts=2)
         http.send("GET", "/x")
         waits.add(slept(http))
     assert len(waits) > 10
@@ -392,7 +383,7 @@ def test_bodies_are_bounded_after_unpacking(monkeypatch: pytest.MonkeyPatch, pac
         body = gzip.compress(plain) if packed else plain
         handler.send_body(200, body, [("Content-Encoding", "gzip" if packed else "identity")])
 
-    monkeypatch.setattr(room, "MAX_BODY_BYTES", 1 << 20)
+    monkeypatch.setattr(bounds, "MAX_BODY_BYTES", 1 << 20)
     with scripted(bomb) as server:
         http = Http(server.url, user_agent="t", clock=Leap())
         with pytest.raises(Unreachable, match="larger than 1 MiB"):
@@ -413,7 +404,7 @@ def json_of(body: bytes) -> Any:
 
 def test_an_answer_is_bounded_by_what_it_becomes() -> None:
     for unit in (b"{},", b"[],", b"0,", b'{"a":1},'):
-        body = b"[" + unit * (room.MAX_VALUES + 1) + b"0]"
+        body = b"[" + unit * (bounds.MAX_VALUES + 1) + b"0]"
         with pytest.raises(TooLarge, match="more than 1,000,000 values"):
             json_of(body)
 
@@ -542,7 +533,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.
     monkeypatch.setenv("HTTPS_PROXY", "http://user:pa55word@127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    http = Http(HOST, user_agent="t", clock=Leap(), patience=1)
+    http = Http(HOST, user_agent="t", clock=Leap(), attempts=1)
     with pytest.raises(Unreachable, match="proxy") as caught:
         http.send("GET", "/x", auth=Bearer(http.origin, lambda: "s3cr3t"))
     http.close()
@@ -676,6 +667,6 @@ def test_a_request_is_prepared_as_requests_does_it(
 ) -> None:
     url, headers, auth = f"{HOST}/{path}", {"User-Agent": "x"}, Bearer(origin_of(HOST), lambda: "secret")
     usual = requests.Request(method, url, headers, params=params, data=body, auth=auth).prepare()
-    found = room._prepared(method, url, tuple(params), headers, body, auth)  # what goes to the socket
+    found = prepared(method, url, tuple(params), headers, body, auth)  # what goes to the socket
     assert (found.method, found.url, found.body) == (usual.method, usual.url, usual.body)
     assert dict(found.headers) == dict(usual.headers)

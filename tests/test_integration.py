@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gitlab_port_export import __version__
+from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
-from gitlab_port_export.base.http import Answer
 from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import change_world, sample_world

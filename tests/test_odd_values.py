@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError, Interrupted
-from gitlab_port_export.base.http import Clock
 from gitlab_port_export.commands import run as shell
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import port_server

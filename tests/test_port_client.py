@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.base.answer import Answer, Unreachable
 from gitlab_port_export.base.errors import PortUnavailable
-from gitlab_port_export.base.http import Answer, Http, Unreachable
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.demo.port import Fault, PortServer, drop, html, port_server, refuse
 from gitlab_port_export.port.client import Port, PortRefused, segment
 from testbed.harness import NoWait, port_with

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from gitlab_port_export.base import http
+from gitlab_port_export.base import answer, http
 from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_list_rows import (
@@ -399,7 +399,7 @@ def test_a_page_of_long_issues_is_read_in_pages_of_fewer(company: Any, monkeypat
     gitlab, world, app = company
     for number in range(90):
         world.add_issue(app, f"Issue {number}", description=f"{number} " * 10_000)
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", 1024 * 1024)
+    monkeypatch.setattr(answer, "MAX_BODY_BYTES", 1024 * 1024)
     store = port_with(blueprint("thing"))
     for _ in range(2):
         report = run_sync(gitlab, store, mapping_of(resource("issue"))).report
@@ -413,7 +413,7 @@ def test_a_page_that_would_fill_the_memory_is_a_problem_of_its_list(company: Any
     mapping = mapping_of(resource("project"), resource("issue", "issue"), **FREE)
     assert run_sync(gitlab, store, mapping).report.exit_code == 0
     before = store.snapshot()
-    body = b"[" + b"{}," * (http.MAX_VALUES + 1) + b"{}]"
+    body = b"[" + b"{}," * (answer.MAX_VALUES + 1) + b"{}]"
     gitlab.faults.append(Fault("/issues$", faults.Reply(200, body, (("X-Next-Page", ""),))))
     report = run_sync(gitlab, store, mapping).report
     (problem,) = report.problems

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitlab_port_export.base.http import Http, Stopped
+from gitlab_port_export.base.clock import Stopped
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, RateLimit, Recorded, gitlab_server
 from gitlab_port_export.demo.world import (
@@ -519,7 +520,7 @@ PASSING = [faults.server_error(), faults.bad_gateway(), faults.throttled(0), fau
 def test_passing_trouble_changes_nothing(trouble: list[tuple[str, Any]]) -> None:
     with gitlab_server(PLAIN) as server:
         server.faults[:] = [Fault(re.compile(path).pattern, fault, times=1) for path, fault in trouble]
-        got = sync(server, "issue", "pipeline", "job", secrets=[LARGE_TOKEN], patience=6)
+        got = sync(server, "issue", "pipeline", "job", secrets=[LARGE_TOKEN], attempts=6)
     assert got.problems == []
     assert [len(set(got.ids(kind))) for kind in ("issue", "pipeline", "job")] == [220, 4, 4]
     assert [len(got.ids(kind)) for kind in ("issue", "pipeline", "job")] == [220, 4, 4]

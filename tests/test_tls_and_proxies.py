@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from urllib3.util.ssl_ import create_urllib3_context
 
 from conftest import Bench
-from gitlab_port_export.base import http
+from gitlab_port_export.base import connection
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
@@ -351,7 +351,7 @@ def test_a_certificate_that_breaks_the_rules_is_taken_where_strictness_is_off(
         return made
 
     no_proxies.setattr(urllib3.connection, "create_urllib3_context", strict)
-    no_proxies.setattr(http, "create_urllib3_context", strict)
+    no_proxies.setattr(connection, "create_urllib3_context", strict)
     context, bundle = loose_certificate(tmp_path)
     contexts = {name: context if name == side else None for name in CODES}
     name = SWITCHES[side].replace("VERIFY", "X509__STRICT")

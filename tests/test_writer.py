@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.base.http import Stopped
+from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.demo import port_rules
 from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from gitlab_port_export.base.http import Clock, Http
+from gitlab_port_export.base.clock import Clock
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.commands.schema import mapping_schema
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.world import World, sample_world

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError
-from gitlab_port_export.base.http import Clock
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore

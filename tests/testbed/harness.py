@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from jsonschema import Draft202012Validator
 
-from gitlab_port_export.base.http import Clock
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.commands.schema import mapping_schema
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import PortServer, port_server

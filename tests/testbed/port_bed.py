@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 from hypothesis import Phase, settings
 
-from gitlab_port_export.base.http import Clock, Http
+from gitlab_port_export.base.clock import Clock
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.demo.port import PortServer, Recorded, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.mapping.model import Mapping

@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
-from gitlab_port_export.base.http import Answer, Clock, Http
+from gitlab_port_export.base.answer import Answer
+from gitlab_port_export.base.clock import Clock
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.serve import JsonHandler, Server, serve
@@ -69,10 +71,10 @@ def scripted(script: Callable[[Any], None], **options: Any) -> Iterator[Server]:
 
 @contextmanager
 def client(
-    server: GitLabServer, secrets: Sequence[str], *, clock: Clock | None = None, patience: int = 2, workers: int = 4
+    server: GitLabServer, secrets: Sequence[str], *, clock: Clock | None = None, attempts: int = 2, workers: int = 4
 ) -> Iterator[GitLab]:
     """A GitLab client with these secrets as "token 1", "token 2" and so on; no wait takes time."""
-    http = Http(server.url, user_agent="test", clock=clock or Leap(), timeout=10, workers=workers, patience=patience)
+    http = Http(server.url, user_agent="test", clock=clock or Leap(), timeout=10, workers=workers, attempts=attempts)
     named = {f"token {number}": secret for number, secret in enumerate(secrets, 1)}
     try:
         yield GitLab(http, {alias: Token(alias, secret_reader(secret, None)) for alias, secret in named.items()})

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import OutOfTime
-from gitlab_port_export.base.http import Clock
 
 # Requests and waits look at the clock themselves, and writing then waits for the last answers: `write.GRACE_SECONDS`.
 SLACK_SECONDS = 1.2

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import ExportError, MachineError, OutOfTime, PortUnavailable, UsageError
-from gitlab_port_export.base.http import Clock, Stopped
 from gitlab_port_export.base.parallel import drive
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed

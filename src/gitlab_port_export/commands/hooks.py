@@ -7,8 +7,9 @@ from functools import partial
 
 from pydantic import SecretStr
 
+from gitlab_port_export.base.answer import Unreachable
+from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import GitLabUnavailable, PortUnavailable
-from gitlab_port_export.base.http import Clock, Stopped, Unreachable
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import secret_reader
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import UsageError
-from gitlab_port_export.base.http import Clock, Stopped
 from gitlab_port_export.base.jsontext import TOO_DEEP, decode, encode, is_deep
 from gitlab_port_export.base.text import Redactor, clean, did_you_mean
 from gitlab_port_export.gitlab.client import GitLab

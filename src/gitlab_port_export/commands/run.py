@@ -17,8 +17,8 @@ from typing import IO, Any, Literal, NoReturn, TextIO
 from urllib3.exceptions import InsecureRequestWarning
 
 from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError, Interrupted, UsageError
-from gitlab_port_export.base.http import Clock
 from gitlab_port_export.base.text import Redactor, clean
 from gitlab_port_export.model import Problem, Stage
 from gitlab_port_export.report import files

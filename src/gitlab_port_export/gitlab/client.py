@@ -8,8 +8,10 @@ from types import NoneType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
+from gitlab_port_export.base.answer import Answer, TooLarge, Unreachable
+from gitlab_port_export.base.auth import Bearer
 from gitlab_port_export.base.errors import GitLabUnavailable
-from gitlab_port_export.base.http import Answer, Bearer, Http, TooLarge, Unreachable
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.base.jsontext import in_words
 
 Params = tuple[tuple[str, str], ...]
@@ -19,7 +21,7 @@ Reason = Literal[
 # What GitLab answers for what is switched off, and for what is not there or not to be seen.
 REFUSALS: tuple[Reason, ...] = ("forbidden", "missing")
 NO_GITLAB = "check that GITLAB_HOST is GitLab itself and no login page or proxy answers in its place"
-GRAPHQL_PATIENCE = 2
+GRAPHQL_ATTEMPTS = 2
 # Of a count of rows or pages; Python refuses to read numbers of thousands of digits.
 MOST_DIGITS = 15
 NEXT_LINK = re.compile(r"""<([^<>]*)>[^<>]*;\s*rel="?next\b""")
@@ -122,13 +124,13 @@ class GitLab:
         return self._ask(question) if isinstance(question, Ask) else self.get(question)
 
     def _ask(self, question: Ask) -> Answer:
-        """GraphQL only shortens what REST gives too, so little patience is spent on it."""
+        """Return the answer to a GraphQL query, of few attempts: it only saves requests, and REST gives the same."""
         answer = self._send(
             "POST",
             "/api/graphql",
             question.token,
             payload={"query": question.query, "variables": question.variables},
-            patience=GRAPHQL_PATIENCE,
+            attempts=GRAPHQL_ATTEMPTS,
         )
         judge(answer, "object")
         if answer.data.get("errors"):

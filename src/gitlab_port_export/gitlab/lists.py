@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gitlab_port_export.base.http import Answer
+from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, query_of, rows_of
 from gitlab_port_export.model import Problem, Row

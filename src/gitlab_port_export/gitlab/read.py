@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from gitlab_port_export.base.http import Answer
+from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.parallel import Job, drive, through
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, count_of
 from gitlab_port_export.gitlab.kinds.kind import Read

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from gitlab_port_export.base.http import Answer, Bearer, Unreachable
+from gitlab_port_export.base.answer import Answer, Unreachable
+from gitlab_port_export.base.auth import Bearer
 from gitlab_port_export.base.parallel import Job, drive
 from gitlab_port_export.gitlab.client import Get, GitLab, Params, ReadFailed, shown_of
 from gitlab_port_export.gitlab.lists import read_list

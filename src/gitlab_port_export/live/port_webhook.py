@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.live.derive import Derived
 from gitlab_port_export.model import Row
 from gitlab_port_export.port.client import Port, PortRefused, documented, segment

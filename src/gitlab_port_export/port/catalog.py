@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future, wait
 from threading import Lock
 from typing import Any
 
-from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.jsontext import decode, packed
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from gitlab_port_export.base.answer import Answer, Unreachable
+from gitlab_port_export.base.auth import Bearer
 from gitlab_port_export.base.errors import PortUnavailable
-from gitlab_port_export.base.http import Answer, Bearer, Http, Unreachable
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.base.jsontext import decode, in_words
 
 REFRESHES = 3
@@ -108,19 +110,19 @@ class Port:
         *,
         params: Sequence[tuple[str, str]] = (),
         payload: Any = None,
-        patience: int | None = None,
+        attempts: int | None = None,
         agent: str = "",
     ) -> Answer:
         """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
 
-        Everything we send may be repeated: searches read, upserts and deletions are idempotent. `patience` is another
+        Everything we send may be repeated: searches read, upserts and deletions are idempotent. `attempts` is another
         number of attempts, `agent` another User-Agent. Raises Unreachable.
         """
         bearer = Bearer(self.http.origin, lambda: self._token, agent)
         for left in range(REFRESHES, -1, -1):
             used = self._token
             answer = self.http.send(
-                method, f"/v1{path}", params=params, payload=payload, auth=bearer, patience=patience
+                method, f"/v1{path}", params=params, payload=payload, auth=bearer, attempts=attempts
             )
             if answer.status != 401 or not left:
                 break

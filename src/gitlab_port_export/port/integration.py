@@ -7,8 +7,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from gitlab_port_export import __version__
+from gitlab_port_export.base.answer import Answer, Unreachable
+from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
-from gitlab_port_export.base.http import Answer, Stopped, Unreachable
 from gitlab_port_export.base.jsontext import encode, is_deep
 from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment

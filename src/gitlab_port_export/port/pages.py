@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gitlab_port_export.base.http import Answer, TooLarge, Unreachable
+from gitlab_port_export.base.answer import Answer, TooLarge, Unreachable
 from gitlab_port_export.port.client import Port, PortRefused, documented
 
 # A page that was too large is asked for with so many times fewer rows.
@@ -32,26 +32,26 @@ def read_pages(
     most = limit = payload["limit"]
     cursor: dict[str, str] = {}
     end = _End(path)
-    patience: int | None = None
+    attempts: int | None = None
     while True:
         asked = {**payload, **cursor, "limit": limit}
         try:
-            answer = port.succeed("POST", path, params=params, payload=asked, patience=patience)
+            answer = port.succeed("POST", path, params=params, payload=asked, attempts=attempts)
         except (TooLarge, PortRefused) as failure:
             if isinstance(failure, PortRefused) and failure.status not in TOO_MUCH:
                 raise
             if limit > 1:
-                limit, patience = max(1, limit // SMALLER), ATTEMPTS
+                limit, attempts = max(1, limit // SMALLER), ATTEMPTS
                 continue
             if slim is None:
                 raise
-            answer = port.succeed("POST", path, params=params, payload={**asked, **slim}, patience=ATTEMPTS)
+            answer = port.succeed("POST", path, params=params, payload={**asked, **slim}, attempts=ATTEMPTS)
         rows, following = _page(answer, path)
         yield rows
         if not following:
             return
         end.look_for(rows, following)
-        cursor, patience = {"from": following}, None
+        cursor, attempts = {"from": following}, None
         if limit < most:
             limit = min(most, max(1, limit * COMFORTABLE_BYTES // max(1, len(answer.body))))
 

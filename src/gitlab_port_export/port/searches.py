@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.model import Create, Update
 from gitlab_port_export.port.catalog import search

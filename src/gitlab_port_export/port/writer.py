@@ -10,8 +10,10 @@ from graphlib import CycleError, TopologicalSorter
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from gitlab_port_export.base.http import RETRIED_STATUSES, Stopped, Unreachable
+from gitlab_port_export.base.answer import Unreachable
+from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import in_words, packed
+from gitlab_port_export.base.retries import RETRIED_STATUSES
 from gitlab_port_export.model import Create, Delete, Entity, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.ledger import Blueprint
@@ -282,7 +284,7 @@ def upsert(port: Port, rules: Rules, batch: Batch, tries: Tries, *, part: bool =
             f"/blueprints/{segment(batch.blueprint)}/entities/bulk",
             params=rules.params,
             payload=b'{"entities":[' + b",".join(batch.texts) + b"]}",
-            patience=PART_ATTEMPTS if part else None,
+            attempts=PART_ATTEMPTS if part else None,
             agent=rules.agent,
         )
     except Unreachable as failure:
@@ -530,7 +532,7 @@ class Deleter:
                 f"/blueprints/{segment(blueprint)}/bulk/entities/delete",
                 params=(("delete_dependents", str(cascade).lower()),),
                 payload={"entities": identifiers},
-                patience=PART_ATTEMPTS if part else None,
+                attempts=PART_ATTEMPTS if part else None,
             )
         except (PortRefused, Unreachable) as failure:
             return failure

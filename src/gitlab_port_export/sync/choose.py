@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError, GitLabUnavailable, MappingError, PortUnavailable, UsageError
-from gitlab_port_export.base.http import Stopped
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.jq.pool import Evaluator

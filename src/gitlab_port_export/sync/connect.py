@@ -2,8 +2,10 @@
 
 import os
 
+from gitlab_port_export.base.answer import Unreachable
+from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import PortUnavailable
-from gitlab_port_export.base.http import Clock, Http, Unreachable
+from gitlab_port_export.base.http import Http
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
 from gitlab_port_export.model import Dialect

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gitlab_port_export.base.http import Unreachable
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.model import Delete, Entity, Event, Held, Problem, Written
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError, Interrupted, OutOfTime, limits_said
-from gitlab_port_export.base.http import Stopped
 from gitlab_port_export.gitlab.inventory import Inventory, Patterns, doubtful_clock, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives

@@ -6,8 +6,8 @@ from dataclasses import fields
 from functools import partial
 from itertools import chain
 
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
-from gitlab_port_export.base.http import Unreachable
 from gitlab_port_export.model import Create, Delete, Entity, Event, Failed, Held, Update, target
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice

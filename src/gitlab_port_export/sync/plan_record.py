@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import PortUnavailable
-from gitlab_port_export.base.http import Unreachable
 from gitlab_port_export.model import Create, Delete, Event, Problem, Update
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice

@@ -4,8 +4,8 @@ from collections.abc import Mapping as Dict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import OutOfTime, UsageError
-from gitlab_port_export.base.http import Clock, Stopped
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.jq.pool import Evaluator

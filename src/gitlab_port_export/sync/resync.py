@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import ExportError, Interrupted, OutOfTime
-from gitlab_port_export.base.http import Clock, Stopped
 from gitlab_port_export.model import Row
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.sync.prepare import Run

@@ -5,8 +5,8 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
+from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError, Interrupted
-from gitlab_port_export.base.http import Stopped
 from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
