@@ -38,7 +38,7 @@ format: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DEV) ## Write the generated parts of docs/mapping.md
+docs: $(DEV) ## Write the generated parts of docs/mapping.md and docs/permissions.md
 	$(BIN)/python tools/mapping_docs.py
 
 check: lint test ## Everything that must pass before a change is offered

@@ -200,9 +200,10 @@ def test_rows_that_gitlab_hides_are_named_by_kind(bench: Bench, monkeypatch: pyt
     code, found = findings(bench, monkeypatch, mapping_file=bench.file("m.yml", json.dumps(mapping)))
     assert code == 0
     assert [line.removeprefix("groups: the role is below ") for line in of(found, "gitlab", "warning")] == [
-        "Planner in research: GitLab leaves out confidential issues there without a word (issue)",
-        "Reporter in research: GitLab leaves out pipelines of private projects there without a word (pipeline)",
-        "Reporter in research: GitLab leaves out jobs of private projects there without a word (job)",
+        "Planner in research: GitLab silently leaves out confidential issues there (issue)",
+        "Reporter in research: GitLab refuses pipelines that are not public there, and nothing of them is deleted "
+        "(pipeline)",
+        "Reporter in research: GitLab refuses jobs that are not public there, and nothing of them is deleted (job)",
     ]
 
 
@@ -219,8 +220,7 @@ def test_a_gitlab_that_does_not_know_the_role_planner_refuses_nobody(
     code, found = findings(bench, monkeypatch, mapping_file=bench.file("m.yml", json.dumps(mapping)))
     assert code == 0
     assert of(found, "gitlab") == [
-        "groups: the role is below Reporter in research: GitLab leaves out confidential issues there without a word "
-        "(issue)"
+        "groups: the role is below Reporter in research: GitLab silently leaves out confidential issues there (issue)"
     ]
 
 

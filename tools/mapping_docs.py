@@ -1,4 +1,4 @@
-"""Writes the generated parts of docs/mapping.md from the models and the kinds; `--check` only says what is stale."""
+"""Writes the generated parts of the pages on mappings and permissions from the kinds; `--check` says what is stale."""
 
 import re
 import sys
@@ -17,13 +17,15 @@ from gitlab_port_export.demo.world import World, sample_world
 from gitlab_port_export.gitlab.client import GitLab, Token
 from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Requests
 from gitlab_port_export.gitlab.plan import make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.mapping.load import mapping_from_object
 from gitlab_port_export.model import Dialect, Page
 
-PAGE = Path(__file__).parent.parent / "docs" / "mapping.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "mapping.md"
+PAGES = (PAGE, DOCS / "permissions.md")
 PART = re.compile(r"(<!-- generated: (?P<name>[\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SCHEMA = mapping_schema(KINDS)
 
@@ -57,6 +59,8 @@ def _part(name: str, text: str) -> str:
             return _table(SCHEMA["$defs"][title])
         case ["kind", kind]:
             return _kind(KINDS[kind], text)
+        case ["permissions"]:
+            return _permissions()
     raise SystemExit(f"nothing is generated under the name {name!r}")
 
 
@@ -124,7 +128,8 @@ def _kind(kind: Kind, text: str) -> str:
     about = kind.about
     lines = [about.what, "", f"GitLab: {', '.join(f'`{endpoint}`' for endpoint in about.endpoints)}."]
     if about.role:
-        lines += ["", f"Below the role {_ROLES[about.role]} GitLab leaves out {about.hides} without a word."]
+        effect = f"refuses {about.refuses}" if about.refuses else f"silently leaves out {about.hides}"
+        lines += ["", f"Below the role {_ROLES[about.role]} GitLab {effect}."]
     definition = SCHEMA["$defs"][kind.selector.__name__]
     rows = [row for row in _rows(definition) if row[0] not in ("query", "exportEnvVariables")]
     if rows:
@@ -138,6 +143,31 @@ def _kind(kind: Kind, text: str) -> str:
     if about.adds:
         lines += ["", _markdown(("added", ""), [(f".{name}", what) for name, what in about.adds.items()]).rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def _permissions() -> str:
+    """Return the table of what each kind needs and how many requests it takes."""
+    head = ("kind", "role", "below that role", "token scope", "GitLab plan", "requests")
+    return _markdown(head, [_permission(kind) for kind in KINDS.values()])
+
+
+def _permission(kind: Kind) -> tuple[str, ...]:
+    about = kind.about
+    below = f"GitLab refuses {about.refuses}" if about.refuses else f"GitLab silently leaves out {about.hides}"
+    role = _ROLES[about.role] if about.role else "any"
+    return kind.name, role, below if about.role else "", f"`{about.scope}`", about.plan, _requests(about.requests)
+
+
+def _requests(requests: Requests) -> str:
+    """Return in words how many requests a kind takes."""
+    counts = (
+        (requests.once, "once"),
+        (requests.group, "a group"),
+        (requests.top_group, "a topmost group"),
+        (requests.project, "a project"),
+    )
+    parts = [f"{count} {what}" for count, what in counts if count]
+    return ", ".join([*parts, *([f"1 a {requests.each}"] if requests.each else [])]) or "none"
 
 
 _ROLES = {15: "Planner", 20: "Reporter", 30: "Developer", 40: "Maintainer", 50: "Owner"}
@@ -176,15 +206,17 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page, or with `--check` fail when it is stale or a kind has no section."""
+    """Write the pages, or with `--check` fail when one is stale or a kind has no section."""
     text = PAGE.read_text("utf-8")
     if missing := [kind for kind in KINDS if f"<!-- generated: kind {kind} -->" not in text]:
         sys.exit(f"{PAGE.name} has no section for {', '.join(missing)}")
-    fresh = generated(text)
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(fresh, "utf-8")
-    elif fresh != text:
-        sys.exit(f"{PAGE.name} is stale: run `make docs`")
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        fresh = generated(text)
+        if "--check" not in sys.argv[1:]:
+            page.write_text(fresh, "utf-8")
+        elif fresh != text:
+            sys.exit(f"{page.name} is stale: run `make docs`")
 
 
 if __name__ == "__main__":

@@ -341,7 +341,7 @@ def _floor(kind: Dialect, mapping: Mapping | None) -> int:
 
 
 def _roles(gitlab: GitLab, tokens: tuple[Token, ...], workers: int, about: Dict[str, About], floor: int) -> Findings:
-    """Yield where the best token's role is too low, so that GitLab leaves rows out without a word."""
+    """Yield where the best token's role is too low, so that GitLab leaves out rows or refuses them."""
     levels = sorted({GUEST, floor, *(entry.role for entry in about.values() if entry.role > floor)} - {0})
     best: dict[str, int] = {}
     failed = False
@@ -372,9 +372,9 @@ def _roles(gitlab: GitLab, tokens: tuple[Token, ...], workers: int, about: Dict[
         return
     if left_out := [path for path, level in best.items() if level < floor]:
         yield _low(left_out, floor, "they and their projects are not read", "or lower `visibility.minAccessLevel`")
-    for (role, hides), kinds in _grouped(about).items():
+    for (role, effect), kinds in _grouped(about).items():
         if low := [path for path, level in best.items() if floor <= level < role]:
-            yield _low(low, role, f"GitLab leaves out {hides} there without a word ({', '.join(kinds)})")
+            yield _low(low, role, f"{effect} ({', '.join(kinds)})")
     if best and not any(level < max(levels) for level in best.values()):
         yield Finding("ok", "gitlab", "groups", f"the role is high enough in all groups ({len(best)})")
 
@@ -402,8 +402,14 @@ def _grouped(about: Dict[str, About]) -> dict[tuple[int, str], list[str]]:
     found: dict[tuple[int, str], list[str]] = {}
     for kind, entry in about.items():
         if entry.role:
-            found.setdefault((entry.role, entry.hides), []).append(kind)
+            found.setdefault((entry.role, _below_role(entry)), []).append(kind)
     return found
+
+
+def _below_role(entry: About) -> str:
+    if entry.refuses:
+        return f"GitLab refuses {entry.refuses} there, and nothing of them is deleted"
+    return f"GitLab silently leaves out {entry.hides} there"
 
 
 def _low(paths: list[str], role: int, effect: str, other: str = "") -> Finding:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Active, Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, pages, scope_read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by, pages, scope_read
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.kinds.shared.roles import (
     ROLES,
@@ -133,5 +133,6 @@ KIND = Kind(
             "__membership": "`direct`, `inherited`, `invited`, or `indirect` where GitLab does not tell which",
             "__inherited_from": "the path of the group that gives the role; null for direct members",
         },
+        requests=Requests(group=2, project=1),
     ),
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
 from gitlab_port_export.gitlab.trees import branches_path, nothing_there, readable_ref
@@ -90,6 +90,7 @@ KIND = Kind(
         ("GET /projects/:id/repository/branches/:branch", "GET /projects/:id/repository/branches"),
         {"__project": PROJECT_PATH},
         role=20,
-        hides="branches of private projects",
+        refuses="branches of private projects",
+        requests=Requests(project=1),
     ),
 )

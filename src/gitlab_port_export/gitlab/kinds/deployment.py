@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, query_params
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, query_params
 from gitlab_port_export.gitlab.kinds.pipeline import Instant
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     ProjectRowsSelector,
@@ -86,6 +86,7 @@ KIND = Kind(
         ("GET /projects/:id/deployments",),
         {"__project": "the project's row"},
         role=20,
-        hides="deployments",
+        refuses="deployments",
+        requests=Requests(project=1),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
     ProjectRowsSelector,
@@ -49,6 +49,7 @@ KIND = Kind(
         ("GET /projects/:id/environments",),
         {"__project": PROJECT_PATH},
         role=20,
-        hides="environments",
+        refuses="environments",
+        requests=Requests(project=1),
     ),
 )

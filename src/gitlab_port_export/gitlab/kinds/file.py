@@ -20,7 +20,7 @@ from gitlab_port_export.gitlab.content import (
 )
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import CONTENT, INCLUDED, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.repository import FileSelector, Tree, Variant, entries, tree_reads
 from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file
 from gitlab_port_export.mapping.model import Resource
@@ -175,6 +175,7 @@ KIND = Kind(
         ("GET /projects/:id/repository/tree", "GET /projects/:id/repository/files/:file_path", "GET /projects/:id"),
         {"__includedFiles": "by path the texts of `includedFiles`, null where there is no such file"},
         role=20,
-        hides="files of private projects",
+        refuses="files of private projects",
+        requests=Requests(project=1, each="file"),
     ),
 )

@@ -7,7 +7,7 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, pages
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, pages
 from gitlab_port_export.gitlab.kinds.shared.repository import FolderSelector, Tree, Variant, entries, tree_reads
 from gitlab_port_export.gitlab.trees import has_ref
 from gitlab_port_export.mapping.model import Resource
@@ -62,6 +62,7 @@ KIND = Kind(
         ("GET /projects/:id/repository/tree", "GET /projects/:id"),
         {"__includedFiles": "by path the texts of `includedFiles`, null where there is no such file"},
         role=20,
-        hides="folders of private projects",
+        refuses="folders of private projects",
+        requests=Requests(project=1),
     ),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, member_reads, members_of, shaped
 from gitlab_port_export.mapping.model import Resource
@@ -42,5 +42,6 @@ KIND = Kind(
             "__members": "the members: in gitlab-v2 email, username, name, access_level and id of each, "
             "in gitlab id, username and email, or with `includeVerboseMemberObject` all that GitLab says",
         },
+        requests=Requests(group=1),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by
 from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads
 from gitlab_port_export.mapping.model import Resource, Selector
 
@@ -47,5 +47,6 @@ KIND = Kind(
         ("GET /groups/:id/issues", "GET /projects/:id/issues"),
         role=15,
         hides="confidential issues",
+        requests=Requests(top_group=1),
     ),
 )

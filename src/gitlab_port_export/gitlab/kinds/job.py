@@ -10,7 +10,18 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import All, Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Wanted, by, each_once, page_of, scope_read
+from gitlab_port_export.gitlab.kinds.kind import (
+    About,
+    Context,
+    Kind,
+    Read,
+    Requests,
+    Wanted,
+    by,
+    each_once,
+    page_of,
+    scope_read,
+)
 from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, no_pipelines, pipeline_params, pipelines_path
 from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.mapping.model import Resource, Selector
@@ -137,6 +148,7 @@ KIND = Kind(
         "Jobs: in gitlab-v2 the latest of each name in each pipeline, in gitlab all.",
         ("GET /projects/:id/jobs", "GET /projects/:id/pipelines", "GET /projects/:id/pipelines/:pipeline_id/jobs"),
         role=20,
-        hides="jobs of private projects",
+        refuses="jobs that are not public",
+        requests=Requests(project=2),
     ),
 )

@@ -68,10 +68,25 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Requests:
+    """How many requests a kind takes with its default selector: for each group, topmost group and project, and once.
+
+    `each` names the rows that take one more each. Lists with more than 100 rows take one more for each 100.
+    """
+
+    group: int = 0
+    top_group: int = 0
+    project: int = 0
+    once: int = 0
+    each: str = ""
+
+
+@dataclass(frozen=True)
 class About:
     """What a kind is for its users: what a row is, the GitLab endpoints behind it, and what is added to a row.
 
-    Below `role` GitLab leaves out `hides` without a word.
+    Below `role` GitLab either leaves out `hides` silently, or answers 403 for `refuses`: the first is not seen by a
+    run, the second is a Problem. `scope` and `plan` are the token scope and the GitLab plan that it takes.
     """
 
     what: str = ""
@@ -79,6 +94,10 @@ class About:
     adds: Mapping[str, str] = field(default_factory=dict)
     role: int = 0
     hides: str = ""
+    refuses: str = ""
+    requests: Requests = Requests()
+    scope: str = "read_api"
+    plan: str = "Free"
 
 
 @dataclass(frozen=True)

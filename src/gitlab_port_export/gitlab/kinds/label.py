@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
 from gitlab_port_export.mapping.model import Resource
 
@@ -34,5 +34,6 @@ KIND = Kind(
         "Labels, each once: that of a group comes with the group and not again with its projects.",
         ("GET /groups/:id/labels", "GET /projects/:id/labels"),
         OWNER,
+        requests=Requests(group=1, project=1),
     ),
 )

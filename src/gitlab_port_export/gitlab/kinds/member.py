@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, MembersSelector, member_reads, members_of
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
@@ -40,5 +40,6 @@ KIND = Kind(
     about=About(
         "Members of groups; a person in several groups comes once a group.",
         ("GET /groups/:id/members", "GET /groups/:id/members/all"),
+        requests=Requests(group=1),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by_each
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by_each
 from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads
 from gitlab_port_export.mapping.model import Resource, Selector
 
@@ -64,5 +64,6 @@ KIND = Kind(
         ("GET /groups/:id/merge_requests", "GET /projects/:id/merge_requests"),
         role=20,
         hides="merge requests of private projects",
+        requests=Requests(top_group=1),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
 from gitlab_port_export.mapping.model import Resource
 
@@ -39,5 +39,6 @@ KIND = Kind(
         "Milestones, each once: that of a group comes with the group and not again with its projects.",
         ("GET /groups/:id/milestones", "GET /projects/:id/milestones"),
         OWNER,
+        requests=Requests(group=1, project=1),
     ),
 )

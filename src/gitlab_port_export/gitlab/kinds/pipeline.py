@@ -14,6 +14,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Context,
     Kind,
     Read,
+    Requests,
     by,
     each_once,
     feature_off,
@@ -128,6 +129,7 @@ KIND = Kind(
         ("GET /projects/:id/pipelines",),
         {"__project": "the project's row; in gitlab-v2 its `path_with_namespace` alone"},
         role=20,
-        hides="pipelines of private projects",
+        refuses="pipelines that are not public",
+        requests=Requests(project=1),
     ),
 )

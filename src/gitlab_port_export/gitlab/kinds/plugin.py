@@ -10,7 +10,7 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import unreadable
 from gitlab_port_export.gitlab.content import Unreadable, is_parsed, parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
 from gitlab_port_export.gitlab.kinds.shared.repository import PLUGIN_FILES, Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
@@ -173,6 +173,7 @@ KIND = Kind(
             "__branch": "the branch that was read",
         },
         role=20,
-        hides="files of private projects",
+        refuses="files of private projects",
+        requests=Requests(project=1, each="manifest"),
     ),
 )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by
 from gitlab_port_export.gitlab.kinds.shared.members import (
     MembersQuery,
     MembersSelector,
@@ -63,5 +63,6 @@ KIND = Kind(
             "in gitlab id, username and email, or with `includeVerboseMemberObject` all that GitLab says",
             "__languages": "the share of each language in percent, by name; in integration type gitlab",
         },
+        requests=Requests(project=1),
     ),
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, feature_off
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, feature_off
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_list
 from gitlab_port_export.mapping.model import Resource
@@ -52,6 +52,7 @@ KIND = Kind(
         ("GET /projects/:id/releases",),
         {"__project": PROJECT_PATH},
         role=20,
-        hides="releases of private projects",
+        refuses="releases of private projects",
+        requests=Requests(project=1),
     ),
 )

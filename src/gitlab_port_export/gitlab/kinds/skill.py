@@ -13,7 +13,7 @@ from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import FRONT_MATTER, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
 from gitlab_port_export.gitlab.kinds.shared.repository import Tree, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
@@ -184,6 +184,7 @@ KIND = Kind(
             "__branch": "the branch that was read",
         },
         role=20,
-        hides="files of private projects",
+        refuses="files of private projects",
+        requests=Requests(project=1, each="folder that may hold skills, and each skill"),
     ),
 )

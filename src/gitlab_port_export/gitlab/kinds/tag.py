@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
     ProjectRowsSelector,
@@ -43,6 +43,7 @@ KIND = Kind(
         ("GET /projects/:id/repository/tags",),
         {"__project": PROJECT_PATH},
         role=20,
-        hides="tags of private projects",
+        refuses="tags of private projects",
+        requests=Requests(project=1),
     ),
 )

@@ -9,7 +9,17 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, About, Context, Kind, Read, by, pages, scope_read
+from gitlab_port_export.gitlab.kinds.kind import (
+    ALL_OF_GITLAB,
+    About,
+    Context,
+    Kind,
+    Read,
+    Requests,
+    by,
+    pages,
+    scope_read,
+)
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
@@ -183,5 +193,6 @@ KIND = Kind(
             "GET /projects/:id/members/all",
         ),
         {"__source": "`users` or `members`: where the row is from, and so which fields it has"},
+        requests=Requests(once=1, group=2, project=1),
     ),
 )
