@@ -130,6 +130,16 @@ class TestSearchRelations:
             assert authors(port.store) == {"user0", "user1", "user2"}
             assert_at_rest(gitlab, port, mapping)
 
+    def test_what_a_search_finds_of_a_row_keeps_its_fields_where_port_overwrites(self) -> None:
+        found = resource("merge-request", "person", identifier=search(".author.username", "handle"), title='"found"')
+        mapping = mapping_of(PERSONS, found, enableMergeEntity=False)
+        store = people_and_requests()
+        with serving(a_world(), store) as (gitlab, port):
+            assert run_sync(gitlab, port, mapping).report.exit_code == 0
+            persons = [store.entity("person", f"user{number}") or {} for number in range(3)]
+            assert [one["properties"] for one in persons] == [{"handle": f"user{number}"} for number in range(3)]
+            assert_at_rest(gitlab, port, mapping)
+
     def test_an_entity_that_is_found_by_a_search_is_written_once(self) -> None:
         extra = resource("member", "person", identifier=search(".username", "handle"), title='"found"')
         for order in ((PERSONS, extra), (extra, PERSONS)):

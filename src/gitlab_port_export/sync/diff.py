@@ -252,7 +252,10 @@ class Differ:
         key = target_key(*entity.key)
         if key not in self.patched:
             if ledger.produced(str(entity.identifier)):
-                fixed = set(entity.shape.names) if ledger.whole else self.fixed(entity.blueprint)
+                # Where Port overwrites, a row with the identifier sets every field, and another write clears them.
+                if ledger.whole:
+                    return ()
+                fixed = self.fixed(entity.blueprint)
                 fields = dict(zip(entity.shape.names, entity.values, strict=True))
                 entity = entity.holding({name: value for name, value in fields.items() if name not in fixed})
             else:
