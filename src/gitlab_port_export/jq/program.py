@@ -114,7 +114,14 @@ def _code(expression: Expression) -> str:
     return "".join(kept)
 
 
-def build(resource: Resource, error_key: str, only: str | None = None, *, in_jq: Set[str] = frozenset()) -> Program:
+def build(
+    resource: Resource,
+    error_key: str,
+    only: str | None = None,
+    *,
+    in_jq: Set[str] = frozenset(),
+    plain_expressions: bool = True,
+) -> Program:
     """Return the program that maps a JSON array of rows to an array with one result per row.
 
     A result is a list with one item per parsed item: `[selector, [values per mapping]]`, where selector is
@@ -123,8 +130,9 @@ def build(resource: Resource, error_key: str, only: str | None = None, *, in_jq:
     where it gives no list. Rows that are parsed into
     items exist in jq alone. Fields that need no jq have a column in place of a value, but for those named `in_jq`.
     `only` keeps one field, or none for "selector.query" and "itemsToParse", to find the one that gives no answer.
+    Without `plain_expressions` jq evaluates every field, of whole rows: nothing here has a say in the result.
     """
-    all_in_jq = only is not None or resource.port.items_to_parse is not None
+    all_in_jq = only is not None or resource.port.items_to_parse is not None or not plain_expressions
     names = tuple(tuple(name for name, _ in m.fields()) for m in resource.mappings)
     if only is not None:
         names = tuple(tuple(name for name in group if name == only) for group in names)
@@ -145,7 +153,8 @@ def build(resource: Resource, error_key: str, only: str | None = None, *, in_jq:
         selected = f"(try [first({query}{END})] catch {_error(error_key)})"
         row = f"({selected} | [.]) as [$__s] | if $__s == [true] then [$__s, [{mapped}]] else [$__s, []] end"
     text = f"[.[] | [{_each_item(resource, row, error_key)}]]" if selects or all_in_jq or any(computed) else ""
-    return Program(text, names, columns, _reachable(resource, [query, *leaves(computed)]))
+    keys = _reachable(resource, [query, *leaves(computed)]) if plain_expressions else None
+    return Program(text, names, columns, keys)
 
 
 def _reachable(resource: Resource, expressions: Sequence[Expression]) -> frozenset[str] | None:

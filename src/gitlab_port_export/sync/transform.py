@@ -89,9 +89,11 @@ class _Mapped:
         )
 
 
-def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
+def compile_errors(
+    expressions: Sequence[str], evaluator: Evaluator, *, plain_expressions: bool = True
+) -> list[str | None]:
     """Return for each expression of a mapping why it cannot work, or None; quotes are rewritten as for a run."""
-    doubtful = [text for text in expressions if plain(rewrite_quotes(text)) is None]
+    doubtful = [text for text in expressions if not plain_expressions or plain(rewrite_quotes(text)) is None]
     found = evaluator.compile_errors([rewrite_quotes(text) for text in doubtful]) if doubtful else []
     errors = dict(zip(doubtful, found, strict=True))
     return [
@@ -105,10 +107,14 @@ def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str
 class Transformer:
     """Maps pages to entities; rows of small pages are sent together, and a few pages are under way at a time."""
 
-    def __init__(self, mapping: Mapping, evaluator: Evaluator, error_key: str) -> None:
+    def __init__(
+        self, mapping: Mapping, evaluator: Evaluator, error_key: str, *, plain_expressions: bool = True
+    ) -> None:
         self._mapping, self._evaluator, self._key = mapping, evaluator, error_key
         self._programs: dict[int, Program] = {
-            resource.index: build(resource, error_key) for resource in mapping.resources if resource.known
+            resource.index: build(resource, error_key, plain_expressions=plain_expressions)
+            for resource in mapping.resources
+            if resource.known
         }
         # Fields whose columns met a value that only jq understands.
         self._in_jq: dict[int, set[str]] = {}
