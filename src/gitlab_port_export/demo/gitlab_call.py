@@ -236,3 +236,49 @@ def _sortable(value: object) -> tuple[int, str, int]:
     if isinstance(value, int):
         return (0, "", value)
     return (1, "" if value is None else str(value).casefold(), 0)
+
+
+# What groups and projects, and what merge requests and issues share
+
+ACCESS_LEVELS = ("5", "10", "15", "20", "25", "30", "40", "50")
+
+
+def least_level(call: Call) -> int:
+    """The least role that the request asks for: `owned` or `min_access_level`, 0 for any."""
+    if call.flag("owned"):
+        return OWNER
+    return int(call.choice("min_access_level", ACCESS_LEVELS) or 0)
+
+
+def when_active(call: Call) -> Iterator[Keep]:
+    """The condition of `active`."""
+    if (active := call.flag("active")) is not None:
+        yield lambda row: is_active(row) == active
+
+
+def when_archived(call: Call) -> Iterator[Keep]:
+    """The condition of `archived`."""
+    if (archived := call.flag("archived")) is not None:
+        yield lambda row: row["archived"] == archived
+
+
+def projects_below(call: Call) -> list[Row]:
+    """The visible projects of a group and its subgroups; archived ones only when asked for."""
+    archived_too = not call.flag("non_archived", True)
+    below = call.world.projects_below(wanted_group(call))
+    return [row for row in below if sees_project(call, row) and (archived_too or not row["archived"])]
+
+
+def in_state(call: Call, states: Sequence[str]) -> Iterator[Keep]:
+    """The condition of `state`, by default all."""
+    state = call.choice("state", states, "all")
+    if state != "all":
+        yield lambda row: bool(row["state"] == state)
+
+
+def written_by(call: Call) -> Iterator[Keep]:
+    """The conditions of `author_username` and `author_id`."""
+    if username := call.text("author_username"):
+        yield lambda row: bool(row["author"]["username"] == username)
+    if author := call.text("author_id"):
+        yield lambda row: str(row["author"]["id"]) == author

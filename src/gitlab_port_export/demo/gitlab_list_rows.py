@@ -81,7 +81,7 @@ def add_environment(
     """Add an environment; `state` is available, stopping or stopped."""
     created_at = stamp(world.ago(days=100))
     row = {
-        "id": world._id("environment"),
+        "id": world.new_id("environment"),
         "name": name,
         "slug": name.replace("/", "-"),
         "description": None,
@@ -110,7 +110,7 @@ def add_deployment(
     **overrides: Any,
 ) -> Row:
     """Add a deployment that a person or a token made without a job; it finishes when it was last updated."""
-    id = world._id("deployment")
+    id = world.new_id("deployment")
     created, updated = world._times(id, created_at, updated_at or created_at)
     row = {
         "id": id,
@@ -134,7 +134,7 @@ def add_milestone(world: World, source: Row, title: str, state: str = "active", 
     created_at = stamp(world.ago(days=30))
     iid = world._iid("group milestone" if of_group else "milestone", source)
     row = {
-        "id": world._id("milestone"),
+        "id": world.new_id("milestone"),
         "iid": iid,
         "group_id" if of_group else "project_id": source["id"],
         "title": title,

@@ -86,6 +86,8 @@ class World:
     deployments: Lists = field(default_factory=_lists)
     milestones: Lists = field(default_factory=_lists)
     group_milestones: Lists = field(default_factory=_lists)
+    # Rows of kinds that have no field of their own, by kind, whether of a group, and id: see `rows_of`.
+    others: defaultdict[tuple[str, bool, int], list[Row]] = field(default_factory=lambda: defaultdict(list))
     languages: dict[int, dict[str, float]] = field(default_factory=dict)
     files: Files = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     # Whether groups can be searched for file contents, how many results a search gives at most, and the projects
@@ -116,7 +118,8 @@ class World:
         """The moment that lies `days=`, `hours=`, ... before the world's now."""
         return self.now - timedelta(**span)
 
-    def _id(self, kind: str) -> int:
+    def new_id(self, kind: str) -> int:
+        """The next id of that kind of row."""
         self.touch()
         self._ids[kind] += 1
         return self._ids[kind]
@@ -135,7 +138,7 @@ class World:
 
     def add_user(self, username: str, name: str | None = None, bot: bool = False, **overrides: Any) -> Row:
         """Add an account."""
-        id = self._id("user")
+        id = self.new_id("user")
         self.users[id] = rows.user_row(self.url, id, username, name or username) | overrides
         if bot:
             self.bots.add(id)
@@ -152,7 +155,7 @@ class World:
         name: str = "catalog",
     ) -> Token:
         """Add an access token of `user`; `admin` makes the account an administrator."""
-        token = Token(secret, user, self._id("token"), name, scopes, admin, revoked, expired)
+        token = Token(secret, user, self.new_id("token"), name, scopes, admin, revoked, expired)
         self.tokens[secret] = token
         return token
 
@@ -190,7 +193,7 @@ class World:
         **overrides: Any,
     ) -> Row:
         """Add a top-level group, or a subgroup of `parent`."""
-        id = self._id("namespace")
+        id = self.new_id("namespace")
         created_at = stamp(self.ago(days=800) + timedelta(minutes=id))
         row = rows.group_row(self.url, id, parent, path, name or path, created_at)
         self.groups[id] = row | {"visibility": visibility} | overrides
@@ -200,7 +203,7 @@ class World:
 
     def add_project(self, owner: Row, path: str, **overrides: Any) -> Row:
         """Add a project to a group, or to the personal namespace of a user, who then is its owner."""
-        id = self._id("project")
+        id = self.new_id("project")
         personal = "full_path" not in owner
         namespace = self._personal_namespace(owner) if personal else rows.group_namespace(owner)
         full_name = owner["name"] if personal else owner["full_name"]
@@ -220,7 +223,7 @@ class World:
 
     def _personal_namespace(self, user: Row) -> Row:
         if user["id"] not in self._personal:
-            self._personal[user["id"]] = rows.user_namespace(self._id("namespace"), user)
+            self._personal[user["id"]] = rows.user_namespace(self.new_id("namespace"), user)
         return self._personal[user["id"]]
 
     def _named(self, row: Row, key: str) -> Row:
@@ -293,6 +296,7 @@ class World:
         )
         for belongings in owned:
             belongings.pop(id, None)
+        self._drop_others(of_group=False, id=id)
 
     def delete_group(self, group: Row) -> None:
         """Remove a group with its subgroups and projects."""
@@ -308,10 +312,19 @@ class World:
         self.group_labels.pop(group["id"], None)
         self.group_shares.pop(group["id"], None)
         self.group_milestones.pop(group["id"], None)
+        self._drop_others(of_group=True, id=group["id"])
         del self.groups[group["id"]]
         del self._paths[f"full_path:{group['full_path']}"]
 
+    def _drop_others(self, *, of_group: bool, id: int) -> None:
+        for key in [key for key in self.others if key[1:] == (of_group, id)]:
+            del self.others[key]
+
     # What projects hold
+
+    def rows_of(self, kind: str, source: Row) -> list[Row]:
+        """The rows of a kind without a field of its own in one group or project; call `touch` after a change."""
+        return self.others[kind, "full_path" in source, source["id"]]
 
     def add_merge_request(
         self,
@@ -324,7 +337,7 @@ class World:
         **overrides: Any,
     ) -> Row:
         """Add a merge request; `state` is opened, closed, locked or merged."""
-        id = self._id("merge_request")
+        id = self.new_id("merge_request")
         author = author or self._somebody()
         times = self._times(id, created_at, updated_at)
         row = rows.merge_request_row(project, id, self._iid("merge_request", project), title, author, times)
@@ -348,7 +361,7 @@ class World:
         **overrides: Any,
     ) -> Row:
         """Add an issue; `state` is opened or closed."""
-        id = self._id("issue")
+        id = self.new_id("issue")
         author = author or self._somebody()
         times = self._times(id, created_at, updated_at)
         row = rows.issue_row(project, id, self._iid("issue", project), title, author, times)
@@ -371,7 +384,7 @@ class World:
         **overrides: Any,
     ) -> Row:
         """Add a pipeline; `source="parent_pipeline"` makes it a child."""
-        id = self._id("pipeline")
+        id = self.new_id("pipeline")
         times = self._times(id, created_at, updated_at)
         row = rows.pipeline_row(project, id, self._iid("pipeline", project), status, times) | overrides
         if user:
@@ -383,7 +396,7 @@ class World:
         self, pipeline: Row, name: str, status: str = "success", retried: bool = False, **overrides: Any
     ) -> Row:
         """Add a job to a pipeline; `retried` ones are hidden in the pipeline's own list."""
-        id = self._id("job")
+        id = self.new_id("job")
         project = self.projects[pipeline["project_id"]]
         row = rows.job_row(project, pipeline, id, name, status, pipeline["created_at"]) | overrides
         self.jobs[project["id"]].append(row)
@@ -394,7 +407,7 @@ class World:
     def add_label(self, source: Row, name: str, color: str = "#428BCA", **overrides: Any) -> Row:
         """Add a label to a group or project (`source`)."""
         of_project = "full_path" not in source
-        row = rows.label_row(self._id("label"), name, color, of_project) | overrides
+        row = rows.label_row(self.new_id("label"), name, color, of_project) | overrides
         (self.project_labels if of_project else self.group_labels)[source["id"]].append(row)
         return row
 

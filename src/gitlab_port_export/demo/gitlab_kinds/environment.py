@@ -1,0 +1,35 @@
+"""The environments of projects."""
+
+from __future__ import annotations
+
+from gitlab_port_export.demo.gitlab_call import (
+    Call,
+    equal,
+    feature,
+    forbid_unless,
+    kept,
+    role,
+    searched,
+    wanted_project,
+)
+from gitlab_port_export.demo.gitlab_pages import Listing
+from gitlab_port_export.demo.gitlab_route import Route
+from gitlab_port_export.demo.gitlab_rows import Row
+from gitlab_port_export.demo.gitlab_store import REPORTER
+
+
+def deploying(call: Call) -> Row:
+    """The project that the path names; RefusedError where its environments may not be read."""
+    project = wanted_project(call)
+    on = all(feature(call, project, name) for name in ("repository", "builds", "environments"))
+    forbid_unless(on and role(call, project) >= REPORTER)
+    return project
+
+
+def _environments(call: Call) -> Listing:
+    rows = call.world.environments.get(deploying(call)["id"], [])
+    state = call.choice("states", ("available", "stopping", "stopped"))
+    return Listing(kept(rows, [lambda row: state in ("", row["state"])], equal(call, "name"), searched(call, "name")))
+
+
+ROUTES = (Route("/projects/:id/environments", "environments", _environments),)

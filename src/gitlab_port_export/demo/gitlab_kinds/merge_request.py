@@ -1,0 +1,61 @@
+"""Merge requests, of projects and of all that is below a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gitlab_port_export.demo.gitlab_call import (
+    Call,
+    forbid_unless,
+    in_state,
+    kept,
+    labelled,
+    mine,
+    only,
+    ordered,
+    period,
+    projects_below,
+    searched,
+    sees_merge_requests,
+    wanted_project,
+    written_by,
+)
+from gitlab_port_export.demo.gitlab_pages import Listing
+from gitlab_port_export.demo.gitlab_route import Route
+from gitlab_port_export.demo.gitlab_rows import Row
+
+
+def _group_merge_requests(call: Call) -> Listing:
+    return _merge_requests(call, [row for row in projects_below(call) if sees_merge_requests(call, row)])
+
+
+def _project_merge_requests(call: Call) -> Listing:
+    return _merge_requests(call, [_mergeable(call)])
+
+
+def _one_merge_request(call: Call) -> Row:
+    return only(call.world.merge_requests.get(_mergeable(call)["id"], ()), "iid", call)
+
+
+def _mergeable(call: Call) -> Row:
+    project = wanted_project(call)
+    forbid_unless(sees_merge_requests(call, project))
+    return project
+
+
+def _merge_requests(call: Call, projects: Iterable[Row]) -> Listing:
+    rows = kept(
+        (row for project in projects for row in call.world.merge_requests.get(project["id"], ())),
+        in_state(call, ("opened", "closed", "locked", "merged", "all")),
+        *(mine(call), labelled(call), written_by(call), period(call, "created", "updated", "merged")),
+        searched(call, "title", "description"),
+    )
+    orders = ("created_at", "updated_at", "merged_at", "title", "label_priority", "priority", "popularity")
+    return Listing(ordered(call, rows, (*orders, "milestone_due"), "created_at", "desc"))
+
+
+ROUTES = (
+    Route("/groups/:id/merge_requests", "merge_requests", _group_merge_requests),
+    Route("/projects/:id/merge_requests", "merge_requests", _project_merge_requests),
+    Route("/projects/:id/merge_requests/:number", "merge_requests", _one_merge_request),
+)
