@@ -8,9 +8,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+DOCS := $(VENV)/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format docs check wheel node lock clean
+.PHONY: help demo test soak bench lint format docs site check wheel node lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -41,6 +42,10 @@ format: $(DEV) ## Format the code and apply safe fixes
 docs: $(DEV) ## Write the generated parts of docs/mapping.md and docs/permissions.md
 	$(BIN)/python tools/mapping_docs.py
 
+# Material's notice about the next version of MkDocs is not about these pages.
+site: $(DOCS) ## Build the documentation site into build/site, with all links checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 check: lint test ## Everything that must pass before a change is offered
 
 wheel: $(RUNTIME) ## Build the wheel into dist/
@@ -69,6 +74,10 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
+$(DOCS): $(RUNTIME) requirements/docs.txt
+	$(PIP) install --quiet --require-hashes -r requirements/docs.txt
+	@touch $@
+
 # Local mirrors are left out: their files would put other hashes into the lists, or too few.
 COMPILE := env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
 	build/lock/bin/pip-compile --quiet --no-config --generate-hashes --allow-unsafe --strip-extras \
@@ -84,6 +93,9 @@ lock: ## Pin what pyproject.toml declares (make lock UPGRADE=--upgrade for the n
 		| $(COMPILE) -c requirements/constraints.txt -o requirements/build.txt -
 	$(call DECLARED,p['dependency-groups']['dev']) \
 		| $(COMPILE) -c requirements/constraints.txt -c requirements/build.txt -o requirements/dev.txt -
+	$(call DECLARED,p['dependency-groups']['docs']) \
+		| $(COMPILE) -c requirements/constraints.txt -c requirements/build.txt -c requirements/dev.txt \
+		-o requirements/docs.txt -
 	sed -i.bak 's/-r -/pyproject.toml/' requirements/*.txt && rm requirements/*.bak
 
 clean: ## Remove everything that was made

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LISTS = ("constraints.txt", "build.txt", "dev.txt")
+LISTS = ("constraints.txt", "build.txt", "dev.txt", "docs.txt")
 # Compiled packages: one hash would mean that only one platform can install them.
 COMPILED = ("jq", "pydantic-core", "pyyaml", "charset-normalizer")
 
@@ -32,6 +32,7 @@ def declared(name: str) -> list[Requirement]:
         "constraints.txt": data["project"]["dependencies"],
         "build.txt": data["build-system"]["requires"],
         "dev.txt": data["dependency-groups"]["dev"],
+        "docs.txt": data["dependency-groups"]["docs"],
     }
     return [Requirement(line) for line in asked[name]]
 

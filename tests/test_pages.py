@@ -1,6 +1,8 @@
-"""The README and the pages of docs/: what they link to is there, and what they name exists."""
+"""README, guides and the pages of docs/: what they link to is there, and what they name exists."""
 
 import re
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,12 @@ from gitlab_port_export.report.exit_code import EXIT_MEANINGS
 from gitlab_port_export.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-README = PAGES[0].read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+SETTINGS = (ROOT / "docs" / "settings.md").read_text("utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+# What a contributor follows: each path, command and test that these name has to be there.
+GUIDES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")]
+PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*(/|\.(py|md|toml|txt|json|ya?ml|svg|css|js))")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
 
@@ -33,7 +39,75 @@ def test_no_link_is_dead(page: Path) -> None:
 
 def test_every_page_is_reached_from_the_readme() -> None:
     linked = {(ROOT / path).resolve() for path, _ in LINK.findall(README) if path}
-    assert {page for page in PAGES if page.parent.name == "docs"} <= linked
+    assert set(PAGES) - {ROOT / "README.md"} <= linked
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_every_page_of_docs_is_in_the_menu_of_the_site_and_on_the_overview() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text("utf-8")
+    overview = (ROOT / "docs" / "index.md").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": {page.name}\n" in menu, page.name
+        assert page.name == "index.md" or f"]({page.name}" in overview, page.name
+
+
+def code(page: Path) -> list[str]:
+    """Code of a page: spans, and lines of blocks."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    rest = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [
+        *re.findall(r"`([^`\n]+)`", rest),
+        *(line.removeprefix("$ ") for block in blocks for line in block.splitlines()),
+    ]
+
+
+def files() -> set[str]:
+    """Every file and folder of the repository, with a slash before and after."""
+    made = {".venv", "build", "dist", ".git", "__pycache__"}
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+    return {f"/{path.as_posix()}/" for path in found if not made & set(path.parts)}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_every_path_that_a_guide_names_is_there(page: Path) -> None:
+    there = files()
+    for span in code(page):
+        for word in span.split():
+            if PATH.fullmatch(word) and not word.startswith("-"):
+                wanted = f"/{word.strip('/')}/"
+                assert any(fnmatch(one[-len(wanted) :] if "*" not in wanted else one, f"*{wanted}") for one in there), (
+                    word
+                )
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *GUIDES], ids=lambda page: page.name)
+def test_every_command_that_a_guide_names_is_there(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    defined = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    for span in code(page):
+        for target in re.findall(r"\bmake ([a-z]+)", span):
+            assert target in targets, span
+        for command in re.findall(r"^gitlab-port-export ([a-z]+)", span):
+            assert command in group.commands, span
+        for test in re.findall(r"\btest_\w+(?![\w.*/])", span):
+            assert f"def {test}" in defined, span
+
+
+def test_the_architecture_names_every_folder_in_the_order_of_imports() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    level = {
+        name: number for number, layer in enumerate(reversed(contract["layers"])) for name in re.findall(r"\w+", layer)
+    }
+    text = GUIDES[0].read_text("utf-8")
+    named = [re.sub(r"\.py|/", "", name) for name in re.findall(r"^- `([\w./]+)`:", text, re.MULTILINE)]
+    assert set(named) == set(level) - {"__main__", "cli"}
+    assert [level[name] for name in named] == sorted(level[name] for name in named)
 
 
 def test_every_command_and_option_is_named() -> None:
@@ -55,4 +129,4 @@ def test_every_setting_is_named() -> None:
     names = {variable for variable, _ in VARIABLES.values() if "__REPORT_" not in variable}
     for variable in names - {"OCEAN__EVENT_LISTENER__TYPE"}:
         # Those that are options stand in one row, which names the first of them in full.
-        assert variable in README or f"`__{variable.rpartition('__')[2]}`" in README, variable
+        assert variable in SETTINGS or f"`__{variable.rpartition('__')[2]}`" in SETTINGS, variable
