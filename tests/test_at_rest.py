@@ -140,6 +140,19 @@ class TestSearchRelations:
             assert [one["properties"] for one in persons] == [{"handle": f"user{number}"} for number in range(3)]
             assert_at_rest(gitlab, port, mapping)
 
+    def test_a_relation_for_which_a_search_finds_several_stays_where_port_overwrites(self) -> None:
+        store = people_and_requests()
+        with serving(world := a_world(), store) as (gitlab, port):
+            related = mapping_of(PERSONS, author(".author.username", title=".title"), enableMergeEntity=False)
+            run_sync(gitlab, port, related)
+            several = search('"user"', "handle", "contains")
+            mapping = mapping_of(PERSONS, author(several, title=".title"), enableMergeEntity=False)
+            assert_at_rest(gitlab, port, mapping)
+            for rows in world.merge_requests.values():
+                rows[0]["title"] = "changed"
+            assert run_sync(gitlab, port, mapping).report.exit_code == 1
+            assert authors(store) == {"user0", "user1", "user2"}
+
     def test_an_entity_that_is_found_by_a_search_is_written_once(self) -> None:
         extra = resource("member", "person", identifier=search(".username", "handle"), title='"found"')
         for order in ((PERSONS, extra), (extra, PERSONS)):

@@ -281,6 +281,10 @@ class Ledger:
             self._replace(slot, self.codes(entity))
             self._status[slot] = Status.SENT
 
+    def knows(self, identifier: str) -> bool:
+        """Whether Port held the entity, or this run produced it."""
+        return self._slots.get(entity_key(self.blueprint.identifier, identifier)) is not None
+
     def produced(self, identifier: str) -> bool:
         """Whether this run produced the entity."""
         slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))

@@ -227,7 +227,8 @@ class Differ:
         blueprint = ledger.blueprint
         self.searches.ask((target, query) for entity in entities for _, target, query in queries(entity, blueprint))
         for entity in entities:
-            answer = answered(entity, blueprint, self.searches.found, self.searches.shows)
+            replaced = ledger.whole and ledger.knows(str(entity.identifier))
+            answer = answered(entity, blueprint, self.searches.found, self.searches.shows, replaced=replaced)
             self.targets.update(answer.targets)
             self.unresolved.update(answer.unknown)
             if first:

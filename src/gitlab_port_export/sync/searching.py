@@ -106,11 +106,14 @@ class Answered:
     problems: tuple[Problem, ...] = ()
 
 
-def answered(entity: Entity, blueprint: Blueprint, find: Find, shows: Callable[[str], bool]) -> Answered:
+def answered(
+    entity: Entity, blueprint: Blueprint, find: Find, shows: Callable[[str], bool], *, replaced: bool = False
+) -> Answered:
     """Put what the queries of an entity find in their place; `shows` says whether Port shows a blueprint.
 
     A query that Port did not answer stays. Of more hits than Port takes, always the same ones remain. A relation to
-    one entity for which several are found is left as it is in Port.
+    one entity for which several are found is left as it is in Port. Where the entity is `replaced`, that would clear
+    it: then the query stays, and Port refuses it.
     """
     fields = dict(zip(entity.shape.names, entity.values, strict=True))
     identifier, targets, unknown, problems = entity.identifier, list[int](), list[str](), list[Problem]()
@@ -135,7 +138,8 @@ def answered(entity: Entity, blueprint: Blueprint, find: Find, shows: Callable[[
         elif not many and len(hits) > 1:
             why = "a search finds more than one entity, so the relation is left as it is in Port"
             problems.append(_problem(entity, name, why, NARROW, warning=True))
-            del fields[name]
+            if not replaced:
+                del fields[name]
             continue
         fields[name] = hits[:MOST_FOUND] if many else next(iter(hits), None)
     if isinstance(identifier, dict):
