@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of, shared_blueprints
+from gitlab_port_export.mapping.blueprints import constant_blueprints, feeding, fields_of, shared_blueprints
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Held, Problem
 from gitlab_port_export.settings.settings import parse_allow_deletes
-from gitlab_port_export.sync.policy import Policy, feeds, searched_resources
-from testbed.harness import mapping_of, resource
+from gitlab_port_export.sync.coverage import Searched, coverage_of
+from gitlab_port_export.sync.policy import Gone, Policy, Unsettled
 from testbed.port_bed import a_mapping
 
 ROW = '(.x // "service")'  # a blueprint that the row decides
@@ -29,15 +29,15 @@ def hold(
     blueprint: str = "service",
 ) -> Held | None:
     """Ask the policy about so many entities that are gone."""
+    chosen = mapping or a_mapping("service")
+    events = [*problems, *map(Searched, searched)]
     policy = Policy(
-        mapping or a_mapping("service"),
-        problems,
-        frozenset(searched),
+        coverage_of(chosen, range(len(chosen.resources)), events),
+        chosen.entity_deletion_threshold,
         released or {},
-        frozenset(unresolved),
-        frozenset(refused),
+        Unsettled(frozenset(refused), frozenset(unresolved)),
     )
-    return policy.hold(blueprint, [f"e{n}" for n in range(gone)], owned, produced)
+    return policy.hold(Gone(blueprint, tuple(f"e{n}" for n in range(gone)), (), owned, produced))
 
 
 def reason(*args: Any, **options: Any) -> str | None:
@@ -141,14 +141,6 @@ class TestProblems:
         assert reason(1, 100, unresolved=("service",), released=released) == "search"
         assert reason(1, 100, refused=("group",), unresolved=("person",)) is None
 
-    def test_resources_with_a_search_identifier(self) -> None:
-        query = {"combinator": '"and"', "rules": [{"property": '"x"', "operator": '"="', "value": ".id"}]}
-        mapping = Mapping.model_validate(
-            mapping_of(resource("project", "service"), resource("project", "group", identifier=query))
-        )
-        numbered = tuple(one.model_copy(update={"index": index}) for index, one in enumerate(mapping.resources))
-        assert searched_resources(mapping.model_copy(update={"resources": numbered})) == {1}
-
 
 class TestRelease:
     @pytest.mark.parametrize(
@@ -187,9 +179,7 @@ class TestRelease:
 class TestMapping:
     def test_what_feeds_a_blueprint(self) -> None:
         mapping = a_mapping("service", "group", ROW)
-        assert [[name for name in ("service", "group", "x") if feeds(mapping, index, name)] for index in range(3)] == [
-            ["service"], ["group"], ["service", "group", "x"],
-        ]  # fmt: skip
+        assert [set(feeding(mapping, name)) for name in ("service", "group", "x")] == [{0, 2}, {1, 2}, {2}]
 
     def test_the_blueprints_it_names(self) -> None:
         mapping = a_mapping("service", "group", "service", ROW)

@@ -25,9 +25,10 @@ from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.writer import Deleter, Rules, Writer
-from gitlab_port_export.sync.delete import Decisions, Judge, deletions
+from gitlab_port_export.sync.coverage import Searched, coverage_of
+from gitlab_port_export.sync.delete import Judge, deletions
 from gitlab_port_export.sync.diff import Differ
-from gitlab_port_export.sync.policy import Policy
+from gitlab_port_export.sync.policy import Decisions, Policy, Unsettled
 from gitlab_port_export.sync.write import fit_to_send, noted
 from testbed.harness import NoWait, mapping_of, resource
 
@@ -139,7 +140,13 @@ class Bed:
                 events += noted(done, searches)
         events += noted(writer.finish(catalog.blueprints), searches)
         problems = [event for event in events if isinstance(event, Problem)]
-        policy = Policy(self.mapping, problems, frozenset(differ.searched), self.released, frozenset(differ.unresolved))
+        read = range(len(self.mapping.resources))
+        policy = Policy(
+            coverage_of(self.mapping, read, [*problems, *map(Searched, differ.searched)]),
+            self.mapping.entity_deletion_threshold,
+            self.released,
+            Unsettled(unanswered=frozenset(differ.unresolved)),
+        )
         deleter = Deleter(self.port, cascade=self.mapping.cascades) if writes else None
         wait(catalog._ours)  # the list that a run begins with is there long before it ends
         before_deleting()

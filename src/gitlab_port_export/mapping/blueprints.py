@@ -31,6 +31,12 @@ def mapped_blueprints(mapping: Mapping) -> dict[int, tuple[str | None, ...]]:
     }
 
 
+def feeding(mapping: Mapping, blueprint: str) -> frozenset[int]:
+    """Return the indexes of the resources that may give entities of a blueprint: a computed one may be any."""
+    found = mapped_blueprints(mapping)
+    return frozenset(index for index, names in found.items() if None in names or blueprint in names)
+
+
 def fixed_fields(mapping: Mapping, blueprint: str) -> frozenset[str]:
     """Return the fields of a blueprint that rows with an identifier of their own set."""
     return frozenset(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from gitlab_port_export.base.answer import Unreachable
@@ -12,23 +12,8 @@ from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.port.ledger import relation_targets
 from gitlab_port_export.port.writer import Deleter, blueprint_order, dependency_order
-from gitlab_port_export.sync.policy import Policy
-
-
-@dataclass(frozen=True)
-class Gone:
-    """Our entities of one blueprint that were not produced; `owned` counts all that are ours.
-
-    The `needed` ones stay all the same: what was produced relates to them. `placeholders` are only such ones as Port
-    made to relate to, of a blueprint that no resource feeds.
-    """
-
-    blueprint: str
-    identifiers: tuple[str, ...]
-    needed: tuple[str, ...]
-    owned: int
-    produced: bool
-    placeholders: bool = False
+from gitlab_port_export.sync.coverage import Coverage
+from gitlab_port_export.sync.policy import Decisions, Gone, Policy
 
 
 def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gone]:
@@ -56,43 +41,19 @@ def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gon
     ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What is gone of all blueprints: what may be deleted, what is held, and by blueprint what stays with it."""
-
-    allowed: tuple[Gone, ...] = ()
-    held: tuple[Held, ...] = ()
-    staying: tuple[tuple[str, Sequence[str]], ...] = ()
-
-
 def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int]) -> Decisions:
-    """Return what the policy says of all that is gone. Raises PortRefused and Unreachable."""
-    allowed: list[Gone] = []
-    found: list[Held] = []
-    staying: list[tuple[str, Sequence[str]]] = []
-    for entry in set_apart(catalog, policy, find_gone(catalog, integration, targets)):
-        staying.append((entry.blueprint, entry.needed))
-        if not entry.identifiers:
-            continue
-        held = policy.hold(
-            entry.blueprint, entry.identifiers, entry.owned, entry.produced, placeholders=entry.placeholders
-        )
-        if held is not None:
-            staying.append((entry.blueprint, entry.identifiers))
-            found.append(held)
-        else:
-            allowed.append(entry)
-    return Decisions(tuple(allowed), tuple(found), tuple(staying))
+    """Return what the policy decides on all that is gone. Raises PortRefused and Unreachable."""
+    return policy.decide(set_apart(catalog, policy.coverage, find_gone(catalog, integration, targets)))
 
 
-def set_apart(catalog: Catalog, policy: Policy, entries: Sequence[Gone]) -> Iterator[Gone]:
+def set_apart(catalog: Catalog, coverage: Coverage, entries: Sequence[Gone]) -> Iterator[Gone]:
     """Yield the placeholders of a blueprint that no resource feeds apart from what else is gone there.
 
     Raises PortRefused and Unreachable.
     """
     for entry in entries:
         name, bare = entry.blueprint, set[str]()
-        if entry.identifiers and _may_hold_placeholders(catalog, policy, name):
+        if entry.identifiers and _may_hold_placeholders(catalog, coverage, name):
             bare = catalog.bare(name, entry.identifiers)
         rest = tuple(one for one in entry.identifiers if one not in bare)
         if bare:
@@ -101,14 +62,15 @@ def set_apart(catalog: Catalog, policy: Policy, entries: Sequence[Gone]) -> Iter
             yield replace(entry, identifiers=rest)
 
 
-def _may_hold_placeholders(catalog: Catalog, policy: Policy, blueprint: str) -> bool:
-    """Say whether what is ours of a blueprint can be there only because something that is mapped relates to it."""
-    sources = (
-        name
+def _may_hold_placeholders(catalog: Catalog, coverage: Coverage, blueprint: str) -> bool:
+    """Say whether entities of a blueprint can be there only because something that is mapped relates to them."""
+    if blueprint not in catalog.blueprints or coverage.feeding(blueprint):
+        return False
+    return any(
+        relation.target == blueprint and coverage.feeding(name)
         for name, source in catalog.blueprints.items()
-        if any(relation.target == blueprint for relation in source.relations.values())
+        for relation in source.relations.values()
     )
-    return blueprint in catalog.blueprints and not policy.is_fed(blueprint) and any(map(policy.is_fed, sources))
 
 
 # Judges what is gone, as far as is known when it is called.

@@ -29,13 +29,14 @@ from gitlab_port_export.report.exit_code import Command
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.sync import plan_record as record
 from gitlab_port_export.sync.choose import can_run, expected_blueprints
+from gitlab_port_export.sync.coverage import Searched, coverage_of
 from gitlab_port_export.sync.delete import deletions
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.faults import explained
 from gitlab_port_export.sync.gitops import write_entities, write_files
 from gitlab_port_export.sync.plan_apply import apply, check_unchanged
 from gitlab_port_export.sync.plan_file import PlanFile, Recorder
-from gitlab_port_export.sync.policy import Policy, searched_resources
+from gitlab_port_export.sync.policy import Policy, Unsettled
 from gitlab_port_export.sync.prepare import Run, first_problems
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.second_look import Again, First, Mapped, confirming
@@ -61,8 +62,7 @@ class Outcomes:
     whether another run was left alone with the work.
     """
 
-    problems: list[Problem] = field(default_factory=list)
-    unnamed: list[Unnamed] = field(default_factory=list)
+    faults: list[Problem | Unnamed] = field(default_factory=list)
     examples: dict[str, list[Row]] = field(default_factory=dict)
     plan: SyncPlan | None = None
     counted: list[Counted] = field(default_factory=list)
@@ -73,10 +73,8 @@ class Outcomes:
     def note(self, event: Event) -> None:
         """Remember a problem, a few rows of a page, and how writing goes."""
         match event:
-            case Problem():
-                self.problems.append(event)
-            case Unnamed():
-                self.unnamed.append(event)
+            case Problem() | Unnamed():
+                self.faults.append(event)
             case Page():
                 rows = self.examples.setdefault(event.kind, [])
                 few = event.rows[: max(0, integrations.EXAMPLES_PER_KIND - len(rows))]
@@ -235,8 +233,7 @@ def _line(
         run.settings.workers,
         run.mapping,
         catalog,
-        outcomes.problems,
-        outcomes.unnamed,
+        outcomes.faults,
         inventory,
         partial(_plan_again, context),
         lambda pages, choose: line(differ.afresh(), pages, choose),
@@ -244,7 +241,7 @@ def _line(
     yield from keep(
         deletions(
             catalog,
-            lambda: _policy(run, outcomes, differ, blueprints),
+            lambda: _policy(run, context, outcomes, differ, blueprints),
             confirming(First(outcomes.plan, outcomes.counted), again),
             run.integration.identifier,
             differ.targets,
@@ -298,14 +295,14 @@ def _start(catalog: Catalog, run: Run) -> None:
     catalog.start_owned(run.integration.identifier)
 
 
-def _policy(run: Run, outcomes: Outcomes, differ: Differ, blueprints: Mapping[str, Blueprint]) -> Policy:
-    needed = {relation.target for name in outcomes.refused for relation in blueprints[name].relations.values()}
+def _policy(
+    run: Run, context: Context, outcomes: Outcomes, differ: Differ, blueprints: Mapping[str, Blueprint]
+) -> Policy:
+    read = frozenset(resource.index for resource in context.resources)
+    refused = {relation.target for name in outcomes.refused for relation in blueprints[name].relations.values()}
     return Policy(
-        run.mapping,
-        outcomes.problems,
-        searched_resources(run.mapping) | differ.searched,
+        coverage_of(run.mapping, read, [*outcomes.faults, *map(Searched, differ.searched)]),
+        run.mapping.entity_deletion_threshold,
         run.settings.allow_deletes,
-        frozenset(differ.unresolved),
-        frozenset(needed),
-        outcomes.unnamed,
+        Unsettled(frozenset(refused), frozenset(differ.unresolved)),
     )

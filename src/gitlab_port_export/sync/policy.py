@@ -1,129 +1,171 @@
-"""The deletion policy: which deletions are held, and why; pure."""
+"""The deletion policy: coverage and what Port holds → what may be deleted, and what is held, why and how to go on."""
 
 import math
-from collections.abc import Mapping as Dict
-from collections.abc import Sequence
+from collections import abc
 from dataclasses import dataclass
 from typing import Literal
 
-from gitlab_port_export.mapping.blueprints import constant_blueprint
-from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Held, Problem, Unnamed
+from gitlab_port_export.sync.coverage import Coverage, LeftOut, ResourceCoverage, Searched
 from gitlab_port_export.sync.faults import way_out
 
 # Below so many owned entities a share says nothing, so no limit applies.
 FEW = 10
 LIMIT = 0.3
+SOLVE = "solve the problem; the next run deletes what is gone"
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What decides about deletions: the mapping, everything that went wrong, and what the user released.
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Owned entities of one blueprint that were not produced; `owned` counts all that are owned.
 
-    `searched` are the resources whose entities Port finds by a search. `unresolved` and `refused` are blueprints that
-    may be needed by relations which are not known: found by a search that gave no result, or in an update that Port
-    refused, so that it still holds the old ones. `unnamed` are rows that gave no entity.
+    The `needed` ones stay all the same: what was produced relates to them. `produced` says whether any entity of the
+    blueprint was. `placeholders` are only such ones as Port made to relate to, of a blueprint that no resource feeds.
     """
 
-    mapping: Mapping
-    problems: Sequence[Problem]
-    searched: frozenset[int]
-    released: Dict[str, int | None]
-    unresolved: frozenset[str] = frozenset()
+    blueprint: str
+    identifiers: tuple[str, ...]
+    needed: tuple[str, ...]
+    owned: int
+    produced: bool
+    placeholders: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What becomes of all that is gone: what may be deleted, what is held, and by blueprint what stays with it."""
+
+    allowed: tuple[Gone, ...] = ()
+    held: tuple[Held, ...] = ()
+    staying: tuple[tuple[str, abc.Sequence[str]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Blueprints whose entities may be needed by relations that this run does not know.
+
+    `refused`: Port refused an update, so it still holds the old relations. `unanswered`: a search gave no result.
+    """
+
     refused: frozenset[str] = frozenset()
-    unnamed: Sequence[Unnamed] = ()
+    unanswered: frozenset[str] = frozenset()
 
-    def is_fed(self, blueprint: str) -> bool:
-        """Say whether any resource may produce entities of a blueprint."""
-        return any(feeds(self.mapping, resource.index, blueprint) for resource in self.mapping.resources)
 
-    def hold(
-        self, blueprint: str, gone: Sequence[str], owned: int, produced: bool, *, placeholders: bool = False
-    ) -> Held | None:
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Decides on deletions; pure. `threshold` is the mapping's limit, `released` what the user allows for one run."""
+
+    coverage: Coverage
+    threshold: float | None
+    released: abc.Mapping[str, int | None]
+    unsettled: Unsettled = Unsettled()
+
+    def decide(self, found: abc.Iterable[Gone]) -> Decisions:
+        """Return what becomes of all that is gone."""
+        allowed: list[Gone] = []
+        held: list[Held] = []
+        staying: list[tuple[str, abc.Sequence[str]]] = []
+        for gone in found:
+            staying.append((gone.blueprint, gone.needed))
+            if not gone.identifiers:
+                continue
+            if (why := self.hold(gone)) is None:
+                allowed.append(gone)
+            else:
+                held.append(why)
+                staying.append((gone.blueprint, gone.identifiers))
+        return Decisions(tuple(allowed), tuple(held), tuple(staying))
+
+    def hold(self, gone: Gone) -> Held | None:
         """Return why the deletions of one blueprint are held, or None when they may be made.
 
-        `gone` are our entities that were not produced, `owned` counts all that are ours, `produced` says whether
-        any entity of the blueprint was. `placeholders` hold nothing, and no source says that there should be any: no
-        share of them is too large.
+        A read that was not whole holds them whatever the user releases; a release lifts all other reasons.
         """
-        if unsure := self._unsure(blueprint):
-            reason, why, hint = unsure
-            return Held(blueprint, tuple(gone), reason, why, hint)
-        release = f"if they are really gone, run once with --allow-deletes {blueprint}={len(gone)}"
-        if blueprint in self.released:
-            most = self.released[blueprint]
-            allowed = len(gone) if most is None else most
-        elif self.mapping.entity_deletion_threshold == 0:
+        return self._unproven(gone) or self._unsettled(gone) or self._unreleased(gone)
+
+    def _unproven(self, gone: Gone) -> Held | None:
+        """Hold what something that feeds the blueprint may still have: it was not read whole."""
+        for problem in self.coverage.everywhere:
+            why = f"not everything was read ({problem.token or problem.stage}: {problem.why})"
+            return _held(gone, "problem", why, SOLVE)
+        feeding = self.coverage.feeding(gone.blueprint)
+        for resource in feeding:
+            if held := _not_whole(gone, resource):
+                return held
+        if any(isinstance(gap, Searched) for resource in feeding for gap in resource.gaps):
+            why = "its entities are found by a search, so what is gone cannot be told"
+            return _held(gone, "search", why, "delete by hand what is gone")
+        return None
+
+    def _unsettled(self, gone: Gone) -> Held | None:
+        """Hold what something in Port may relate to."""
+        if gone.blueprint in self.unsettled.refused:
+            return _held(gone, "problem", "Port refused an update of what may still relate to it", SOLVE)
+        if gone.blueprint in self.unsettled.unanswered:
+            why = "what relates to it by a search is not known"
+            return _held(gone, "search", why, "the next run looks at it again")
+        return None
+
+    def _unreleased(self, gone: Gone) -> Held | None:
+        """Hold what is more than the mapping and the user allow."""
+        number = len(gone.identifiers)
+        if gone.blueprint in self.released:
+            most = self.released[gone.blueprint]
+            return None if most is None else _over(gone, most)
+        if self.threshold == 0:
             why = "entityDeletionThreshold is 0 in the mapping: no run deletes anything"
-            return Held(blueprint, tuple(gone), "never", why, release)
-        elif placeholders:
-            allowed = len(gone)
-        elif rows := self._unnamed(blueprint):
+            return _held(gone, "never", why, _release(gone))
+        if gone.placeholders:
+            return None  # no source says that there should be any, so no share of them is too large
+        if rows := self._unnamed(gone.blueprint):
             why = f"{rows.count} rows gave no entity, as {rows.field} gave nothing (such as {rows.sample or 'one'})"
-            return Held(blueprint, tuple(gone), "unnamed", why, f"{way_out(rows)}; {release}")
-        elif produced or self.mapping.entity_deletion_threshold == 1:
-            allowed = self._allowed(owned)
-        else:
-            why = f"nothing of this blueprint was found in GitLab, and {len(gone)} entities would go"
-            return Held(blueprint, tuple(gone), "empty", why, release)
-        if len(gone) <= allowed:
-            return None
-        why = f"{len(gone)} of {owned} entities would go; the limit is {allowed}"
-        return Held(blueprint, tuple(gone), "limit", why, release)
+            return _held(gone, "unnamed", why, f"{way_out(rows)}; {_release(gone)}")
+        if not gone.produced and self.threshold != 1:
+            why = f"nothing of this blueprint was found in GitLab, and {number} entities would go"
+            return _held(gone, "empty", why, _release(gone))
+        return _over(gone, self._limit(gone.owned))
 
     def _unnamed(self, blueprint: str) -> Unnamed | None:
-        """Return rows that may be the blueprint's entities and had no identifier."""
-        return next((rows for rows in self.unnamed if feeds(self.mapping, rows.resource, blueprint, rows.part)), None)
+        """Return rows without identifier that may be the blueprint's entities."""
+        for resource in self.coverage.resources:
+            for gap in resource.gaps:
+                if isinstance(gap, Unnamed) and resource.feeds(blueprint, gap.part):
+                    return gap
+        return None
 
-    def _allowed(self, owned: int) -> int:
-        threshold = self.mapping.entity_deletion_threshold
-        if threshold is None and owned < FEW:
+    def _limit(self, owned: int) -> int:
+        """Return how many of so many entities may be deleted."""
+        if self.threshold is None and owned < FEW:
             return owned
         # 29 of 100 are within 0.29, although 100 * 0.29 is a little less than 29.
-        return math.floor(owned * (LIMIT if threshold is None else threshold) + 1e-9)
+        return math.floor(owned * (LIMIT if self.threshold is None else self.threshold) + 1e-9)
 
-    def _unsure(self, blueprint: str) -> tuple[Literal["problem", "search"], str, str] | None:
-        """Return why nothing can be said of what is absent, whatever the user releases: reason, words and hint."""
-        solve = "solve the problem; the next run deletes what is gone"
-        if why := self._unproven(blueprint):
-            return "problem", why, solve
-        if blueprint in self.refused:
-            return "problem", "Port refused an update of what may still relate to it", solve
-        if blueprint in self.unresolved:
-            return "search", "what relates to it by a search is not known", "the next run looks at it again"
-        if any(feeds(self.mapping, index, blueprint) for index in self.searched):
-            why = "its entities are found by a search, so what is gone cannot be told"
-            return "search", why, "delete by hand what is gone"
+
+def _not_whole(gone: Gone, resource: ResourceCoverage) -> Held | None:
+    """Hold where a resource was not read, or where a part of it is missing that nobody can release."""
+    for gap in resource.gaps:
+        if isinstance(gap, Problem):
+            why = f"not everything was read or mapped ({gap.kind or gap.stage}: {gap.why})"
+            return _held(gone, "problem", why, SOLVE)
+        if isinstance(gap, LeftOut):
+            return _held(gone, "problem", f"{gap.what} was not read: {gap.why}", "a full run deletes what is gone")
+    if not resource.is_read:
+        return _held(gone, "problem", "what it comes from was not read", "a full run deletes what is gone")
+    return None
+
+
+def _over(gone: Gone, limit: int) -> Held | None:
+    number = len(gone.identifiers)
+    if number <= limit:
         return None
-
-    def _unproven(self, blueprint: str) -> str | None:
-        """Return the first reason why an absence is not proved: something that feeds the blueprint was not read."""
-        for problem in self.problems:
-            if problem.warning:
-                continue
-            if problem.holds_all:
-                return f"not everything was read ({problem.token or problem.stage}: {problem.why})"
-            if any(feeds(self.mapping, index, blueprint) for index in problem.resources):
-                return f"not everything was read or mapped ({problem.kind or problem.stage}: {problem.why})"
-        return None
+    return _held(gone, "limit", f"{number} of {gone.owned} entities would go; the limit is {limit}", _release(gone))
 
 
-def feeds(mapping: Mapping, resource: int, blueprint: str, part: int | None = None) -> bool:
-    """Say whether a resource, or one of its entity mappings, may produce entities of a blueprint.
-
-    A computed blueprint may be any.
-    """
-    mappings = mapping.resources[resource].mappings
-    names = (
-        constant_blueprint(entity.blueprint) for entity in (mappings if part is None else mappings[part : part + 1])
-    )
-    return any(name is None or name == blueprint for name in names)
+def _release(gone: Gone) -> str:
+    return f"if they are really gone, run once with --allow-deletes {gone.blueprint}={len(gone.identifiers)}"
 
 
-def searched_resources(mapping: Mapping) -> frozenset[int]:
-    """Return the resources with a search identifier: what they produced only Port can tell."""
-    return frozenset(
-        resource.index
-        for resource in mapping.resources
-        if any(isinstance(entity.identifier, dict) for entity in resource.mappings)
-    )
+def _held(
+    gone: Gone, reason: Literal["problem", "search", "unnamed", "limit", "empty", "never"], why: str, hint: str
+) -> Held:
+    return Held(gone.blueprint, gone.identifiers, reason, why, hint)

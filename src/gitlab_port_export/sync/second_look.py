@@ -16,6 +16,7 @@ from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.gitlab.quiet import is_importing, quiet_lists, shows_all, whereabouts
 from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.mapping.blueprints import feeding
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import (
     Began,
@@ -33,8 +34,8 @@ from gitlab_port_export.model import (
 )
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Missing
-from gitlab_port_export.sync.delete import Confirm, Decisions, Gone, Judge
-from gitlab_port_export.sync.policy import feeds
+from gitlab_port_export.sync.delete import Confirm, Judge
+from gitlab_port_export.sync.policy import Decisions, Gone
 
 # Entities and other events, as they come from transform.
 Mapped = Iterable[Event | Entity]
@@ -52,7 +53,7 @@ class First:
 class Again:
     """How GitLab is read once more: with a new inventory, and its plan for some kinds.
 
-    `problems` and `unnamed` are what was wrong until now. `changes` takes what is read through transform, diff and
+    `faults` are what was wrong until now. `changes` takes what is read through transform, diff and
     write; on the way it has `choose` pick the entities.
     """
 
@@ -60,8 +61,7 @@ class Again:
     workers: int
     mapping: PortMapping
     catalog: Catalog
-    problems: Sequence[Problem]
-    unnamed: Sequence[Unnamed]
+    faults: Sequence[Problem | Unnamed]
     inventory: Callable[[], Inventory]
     plan: Callable[[Inventory, Set[str]], SyncPlan]
     changes: Callable[[Iterable[Event], Callable[[Mapped], Mapped]], Iterable[Event]]
@@ -115,13 +115,9 @@ def _shifting(entry: Gone) -> Held:
 
 def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     """Read again what may feed these blueprints, and yield what follows from what was not found before."""
-    concerned = tuple(
-        resource
-        for resource in again.mapping.resources
-        if any(feeds(again.mapping, resource.index, name) for name in blueprints)
-    )
+    resources = frozenset().union(*(feeding(again.mapping, name) for name in blueprints))
     # What no resource feeds any more is gone by the mapping, whatever GitLab has.
-    if not concerned:
+    if not resources:
         return
     try:
         inventory = again.inventory()
@@ -131,13 +127,12 @@ def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     if faults := [problem for problem in inventory.problems if not problem.warning]:
         yield from faults
         return
-    resources = frozenset(resource.index for resource in concerned)
     quiet = _quiet(first, again, inventory, resources)
-    plan = again.plan(inventory, frozenset(resource.kind for resource in concerned))
+    plan = again.plan(inventory, frozenset(again.mapping.resources[index].kind for index in resources))
     plan = plan.without(quiet, of=first.plan, resources=resources)
     before = {name: ledger.unchanged for name, ledger in again.catalog.ledgers.items()}
     pages = _of(resources, read(plan, again.gitlab, again.workers, doubtful=True))
-    known = frozenset([*map(_fault, again.problems), *map(_fault, again.unnamed)])
+    known = frozenset(map(_fault, again.faults))
     for event in again.changes(pages, partial(_not_found_before, again.catalog, blueprints, known)):
         yield from _further(event, before)
 
