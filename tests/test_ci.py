@@ -14,9 +14,12 @@ import pytest
 
 from conftest import Bench
 from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update
-from gitlab_port_export.report import console
-from gitlab_port_export.report.ci import github, gitlab, output
-from gitlab_port_export.report.ci.system import MAX_ANNOTATIONS, annotations, detect, outputs, wants_debug
+from gitlab_port_export.report import annotations as links_report
+from gitlab_port_export.report import console, dotenv
+from gitlab_port_export.report.ci import CHOICES, SYSTEMS, detect, github, gitlab, output
+from gitlab_port_export.report.ci.annotation import MAX_ANNOTATIONS, annotations
+from gitlab_port_export.report.ci.step_outputs import step_outputs
+from gitlab_port_export.report.ci.system import CiSystem, RunFacts, Sign
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
 from test_untrusted_text import ALL, HOSTILE, obeyed
@@ -64,9 +67,9 @@ class Pipe(io.StringIO):
 def told(environ: dict[str, str], one: Report, *, choice: str = "auto", as_json: bool = False) -> tuple[str, str]:
     """What a output writes to (standard output, standard error)."""
     out, err = Pipe(), Pipe()
-    line = output.connect(choice, environ, out, err, as_json=as_json)  # type: ignore[arg-type]  # from a table
+    line = output.connect(choice, environ, out, err, as_json=as_json)
     line.mask(["top-secret"])
-    line.tell(one, lambda room: "# Summary\n")
+    line.show(one, lambda room: "# Summary\n")
     return out.getvalue(), err.getvalue()
 
 
@@ -75,12 +78,12 @@ def told(environ: dict[str, str], one: Report, *, choice: str = "auto", as_json:
 
 @pytest.mark.parametrize("system", JOBS)
 def test_the_system_is_known_by_its_variable(system: str) -> None:
-    assert detect(JOBS[system]) == system
+    assert detect(JOBS[system]) == SYSTEMS[system]
 
 
 @pytest.mark.parametrize("environ", [{}, {"CI": "true"}, {"GITHUB_ACTIONS": ""}, {"GITLAB_CI": "false"}])
 def test_elsewhere_it_is_none(environ: dict[str, str]) -> None:
-    assert detect(environ) == "none"
+    assert detect(environ) is None
     assert told(environ, report(1, PROBLEM)) == ("", "")
 
 
@@ -93,12 +96,19 @@ def test_jenkins_is_told_nothing() -> None:
     assert told(JOBS["jenkins"], report(1, PROBLEM)) == ("", "")
 
 
-def test_the_systems_own_switch_for_debugging() -> None:
-    assert wants_debug("github", {"RUNNER_DEBUG": "1"})
-    assert wants_debug("azure", {"SYSTEM_DEBUG": "True"})
-    assert wants_debug("gitlab", {"CI_DEBUG_TRACE": "true"})
-    assert not wants_debug("github", {"RUNNER_DEBUG": ""})
-    assert not wants_debug("none", {"RUNNER_DEBUG": "1"})
+@pytest.mark.parametrize(
+    ("choice", "environ", "wanted"),
+    [
+        ("github", {"RUNNER_DEBUG": "1"}, True),
+        ("azure", {"SYSTEM_DEBUG": "True"}, True),
+        ("gitlab", {"CI_DEBUG_TRACE": "true"}, True),
+        ("github", {"RUNNER_DEBUG": ""}, False),
+        ("jenkins", {"RUNNER_DEBUG": "1"}, False),
+        ("none", {"RUNNER_DEBUG": "1"}, False),
+    ],
+)
+def test_the_systems_own_switch_for_debugging(choice: str, environ: dict[str, str], wanted: bool) -> None:
+    assert output.connect(choice, environ, Pipe(), Pipe(), as_json=False).wants_debug is wanted
 
 
 # --- where it is told
@@ -119,7 +129,7 @@ def test_what_goes_into_a_file_holds_no_command(tmp_path: Path) -> None:
     line = output.connect("auto", JOBS["github"], out, Pipe(file=tmp_path / "err"), as_json=False)
     assert line.stream is None
     line.mask(["top-secret"])
-    line.tell(report(1, PROBLEM), lambda room: "")
+    line.show(report(1, PROBLEM), lambda room: "")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +138,7 @@ def test_what_goes_into_a_file_holds_no_command(tmp_path: Path) -> None:
 def test_a_secret_is_not_written_where_it_would_be_seen(environ: dict[str, str], terminal: bool) -> None:
     for choice in ("github", "azure", "gitlab", "jenkins"):
         out = Pipe(terminal=terminal)
-        output.connect(choice, environ, out, Pipe(), as_json=False).mask(["top-secret"])  # type: ignore[arg-type]  # from a table
+        output.connect(choice, environ, out, Pipe(), as_json=False).mask(["top-secret"])
         assert out.getvalue() == ""
 
 
@@ -206,7 +216,7 @@ def test_github_gets_outputs_and_a_summary_on_lines_of_their_own(tmp_path: Path)
     rooms: list[int] = []
     files["GITHUB_STEP_SUMMARY"].write_text("earlier=1", encoding="utf-8")
     files["GITHUB_OUTPUT"].write_text("earlier=1", encoding="utf-8")
-    line.tell(
+    line.show(
         report(1, PROBLEM, held=(HELD,)), lambda room: rooms.append(room) or "# Überblick\n", machine=Path("r.json")
     )
     assert files["GITHUB_OUTPUT"].read_text(encoding="utf-8").splitlines() == [
@@ -230,7 +240,7 @@ def test_files_that_are_not_there_or_not_ours_do_not_matter(tmp_path: Path, capl
     locked = tmp_path / "locked"
     locked.mkdir()
     environ = {**JOBS["github"], "GITHUB_OUTPUT": str(tmp_path / "none"), "GITHUB_STEP_SUMMARY": str(locked)}
-    output.connect("auto", environ, Pipe(), Pipe(), as_json=False).tell(report(), lambda room: "x")
+    output.connect("auto", environ, Pipe(), Pipe(), as_json=False).show(report(), lambda room: "x")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["locked"]
 
 
@@ -254,10 +264,10 @@ def test_azure_shows_the_summary_that_was_asked_for_by_its_whole_path(
     monkeypatch.chdir(tmp_path)
     line = output.connect("auto", JOBS["azure"], out := Pipe(), Pipe(), as_json=False)
     (tmp_path / "summary.md").touch()
-    line.tell(report(), lambda room: "", summary=Path("summary.md"))
+    line.show(report(), lambda room: "", summary=Path("summary.md"))
     assert out.getvalue() == f"##vso[task.uploadsummary]{tmp_path}/summary.md\n"
     # Azure fails a step that names a file which could not be written.
-    line.tell(report(), lambda room: "", summary=Path("missing.md"))
+    line.show(report(), lambda room: "", summary=Path("missing.md"))
     assert "missing" not in out.getvalue()
 
 
@@ -282,7 +292,7 @@ def test_azure_marks_a_run_that_only_passes(one: Report, marked: bool) -> None:
 
 
 def test_gitlab_gets_variables_for_later_jobs() -> None:
-    assert gitlab.dotenv(report(1, PROBLEM)).splitlines() == [
+    assert dotenv.render(report(1, PROBLEM)).splitlines() == [
         *("PORT_EXPORT_CREATED=1", "PORT_EXPORT_UPDATED=2", "PORT_EXPORT_DELETED=3"),
         *("PORT_EXPORT_FAILED=0", "PORT_EXPORT_HELD=0"),
         *("PORT_EXPORT_PROBLEMS=1", "PORT_EXPORT_EXIT_CODE=1"),
@@ -296,7 +306,7 @@ def test_gitlab_gets_links_for_the_page_of_the_job() -> None:
         ("Report of this run", "https://gitlab.example.com/a/-/jobs/7/artifacts/file/report/r%201.html"),
         ("Data sources in Port", "https://app.us.getport.io/settings/data-sources"),
     )
-    assert json.loads(gitlab.annotations(report(links=links))) == {
+    assert json.loads(links_report.render(report(links=links))) == {
         "gitlab-port-export": [{"external_link": {"label": label, "url": url}} for label, url in links]
     }
     # What is not kept as an artifact has no address, nor has an unknown Port.
@@ -372,9 +382,10 @@ def test_no_name_is_obeyed_by_any_surface(text: str) -> None:
         inside = [line for line in lines if not re.fullmatch("|".join(markers), line)]
         assert len(lines) - len(inside) == 2
         assert obeyed("\n".join(inside)) == []
-    assert set(outputs(one, text)) == {line.split("=")[0] for line in github.output_lines(one, text).splitlines()}
-    assert all(re.fullmatch(r"[A-Z_]+=\S.*", line) for line in gitlab.dotenv(one).splitlines())
-    assert len(gitlab.dotenv(one)) < 5000
+    lines = github.output_lines(RunFacts(one, lambda _: "", machine=Path(text))).splitlines()
+    assert set(step_outputs(one, text)) == {line.split("=")[0] for line in lines}
+    assert all(re.fullmatch(r"[A-Z_]+=\S.*", line) for line in dotenv.render(one).splitlines())
+    assert len(dotenv.render(one)) < 5000
 
 
 def test_a_very_long_name_is_cut() -> None:
@@ -479,3 +490,60 @@ def test_the_systems_switch_for_debugging_is_ours(bench: Bench, monkeypatch: pyt
     assert " debug: " not in run_here(environ, bench.folder, monkeypatch, command="plan").err
     shown = run_here({**environ, **JOBS["github"]}, bench.folder, monkeypatch, command="plan")
     assert " debug: " in shown.err
+
+
+# --- the registry
+
+MADE_UP = CiSystem(
+    name="made-up",
+    title="Made Up CI",
+    sign=Sign("MADE_UP", "yes"),
+    debug=Sign("MADE_UP_DEBUG"),
+    fold=lambda title, _: (f"<{title}", ">"),
+    mask=lambda secret: f"hide {secret}",
+    lines=lambda facts: [f"{one.level}: {one.title}" for one in annotations(facts.report)],
+    appended={"MADE_UP_FILE": lambda facts, taken: f"exit={facts.report.exit_code} after {taken}\n"},
+    links=lambda _environ, _port, page: (("Report", page),),
+)
+
+
+def test_a_new_row_is_detected_and_folds_masks_annotates_and_links(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environ = {"MADE_UP": "Yes", "MADE_UP_DEBUG": "1", "MADE_UP_FILE": str(tmp_path / "file")}
+    out, err = Pipe(), Pipe()
+    line = output.connect("auto", environ, out, err, as_json=False, systems={**SYSTEMS, MADE_UP.name: MADE_UP})
+    assert (line.system, line.wants_debug) == (MADE_UP, True)
+    assert line.fold is not None
+    assert line.fold("Changes") == ("<Changes", ">")
+    line.mask(["top-secret"])
+    line.show(report(1, PROBLEM), lambda _: "")
+    assert (out.getvalue(), err.getvalue()) == ("error: gitlab-port-export: read\n", "hide top-secret\n")
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "exit=1 after 0\n"
+    assert line.links("https://api.getport.io", Path("page.html")) == (("Report", "page.html"),)
+    assert line.to("none").system is None
+    assert line.to("github").to("made-up").system == MADE_UP
+
+
+def table_of(text: str) -> dict[str, list[str]]:
+    """The table of docs/ci.md that has a column for each system, by the first cell of each row."""
+    lines = [line for line in text.partition("## What the system shows")[2].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_the_documentation_has_a_column_for_each_system() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "ci.md").read_text(encoding="utf-8")
+    table = table_of(text)
+    systems = list(SYSTEMS.values())
+    assert table[""] == [one.title for one in systems]
+    assert table["detected by"] == [f"`{one.sign.name}`" for one in systems]
+    assert table["more logging"] == [f"`{one.debug.name}`" if one.debug else "`--debug`" for one in systems]
+    assert [cell == "folded in the log" for cell in table["changes"]] == [bool(one.fold) for one in systems]
+    assert [cell == "masked in all further logs" for cell in table["secrets"]] == [bool(one.mask) for one in systems]
+    assert [cell != "in the log" for cell in table["problems and held deletions"]] == [
+        bool(one.lines) for one in systems
+    ]
+    for one in systems:
+        for variable in one.appended or ():
+            assert f"`{variable}`" in text
+    assert f"`--ci {'|'.join(CHOICES[1:])}`" in text

@@ -14,10 +14,10 @@ import pytest
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError, Interrupted
 from gitlab_port_export.commands import run as shell
+from gitlab_port_export.commands.preview_values import SampleWish
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.report.values import SampleWish
 from gitlab_port_export.settings.variables import VARIABLES
 from testbed.harness import NoWait, blueprint, environ_for, mapping_of, port_with, resource
 

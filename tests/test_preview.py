@@ -13,10 +13,10 @@ from conftest import Bench
 from gitlab_port_export.base.errors import ExportError
 from gitlab_port_export.commands import preview as previewing
 from gitlab_port_export.commands import run as shell
+from gitlab_port_export.commands.preview_output import render
+from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample, SampleWish
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.port.defaults import default_mapping_text
-from gitlab_port_export.report.preview import render
-from gitlab_port_export.report.values import FieldSample, MappedSample, Preview, RowSample, SampleWish
 from testbed.harness import NoWait, mapping_of, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")

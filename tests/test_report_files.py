@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 
 from conftest import Bench
+from gitlab_port_export.base import files as whole
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import reply_json
 from gitlab_port_export.model import (
@@ -39,7 +40,7 @@ from gitlab_port_export.report import builder as report_builder
 from gitlab_port_export.report import console, files, html, junit, markdown, openmetrics
 from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.builder import ReportBuilder
-from gitlab_port_export.report.ci.system import outputs
+from gitlab_port_export.report.ci.step_outputs import step_outputs
 from gitlab_port_export.report.exit_code import FailOn, exit_code, meaning
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
@@ -383,7 +384,7 @@ def test_every_headline_names_what_failed_and_what_was_held() -> None:
     page = html.render(report)
     assert '<b class="bad">11</b> failed' in page
     assert "<b>2</b> held" in page
-    assert {"failed": "11", "held": "2"}.items() <= outputs(report).items()
+    assert {"failed": "11", "held": "2"}.items() <= step_outputs(report).items()
     plan = replace(report, command="plan", exit_code=0, blueprints={"thing": Counts(created=1, held=2)})
     assert "1 to create, 0 to update, 0 to delete, 2 held" in markdown.render(plan)
 
@@ -507,9 +508,9 @@ def test_nobody_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(whole.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        files.write_whole(place, b"after")
+        whole.write_whole(place, b"after")
     assert place.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [place]
 
@@ -522,7 +523,7 @@ def test_a_file_that_was_there_keeps_its_mode_and_owner(tmp_path: Path, mode: in
         os.chown(place, 1234, 2345)
     place.chmod(mode)
     before = place.stat()
-    files.write_whole(place, b"after")
+    whole.write_whole(place, b"after")
     after = place.stat()
     assert place.read_bytes() == b"after"
     assert (stat.S_IMODE(after.st_mode), after.st_uid, after.st_gid) == (mode, before.st_uid, before.st_gid)
@@ -537,9 +538,9 @@ def test_a_file_whose_owner_cannot_be_kept_is_written_in_place(tmp_path: Path, m
     def forbidden(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(files.os, "chown", forbidden)
-    monkeypatch.setattr(files.Path, "chmod", forbidden)
-    files.write_whole(place, b"after")
+    monkeypatch.setattr(whole.os, "chown", forbidden)
+    monkeypatch.setattr(whole.Path, "chmod", forbidden)
+    whole.write_whole(place, b"after")
     assert (place.read_bytes(), place.stat().st_ino) == (b"after", number)
     assert list(tmp_path.iterdir()) == [place]
 
@@ -551,7 +552,7 @@ def test_a_pipe_without_a_reader_is_a_problem_and_nobody_waits(tmp_path: Path) -
     report = files.publish(ReportBuilder("sync").finish(started="", seconds=0), {"json": pipe})
     assert ["could not be written" in problem.why for problem in report.problems] == [True]
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    files.write_whole(pipe, b"report")
+    whole.write_whole(pipe, b"report")
     assert os.read(reader, 100) == b"report"
     os.close(reader)
 
@@ -574,14 +575,14 @@ def test_a_link_stays_a_link_and_a_mounted_file_is_written_in_place(
 ) -> None:
     place, link = tmp_path / "real.md", tmp_path / "link.md"
     link.symlink_to(place)
-    files.write_whole(link, b"one")
+    whole.write_whole(link, b"one")
     assert (link.is_symlink(), place.read_bytes()) == (True, b"one")
 
     def busy(*_: object) -> None:
         raise OSError(errno.EBUSY, "Device or resource busy")
 
-    monkeypatch.setattr(files.os, "replace", busy)
-    files.write_whole(link, b"two")
+    monkeypatch.setattr(whole.os, "replace", busy)
+    whole.write_whole(link, b"two")
     assert place.read_bytes() == b"two"
-    files.write_whole(Path(os.devnull), b"three")
+    whole.write_whole(Path(os.devnull), b"three")
     assert {path.name for path in tmp_path.iterdir()} == {"real.md", "link.md"}

@@ -241,7 +241,7 @@ def preview(  # noqa: PLR0913, PLR0917  # an option each, which the command line
     debug: DebugOption = False,
 ) -> None:
     """Show a few rows of a kind and what the mapping makes of each."""
-    from gitlab_port_export.report.values import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
+    from gitlab_port_export.commands.preview_values import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = SampleWish(kind, limit, index, str(row) if row else None)
     options = {"mapping_file": mapping, "deadline": deadline, "env_file": env_file}

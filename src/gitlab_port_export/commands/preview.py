@@ -11,6 +11,7 @@ from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.jsontext import TOO_DEEP, decode, encode, is_deep
 from gitlab_port_export.base.text import Redactor, clean, did_you_mean
+from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample, SampleWish
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact, glimpse
 from gitlab_port_export.gitlab.kinds.kind import Context
@@ -22,7 +23,6 @@ from gitlab_port_export.mapping.model import Expression, Query, Resource
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect, Entity, Page, Problem, Row, Scope, Skipped, Unnamed
 from gitlab_port_export.port import integration as integrations
-from gitlab_port_export.report.values import FieldSample, MappedSample, Preview, RowSample, SampleWish
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import choose_mapping, late, read_mapping
 from gitlab_port_export.sync.connect import connect_gitlab, connect_port, identifier_of, jq_environ

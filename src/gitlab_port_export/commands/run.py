@@ -20,6 +20,7 @@ from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError, Interrupted, UsageError
 from gitlab_port_export.base.text import Redactor, clean
+from gitlab_port_export.commands.preview_values import SampleWish
 from gitlab_port_export.model import Problem, Stage
 from gitlab_port_export.report import files
 from gitlab_port_export.report import json as as_json
@@ -28,7 +29,7 @@ from gitlab_port_export.report.ci.output import connect
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS, Command, FailOn, with_late
 from gitlab_port_export.report.progress import Progress
 from gitlab_port_export.report.screen import Screen
-from gitlab_port_export.report.values import Finding, Report, SampleWish
+from gitlab_port_export.report.values import Finding, Report
 from gitlab_port_export.settings.settings import Settings, ci_choice, input_files, load_settings, report_files
 from gitlab_port_export.sync.line import execute
 from gitlab_port_export.sync.plan_file import Recorder, opened
@@ -124,8 +125,8 @@ class Shell:
 
         With a saved row and a mapping file there is nothing to ask, so settings that are not complete will do.
         """
+        from gitlab_port_export.commands import preview_output  # noqa: PLC0415  # as above
         from gitlab_port_export.commands.preview import preview  # noqa: PLC0415  # no sync has to pay for it
-        from gitlab_port_export.report import preview as as_preview  # noqa: PLC0415  # as above
 
         settings: Settings | None = None
         try:
@@ -139,11 +140,11 @@ class Shell:
         clock = Clock(settings.deadline if settings else None)
         with _signals(), alarm(clock):
             found = preview(wanted, settings, options.get("mapping_file"), clock, self._redactor)
-        self._redactor.learn(*as_preview.secrets_of(found))
+        self._redactor.learn(*preview_output.secrets_of(found))
         if self._json:
-            self._stream.write(as_preview.to_json(found, self._redactor.redact))
+            self._stream.write(preview_output.to_json(found, self._redactor.redact))
         else:
-            as_preview.render(found, self._redactor.redact, self._out.console)
+            preview_output.render(found, self._redactor.redact, self._out.console)
         return found.exit_code
 
     def hooks(
@@ -151,9 +152,9 @@ class Shell:
         **options: Any,
     ) -> int:  # fmt: skip
         """Plan, apply, look after or remove the hooks of live updates. Raises ExportError."""
+        from gitlab_port_export.commands import hooks_output  # noqa: PLC0415  # as above
         from gitlab_port_export.commands.hooks import run_hooks  # noqa: PLC0415  # no sync has to pay for it
         from gitlab_port_export.live.wish import load_wish  # noqa: PLC0415  # as above
-        from gitlab_port_export.report import hooks as as_hooks  # noqa: PLC0415  # as above
 
         settings = load_settings(self._environ, **options)
         self._redactor = Redactor(settings.secrets())
@@ -163,9 +164,9 @@ class Shell:
         with _signals(), alarm(clock):
             report = run_hooks(command, wanted, settings, clock, self._redactor, detailed=detailed)
         if self._json:
-            self._stream.write(as_hooks.to_json(report, self._redactor.redact))
+            self._stream.write(hooks_output.to_json(report, self._redactor.redact))
         else:
-            as_hooks.render(report, self._redactor.redact, self._out.console)
+            hooks_output.render(report, self._redactor.redact, self._out.console)
         return report.exit_code
 
     def _redacted(self, finding: Finding) -> Finding:
@@ -214,9 +215,9 @@ class Shell:
             as_table.render(report, self._out.console, self._ci.fold)
 
     def _tell(self, report: Report) -> None:
-        self._ci.tell(
+        self._ci.show(
             report,
-            lambda room: as_markdown.render(report, max_bytes=room),
+            lambda max_bytes: as_markdown.render(report, max_bytes),
             summary=self._files.get("markdown"),
             machine=self._files.get("json"),
         )

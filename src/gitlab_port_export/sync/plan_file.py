@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 
 from gitlab_port_export import __version__
 from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.files import replacing
 from gitlab_port_export.base.jsontext import decode, encode
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update, Write, target
-from gitlab_port_export.report.files import replacing
 
 VERSION = 2
 # How many entities Port is asked for at once.

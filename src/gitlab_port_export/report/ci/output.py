@@ -1,4 +1,4 @@
-"""The line to the CI system that a run is part of: the one place that writes what only that system reads."""
+"""CiOutput: writes to a CI system what only that system reads, in the words of its CiSystem."""
 
 import logging
 import os
@@ -7,98 +7,87 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Self, TextIO
 
 from gitlab_port_export.base.text import MIN_SECRET
-from gitlab_port_export.report.ci import azure, github, gitlab
-from gitlab_port_export.report.ci.system import CiSystem, System, detect, wants_debug
+from gitlab_port_export.report.ci import SYSTEMS, detect
+from gitlab_port_export.report.ci.system import CiSystem, Environ, Links, Markdown, RunFacts
 from gitlab_port_export.report.values import Report
-from gitlab_port_export.settings.settings import Ci
 
 Fold = Callable[[str], tuple[str, str]]
 
-_SURFACES: dict[System, CiSystem] = {"github": github.SYSTEM, "gitlab": gitlab.SYSTEM, "azure": azure.SYSTEM}
 _SHELLS = ("bash", "sh", "dash", "ash", "zsh", "ksh", "busybox")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CiOutput:
-    """A CI system, its variables, and the streams on which it takes commands and secrets to hide.
+    """A CI system (None where there is none), the variables of the job, and the streams that the system reads.
 
-    A stream is None where the system does not read it.
+    `stream` takes commands and `masks` takes secrets to hide; each is None where the system does not read it.
+    `folds` says whether the report goes to a log of the system.
     """
 
-    system: System
-    environ: Mapping[str, str]
+    systems: Mapping[str, CiSystem]
+    system: CiSystem | None
+    environ: Environ
     stream: TextIO | None
     folds: bool = False
     masks: TextIO | None = None
 
-    def to(self, choice: Ci) -> Self:
-        """Return the same output, to the chosen system or to the one in which this runs."""
-        return replace(self, system=detect(self.environ) if choice == "auto" else choice)
+    def to(self, choice: str) -> Self:
+        """Return the same output for the chosen system; "auto" detects it, "none" stands for no system."""
+        found = detect(self.environ, self.systems) if choice == "auto" else self.systems.get(choice)
+        return replace(self, system=found)
 
     @property
     def fold(self) -> Fold | None:
-        """What gives the lines around a part of the result that folds; None where the result is read elsewhere."""
-        surface = _SURFACES.get(self.system)
-        if surface is None or not self.folds:
-            return None
+        """The lines around a part of the log by its title; None where no log folds."""
+        fold = self.system.fold if self.system and self.folds else None
         moment = int(time.time())
-        return lambda title: surface.fold(title, moment)
+        return (lambda title: fold(title, moment)) if fold else None
 
     @property
     def wants_debug(self) -> bool:
         """Whether the job was started with the system's own switch for more logging."""
-        return wants_debug(self.system, self.environ)
+        return bool(self.system and self.system.debug and self.system.debug.is_set(self.environ))
 
-    def links(self, port_url: str, page: Path | None) -> tuple[tuple[str, str], ...]:
-        """Return (label, address) of pages about the run that the system can lead to; `page` is the HTML report."""
-        return gitlab.links(self.environ, port_url, str(page or "")) if self.system == "gitlab" else ()
+    def links(self, port_url: str, page: Path | None) -> Links:
+        """Return (label, address) of pages about the run; `page` is the HTML report."""
+        return self.system.links(self.environ, port_url, str(page or "")) if self.system and self.system.links else ()
 
     def mask(self, secrets: Iterable[str]) -> None:
-        """Have the system hide the secrets in the logs of all further steps; before anything else is written.
+        """Let the system hide the secrets in its logs; call this before anything else is written.
 
-        Only where this certainly runs in that system: elsewhere the command would show what it is to hide. On standard
-        error, as `$(…)` and pipes take standard output from GitHub and Azure, which read both:
-        https://github.com/actions/runner/blob/002caa1e370110de8988ba6a6f5a8bd0bff19416/src/Runner.Worker/Handlers/ScriptHandler.cs
-        https://github.com/microsoft/azure-pipelines-agent/blob/00d1a335b64c53a309de33af0eaab3232c48dfd1/src/Agent.Worker/Handlers/NodeHandler.cs
+        A secret is only written in a job of that system, which takes the line out: elsewhere the line would show it.
+        It goes to standard error, because `$(…)` and pipes take standard output.
         """
-        surface = _SURFACES.get(self.system)
-        if surface and surface.mask and self.masks and detect(self.environ) == self.system:
-            # Hiding a tiny text would blacken the log.
-            _write(self.masks, (surface.mask(secret) for secret in secrets if len(secret) >= MIN_SECRET))
+        mask = self.system.mask if self.system else None
+        if mask and self.masks and detect(self.environ, self.systems) == self.system:
+            # Hiding a very short text would black out the log.
+            _write(self.masks, (mask(secret) for secret in secrets if len(secret) >= MIN_SECRET))
 
-    def tell(
-        self,
-        report: Report,
-        markdown: Callable[[int], str],
-        summary: Path | None = None,
-        machine: Path | None = None,
+    def show(
+        self, report: Report, markdown: Markdown, *, summary: Path | None = None, machine: Path | None = None
     ) -> None:
-        """Give the system what it shows of a run; a file that cannot be written is a line in the log.
-
-        `markdown` makes a summary of at most so many bytes, `summary` is the file that holds one already, `machine`
-        that of the report as JSON.
-        """
-        surface = _SURFACES.get(self.system)
-        if surface is None:
+        """Give the system what it shows of a run (see RunFacts). A file that cannot be written is a line in the log."""
+        if self.system is None:
             return
-        if self.system == "github":
-            self._append("GITHUB_OUTPUT", lambda _: github.output_lines(report, str(machine or "")))
-            self._append("GITHUB_STEP_SUMMARY", lambda taken: markdown(github.MAX_SUMMARY - taken))
-        if self.system == "azure" and (summary is None or not summary.is_file()):
-            summary = self._summary(markdown)
-        if self.stream:
-            _write(self.stream, surface.tell(report, os.path.abspath(summary) if summary else ""))
+        facts = RunFacts(report, markdown, summary, machine)
+        for variable, text in (self.system.appended or {}).items():
+            self._append(variable, partial(text, facts))
+        if self.system.summary and not (summary and summary.is_file()):
+            facts = replace(facts, summary=_summary(self.system.summary(self.environ), markdown))
+        if self.stream and self.system.lines:
+            _write(self.stream, self.system.lines(facts))
 
-    def _append(self, name: str, text: Callable[[int], str]) -> None:
-        """Append to the file that a variable names; GitHub makes the file, a container may not see it."""
-        path = Path(self.environ.get(name, "/"))
+    def _append(self, variable: str, text: Callable[[int], str]) -> None:
+        """Append to the file that a variable names. The system makes the file, and a container may not see it."""
+        path = Path(self.environ.get(variable, "/"))
         if not path.is_file():
-            _log.debug("%s names no file here", name)
+            _log.debug("%s names no file here", variable)
             return
         try:
             with path.open("r+b") as file:
@@ -106,26 +95,39 @@ class CiOutput:
                 taken = file.seek(0, os.SEEK_END) + len(begin)
                 file.write(begin + text(taken).encode("utf-8", "replace"))
         except OSError as error:
-            _log.warning("the file that %s names cannot be written: %s", name, error.strerror)
-
-    def _summary(self, markdown: Callable[[int], str]) -> Path | None:
-        folder = Path(self.environ.get("AGENT_TEMPDIRECTORY") or "/dev/null")
-        path = folder / "gitlab-port-export.md"
-        with suppress(OSError):
-            path.write_text(markdown(github.MAX_SUMMARY), encoding="utf-8")
-            return path
-        return None
+            _log.warning("the file that %s names cannot be written: %s", variable, error.strerror)
 
 
-def connect(choice: Ci, environ: Mapping[str, str], out: TextIO, err: TextIO, *, as_json: bool) -> CiOutput:
-    """Return the output of the chosen or detected system.
+def connect(
+    choice: str,
+    environ: Environ,
+    out: TextIO,
+    err: TextIO,
+    *,
+    as_json: bool,
+    systems: Mapping[str, CiSystem] = SYSTEMS,
+) -> CiOutput:
+    """Return the output for the chosen or detected system.
 
-    Commands go where the result goes, and beside it where that is JSON or a file.
+    Commands go to standard output with the report, and to standard error where the report is JSON or goes to a file.
     """
     masks = None if _is_kept(err, out) else err
     if not as_json and not _is_file(out):
-        return CiOutput("none", environ, out, folds=True, masks=masks).to(choice)
-    return CiOutput("none", environ, None if _is_file(err) else err, masks=masks).to(choice)
+        found = CiOutput(systems, None, environ, out, folds=True, masks=masks)
+    else:
+        found = CiOutput(systems, None, environ, None if _is_file(err) else err, masks=masks)
+    return found.to(choice)
+
+
+def _summary(place: tuple[Path, int] | None, markdown: Markdown) -> Path | None:
+    """Write a summary for the system and return its file; None where it cannot be written."""
+    if place is None:
+        return None
+    path, max_bytes = place
+    with suppress(OSError):
+        path.write_text(markdown(max_bytes), encoding="utf-8")
+        return path
+    return None
 
 
 def _write(stream: TextIO, lines: Iterable[str]) -> None:
@@ -135,7 +137,7 @@ def _write(stream: TextIO, lines: Iterable[str]) -> None:
 
 
 def _end_of_line(file: BinaryIO) -> bytes:
-    """Return what ends the last line of a file, which an earlier step may have left open."""
+    """Return a newline where the last line of the file, perhaps of an earlier step, has none."""
     if not file.seek(0, os.SEEK_END):
         return b""
     file.seek(-1, os.SEEK_END)
@@ -143,8 +145,8 @@ def _end_of_line(file: BinaryIO) -> bytes:
 
 
 def _is_kept(err: TextIO, out: TextIO) -> bool:
-    """Say whether somebody sees or keeps what goes to `err`: a terminal, a file, `2>&1`, `$(… 2>&1 >file)`."""
-    return err.isatty() or _is_file(err) or _is_same(err, out) or _is_read_by_shell(err)
+    """Return whether `err` is seen or kept: a terminal, a file, the same as `out`, or captured by a shell."""
+    return err.isatty() or _is_file(err) or _is_same(err, out) or _is_captured(err)
 
 
 def _is_file(stream: TextIO) -> bool:
@@ -157,10 +159,13 @@ def _is_same(one: TextIO, other: TextIO) -> bool:
     return first is not None and second is not None and os.path.samestat(first, second)
 
 
-def _is_read_by_shell(stream: TextIO) -> bool:
-    """Say whether a shell above this process holds more of the pipe than its own streams: it reads what it captures."""
+def _is_captured(stream: TextIO) -> bool:
+    """Return whether a shell above this process reads the stream, as with `$(… 2>&1 >file)`.
+
+    Such a shell holds the pipe open in a descriptor beside its own three.
+    """
     found, process = _stat(stream), os.getppid()
-    with suppress(OSError, ValueError, IndexError):  # not Linux, or the shell is not ours to look at
+    with suppress(OSError, ValueError, IndexError):  # not Linux, or the shell belongs to another user
         while found and process > 1:
             place = Path("/proc", str(process))
             name, _, rest = (place / "stat").read_text().partition(" (")[2].rpartition(") ")

@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gitlab_port_export.base.text import clean
+from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample
 from gitlab_port_export.model import Entity, Problem, Row
 from gitlab_port_export.port.masking import MASK, names_a_secret
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
-from gitlab_port_export.report.values import FieldSample, MappedSample, Preview, RowSample
 from gitlab_port_export.report.words import where
 
 # GitLab shows runners' tokens and the like to owners; a preview ends up in logs.

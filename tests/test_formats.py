@@ -1,0 +1,50 @@
+"""The registry of report formats: every row works, is documented, and a new row needs no other edit of the code."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gitlab_port_export.report import files
+from gitlab_port_export.report.formats import FORMATS, Format
+from gitlab_port_export.report.values import Report
+
+DOCS = Path(__file__).parents[1] / "docs" / "reports.md"
+REPORT = Report("sync", 0, "2026-01-01T00:00:00+00:00", 1.0)
+
+
+def documented(text: str) -> list[str]:
+    """The rows of the table of formats."""
+    return re.findall(r"^\| `--report-.*$", text, re.MULTILINE)
+
+
+def expected() -> list[str]:
+    return [f"| `{one.option} FILE` | {one.content} | {one.purpose} |" for one in FORMATS.values()]
+
+
+def test_the_documentation_lists_every_format() -> None:
+    assert documented(DOCS.read_text(encoding="utf-8")) == expected()
+
+
+def test_a_format_that_is_not_documented_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(FORMATS["json"], name="made-up")
+    monkeypatch.setitem(FORMATS, new.name, new)  # type: ignore[arg-type]  # a dict, although nobody else may change it
+    assert documented(DOCS.read_text(encoding="utf-8")) != expected()
+
+
+@pytest.mark.parametrize("one", FORMATS.values(), ids=FORMATS)
+def test_every_format_is_named_after_its_row_and_writes_its_file(one: Format, tmp_path: Path) -> None:
+    path = tmp_path / one.example
+    assert files.publish(REPORT, {one.name: path}).problems == ()
+    assert path.read_text(encoding="utf-8") == one.render(REPORT)
+    assert re.fullmatch("[A-Z].*[.]", one.help)
+
+
+def test_dotenv_and_annotations_are_formats_like_the_others(tmp_path: Path) -> None:
+    report = replace(REPORT, links=(("Page", "https://example.com/"),))
+    paths = {name: tmp_path / FORMATS[name].example for name in ("dotenv", "annotations")}
+    files.publish(report, paths)
+    assert "PORT_EXPORT_CREATED=0\n" in paths["dotenv"].read_text(encoding="utf-8")
+    assert json.loads(paths["annotations"].read_text(encoding="utf-8"))["gitlab-port-export"]
