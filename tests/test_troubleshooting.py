@@ -18,6 +18,7 @@ MESSAGE = {
     "GitLabUnavailable": 0,
     "PortUnavailable": 0,
     "Held": 3,
+    "_held": 2,
     "Problem": 1,
     "ReadFailed": 1,
     "Failed": 1,
@@ -85,10 +86,7 @@ def calls(scope: Scope) -> Iterator[ast.Call]:
 
 
 def messages(path: Path) -> Iterator[str]:
-    """Yield the messages of a file that end a run or hold deletions.
-
-    Where deletions are held, functions return (reason, message, hint) or the message.
-    """
+    """Yield the messages of a file that end a run or hold deletions."""
     tree = ast.parse(path.read_text("utf-8"))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     for scope in (tree, *functions):
@@ -104,10 +102,6 @@ def messages(path: Path) -> Iterator[str]:
                 continue
             for node in found:
                 yield from texts(node, scope)
-    for node in ast.walk(tree) if "Held(" in path.read_text("utf-8") else ():
-        match node:
-            case ast.Return(value=ast.Tuple(elts=[_, why, _])) | ast.Return(value=ast.JoinedStr() as why):
-                yield from texts(why, tree)
     if path.relative_to(PACKAGE).parts[0] == "settings":
         for node in ast.walk(tree):
             if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 2:
@@ -137,5 +131,5 @@ def test_a_message_is_found_however_it_is_made() -> None:
     assert "there is not enough memory" in found  # a name, assigned beside another one
     assert "… of … entities would go; the limit is …" in found  # filled in
     assert "changed in Port after this run began" in found  # of a deletion that is held
-    assert "what relates to it by a search is not known" in found  # returned
+    assert "what relates to it by a search is not known" in found  # by a helper
     assert "is not JSON (line …, column …)" in found  # of a validator
