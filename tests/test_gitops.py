@@ -170,6 +170,22 @@ def test_files_that_were_not_read_hold_all_deletions(fault: Any) -> None:
     assert names(store) == before
 
 
+def test_an_entity_that_relates_to_what_the_same_run_creates_is_written_where_port_creates_no_targets() -> None:
+    world, store = (
+        small(),
+        port_with(*BLUEPRINTS, blueprint("service"), blueprint("late", {"of": "service", "in": "late"})),
+    )
+    text = "- {identifier: x, blueprint: late, relations: {of: app, in: y}}\n- {identifier: y, blueprint: late}\n"
+    world.set_file(world.project("acme/app"), "port.yml", text)
+    projects = resource("project", "service", identifier=".path")
+    report = synced(world, store, projects, createMissingRelatedEntities=False)
+    assert (report.exit_code, report.blueprints["late"].failed) == (0, 0)
+    assert store.snapshot()["late"]["x"][4] == {"of": "app", "in": "y"}
+    assert synced(world, store, projects, createMissingRelatedEntities=False).blueprints["late"].updated == 0
+    world.set_file(world.project("acme/app"), "port.yml", text.replace("of: app", "of: nobody"))
+    assert synced(world, store, projects, createMissingRelatedEntities=False).blueprints["late"].failed == 1
+
+
 def test_a_plan_tells_and_writes_nothing() -> None:
     store = port_with(*BLUEPRINTS)
     report = synced(small(), store, PROJECTS, command="plan")

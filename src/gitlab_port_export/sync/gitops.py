@@ -7,10 +7,11 @@ from typing import Any
 
 from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.specs import KIND, Spec, read_specs
-from gitlab_port_export.model import Entity, Event, Problem
+from gitlab_port_export.model import Delete, Entity, Event, Failed, Problem
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.writer import RELATED
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.transform import unfit_identifier
@@ -24,16 +25,19 @@ OBJECTS = ("properties", "relations")
 
 @dataclass
 class FromFiles:
-    """What stands in files: keys (of keys.target_key) of all entities, and those that search and are yet to come."""
+    """What stands in files: keys (of keys.target_key) of all entities, and those that come after what they relate to.
+
+    These search, or relate to what is neither in Port nor in a file, but may come from GitLab.
+    """
 
     keys: set[int] = field(default_factory=set)
-    searching: list[Entity] = field(default_factory=list)
+    later: list[Entity] = field(default_factory=list)
 
 
 def write_files(
     run: Run, inventory: Inventory, blueprints: Mapping[str, Blueprint], executor: Executor
 ) -> Generator[Event, None, FromFiles]:
-    """Write the entities that stand in files (in a plan: say what would be), but not those with search queries.
+    """Write the entities that stand in files (in a plan: say what would be), but not those that come later.
 
     Whatever goes wrong holds all deletions: the entities may be needed, or ours from another run.
     """
@@ -49,14 +53,19 @@ def write_files(
             found.append(item)
         else:
             yield item
-    yield from write_entities(run, [one for one in found if not one.searches], blueprints, executor)
-    return FromFiles({target_key(*one.key) for one in found}, [one for one in found if one.searches])
+    later = [one for one in found if one.searches]
+    for event in write_entities(run, [one for one in found if not one.searches], blueprints, executor):
+        if isinstance(event, Failed) and event.hint == RELATED and not isinstance(event.change, Delete):
+            later.append(event.change.entity)
+        else:
+            yield event
+    return FromFiles({target_key(*one.key) for one in found}, later)
 
 
 def write_entities(
     run: Run, found: Sequence[Entity], blueprints: Mapping[str, Blueprint], executor: Executor
 ) -> Iterator[Event]:
-    """Write entities of files in the name of GitOps; those that search come after what they may find."""
+    """Write entities of files in the name of GitOps."""
     if not found:
         return
     catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))

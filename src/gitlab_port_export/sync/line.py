@@ -227,7 +227,7 @@ def _line(
     differ = Differ(catalog.ledger, searches, partial(fixed_fields, run.mapping), targets=from_files.keys)
     line = partial(_changes, run, catalog, searches, executor)
     yield from keep(line(differ, read(outcomes.plan, run.gitlab, run.settings.workers)))
-    yield from write_entities(run, from_files.searching, blueprints, executor)
+    yield from write_entities(run, from_files.later, blueprints, executor)
     again = Again(
         run.gitlab,
         run.settings.workers,
