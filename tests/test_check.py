@@ -317,7 +317,7 @@ def misfit(blueprint: str, **fields: Any) -> list[str]:
     text = json.dumps(mapping_of(resource("project", blueprint, **fields)), indent=1)
     mapping, _ = load_mapping(text, "m.yml", SELECTORS)
     return [
-        f"{mapping.place(one.resources[0], (one.line, one.column))}: {one.field}: {one.why} → {one.hint}"
+        f"{mapping.fault(one.resources[0], (one.line, one.column), f'{one.field}: {one.why} → {one.hint}')}"
         if one.resources
         else f"blueprint {one.blueprint}: {one.why} → {one.hint}"
         for one in misfits(mapping, BLUEPRINTS)

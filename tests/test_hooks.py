@@ -431,7 +431,7 @@ def test_all_faults_of_the_override_are_told_at_once(owner: Bed) -> None:
     )
     with pytest.raises(UsageError) as caught:
         owner.run()
-    said = "\n".join(caught.value.faults)
+    said = "\n".join(map(str, caught.value.faults))
     for part in ("'jobs_events' is none of", "acme/below is below acme", "other has no list", "token 2 is not among"):
         assert part in said
     assert "glpat-unknown-secret" not in said

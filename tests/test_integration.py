@@ -227,7 +227,7 @@ class TestBlueprints:
         missing = blueprint("other")
         with pytest.raises(UsageError) as raised:
             create_blueprints(bed.port, read_blueprints(bed.port), [missing, *wanted])
-        assert raised.value.faults == (f"blueprint mr: {fault}",) or fault in raised.value.faults[0]
+        assert fault in str(raised.value)
         assert set(bed.store.blueprints) == {"service", "mr"}
 
     def test_what_reads_along_relations_comes_last(self, bed: Bed) -> None:

@@ -343,7 +343,7 @@ def refused(server: GitLabServer, secrets: Any = SAMPLE_TOKENS) -> str:
     with pytest.raises(GitLabUnavailable) as caught:
         read(server, secrets)
     assert caught.value.exit_code == 3
-    return " → ".join((*caught.value.faults, caught.value.hint))
+    return " → ".join((*map(str, caught.value.faults), caught.value.hint))
 
 
 @pytest.mark.parametrize("fault", [faults.unauthorized, faults.revoked, faults.expired])

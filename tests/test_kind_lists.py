@@ -455,5 +455,5 @@ def test_a_later_page_that_fails_is_no_end(kind: str) -> None:
 def test_selectors_that_cannot_be(resource: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         make(resource)
-    (fault,) = caught.value.faults
+    (fault,) = map(str, caught.value.faults)
     assert words in fault

@@ -20,7 +20,7 @@ from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import GitLabUnavailable, MachineError, limits_said
 from gitlab_port_export.base.http import Http
-from gitlab_port_export.commands.check import check_file
+from gitlab_port_export.commands.checks.mapping import check_file
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Reply
 from gitlab_port_export.demo.port import Fault as PortFault

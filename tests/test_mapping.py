@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.mapping.blueprints import constant_blueprint, mapped_blueprints
-from gitlab_port_export.mapping.load import check_expressions, expressions, load_mapping, mapping_from_object
+from gitlab_port_export.mapping.expressions import check_expressions, expressions
+from gitlab_port_export.mapping.load import load_mapping, mapping_from_object
 from gitlab_port_export.mapping.model import Mapping, Resource, Selector
 from gitlab_port_export.model import Dialect, Problem
 from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
@@ -58,7 +59,7 @@ def faults(text: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         load(text)
     assert caught.value.exit_code == 2
-    return list(caught.value.faults)
+    return list(map(str, caught.value.faults))
 
 
 def resource(selector: str = "{query: 'true'}", entity: str = "", kind: str = "issue") -> str:
@@ -406,7 +407,7 @@ def test_what_a_resource_must_have() -> None:
         del node[keys[-1]]
         with pytest.raises(UsageError) as caught:
             mapping_from_object(data, "Port", STUBS)
-        assert list(caught.value.faults) == [f"Port: resource 0 (issue): {name}: is missing"]
+        assert list(map(str, caught.value.faults)) == [f"Port: resource 0 (issue): {name}: is missing"]
 
 
 def test_no_mapping_in_the_list_is_a_fault() -> None:
@@ -468,7 +469,7 @@ def test_what_a_message_quotes_cannot_steer_a_terminal() -> None:
 def test_syntax_errors_have_a_place_and_a_hint(text: str, where: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(text)
-    (fault,) = caught.value.faults
+    (fault,) = map(str, caught.value.faults)
     assert fault.startswith(f"map.yml:{where}: ")
     assert hint in caught.value.hint
 
@@ -645,7 +646,7 @@ def test_expressions_that_are_not_jq() -> None:
             r: {combinator: and, rules: [{property: '"a"', operator: '"="', value: 'a b'}]}""",
         ).replace("    port:\n", "    port:\n      itemsToParse: '.items]'\n")
     )
-    found = check_expressions(mapping, compile_error)
+    found = [str(fault) for fault in check_expressions(mapping, compile_error)]
     assert [fault.split(": not a jq expression: ")[0] for fault in found] == [
         "map.yml:3:16: resource 0 (issue): selector.query",
         "map.yml:5:7: resource 0 (issue): port.itemsToParse",
@@ -659,7 +660,7 @@ def test_expressions_that_are_not_jq() -> None:
 
 def test_a_long_expression_is_shortened_and_legacy_forms_count_only_in_entities() -> None:
     mapping, _ = load(resource(selector="{query: 'file://x'}", entity=f"title: '{'x ' * 200}'"))
-    found = check_expressions(mapping, lambda expression: f"\n  no\n{expression}")
+    found = [str(fault) for fault in check_expressions(mapping, lambda expression: f"\n  no\n{expression}")]
     assert found[0].endswith("selector.query: not a jq expression: file://x: no")
     assert len(found[-1]) < 200
     assert "file://x" in expressions(mapping)
@@ -733,9 +734,11 @@ def survives(read: Callable[[], tuple[Mapping, tuple[Problem, ...]]]) -> None:
     try:
         mapping, problems = read()
     except UsageError as refused:
-        shown = "\n".join(refused.faults)
+        shown = "\n".join(map(str, refused.faults))
     else:
-        shown = "\n".join((*check_expressions(mapping, lambda _: "no"), *(problem.why for problem in problems), "-"))
+        shown = "\n".join(
+            (*map(str, check_expressions(mapping, lambda _: "no")), *(problem.why for problem in problems), "-")
+        )
     assert shown
     assert shown.encode()
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)

@@ -291,7 +291,7 @@ class TestMissingBlueprints:
             with pytest.raises(UsageError) as raised:
                 run_sync(gitlab, self.stores(), mapping)
             assert gitlab.requests == []
-        assert [fault.rpartition(": ")[2] for fault in raised.value.faults] == [
+        assert [str(fault).rpartition(": ")[2] for fault in raised.value.faults] == [
             "Port has no blueprint 'nowhere'", "Port has no blueprint 'nothing'",
         ]  # fmt: skip
 

@@ -30,7 +30,7 @@ def load(*environs: dict[str, str], dotenv: Path | None = None, **options: objec
 def faults(*environs: dict[str, str], **options: Any) -> list[str]:
     with pytest.raises(UsageError) as caught:
         load(*environs, **options)
-    return list(caught.value.faults)
+    return list(map(str, caught.value.faults))
 
 
 def only_fault(*environs: dict[str, str], **options: Any) -> str:

@@ -155,7 +155,7 @@ def test_an_address_or_a_mapping_in_a_file_that_was_found_ends_the_run(line: str
     planted(line)
     with pytest.raises(UsageError) as caught:
         load()
-    (fault,) = caught.value.faults
+    (fault,) = map(str, caught.value.faults)
     assert "to take it: --env-file .env" in fault
     assert "evil" not in fault
 

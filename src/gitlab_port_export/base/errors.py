@@ -1,22 +1,35 @@
-"""What ends a run: each class carries its exit code; everything smaller travels as a `Problem`."""
+"""The errors that end a run, each with its exit code. Anything smaller is reported as a `Problem` (model.py)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 # The stage of a run that an error ends; each is one of a Problem's.
-Where = Literal["settings", "mapping", "inventory", "transform", "integration"]
+Stage = Literal["settings", "mapping", "inventory", "transform", "integration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: what, where (a file with line and column, a variable, …), and what to do about it."""
+
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
 
 
 class ExportError(Exception):
-    """A run cannot go on; `faults` are shown to the user one per line, `hint` says what to do."""
+    """A run cannot go on: `faults` are shown one a line, `hint` says what to do about all of them."""
 
     exit_code = 70
-    stage: Where = "integration"
+    stage: Stage = "integration"
 
-    def __init__(self, *faults: str, hint: str = "") -> None:
-        super().__init__("; ".join(faults))
-        self.faults: Sequence[str] = faults
+    def __init__(self, *faults: Fault | str, hint: str = "") -> None:
+        self.faults: Sequence[Fault] = tuple(Fault(one) if isinstance(one, str) else one for one in faults)
+        super().__init__("; ".join(map(str, self.faults)))
         self.hint = hint
 
 
@@ -24,13 +37,13 @@ class UsageError(ExportError):
     """Wrong options, settings or mapping: every fault is listed and nothing was sent."""
 
     exit_code = 2
-    stage: Where = "settings"
+    stage: Stage = "settings"
 
 
 class MappingError(UsageError):
     """The mapping cannot be read, or something in it cannot work."""
 
-    stage: Where = "mapping"
+    stage: Stage = "mapping"
 
 
 class MachineError(UsageError):
@@ -40,14 +53,14 @@ class MachineError(UsageError):
 class NoWorker(MachineError):
     """No process can be started in which jq would run: no expression is to blame."""
 
-    stage: Where = "transform"
+    stage: Stage = "transform"
 
 
 class GitLabUnavailable(ExportError):
     """GitLab refused or could not be reached, and nothing could be read."""
 
     exit_code = 3
-    stage: Where = "inventory"
+    stage: Stage = "inventory"
 
 
 class PortUnavailable(ExportError):
@@ -67,7 +80,7 @@ class Interrupted(BaseException):
         super().__init__(f"stopped by signal {signal_number}")
         self.hint = ""
         self.exit_code = 128 + signal_number
-        self.faults: Sequence[str] = (str(self),)
+        self.faults: Sequence[Fault] = (Fault(str(self)),)
 
 
 class OutOfTime(Interrupted):
@@ -76,7 +89,7 @@ class OutOfTime(Interrupted):
     def __init__(self) -> None:
         super().__init__(0)
         self.exit_code = 1
-        self.faults = ("the deadline passed",)
+        self.faults = (Fault("the deadline passed"),)
         self.hint = "allow more time (--deadline)"
 
 

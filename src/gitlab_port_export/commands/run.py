@@ -96,7 +96,9 @@ class Shell:
 
     def check(self, **options: Any) -> int:
         """Look at everything that a sync needs and print what was found; never raises ExportError."""
-        from gitlab_port_export.commands.check import check, check_file, exit_code, faulty_settings  # noqa: PLC0415  # no sync has to pay for it
+        from gitlab_port_export.commands.check import check, exit_code  # noqa: PLC0415  # no sync has to pay for it
+        from gitlab_port_export.commands.checks.mapping import check_file  # noqa: PLC0415  # as above
+        from gitlab_port_export.commands.checks.settings import faulty_settings  # noqa: PLC0415  # as above
         from gitlab_port_export.report import findings as as_findings  # noqa: PLC0415  # as above
 
         findings: list[Finding] = []
@@ -175,7 +177,7 @@ class Shell:
 
     def fail(self, command: str, error: ExportError | Interrupted) -> int:
         """Print what ended the run before there was anything to report."""
-        faults = [self._redactor.redact(fault) for fault in error.faults]
+        faults = [self._redactor.redact(str(fault)) for fault in error.faults]
         hint = self._redactor.redact(error.hint)
         for fault in faults:
             self._say(f"error: {fault}", "red")

@@ -1,7 +1,7 @@
-"""The mapping's JSON Schema for editors, made from the models that check a mapping."""
+"""The command `schema`: the mapping's JSON Schema for editors, made from the models that check a mapping."""
 
 import re
-from collections.abc import Mapping as Dict
+from collections import abc
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
 
 
-def mapping_schema(kinds: Dict[str, Kind]) -> Schema:
+def mapping_schema(kinds: abc.Mapping[str, Kind]) -> Schema:
     """Return the JSON Schema (2020-12) of a mapping file.
 
     It accepts what a run accepts, unknown keys included, and refuses what would be refused or end in a Problem,
@@ -40,7 +40,7 @@ def _name(reference: Schema) -> str:
     return str(reference["$ref"].rpartition("/")[2])
 
 
-def _by_kind(resource: Schema, kinds: Dict[str, Kind], selectors: Dict[str, Schema]) -> Schema:
+def _by_kind(resource: Schema, kinds: abc.Mapping[str, Kind], selectors: abc.Mapping[str, Schema]) -> Schema:
     """Return the schema of a resource in which the kind decides on the selector."""
     kind = resource["properties"]["kind"]
     named = {"oneOf": [{"const": name, "description": entry.about.what} for name, entry in sorted(kinds.items())]}

@@ -1,7 +1,7 @@
 """A mapping as checked, frozen values: resources, selectors, entity mappings."""
 
+from collections import abc
 from collections.abc import Iterator
-from collections.abc import Mapping as Dict
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -21,10 +21,13 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import core_schema
 
-from gitlab_port_export.base.text import shown
+from gitlab_port_export.base.errors import Fault
+from gitlab_port_export.base.text import clean, shown
 
 # Line and column, counted from 1; both None where they are not known.
 Position = tuple[int, int] | tuple[None, None]
+# Keys and indexes from the top of the mapping down to a value.
+KeyPath = tuple[str | int, ...]
 
 
 class _Camel(BaseModel):
@@ -271,7 +274,7 @@ class Mapping(_Camel):
     ] = Field(default=(), description="paths or patterns of files that hold entities as they are (GitOps)")
     branch: str | None = Field(default=None, description="the branch of the GitOps files, else the default branch")
     origin: SkipJsonSchema[str] = Field(default="", exclude=True)
-    marks: SkipJsonSchema[Dict[tuple[str | int, ...], tuple[int, int]]] = Field(default_factory=dict, exclude=True)
+    marks: SkipJsonSchema[abc.Mapping[KeyPath, tuple[int, int]]] = Field(default_factory=dict, exclude=True)
 
     @field_validator(
         "entity_deletion_threshold", mode="before", json_schema_input_type=Annotated[float, Field(ge=0, le=1)]
@@ -315,7 +318,7 @@ class Mapping(_Camel):
                 return self.mark("resources", resource, "port", "itemsToParse")
         return self.mark("resources", resource, "port", "entity", "mappings", entity, *name.split(".", 1))
 
-    def place(self, resource: int, position: Position = (None, None)) -> str:
-        """Return "file:line:column: resource 2 (issue)", the beginning of every message about a resource."""
+    def fault(self, resource: int, position: Position, what: str) -> Fault:
+        """Return a fault of a resource: at "file:line:column", that "resource 2 (issue): …"."""
         where = ":".join(str(part) for part in (self.origin, *position) if part is not None)
-        return f"{where}: resource {resource} ({self.resources[resource].kind})"
+        return Fault(clean(f"resource {resource} ({self.resources[resource].kind}): {what}"), clean(where))

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gitlab_port_export.base.errors import MappingError
+from gitlab_port_export.base.errors import Fault, MappingError
 from gitlab_port_export.base.text import clean, shown, well_formed
 
 Path = tuple[str | int, ...]
@@ -26,7 +26,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PathFault:
     """Something wrong with the value at `path`, or, where it is given, with the text at `mark`."""
 
     path: Path
@@ -41,9 +41,9 @@ class Document:
     origin: str
     data: Any
     marks: dict[Path, Mark] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[PathFault] = field(default_factory=list)
 
-    def mark(self, fault: Fault) -> Mark | None:
+    def mark(self, fault: PathFault) -> Mark | None:
         """Return where the fault stands, else the innermost known value on its path, or None."""
         inner = (fault.path[:end] for end in range(len(fault.path), -1, -1))
         return fault.mark or next((self.marks[path] for path in inner if path in self.marks), None)
@@ -55,7 +55,7 @@ def read_yaml(text: str, origin: str) -> Document:
     Raises MappingError where nothing can be made of it: bad syntax, more than 1 MiB, too deep, too many values.
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise MappingError(f"{origin}: larger than {MAX_BYTES} bytes")
+        raise MappingError(Fault(f"larger than {MAX_BYTES} bytes", origin))
     loader, root = _compose(_without_json_tabs(text), origin)
     document = Document(origin, None)
     data = _Builder(loader, _Budget(origin), document).value(root, ()) if root else None
@@ -64,7 +64,7 @@ def read_yaml(text: str, origin: str) -> Document:
 
 def read_object(data: object, origin: str) -> Document:
     """Copy a JSON value within the same limits; positions are unknown."""
-    faults: list[Fault] = []
+    faults: list[PathFault] = []
     return Document(origin, _plain(data, (), _Budget(origin), faults), faults=faults)
 
 
@@ -87,9 +87,9 @@ class _Budget:
     def spend(self, depth: int) -> None:
         self.left -= 1
         if self.left < 0:
-            raise MappingError(f"{self.origin}: more than {MAX_NODES} values, counted with all aliases expanded")
+            raise MappingError(Fault(f"more than {MAX_NODES} values, counted with all aliases expanded", self.origin))
         if depth > MAX_DEPTH:
-            raise MappingError(f"{self.origin}: nested deeper than {MAX_DEPTH} levels")
+            raise MappingError(Fault(f"nested deeper than {MAX_DEPTH} levels", self.origin))
 
 
 def _without_json_tabs(text: str) -> str:
@@ -111,16 +111,16 @@ def _compose(text: str, origin: str) -> tuple[_Loader, yaml.Node | None]:
         mark = error.problem_mark or error.context_mark
         where = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
         why = (error.problem or error.context or "cannot be read").removeprefix("but ")
-        raise MappingError(f"{where}: not valid YAML: {clean(why)}", hint=_syntax_hint(why)) from None
+        raise MappingError(Fault(f"not valid YAML: {clean(why)}", where), hint=_syntax_hint(why)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
-        raise MappingError(f"{origin}:{line}:{column}: a character that YAML does not allow") from None
+        raise MappingError(Fault("a character that YAML does not allow", f"{origin}:{line}:{column}")) from None
     except RecursionError:
-        raise MappingError(f"{origin}: nested deeper than {MAX_DEPTH} levels") from None
+        raise MappingError(Fault(f"nested deeper than {MAX_DEPTH} levels", origin)) from None
     except (ValueError, OverflowError):
         # PyYAML passes "\U00110000" on to chr() as it is.
-        raise MappingError(f"{origin}: not valid YAML: an escape that is no character") from None
+        raise MappingError(Fault("not valid YAML: an escape that is no character", origin)) from None
 
 
 _SYNTAX_HINTS = (
@@ -226,7 +226,26 @@ class _Builder:
         return well_formed(node.value)
 
     def _fault(self, path: Path, why: str, node: yaml.Node) -> None:
-        self.document.faults.append(Fault(path, why, _mark(node)))
+        self.document.faults.append(PathFault(path, why, _mark(node)))
+
+
+def real_path(raw: Any, path: Path, missing: bool = False) -> Path:
+    """Return the part of a path that the data has: pydantic also names variants, and index 0 of a single object.
+
+    With `missing` the last part is a key that is not there.
+    """
+    real: list[str | int] = []
+    for part in path:
+        if _has(raw, part):
+            raw = raw[part]
+            real.append(part)
+    return (*real, path[-1]) if missing else tuple(real)
+
+
+def _has(raw: Any, part: str | int) -> bool:
+    if isinstance(raw, list):
+        return isinstance(part, int) and part < len(raw)
+    return isinstance(raw, dict) and part in raw
 
 
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -236,7 +255,7 @@ def _mark(node: yaml.Node) -> Mark:
     return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _plain(value: object, path: Path, budget: _Budget, faults: list[Fault]) -> Any:
+def _plain(value: object, path: Path, budget: _Budget, faults: list[PathFault]) -> Any:
     """Copy JSON values within the limits; anything else becomes a fault and null."""
     budget.spend(len(path))
     match value:
@@ -251,5 +270,5 @@ def _plain(value: object, path: Path, budget: _Budget, faults: list[Fault]) -> A
             return value
         case float() | None:
             return value
-    faults.append(Fault(path, f"{type(value).__name__} that JSON cannot hold"))
+    faults.append(PathFault(path, f"{type(value).__name__} that JSON cannot hold"))
     return None

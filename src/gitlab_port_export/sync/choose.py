@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.base.clock import Stopped
-from gitlab_port_export.base.errors import ExportError, GitLabUnavailable, MappingError, PortUnavailable, UsageError
+from gitlab_port_export.base.errors import (
+    ExportError,
+    Fault,
+    GitLabUnavailable,
+    MappingError,
+    PortUnavailable,
+    UsageError,
+)
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.blueprints import mapped_blueprints
-from gitlab_port_export.mapping.load import check_expressions, expressions, load_mapping, mapping_from_object
+from gitlab_port_export.mapping.expressions import check_expressions, expressions
+from gitlab_port_export.mapping.load import load_mapping, mapping_from_object
 from gitlab_port_export.mapping.model import Mapping, Resource
 from gitlab_port_export.mapping.yaml import read_yaml
 from gitlab_port_export.model import Dialect, Problem
@@ -127,14 +135,14 @@ def _text(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(MAX_MAPPING_BYTES + 1)
         if len(content) > MAX_MAPPING_BYTES:
-            raise MappingError(f"{file}: a mapping may have at most {MAX_MAPPING_BYTES} bytes")
+            raise MappingError(Fault(f"a mapping may have at most {MAX_MAPPING_BYTES} bytes", str(file)))
         return content.decode()
     except UnicodeDecodeError:
-        raise MappingError(f"{file}: is not UTF-8 text", hint="save the file as UTF-8") from None
+        raise MappingError(Fault("is not UTF-8 text", str(file)), hint="save the file as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: no name that a file may have
         why = getattr(error, "strerror", None) or error
         hint = "check the path that --mapping, OCEAN__EXPORT__MAPPING or OCEAN__RESOURCES_PATH names"
-        raise MappingError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=hint) from None
+        raise MappingError(Fault(f"cannot be read: {why}", clean(str(file), 200)), hint=hint) from None
 
 
 def _as_config(text: str) -> Dict[str, Any]:
@@ -152,7 +160,7 @@ def _own_blueprints(folder: Path) -> Sequence[Dict[str, Any]]:
     except (AttributeError, LookupError, TypeError, ValueError):
         wanted = []
     if not isinstance(found, list) or len(wanted) != len(found):
-        raise MappingError(f"{file}: must be a list of blueprints", hint="write each as Port's API gives it")
+        raise MappingError(Fault("must be a list of blueprints", str(file)), hint="write each as Port's API gives it")
     return found
 
 
@@ -189,7 +197,7 @@ def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blu
     if missing and not (mapping.spec_paths or any(can_run(mapping, one, expected) for one in mapping.resources)):
         marks = {name: mapping.field_mark(*places[0], "blueprint") for name, places in missing.items()}
         faults = (
-            f"{mapping.place(places[0][0], marks[name])}: blueprint: Port has no blueprint {name!r}"
+            mapping.fault(places[0][0], marks[name], f"blueprint: Port has no blueprint {name!r}")
             for name, places in missing.items()
         )
         raise MappingError(*faults, hint=hint)

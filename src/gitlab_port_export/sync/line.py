@@ -128,7 +128,7 @@ def execute(
         if not outcomes.wrote:
             resync.end("failed")
             raise
-        builder.add(Problem("write", "; ".join(error.faults), error.hint, holds_all=True))
+        builder.add(Problem("write", str(error), error.hint, holds_all=True))
     except Exception:
         # A bug: nobody is to take this run for one that goes on.
         resync.end("failed")

@@ -122,7 +122,7 @@ def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     try:
         inventory = again.inventory()
     except GitLabUnavailable as error:
-        yield Problem("inventory", "; ".join(error.faults), error.hint, kind="groups and projects", holds_all=True)
+        yield Problem("inventory", str(error), error.hint, kind="groups and projects", holds_all=True)
         return
     if faults := [problem for problem in inventory.problems if not problem.warning]:
         yield from faults
