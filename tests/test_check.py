@@ -476,7 +476,7 @@ def test_the_command_prints_findings_and_what_to_do(bench: Bench) -> None:
     at = next(number for number, line in enumerate(lines) if "may do more than read: api" in line)
     assert lines[at].startswith("warning gitlab   token 1 (catalog): ")
     assert lines[at + 1].strip() == "→ make a new token with the scope read_api alone"
-    assert lines[-1] == "exit 0: a sync can run; 2 warnings"
+    assert lines[-1] == "Checks passed with 2 warnings. Next: gitlab-port-export plan"
     bench.store.credentials.clear()
     assert bench.run("check").returncode == 4
     assert bench.changing_calls() == []

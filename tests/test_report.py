@@ -300,7 +300,8 @@ def test_deletions_of_several_blueprints_held_by_one_problem_are_shown_together(
     )
     text = markdown.render(report)
     text = text.replace("<code>", "").replace("</code>", "")
-    assert "- issue: 2, job: 1, service: 1 (problem): not everything was read<br>→ solve it\n- issue: 1 (rec" in text
+    held = "- issue 2, job 1, service 1: 4 deletions held (problem): not everything was read<br>→ solve it\n"
+    assert f"{held}- issue: 1 deletion held (recent): " in text
     assert text.count("solve it") == 2
     assert "  - a\n" not in text
 
@@ -349,7 +350,7 @@ def test_the_report_reads_from_counts_to_the_exit_code():
         "sync of my-gitlab, mapping: Port\n"
         "\n"
         "Deleted with their dependents\n"
-        "    - gone and its dependents\n"
+        "    - gone: with its dependents\n"
         "\n"
         "Read from GitLab\n"
         "  project: 2 rows, 1 skipped, 1 page\n"
@@ -376,7 +377,7 @@ def test_the_report_reads_from_counts_to_the_exit_code():
         "    in a/b, kind issue\n"
         "    → give the token access\n"
         "\n"
-        "exit 1: finished with Problems, something was not read, mapped or written"
+        "exit 1: finished with Problems: something was not read, mapped or written"
         " (1 created, 1 updated, 1 deleted, 2 held; 351 GitLab requests, 1 Port request; 6.5 s)\n"
     )
 

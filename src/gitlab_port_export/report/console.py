@@ -10,13 +10,30 @@ from rich.table import Table
 from rich.text import Text
 
 from gitlab_port_export.base.text import clean
-from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
+from gitlab_port_export.model import Delete, Held, Problem
 from gitlab_port_export.report.exit_code import meaning
 from gitlab_port_export.report.screen import NO_WIDTH
 from gitlab_port_export.report.values import Counts, KindCounts, Report, total, writes
-from gitlab_port_export.report.words import by_cause, counted, some, sums, where
+from gitlab_port_export.report.words import (
+    ChangeWords,
+    advice,
+    by_cause,
+    changes_by_blueprint,
+    counted,
+    described,
+    details,
+    held_blueprints,
+    held_words,
+    more,
+    requests,
+    run_sums,
+    some,
+    subject,
+    times,
+)
 
 MAX_LINES = 50
+_MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-", "red")}
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,9 @@ def _blocks(report: Report, console: Console, folds: bool) -> Iterator[Renderabl
         if folds:
             yield from _part("Changes", _changes(report, MAX_LINES))
         cascades = [change for change in report.changes if isinstance(change, Delete) and change.cascade]
-        yield from _section("Deleted with their dependents", _capped([_change(one) for one in cascades], shown))
+        yield from _section(
+            "Deleted with their dependents", _capped([_change(described(one)) for one in cascades], shown)
+        )
     if report.kinds:
         yield from _section("Read from GitLab", [_kind(name, counts) for name, counts in report.kinds.items()])
     if report.blueprints:
@@ -70,18 +89,15 @@ def _blocks(report: Report, console: Console, folds: bool) -> Iterator[Renderabl
         yield table if _least(table, console) <= console.width else _list(report)
         yield Text()
     yield from _section("Deletions held", [line for group in by_cause(report.held) for line in _held(group, shown)])
-    problems = [problem for problem in report.problems if not problem.warning]
-    warnings = [problem for problem in report.problems if problem.warning]
-    yield from _section("Problems", [line for one in problems for line in _problem(one, "red")])
-    yield from _section("Warnings", [line for one in warnings for line in _problem(one, "yellow")])
+    yield from _section("Problems", [line for one in report.failures for line in _problem(one, "red")])
+    yield from _section("Warnings", [line for one in report.warnings for line in _problem(one, "yellow")])
     yield _exit(report)
 
 
 def _head(report: Report) -> Text:
-    subject = f"{report.command} of {report.integration}" if report.integration else report.command
     origin = f", mapping: {report.mapping_origin}" if report.mapping_origin else ""
     dry = ", nothing was written" if report.command == "plan" else ""
-    return _line(f"{subject}{origin}{dry}", 0, "bold").append("\n")
+    return _line(f"{subject(report)}{origin}{dry}", 0, "bold").append("\n")
 
 
 def _part(title: str, lines: Sequence[Text]) -> Iterator[_Part]:
@@ -103,30 +119,25 @@ def _capped(lines: Sequence[Text], shown: int | None, whole: int | None = None) 
     """Return at most `shown` lines and how many are missing of `whole`, by default of all lines."""
     kept = list(lines[:shown])
     missing = (len(lines) if whole is None else whole) - len(kept)
-    return [*kept, Text(f"    … and {missing} more", "dim")] if missing > 0 else kept
+    return [*kept, Text(f"    {more(missing)}", "dim")] if missing > 0 else kept
 
 
 def _changes(report: Report, shown: int | None) -> list[Text]:
-    kept: dict[str, list[Text]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
-    for change in report.changes:
-        kept.setdefault(target(change)[0], []).append(_change(change))
     lines: list[Text] = []
-    for blueprint, found in kept.items():
+    for blueprint, found in changes_by_blueprint(report).items():
         # The counts are exact; the report itself does not keep every change of a very large run.
         whole = writes(report.blueprints.get(blueprint, Counts()))
-        lines += [_line(blueprint), *_capped(found, shown, whole)]
+        lines += [_line(blueprint), *_capped([_change(one) for one in found[:shown]], shown, whole)]
     return lines
 
 
-def _change(change: Write) -> Text:
-    _, identifier = target(change)
-    match change:
-        case Create():
-            return _line(f"+ {identifier}", 4, "green")
-        case Update(_, names):
-            return _line(f"~ {identifier}: {', '.join(names) or 'cannot be compared'}", 4, "yellow")
-        case Delete():
-            return _line(f"- {identifier}{' and its dependents' if change.cascade else ''}", 4, "red")
+def _cascades(report: Report) -> list[Text]:
+    return [_change(described(one)) for one in report.changes if isinstance(one, Delete) and one.cascade]
+
+
+def _change(change: ChangeWords) -> Text:
+    mark, style = _MARKS[change.action]
+    return _line(f"{mark} {change.text}", 4, style)
 
 
 def _kind(name: str, counts: KindCounts) -> Text:
@@ -173,36 +184,24 @@ def _row(name: str, counts: Counts) -> Iterable[Text]:
 def _held(group: Sequence[Held], shown: int | None) -> Iterator[Text]:
     """Yield what is held for one cause: of one blueprint its identifiers, of several how many each."""
     first, *others = group
-    names = ", ".join(f"{held.blueprint} {held.count}" for held in group) if others else first.blueprint
-    number = some(sum(held.count for held in group), "deletion")
-    yield _line(f"{names}: {number} held ({first.reason}): {first.why}", style="yellow")
+    yield _line(f"{held_blueprints(group)}: {held_words(group)}", style="yellow")
     if not others:
-        # What a problem or a search holds may be all there is, and nobody decides on it one by one.
+        # A problem or a search may hold all deletions, and a few identifiers say enough.
         few = 3 if first.reason in ("problem", "search") else shown
         yield from _capped([_line(f"- {identifier}", 4) for identifier in first.identifiers], few, first.count)
-    yield from _hint(first.hint)
+    if first.hint:
+        yield _line(advice(first.hint), 4)
 
 
 def _problem(problem: Problem, style: str) -> Iterator[Text]:
-    often = f" ({problem.count} times)" if problem.count > 1 else ""
-    yield _line(f"{problem.stage}: {problem.why}{often}", style=style)
-    if place := where(problem):
-        yield _line(place, 4)
-    if problem.sample:
-        yield _line(f"for example {problem.sample}", 4)
-    yield from _hint(problem.hint)
-
-
-def _hint(hint: str) -> Iterator[Text]:
-    if hint:
-        yield _line(f"→ {hint}", 4)
+    yield _line(f"{problem.stage}: {problem.why}{times(problem)}", style=style)
+    yield from (_line(text, 4) for text in details(problem))
 
 
 def _exit(report: Report) -> Text:
-    counts = total(report.blueprints.values())
     facts = [
-        *(() if report.skipped else (sums(counts, report.command),)),
-        f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}",
+        *(() if report.skipped else (run_sums(report),)),
+        requests(report),
         f"{report.seconds:.1f} s",
     ]
     style = "bold yellow" if report.skipped else "bold green" if report.exit_code in (0, 10) else "bold red"

@@ -14,7 +14,7 @@ SKIPPED = "skipped, because another run is active; nothing was read, compared or
 
 EXIT_MEANINGS: dict[int, str] = {
     0: "Port is in step with GitLab",
-    1: "finished with Problems, something was not read, mapped or written",
+    1: "finished with Problems: something was not read, mapped or written",
     2: "wrong usage, settings, mapping or plan file, nothing was written",
     3: "GitLab refused or could not be reached, nothing could be done",
     4: "Port refused or could not be reached, nothing could be done",

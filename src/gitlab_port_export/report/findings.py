@@ -16,7 +16,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
 def render(findings: Sequence[Finding], code: int, console: Console) -> None:
-    """Print one line a finding and what to do about it; the last line is the exit code and what that means."""
+    """Print one line a finding and what to do about it; the last line says whether a sync can run."""
     for line in _lines(findings, code):
         console.print(line, soft_wrap=not console.is_terminal)
 
@@ -30,16 +30,17 @@ def _lines(findings: Sequence[Finding], code: int) -> Iterator[Text]:
         if finding.hint:
             yield Text(f"{'':<8}{'':<9}→ {clean(finding.hint)}")
     yield Text()
-    yield Text(f"exit {code}: {meaning(findings)}", "bold red" if code else "bold green")
+    ends = f" (exit {code})" if code else ""
+    yield Text(f"{meaning(findings)}{ends}", "bold red" if code else "bold green")
 
 
 def meaning(findings: Sequence[Finding]) -> str:
-    """Return what was found in a few words."""
+    """Return the outcome in one sentence, and what to do next."""
     found = Counter(finding.level for finding in findings)
     counts = ", ".join(some(found[level], level) for level in ("error", "warning") if found[level])
     if found["error"]:
-        return f"a sync would fail: {counts}"
-    return f"a sync can run; {counts or 'nothing to complain of'}"
+        return f"A sync would fail: {counts}."
+    return f"{f'Checks passed with {counts}' if counts else 'All checks passed'}. Next: gitlab-port-export plan"
 
 
 def to_json(findings: Sequence[Finding], code: int) -> str:

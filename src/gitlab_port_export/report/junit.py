@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.model import Held, Problem
 from gitlab_port_export.report.exit_code import fails_for_warnings, meaning
-from gitlab_port_export.report.values import Counts, Report, total
-from gitlab_port_export.report.words import counted, some, sums, where
+from gitlab_port_export.report.values import Counts, Report
+from gitlab_port_export.report.words import advice, counted, details, held_words, run_sums, some, times
 
 # Of the identifiers of held deletions a case lists so many.
 MAX_LISTED = 100
@@ -66,7 +66,7 @@ def _joined(cases: Iterable[_Case]) -> list[_Case]:
 def _run(report: Report) -> Iterator[_Case]:
     """Yield the case of the run itself, which fails when something ended it, and one for each place with problems."""
     said = f"exit {report.exit_code}: {meaning(report)}"
-    counts = sums(total(report.blueprints.values()), report.command)
+    counts = run_sums(report)
     # What is a Problem has a case of its own.
     ended = (said,) if report.exit_code not in (0, 1, 5, 10) or fails_for_warnings(report) else ()
     skipped = (meaning(report),) if report.skipped else ()
@@ -127,17 +127,14 @@ def _counted(counts: Counts, command: str) -> str:
 
 
 def _words(problem: Problem) -> str:
-    often = f" ({problem.count} times)" if problem.count > 1 else ""
-    sample = f"for example {problem.sample}" if problem.sample else ""
-    hint = f"→ {problem.hint}" if problem.hint else ""
-    return "; ".join(filter(None, (f"{problem.stage}: {problem.why}{often}", where(problem), sample, hint)))
+    return "; ".join((f"{problem.stage}: {problem.why}{times(problem)}", *details(problem)))
 
 
 def _held_words(held: Held) -> str:
     listed = held.identifiers[:MAX_LISTED]
     more = f" and {held.count - len(listed)} more" if held.count > len(listed) else ""
-    hint = f"; → {held.hint}" if held.hint else ""
-    return f"{some(held.count, 'deletion')} held ({held.reason}): {held.why}{hint}: {', '.join(listed)}{more}"
+    words = "; ".join(filter(None, (held_words([held]), advice(held.hint))))
+    return f"{words}: {', '.join(listed)}{more}"
 
 
 def _append(suite: Element, case: _Case) -> None:

@@ -6,10 +6,26 @@ from dataclasses import astuple, fields, replace
 from html import escape
 
 from gitlab_port_export.base.text import clean
-from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
+from gitlab_port_export.model import Held, Problem
 from gitlab_port_export.report.exit_code import meaning
 from gitlab_port_export.report.values import Counts, KindCounts, Report, total, writes
-from gitlab_port_export.report.words import by_cause, counted, left_out, some, sums, where
+from gitlab_port_export.report.words import (
+    ChangeWords,
+    advice,
+    by_cause,
+    changes_by_blueprint,
+    counted,
+    details,
+    held_blueprints,
+    held_words,
+    left_out,
+    more,
+    requests,
+    run_sums,
+    some,
+    sums,
+    times,
+)
 
 # A comment on GitHub may have 65,536 characters, elsewhere a megabyte; leaves room for a line of the user's own.
 MAX_BYTES = 60_000
@@ -17,6 +33,8 @@ MAX_NAME = 200
 MAX_TEXT = 1_000
 # How many lines a section shows; the largest number that fits is taken.
 _SIZES = (1_000, 300, 100, 30, 10, 3, 1, 0)
+# The character by which a line of a diff block gets its colour.
+_DIFF_MARKS = {"created": "+", "updated": "!", "deleted": "-"}
 _MARKS = "\\`*_{}[]|~:@#!$%^\"'"
 
 
@@ -44,8 +62,7 @@ def _blocks(report: Report, lines: int) -> Iterator[str]:
     yield ""
     if lines:
         yield from _table(report, lines)
-        problems = [one for one in report.problems if not one.warning]
-        warnings = [one for one in report.problems if one.warning]
+        problems, warnings = report.failures, report.warnings
         yield from _section(some(len(problems), "problem"), _capped(map(_problem, problems), lines), is_open=True)
         yield from _section(
             f"{some(total(report.blueprints.values()).held, 'deletion')} held",
@@ -66,8 +83,7 @@ def _outcome(report: Report) -> str:
     mark = "⚠️" if report.skipped else "✅" if report.exit_code in (0, 10) else "❌"
     if not report.blueprints:
         return f"{mark} **{meaning(report)}** (exit {report.exit_code})"
-    words = sums(total(report.blueprints.values()), report.command)
-    return f"{mark} **{words}** (exit {report.exit_code}: {meaning(report)})"
+    return f"{mark} **{run_sums(report)}** (exit {report.exit_code}: {meaning(report)})"
 
 
 def _table(report: Report, lines: int) -> Iterator[str]:
@@ -80,7 +96,7 @@ def _table(report: Report, lines: int) -> Iterator[str]:
     for name, counts in shown:
         yield f"| {code(name)} | {' | '.join(map(str, astuple(counts)))} |"
     if (missing := len(report.blueprints) - len(shown)) > 0:
-        yield f"| … and {missing} more {'| ' * len(names)}|"
+        yield f"| {more(missing)} {'| ' * len(names)}|"
     if len(report.blueprints) > 1:
         yield f"| **total** | {' | '.join(f'**{n}**' for n in astuple(total(report.blueprints.values())))} |"
     yield ""
@@ -101,57 +117,44 @@ def _section(title: str, lines: Sequence[str], *, is_open: bool = False) -> Iter
 def _capped(lines: Iterable[str], shown: int) -> list[str]:
     found = list(lines)
     missing = len(found) - shown
-    return [*found[:shown], f"- … and {missing} more"] if missing > 0 else found
+    return [*found[:shown], f"- {more(missing)}"] if missing > 0 else found
+
+
+def _text(text: str) -> str:
+    return code(text, MAX_TEXT)
 
 
 def _problem(problem: Problem) -> str:
-    often = f" ({problem.count} times)" if problem.count > 1 else ""
-    parts = [f"- **{problem.stage}**: {code(problem.why, MAX_TEXT)}{often}"]
-    if place := where(problem):
-        parts.append(f"in {code(place.removeprefix('in '), MAX_TEXT)}")
-    if problem.sample:
-        parts.append(f"for example {code(problem.sample, MAX_TEXT)}")
-    if problem.hint:
-        parts.append(f"→ {code(problem.hint, MAX_TEXT)}")
-    return "<br>".join(parts)
+    return "<br>".join((f"- **{problem.stage}**: {_text(problem.why)}{times(problem)}", *details(problem, _text)))
 
 
 def _held(group: Sequence[Held], lines: int) -> Iterator[str]:
     held, *others = group
-    names = ", ".join(f"{code(one.blueprint)}: {one.count}" for one in group)
-    yield f"- {names} ({held.reason}): {code(held.why, MAX_TEXT)}" + (
-        f"<br>→ {code(held.hint, MAX_TEXT)}" if held.hint else ""
-    )
+    words = f"- {held_blueprints(group, code)}: {held_words(group, _text)}"
+    yield "<br>".join(filter(None, (words, advice(held.hint, _text))))
     if others:
         return
     yield from (f"  - {code(identifier)}" for identifier in held.identifiers[:lines])
     if (missing := held.count - len(held.identifiers[:lines])) > 0:
-        yield f"  - … and {missing} more"
+        yield f"  - {more(missing)}"
 
 
 def _changes(report: Report, lines: int) -> Iterator[str]:
     """Yield a section for each blueprint; GitHub and GitLab colour the lines of a diff by their first character."""
-    kept: dict[str, list[Write]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
-    for change in report.changes:
-        kept.setdefault(target(change)[0], []).append(change)
-    for name, found in list(kept.items())[:lines]:
+    for name, found in list(changes_by_blueprint(report).items())[:lines]:
         whole = report.blueprints.get(name, Counts())
         said = sums(replace(whole, held=0), report.command)
         shown = [_change(change) for change in found[:lines]]
-        more = [f"… and {missing} more"] if (missing := writes(whole) - len(shown)) > 0 else []
+        missing = writes(whole) - len(shown)
         # No line begins with what ends the block, and nothing in it is read as markdown.
-        yield from _section(f"{code(name)}: {said}", ["```diff", *shown, *more, "```"])
+        yield from _section(
+            f"{code(name)}: {said}", ["```diff", *shown, *([more(missing)] if missing > 0 else []), "```"]
+        )
 
 
-def _change(change: Write) -> str:
-    identifier = clean(target(change)[1], MAX_NAME)
-    match change:
-        case Create():
-            return f"+ {identifier}"
-        case Update(_, names):
-            return f"! {identifier}: {clean(', '.join(names) or 'cannot be compared', MAX_NAME)}"
-        case Delete():
-            return f"- {identifier}{' and its dependents' if change.cascade else ''}"
+def _change(change: ChangeWords) -> str:
+    detail = f": {clean(change.detail, MAX_NAME)}" if change.detail else ""
+    return f"{_DIFF_MARKS[change.action]} {clean(change.identifier, MAX_NAME)}{detail}"
 
 
 def _rows(kind: str, counts: KindCounts) -> str:
@@ -161,8 +164,7 @@ def _rows(kind: str, counts: KindCounts) -> str:
 
 def _foot(report: Report, lines: int) -> str:
     read = ", ".join(_rows(name, counts) for name, counts in list(report.kinds.items())[:lines])
-    requests = f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}"
-    facts = [f"{report.started}, {report.seconds:.1f} s", requests]
+    facts = [f"{report.started}, {report.seconds:.1f} s", requests(report)]
     if read:
         facts.append(f"rows read: {read}")
     if report.mapping_origin:

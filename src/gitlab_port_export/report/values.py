@@ -99,6 +99,16 @@ class Report:
     links: tuple[tuple[str, str], ...] = ()
     skipped: bool = False
 
+    @property
+    def failures(self) -> list[Problem]:
+        """The problems that are no warnings."""
+        return [problem for problem in self.problems if not problem.warning]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """The problems that neither hold a deletion nor change the exit code by default."""
+        return [problem for problem in self.problems if problem.warning]
+
 
 def total(counts: Iterable[Counts]) -> Counts:
     """Return the sum of all `counts`."""

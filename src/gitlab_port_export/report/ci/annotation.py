@@ -7,7 +7,7 @@ from typing import Literal
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.model import Held, Problem
 from gitlab_port_export.report.values import Report
-from gitlab_port_export.report.words import some, where
+from gitlab_port_export.report.words import advice, details, held_words, times
 
 # GitHub shows at most ten annotations of a level for a step, and more are no overview anywhere else either.
 MAX_ANNOTATIONS = 10
@@ -37,18 +37,15 @@ def annotations(report: Report) -> list[Annotation]:
 
 
 def _problem(problem: Problem, fails: bool) -> Annotation:
-    often = f" ({problem.count} times)" if problem.count > 1 else ""
-    sample = f"for example {problem.sample}" if problem.sample else ""
-    parts = (problem.why + often, where(problem), sample, f"→ {problem.hint}" if problem.hint else "")
     level: Level = "error" if fails and not problem.warning else "warning"
-    return Annotation(level, clean(f"gitlab-port-export: {problem.stage}"), _joined(parts))
+    title = clean(f"gitlab-port-export: {problem.stage}")
+    return Annotation(level, title, _joined((problem.why + times(problem), *details(problem))))
 
 
 def _held(held: Held, fails: bool) -> Annotation:
-    what = f"{held.blueprint}: {some(held.count, 'deletion')} held ({held.reason}): {held.why}"
     level: Level = "error" if fails else "warning"
-    title = "gitlab-port-export: deletions held"
-    return Annotation(level, title, _joined((what, f"→ {held.hint}" if held.hint else "")))
+    text = _joined((f"{held.blueprint}: {held_words([held])}", advice(held.hint)))
+    return Annotation(level, "gitlab-port-export: deletions held", text)
 
 
 def _joined(parts: Iterable[str]) -> str:

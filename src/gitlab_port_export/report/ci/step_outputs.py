@@ -13,7 +13,7 @@ def step_outputs(report: Report, file: str = "") -> dict[str, str]:
         "deleted": str(counts.deleted),
         "failed": str(counts.failed),
         "held": str(counts.held),
-        "problems": str(sum(not problem.warning for problem in report.problems)),
+        "problems": str(len(report.failures)),
         "exit-code": str(report.exit_code),
         **({"skipped": "true"} if report.skipped else {}),
         "report": clean(file),
