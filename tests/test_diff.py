@@ -12,7 +12,7 @@ from gitlab_port_export.demo.port import Fault, refuse
 from gitlab_port_export.demo.port_store import Content
 from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
 from gitlab_port_export.port.ledger import Blueprint, Ledger
-from gitlab_port_export.port.writer import Rules
+from gitlab_port_export.port.upsert import Rules
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.values import Counts
 from gitlab_port_export.sync import diff

@@ -15,19 +15,13 @@ from gitlab_port_export.demo import port_rules
 from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
 from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.model import Create, Delete, Failed, Held, Skipped, Update, Written
+from gitlab_port_export.port.deleter import Deleter
+from gitlab_port_export.port.halving import Tries
 from gitlab_port_export.port.identifiers import is_identifier
 from gitlab_port_export.port.ledger import Blueprint, Relation
-from gitlab_port_export.port.writer import (
-    Batch,
-    Deleter,
-    Rules,
-    Tries,
-    Writer,
-    as_sent,
-    blueprint_order,
-    dependency_order,
-    upsert,
-)
+from gitlab_port_export.port.order import blueprint_order, dependency_order
+from gitlab_port_export.port.upsert import Batch, Rules, upsert
+from gitlab_port_export.port.writer import Writer, as_sent
 from gitlab_port_export.report.builder import ReportBuilder
 from testbed.faults import Leap
 from testbed.harness import NoWait, blueprint, port_with

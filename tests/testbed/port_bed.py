@@ -23,8 +23,10 @@ from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Entity, Event, Problem, Settle, Update, Written
 from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.client import Port
+from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.searches import Searches
-from gitlab_port_export.port.writer import Deleter, Rules, Writer
+from gitlab_port_export.port.upsert import Rules
+from gitlab_port_export.port.writer import Writer
 from gitlab_port_export.sync.coverage import Searched, coverage_of
 from gitlab_port_export.sync.delete import Judge, deletions
 from gitlab_port_export.sync.diff import Differ

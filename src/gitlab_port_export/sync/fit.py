@@ -12,6 +12,7 @@ from gitlab_port_export.jq.program import is_legacy, rewrite_quotes
 from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.mapping.model import EntityMapping, Mapping
 from gitlab_port_export.model import Problem
+from gitlab_port_export.port.hints import UNFIT
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.values import (
     JSON_TYPES,
@@ -25,7 +26,6 @@ from gitlab_port_export.port.values import (
     wrong_target,
     wrong_type,
 )
-from gitlab_port_export.port.writer import UNFIT
 
 # What stands for a value that only a row can tell.
 UNKNOWN = object()

@@ -9,9 +9,9 @@ from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.specs import KIND, Spec, read_specs
 from gitlab_port_export.model import Delete, Entity, Event, Failed, Problem
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.hints import RELATED
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.port.writer import RELATED
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.transform import unfit_identifier

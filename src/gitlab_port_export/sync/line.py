@@ -21,9 +21,9 @@ from gitlab_port_export.mapping.blueprints import constant_blueprints, fixed_fie
 from gitlab_port_export.model import Counted, Create, Event, Failed, Page, Problem, Row, Unnamed, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.searches import Searches
-from gitlab_port_export.port.writer import Deleter
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.exit_code import Command
 from gitlab_port_export.report.values import Report

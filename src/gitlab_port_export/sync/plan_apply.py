@@ -11,7 +11,7 @@ from gitlab_port_export.base.errors import PortUnavailable, UsageError
 from gitlab_port_export.model import Create, Delete, Entity, Event, Failed, Held, Update, target
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
-from gitlab_port_export.port.writer import Deleter
+from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.sync.delete import delete, fresh, not_needed, related
 from gitlab_port_export.sync.plan_file import BATCH, Basis, PlanFile, State, States
 from gitlab_port_export.sync.plan_record import basis_of

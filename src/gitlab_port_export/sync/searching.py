@@ -13,7 +13,7 @@ from gitlab_port_export.model import Entity, Problem, Shape
 from gitlab_port_export.port.catalog import TEAM
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.port.ledger import Blueprint
-from gitlab_port_export.port.writer import layers
+from gitlab_port_export.port.order import layers
 
 # Port relates to no more of what a search finds.
 # https://docs.port.io/build-your-software-catalog/customize-integrations/configure-mapping/#limitations

@@ -11,11 +11,14 @@ from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.hints import UNFIT
 from gitlab_port_export.port.identifiers import slip_of
 from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.order import blueprint_order, dependency_order
 from gitlab_port_export.port.searches import Searches
+from gitlab_port_export.port.upsert import Rules
 from gitlab_port_export.port.values import refusal_of
-from gitlab_port_export.port.writer import UNFIT, Key, Rules, Writer, blueprint_order, dependency_order
+from gitlab_port_export.port.writer import Key, Writer
 from gitlab_port_export.sync.choose import expected_blueprints
 from gitlab_port_export.sync.diff import MAX_WAITING_BYTES, weight
 from gitlab_port_export.sync.prepare import Run
