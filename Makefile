@@ -39,8 +39,9 @@ format: $(DEV) ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(DEV) ## Write the generated parts of docs/mapping.md and docs/permissions.md
+docs: $(DEV) ## Write the generated parts of the pages in docs
 	$(BIN)/python tools/mapping_docs.py
+	$(BIN)/python tools/settings_docs.py
 
 # Material's notice about the next version of MkDocs is not about these pages.
 site: $(DOCS) ## Build the documentation site into build/site, with all links checked

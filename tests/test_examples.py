@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from conftest import Bench
-from gitlab_port_export.settings.variables import read_environ, unknown
+from gitlab_port_export.settings.sources import read_environ
+from gitlab_port_export.settings.variables import unknown
 from testbed.ci_bed import (
     CI,
     NAMES,

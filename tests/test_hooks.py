@@ -21,7 +21,7 @@ from gitlab_port_export.demo.port_webhooks import Unknown
 from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, OWNER, Row, World
 from gitlab_port_export.live.provision import HooksReport
 from gitlab_port_export.live.wish import load_wish
-from gitlab_port_export.settings.settings import load_settings
+from gitlab_port_export.settings.load import load_settings
 from testbed.harness import NoWait, acme, environ_for, run_sync
 
 TOKEN = "token-of-reader"

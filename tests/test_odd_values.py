@@ -18,7 +18,7 @@ from gitlab_port_export.commands.preview_values import SampleWish
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.settings.variables import VARIABLES
+from gitlab_port_export.settings.settings import SETTINGS
 from testbed.harness import NoWait, blueprint, environ_for, mapping_of, port_with, resource
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
@@ -92,11 +92,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_no_value_of_a_setting_is_a_bug(name: str, folder: Path, gitlab: GitLabServer) -> None:
     """One command a value, the next one for the next value."""
-    variable = VARIABLES[name][0]
-    start = list(VARIABLES).index(name)
+    variable = SETTINGS[name].variable
+    start = list(SETTINGS).index(name)
     with port_server(port_with(blueprint("thing", size="string"))) as port:
         usual = environ_for(gitlab, port) | {"OCEAN__EXPORT__MAPPING": "m.yml"}
         for number, odd in enumerate(ODD, start):

@@ -11,11 +11,9 @@ from typer.core import TyperGroup
 
 from gitlab_port_export.cli import app
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS
-from gitlab_port_export.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-SETTINGS = (ROOT / "docs" / "settings.md").read_text("utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 # What a contributor follows: each path, command and test that these name has to be there.
 GUIDES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")]
@@ -123,10 +121,3 @@ def test_every_command_and_option_is_named() -> None:
 def test_every_exit_code_is_in_the_table() -> None:
     codes = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", README, re.MULTILINE) for code in row.split(", ")}
     assert codes == set(EXIT_MEANINGS)
-
-
-def test_every_setting_is_named() -> None:
-    names = {variable for variable, _ in VARIABLES.values() if "__REPORT_" not in variable}
-    for variable in names - {"OCEAN__EVENT_LISTENER__TYPE"}:
-        # Those that are options stand in one row, which names the first of them in full.
-        assert variable in SETTINGS or f"`__{variable.rpartition('__')[2]}`" in SETTINGS, variable

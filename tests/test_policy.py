@@ -7,7 +7,7 @@ import pytest
 from gitlab_port_export.mapping.blueprints import constant_blueprints, feeding, fields_of, shared_blueprints
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Held, Problem
-from gitlab_port_export.settings.settings import parse_allow_deletes
+from gitlab_port_export.settings.parse import parse_allow_deletes
 from gitlab_port_export.sync.coverage import Searched, coverage_of
 from gitlab_port_export.sync.policy import Gone, Policy, Unsettled
 from testbed.port_bed import a_mapping

@@ -16,8 +16,9 @@ from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.jq.pool import Evaluator
-from gitlab_port_export.settings.settings import Settings, ci_choice, load_settings, report_files
-from gitlab_port_export.settings.variables import in_ci
+from gitlab_port_export.settings.load import ci_choice, load_settings, report_files
+from gitlab_port_export.settings.settings import Settings
+from gitlab_port_export.settings.sources import in_ci
 from testbed.harness import blueprint, mapping_of, process_environ, resource, running
 
 MINIMAL = {
@@ -66,12 +67,12 @@ def test_in_ci_no_file_is_read_that_was_not_named(job: dict[str, str], folder: P
     planted("OCEAN__EXPORT__WORKERS=3", "OCEAN__EXPORT__REPORT_JSON=r.json", "OCEAN__EXPORT__CI=none")
     assert in_ci(job)
     found = load(job)
-    assert (found.workers, found.report_json, found.ci) == (10, None, "auto")
+    assert (found.workers, found.reports, found.ci) == (10, {}, "auto")
     assert report_files(MINIMAL | job) == {}
     assert ci_choice(MINIMAL | job) == "auto"
     assert found.said == (".env is not read in CI, where others may have put it; to take it: --env-file .env",)
     for named in (load(job, env_file=Path(".env")), load({**job, FILE: ".env"})):
-        assert (named.workers, named.report_json) == (3, Path("r.json"))
+        assert (named.workers, named.reports) == (3, {"json": Path("r.json")})
         (line,) = named.said
         assert line == ".env sets OCEAN__EXPORT__CI, OCEAN__EXPORT__REPORT_JSON, OCEAN__EXPORT__WORKERS"
 
@@ -289,7 +290,7 @@ def test_a_bug_beside_the_run_shows_no_secret_and_no_traceback(bench: Bench) -> 
     script = """
 import sys
 from gitlab_port_export.port import integration
-from gitlab_port_export import resync
+from gitlab_port_export.sync import resync
 from gitlab_port_export.cli import main
 integration.REFRESH_SECONDS = 0
 states = []

@@ -29,7 +29,7 @@ from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.mapping.yaml import read_yaml
 from gitlab_port_export.model import Event
 from gitlab_port_export.report.values import Report
-from gitlab_port_export.settings.settings import load_settings
+from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.sync.line import execute
 from gitlab_port_export.sync.prepare import prepare
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.live.derive import KINDS, ON_REQUEST
-from gitlab_port_export.settings import variables as named
+from gitlab_port_export.settings import parse, sources
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.settings.variables import Given
 
@@ -88,10 +88,10 @@ def load_wish(
     template: Path | None = None,
 ) -> Wish:
     """Return what is wanted. Raises UsageError with one line for each fault."""
-    given = named.read_environ(environ)
+    given = sources.read_environ(environ)
     # A file that was merely found may not say where events go.
     if (file := settings.env_file) and file.is_file():
-        given = {**named.read_env_file(file, given, is_named=True).given, **given}
+        given = {**sources.read_env_file(file, given, is_named=True).given, **given}
     faults: list[str] = []
     headers = _texts(given, HEADERS, faults)
     variables = _texts(given, VARIABLES, faults)
@@ -127,7 +127,7 @@ def _object(given: Mapping[str, Given], key: str, faults: list[str]) -> Mapping[
     if key not in given:
         return {}
     try:
-        return named.json_object(given[key].text)
+        return parse.json_object(given[key].text)
     except ValueError as error:
         faults.append(f"{given[key].shown}: {error}; expected a JSON object")
         return {}

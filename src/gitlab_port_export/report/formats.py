@@ -33,8 +33,8 @@ class Format:
 
     @property
     def setting(self) -> str:
-        """The name of the field in Settings."""
-        return f"report_{self.name}"
+        """The name of the setting, from which its variable follows."""
+        return f"report_{self.name.replace('-', '_')}"
 
     def render(self, report: Report) -> str:
         """Return the text of the file. The renderer is imported here, because most runs need only one or none."""

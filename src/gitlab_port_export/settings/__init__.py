@@ -1,1 +1,1 @@
-"""Settings: names and sources of what is given from outside, and their joint checks."""
+"""Settings: their declarations, the names and sources of what is given from outside, and the checks."""

@@ -1,0 +1,82 @@
+"""One command in a process of its own: streams, limits of the process, what ends a command, and the exit code."""
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, TextIO, cast
+
+from gitlab_port_export.base.stream import Stream
+
+# Of glibc's malloc.h.
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+
+
+def tune() -> None:
+    """Set the interpreter for a run: many objects and hardly a cycle, many threads that wait."""
+    # Looking for cycles as often as usual takes a tenth of the CPU.
+    gc.set_threshold(100_000, 20, 20)
+    # A thread whose answer has come waits this long for the one that computes, several times for each answer.
+    sys.setswitchinterval(0.0005)
+
+
+def carry_out(command: Any, act: Callable[[Any], int], *, as_json: bool, debug: bool) -> int:
+    """Return the exit code of a command; the only place that catches what ends a run.
+
+    `act` receives the streams of the command, and returns its exit code.
+    """
+    from gitlab_port_export.base.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # heavy imports wait until a run
+    from gitlab_port_export.commands.run import Shell  # noqa: PLC0415  # as above
+
+    _keep_heaps_small()
+    _leave_no_core()
+    # What was imported stays, and need not be looked at for cycles.
+    gc.freeze()
+    out, err = Stream(sys.stdout), Stream(sys.stderr)
+    # They have all the methods of a stream that are used.
+    shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=as_json, debug=debug)
+    # Python's own hook would print a traceback as it is, with any text of a server in it.
+    threading.excepthook = lambda failed: shell.stray(failed.exc_value)
+    try:
+        with limits_said():
+            code = act(shell)
+    except (ExportError, Interrupted) as error:
+        code = shell.fail(command, error)
+    except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request
+        code = shell.bug(command, error)
+    out.flush()
+    if out.failure:
+        err.write(f"error: standard output cannot be written: {out.failure}\n")
+    err.flush()
+    # A result that is lost is no success; a reader that has seen enough does not matter.
+    return code or int(bool(out.failure))
+
+
+def _keep_heaps_small() -> None:
+    """Let all threads take memory from two heaps of glibc, and large blocks from none; see mallopt(3).
+
+    By default there are eight heaps for each core. Each keeps what was freed in it, and growth leaves holes behind.
+    """
+    import ctypes  # noqa: PLC0415  # only a run needs it
+
+    with suppress(OSError, AttributeError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_ARENA_MAX, 2)
+        mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
+
+
+def _leave_no_core() -> None:
+    """Let a crash write no core file, which would hold the secrets."""
+    with suppress(ImportError, ValueError, OSError):  # another system than Unix
+        import resource  # noqa: PLC0415  # only a run needs it
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def leave(code: int) -> NoReturn:
+    """End at once: threads that still wait for a server must not keep the process alive."""
+    for stream in (sys.stdout, sys.stderr):
+        Stream(stream).flush()
+    os._exit(code)
