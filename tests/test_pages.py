@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 # What a contributor follows: each path, command and test that these name has to be there.
-GUIDES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")]
+GUIDES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "docs/safety.md")]
 PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*(/|\.(py|md|toml|txt|json|ya?ml|svg|css|js))")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
@@ -74,7 +74,7 @@ def files() -> set[str]:
 def test_every_path_that_a_guide_names_is_there(page: Path) -> None:
     there = files()
     for span in code(page):
-        for word in span.split():
+        for word in re.split(r'[\s"=]+', span):
             if PATH.fullmatch(word) and not word.startswith("-"):
                 wanted = f"/{word.strip('/')}/"
                 assert any(fnmatch(one[-len(wanted) :] if "*" not in wanted else one, f"*{wanted}") for one in there), (
@@ -93,6 +93,9 @@ def test_every_command_that_a_guide_names_is_there(page: Path) -> None:
             assert target in targets, span
         for command in re.findall(r"^gitlab-port-export ([a-z]+)", span):
             assert command in group.commands, span
+        for part in re.findall(r"-k '?([\w ]+)", span):
+            for name in set(part.split()) - {"or", "and", "not"}:
+                assert f"test_{name}" in defined or any(name in path for path in files()), span
         for test in re.findall(r"\btest_\w+(?![\w.*/])", span):
             assert f"def {test}" in defined, span
 
