@@ -71,10 +71,16 @@ def test_empty_pages_that_name_a_next_one_end_somewhere() -> None:
 WHO = "an empty list came for /list with none of the headers"
 
 
+FIRST = '<https://gitlab.example.com/list?page=1>; rel="first"'
+
+
 @pytest.mark.parametrize("header", ["x-next-page", "x-page", "x-per-page", "x-total", "link"])
 def test_an_empty_list_is_gitlabs_by_its_headers(header: str) -> None:
-    assert by_offset(in_turn(foreign([], **{header: ""})))[0] == []
-    assert by_keyset(in_turn(foreign([], **{header: ""})))[0] == []
+    value = FIRST if header == "link" else ""
+    assert by_offset(in_turn(foreign([], **{header: value})))[0] == []
+    assert by_keyset(in_turn(foreign([], **{header: value})))[0] == []
+    with pytest.raises(ReadFailed, match=WHO):
+        by_offset(in_turn(foreign([], link='</style.css>; rel="preload"')))
     with pytest.raises(ReadFailed, match=WHO):
         by_offset(in_turn(foreign([])))
     # Where one page has them all do.

@@ -13,6 +13,7 @@ import pytest
 
 from gitlab_port_export.base import answer, http
 from gitlab_port_export.base.errors import GitLabUnavailable
+from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_list_rows import (
     add_deployment,
@@ -119,6 +120,27 @@ def test_a_short_page_of_one_list_alone_is_no_end_before_anything_is_deleted(com
 
     before, after, report = synced_twice(gitlab, mapping_of(resource("job"), **FREE), shorten)
     assert (after, report.exit_code) == (before, 1)
+
+
+@pytest.mark.parametrize(
+    "link", ['</style.css>; rel="preload"; as="style"', '<https://docs.example.com>; rel="help"', "2"]
+)
+def test_a_link_of_a_gateway_in_the_place_of_gitlabs_is_no_end(company: Any, link: str) -> None:
+    gitlab, world, app = company
+    for number in range(150):
+        lists.add_branch(world, app, f"b{number}")
+        world.add_job(world.add_pipeline(app), f"job {number}")
+
+    def foreign(_: Recorded, headers: HeaderList) -> HeaderList:
+        return [*without("link", "x-next-page", "x-total", "x-total-pages")(_, headers), ("Link", link)]
+
+    def replace_links() -> None:
+        gitlab.proxy = foreign
+
+    branches = resource("branch", identifier='"b-\\(.name)"', selector={"defaultBranchOnly": False})
+    mapping = mapping_of(branches, resource("job"), **FREE)
+    before, after, report = synced_twice(gitlab, mapping, replace_links)
+    assert (after, report.exit_code) == (before, 0)
 
 
 def test_headers_that_contradict_each_other_hold_deletions(company: Any) -> None:

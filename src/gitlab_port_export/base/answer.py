@@ -17,6 +17,7 @@ MAX_VALUES = 1_000_000
 COUNTED_FROM = 1024 * 1024
 # Each of these characters begins a value in JSON, or stands in a string.
 MARKS = (b",", b"{", b"[")
+PAGE_LINK = re.compile(r"""rel="?(?:next|prev|first|last)\b""")
 STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -33,7 +34,7 @@ class Answer:
     """One HTTP answer: header names in lower case, body decompressed, `url` without its query.
 
     `data` is the parsed body, or None where the server does not call it JSON or it does not parse. `links` says that
-    the host's Link headers are known to arrive: this answer or an earlier one had such a header.
+    the host's links to pages are known to arrive: this answer or an earlier one had such a header.
     """
 
     status: int
@@ -52,6 +53,11 @@ class Answer:
 def is_json(headers: Mapping[str, str]) -> bool:
     """Return whether the Content-Type (a key in lower case) is a JSON one."""
     return "json" in headers.get("content-type", "").lower()
+
+
+def links_pages(headers: Mapping[str, str]) -> bool:
+    """Return whether Link (a key in lower case) names pages; a gateway may put its own links in the place of those."""
+    return PAGE_LINK.search(headers.get("link", "")) is not None
 
 
 def read_body(response: requests.Response, clock: Clock, seconds: float) -> bytes:

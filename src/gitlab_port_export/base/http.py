@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 from requests.auth import AuthBase
 
-from gitlab_port_export.base.answer import Answer, Unreachable, is_json, parse, read_body
+from gitlab_port_export.base.answer import Answer, Unreachable, is_json, links_pages, parse, read_body
 from gitlab_port_export.base.auth import NoAuth, origin_of
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.connection import NO_ANSWER, Connections, Params, failure, prepared
@@ -156,7 +156,7 @@ class Http:
         took = time.perf_counter() - started
         logger.debug("%s %s %d %d bytes %.3f s", method, response.url, response.status_code, len(content), took)
         lower = dict(response.headers.lower_items())
-        self._links = self._links or "link" in lower
+        self._links = self._links or links_pages(lower)
         data = parse(content) if is_json(lower) else None
         return Answer(response.status_code, lower, content, url.partition("?")[0], data, self._links)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gitlab_port_export.base.answer import Answer
+from gitlab_port_export.base.answer import Answer, links_pages
 from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, query_of, rows_of
 from gitlab_port_export.model import Problem, Row
@@ -19,7 +19,7 @@ REREADS = 2
 # GitLab may filter a page to nothing after it was cut; so many in a row have no end.
 BLANK_PAGES = 100
 # GitLab sends one of these with each page of an offset list, and of the others with any answer.
-PAGED = ("x-next-page", "x-page", "x-per-page", "x-total", "link")
+PAGED = ("x-next-page", "x-page", "x-per-page", "x-total")
 SERVED = (*PAGED, "x-request-id", "x-runtime", "x-gitlab-meta")
 MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitLab's answers"
 
@@ -39,7 +39,7 @@ class _List:
     nexts: dict[int, int | None] = field(default_factory=dict)
     # Rows of this pass that were null.
     nulls: int = 0
-    # A page of this list had a Link header.
+    # A page of this list had a link to another one.
     linked: bool = False
     blanks: int = 0
     stripped: bool = False
@@ -50,7 +50,7 @@ class _List:
         `[]` is also what a gateway or a mock says in GitLab's place. Where a proxy takes these headers off, pages with
         rows lack them too.
         """
-        if any(name in answer.headers for name in marks):
+        if any(name in answer.headers for name in marks) or links_pages(answer.headers):
             return
         if answer.data:
             self.stripped = True
@@ -237,7 +237,7 @@ def next_page(answer: Answer, number: int, rows: list[Row]) -> int | None:
             raise ReadFailed("incomplete", f"page {number} names no next page, and its Link header does", MIXED_UP)
         text = dict(query_of(url)).get("page") or "none"
     if text is None:
-        return number + 1 if rows and "link" not in answer.headers else None
+        return number + 1 if rows and not links_pages(answer.headers) else None
     if text == "":
         return None
     if text != str(number + 1):
@@ -277,7 +277,7 @@ def read_keyset(
         if (new := state.fresh(rows)) and (shaped := handle(new)) is not None:
             yield shaped
         url = link_next(answer)
-        state.linked = state.linked or "link" in answer.headers
+        state.linked = state.linked or links_pages(answer.headers)
         arrives = (answer.links or state.linked) and not always
         if url is None and _is_last(answer, rows, arrives=arrives, linked=linked):
             return True
