@@ -70,6 +70,7 @@ def test_minimum_gives_the_defaults() -> None:
         "resources_path": Path(".port/resources"),
         "verify_port": True,
         "verify_gitlab": True,
+        "plain_expressions": True,
         "strict_port": True,
         "strict_gitlab": True,
         "log_level": "INFO",

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.errors import Fault, UsageError
 from gitlab_port_export.model import Problem
 from gitlab_port_export.report.ci import CHOICES
 from gitlab_port_export.report.formats import FORMATS
@@ -42,11 +42,11 @@ def load_settings(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **op
     """
     found = _sources(environ, dotenv, options)
     given = found.given
-    faults = {name: f"{one.shown}: {one.fault}" for name, one in given.items() if one.fault}
+    faults = {name: Fault(one.fault, one.shown) for name, one in given.items() if one.fault}
     # The second time without the faulty ones, so that what depends on several is checked as well.
     parts = _checked(Parts, given, faults) or _checked(Parts, given, faults) or Parts()
     for name, why in _joint_faults(parts, given, found.variables):
-        faults.setdefault(name, _line(name, why, given))
+        faults.setdefault(name, _fault(name, why, given))
     settings = _checked(Settings, given, faults, **_joined(parts, found, in_ci=sources.in_ci(environ)))
     if faults or settings is None:
         raise UsageError(*faults.values(), hint="; ".join((*variables.unknown(given), *found.said)))
@@ -141,11 +141,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _checked(
-    model: type[_Model], given: Mapping[str, Given], faults: dict[str, str], **joined: object
+    model: type[_Model], given: Mapping[str, Given], faults: dict[str, Fault], **joined: object
 ) -> _Model | None:
     """Return the model of what was given and is not faulty, or None when there are new faults.
 
-    `faults` is {setting: line}; the first fault of a setting stays.
+    `faults` is by setting; the first fault of a setting stays.
     """
     texts = {name: given[name].text for name in model.model_fields if name in given and name not in faults}
     try:
@@ -154,16 +154,16 @@ def _checked(
         for one in error.errors(include_url=False, include_input=False):
             name = str(one["loc"][0])
             own = {"missing": "is not set", "value_error": str(one.get("ctx", {}).get("error"))}
-            faults.setdefault(name, _line(name, own.get(one["type"], "is not valid"), given))
+            faults.setdefault(name, _fault(name, own.get(one["type"], "is not valid"), given))
     return None
 
 
-def _line(name: str, why: str, given: Mapping[str, Given]) -> str:
+def _fault(name: str, why: str, given: Mapping[str, Given]) -> Fault:
     if name in SETTINGS:
         shown, expected = SETTINGS[name].variable, SETTINGS[name].expected
     else:  # a variable of other programs too
         shown, expected = name, "http://host:port" if name in _PROXY_NAMES else "a file of CA certificates"
-    return f"{given[name].shown if name in given else shown}: {why}; expected {expected}"
+    return Fault(f"{why}; expected {expected}", given[name].shown if name in given else shown)
 
 
 # --- what several settings make together

@@ -229,6 +229,13 @@ class Settings(_Frozen):
             found_file="left out",
         ),
     ] = None
+    plain_expressions: Annotated[
+        bool,
+        Setting(
+            "OCEAN__EXPORT__PLAIN_EXPRESSIONS",
+            "Evaluate simple expressions without jq, which is about ten times as fast; with `false` jq evaluates all.",
+        ),
+    ] = True
     strict_port: Annotated[
         bool,
         Setting(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.errors import Fault, UsageError
 from gitlab_port_export.report.ci import SYSTEMS
 from gitlab_port_export.settings.parse import lines_object, text_fault
 from gitlab_port_export.settings.settings import SECRETS, SETTINGS
@@ -175,5 +175,5 @@ def _dotenv(path: Path) -> dict[str, str]:
             read = dotenv_values(stream=stream, interpolate=False)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "expected lines of NAME=value in UTF-8"
-        raise UsageError(f"{path}: cannot be read: {why}") from None
+        raise UsageError(Fault(f"cannot be read: {why}", str(path))) from None
     return {name: text for name, text in read.items() if text}

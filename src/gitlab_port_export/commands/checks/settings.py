@@ -8,8 +8,7 @@ from gitlab_port_export.report.values import Finding
 def faulty_settings(error: ExportError) -> Findings:
     """Yield a finding for each fault that keeps the settings from being used at all."""
     for fault in error.faults:
-        where, _, what = str(fault).partition(": ")  # settings still say "NAME: why" in one text
-        yield Finding("error", "settings", where if what else "settings", what or where, fault.hint or error.hint)
+        yield Finding("error", "settings", fault.where or "settings", fault.what, fault.hint or error.hint)
 
 
 def settings_are_complete(facts: Facts) -> Look:
