@@ -91,12 +91,17 @@ def test_an_empty_list_is_gitlabs_by_its_headers(header: str) -> None:
 
 def test_an_empty_keyset_list_is_gitlabs_by_any_of_its_headers() -> None:
     """GitLab names no page there, and sends Link only where a next one follows."""
-    for header in ("x-request-id", "x-runtime", "x-gitlab-meta"):
+    for header in ("x-runtime", "x-gitlab-meta"):
         assert by_keyset(in_turn(foreign([], **{header: "1"})))[0] == []
         with pytest.raises(ReadFailed, match=WHO):
             by_offset(in_turn(foreign([], **{header: "1"})))
     with pytest.raises(ReadFailed, match=WHO):
         by_keyset(in_turn(foreign([])))
+
+
+def test_an_empty_list_with_the_request_id_of_a_gateway_is_not_gitlabs() -> None:
+    with pytest.raises(ReadFailed, match=WHO):
+        by_keyset(in_turn(foreign([], **{"x-request-id": "1"})))
 
 
 @pytest.mark.parametrize(("count", "requests"), [(0, 1), (1, 1), (100, 1), (101, 2), (300, 3), (1000, 10)])

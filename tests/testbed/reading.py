@@ -96,7 +96,7 @@ def page(
 
     `links` says that no proxy takes Link headers off.
     """
-    headers = {"content-type": "application/json", "x-request-id": "1"}
+    headers = {"content-type": "application/json", "x-runtime": "0.1"}
     given = {"x-next-page": following, "x-total": total, "x-total-pages": pages}
     headers |= {name: str(value) for name, value in given.items() if value is not None}
     if link is not None:
