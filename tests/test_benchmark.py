@@ -27,7 +27,7 @@ from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import LARGE_TOKEN, large_world
 from gitlab_port_export.settings.load import load_settings
-from gitlab_port_export.sync.line import execute
+from gitlab_port_export.sync.execute import execute
 from gitlab_port_export.sync.prepare import prepare
 from testbed.harness import NoWait
 

@@ -21,7 +21,7 @@ from gitlab_port_export.report.values import Report
 from gitlab_port_export.report.words import where
 from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.sync import prepare as preparing
-from gitlab_port_export.sync.line import execute
+from gitlab_port_export.sync.execute import execute
 from testbed.harness import environ_for, mapping_file
 
 Snapshot = dict[str, dict[str, Any]]

@@ -30,7 +30,7 @@ from gitlab_port_export.mapping.yaml import read_yaml
 from gitlab_port_export.model import Event
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.load import load_settings
-from gitlab_port_export.sync.line import execute
+from gitlab_port_export.sync.execute import execute
 from gitlab_port_export.sync.prepare import prepare
 
 # Secrets alone see everything that GitLab shows them; with patterns as in a token mapping.

@@ -32,7 +32,7 @@ from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Finding, Report
 from gitlab_port_export.settings.load import ci_choice, input_files, load_settings, report_files
 from gitlab_port_export.settings.settings import Settings
-from gitlab_port_export.sync.line import execute
+from gitlab_port_export.sync.execute import execute
 from gitlab_port_export.sync.plan_file import Recorder, opened
 from gitlab_port_export.sync.prepare import prepare
 

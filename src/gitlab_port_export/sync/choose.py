@@ -172,9 +172,14 @@ def check_jq(mapping: Mapping, evaluator: Evaluator) -> None:
         raise MappingError(*faults, hint="every value of a mapping is a jq expression; write text as '\"text\"'")
 
 
+def blueprints_to_make(settings: Settings, chosen: Chosen) -> Sequence[Dict[str, Any]]:
+    """Return the blueprints that a run creates where Port lacks them."""
+    return chosen.blueprints if settings.initialize_port_resources else ()
+
+
 def expected_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> dict[str, Blueprint]:
     """Return the blueprints that a sync writes to: Port's, and those of a default mapping as it will make them."""
-    made = chosen.blueprints if settings.initialize_port_resources else ()
+    made = blueprints_to_make(settings, chosen)
     left = {data["identifier"]: Blueprint.of(data) for data in made if _is_left(existing.get(data["identifier"]), data)}
     return {**existing, **left}
 

@@ -1,21 +1,18 @@
 """GitOps: documents of `specPath` files → entities, taken as they are, and written in the name of GitOps."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Executor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gitlab_port_export.gitlab.inventory import Inventory
-from gitlab_port_export.gitlab.specs import KIND, Spec, read_specs
+from gitlab_port_export.gitlab.specs import KIND, Spec
+from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Delete, Entity, Event, Failed, Problem
-from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.hints import RELATED
 from gitlab_port_export.port.keys import target_key
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.sync.diff import Differ
-from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.transform import unfit_identifier
-from gitlab_port_export.sync.write import fit_to_send, foreseen, intended, make_catalog, make_searches, noted, write
+from gitlab_port_export.sync.write import Sink, carried_out, make_searches
 
 # Entities from files belong to no resource of the mapping.
 NO_RESOURCE = -1
@@ -35,26 +32,22 @@ class FromFiles:
 
 
 def write_files(
-    run: Run, inventory: Inventory, blueprints: Mapping[str, Blueprint], executor: Executor
+    specs: Iterable[Spec | Problem],
+    blueprints: Set[str],
+    write_found: Callable[[Sequence[Entity]], Iterator[Event]],
 ) -> Generator[Event, None, FromFiles]:
     """Write the entities that stand in files (in a plan: say what would be), but not those that come later.
 
-    Whatever goes wrong holds all deletions: the entities may be needed, or ours from another run.
+    Whatever goes wrong holds all deletions: the entities may be needed, or owned since another run.
     """
-    mapping = run.mapping
-    if not mapping.spec_paths:
-        return FromFiles()
-    specs = read_specs(
-        run.gitlab, inventory, mapping.spec_paths, mapping.branch or "", run.dialect, run.settings.workers
-    )
     found: list[Entity] = []
-    for item in entities(specs, blueprints.keys()):
+    for item in entities(specs, blueprints):
         if isinstance(item, Entity):
             found.append(item)
         else:
             yield item
     later = [one for one in found if one.searches]
-    for event in write_entities(run, [one for one in found if not one.searches], blueprints, executor):
+    for event in write_found([one for one in found if not one.searches]):
         if isinstance(event, Failed) and event.hint == RELATED and not isinstance(event.change, Delete):
             later.append(event.change.entity)
         else:
@@ -63,21 +56,14 @@ def write_files(
 
 
 def write_entities(
-    run: Run, found: Sequence[Entity], blueprints: Mapping[str, Blueprint], executor: Executor
+    sink: Sink, mapping: Mapping, make: Callable[[Callable[[str], Sequence[str]]], Catalog], found: Sequence[Entity]
 ) -> Iterator[Event]:
-    """Write entities of files in the name of GitOps."""
+    """Write entities of files; `make` gives a catalog that compares the fields which these set in each blueprint."""
     if not found:
         return
-    catalog = make_catalog(run, blueprints, executor, lambda name: fields_of(found, name))
-    searches = make_searches(run, catalog, executor)
-    changes = fit_to_send(Differ(catalog.ledger, searches).run(found))
-    # Everything else that is asked meanwhile, such as the resync state, goes on in the exporter's name.
-    agent = integrations.gitops_agent(run.dialect, run.integration.identifier)
-    if run.writes:
-        done = noted(write(run, changes, catalog, executor, agent), searches)
-    else:
-        done = intended(foreseen(changes, blueprints), searches)
-    for event in done:
+    catalog = make(lambda name: fields_of(found, name))
+    searches = make_searches(sink, mapping, catalog)
+    for event in carried_out(sink, Differ(catalog.ledger, searches).run(found), catalog, searches):
         yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
 
 

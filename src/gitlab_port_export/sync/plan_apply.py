@@ -1,7 +1,6 @@
 """Applies a plan file: exactly its changes, and only where everything is as it was when the plan was made."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import fields
 from functools import partial
 from itertools import chain
@@ -14,18 +13,15 @@ from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.sync.delete import delete, fresh, not_needed, related
 from gitlab_port_export.sync.plan_file import BATCH, Basis, PlanFile, State, States
-from gitlab_port_export.sync.plan_record import basis_of
-from gitlab_port_export.sync.prepare import Run
-from gitlab_port_export.sync.write import ensure_blueprints, make_catalog, write
+from gitlab_port_export.sync.write import Sink, write
 
 MAX_NAMED = 20
 
 
-def check_unchanged(run: Run, executor: Executor, plan: PlanFile) -> None:
+def check_unchanged(plan: PlanFile, basis: Basis, catalog: Catalog, integration: str) -> None:
     """Raise UsageError that names what is not as it was when the plan was made, PortUnavailable where Port fails."""
-    now = make_catalog(run, run.blueprints, executor)
     try:
-        found = differences(plan, basis_of(run), now.states, partial(now.owned, run.integration.identifier))
+        found = differences(plan, basis, catalog.states, partial(catalog.owned, integration))
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
             f"Port did not say what it holds, so the plan was not applied: {failure}",
@@ -35,12 +31,11 @@ def check_unchanged(run: Run, executor: Executor, plan: PlanFile) -> None:
         raise UsageError(*found, hint="nothing was written; make a new plan")
 
 
-def apply(run: Run, executor: Executor, plan: PlanFile) -> Iterator[Event]:
+def apply(plan: PlanFile, sink: Sink, catalog: Catalog, *, cascade: bool) -> Iterator[Event]:
     """Make exactly the changes of a plan: first the upserts, then, when all of them were made, the deletions."""
-    catalog = make_catalog(run, ensure_blueprints(run), executor)
     upserts = (change for change, _ in plan.changes() if isinstance(change, Create | Update))
     failed = False
-    for outcome in write(run, upserts, catalog, executor):
+    for outcome in write(sink, upserts, catalog.blueprints):
         failed |= isinstance(outcome, Failed)
         yield outcome
     # What is wrong with the mapping this run has said itself: it is the plan's.
@@ -51,7 +46,7 @@ def apply(run: Run, executor: Executor, plan: PlanFile) -> Iterator[Event]:
         why = "not everything that the plan writes was written"
         yield from (Held(name, tuple(gone), "problem", why, "make a new plan") for name, gone in doomed.items())
     else:
-        yield from _deleted(run, catalog, doomed)
+        yield from _deleted(catalog, doomed, Deleter(sink.port, cascade=cascade))
 
 
 def _doomed(plan: PlanFile) -> dict[str, dict[str, str]]:
@@ -63,7 +58,7 @@ def _doomed(plan: PlanFile) -> dict[str, dict[str, str]]:
     return doomed
 
 
-def _deleted(run: Run, catalog: Catalog, doomed: Mapping[str, Mapping[str, str]]) -> Iterator[Event]:
+def _deleted(catalog: Catalog, doomed: Mapping[str, Mapping[str, str]], deleter: Deleter) -> Iterator[Event]:
     """Delete, but for what changed while the upserts were written, and what relates to that."""
     entities: list[Entity] = []
     keep: set[int] = set()
@@ -78,7 +73,7 @@ def _deleted(run: Run, catalog: Catalog, doomed: Mapping[str, Mapping[str, str]]
         if recent:
             yield Held(name, tuple(recent), "recent", "changed in Port after the plan was checked", "make a new plan")
     free = not_needed(catalog, entities, keep)
-    yield from delete(catalog, free, keep, Deleter(run.port, cascade=run.mapping.cascades))
+    yield from delete(catalog, free, keep, deleter)
 
 
 def differences(

@@ -5,34 +5,31 @@ from functools import partial
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import PortUnavailable
-from gitlab_port_export.model import Create, Delete, Event, Problem, Update
-from gitlab_port_export.port.catalog import Catalog
-from gitlab_port_export.port.client import PortRefused, advice
-from gitlab_port_export.sync.plan_file import Basis, Recorder, digest_of
-from gitlab_port_export.sync.prepare import Run
+from gitlab_port_export.mapping.model import Mapping
+from gitlab_port_export.model import Create, Delete, Dialect, Event, Problem, Update
+from gitlab_port_export.port.client import Port, PortRefused, advice
+from gitlab_port_export.sync.plan_file import Basis, Recorder, States, digest_of
 
 
-def basis_of(run: Run) -> Basis:
-    """Return what a plan of this run is made for. Raises PortUnavailable where Port does not say whose it is."""
+def basis_of(port: Port, integration: str, dialect: Dialect, mapping: Mapping) -> Basis:
+    """Return what a plan of a run is made for. Raises PortUnavailable where Port does not name its organization."""
     try:
-        organization = run.port.organization()
+        organization = port.organization()
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
             f"Port did not say which organization the credentials are of, which a plan has to name: {failure}",
             hint=advice(failure, "read the organization"),
         ) from None
-    return Basis(
-        run.integration.identifier, run.dialect, run.settings.port_base_url, organization, digest_of(run.mapping)
-    )
+    return Basis(integration, dialect, port.http.base_url, organization, digest_of(mapping))
 
 
-def begin(recorder: Recorder, run: Run, catalog: Catalog) -> Iterator[Problem]:
+def begin(recorder: Recorder, basis: Basis, states: States, mapping: Mapping) -> Iterator[Problem]:
     """Begin a plan file, and warn of what it cannot hold."""
-    if run.mapping.spec_paths:
+    if mapping.spec_paths:
         yield Problem(
             "mapping", "a plan file does not hold the entities of specPath", "sync without --plan", warning=True
         )
-    recorder.begin(basis_of(run), catalog.states)
+    recorder.begin(basis, states)
 
 
 def recorded(recorder: Recorder, events: Iterable[Event]) -> Iterator[Event]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError, Interrupted
 from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of
+from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.hints import UNFIT
 from gitlab_port_export.port.identifiers import slip_of
 from gitlab_port_export.port.ledger import Blueprint
@@ -19,44 +22,100 @@ from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.upsert import Rules
 from gitlab_port_export.port.values import refusal_of
 from gitlab_port_export.port.writer import Key, Writer
-from gitlab_port_export.sync.choose import expected_blueprints
+from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.diff import MAX_WAITING_BYTES, weight
-from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.searching import search_targets
 
 # How long a stopped run waits for the answers of calls that are under way.
 GRACE_SECONDS = 1.0
 
 
-def ensure_blueprints(run: Run) -> dict[str, Blueprint]:
-    """Return Port's blueprints, after creating the missing ones of a default mapping (in a plan: as if created)."""
-    if run.writes and run.chosen.blueprints and run.settings.initialize_port_resources:
-        integrations.create_blueprints(run.port, run.blueprints, run.chosen.blueprints)
-    return expected_blueprints(run.settings, run.chosen, run.blueprints)
+@dataclass(frozen=True)
+class Sink:
+    """Where changes go: Port, and how it is written to; without `writes`, in a plan, nothing is sent.
+
+    At most `ahead` calls are under way at once, on the threads of the executor.
+    """
+
+    port: Port
+    rules: Rules
+    executor: Executor
+    ahead: int
+    writes: bool
+
+    def named(self, agent: str) -> "Sink":
+        """Return a sink that writes as another User-Agent, which makes its entities another exporter's."""
+        return replace(self, rules=replace(self.rules, agent=agent))
+
+
+def sink_of(port: Port, mapping: PortMapping, settings: Settings, executor: Executor, *, writes: bool) -> Sink:
+    """Return the sink that a mapping and the settings describe."""
+    rules = Rules(
+        mapping.enable_merge_entity,
+        mapping.create_missing_related_entities,
+        settings.batch_length,
+        settings.batch_bytes,
+    )
+    return Sink(port, rules, executor, 2 * settings.workers, writes)
+
+
+def ensure_blueprints(sink: Sink, wanted: Sequence[Mapping[str, Any]], existing: Mapping[str, Blueprint]) -> None:
+    """Create the blueprints of a default mapping that Port lacks."""
+    if sink.writes and wanted:
+        integrations.create_blueprints(sink.port, existing, wanted)
 
 
 def make_catalog(
-    run: Run,
+    port: Port,
+    mapping: PortMapping,
     blueprints: Mapping[str, Blueprint],
+    existing: Mapping[str, Blueprint],
     executor: Executor,
     fields: Callable[[str], Sequence[str]] | None = None,
 ) -> Catalog:
-    """Return the catalog of these blueprints; `fields` gives the fields that are written, by default the mapping's."""
+    """Return the catalog of these blueprints, of which Port held the `existing` ones when the run began.
+
+    `fields` gives the fields of a blueprint that are written, by default those that the mapping sets.
+    """
     return Catalog(
-        run.port,
+        port,
         blueprints,
-        fields or partial(fields_of, run.mapping),
+        fields or partial(fields_of, mapping),
         executor,
-        whole=not run.mapping.enable_merge_entity,
-        absent=frozenset(blueprints) - frozenset(run.blueprints),
-        missing=frozenset(constant_blueprints(run.mapping)) - frozenset(blueprints),
+        whole=not mapping.enable_merge_entity,
+        absent=frozenset(blueprints) - frozenset(existing),
+        missing=frozenset(constant_blueprints(mapping)) - frozenset(blueprints),
     )
 
 
-def make_searches(run: Run, catalog: Catalog, executor: Executor) -> Searches:
+def start_reading(catalog: Catalog, mapping: PortMapping, integration: str) -> None:
+    """Begin to read the mapped blueprints of Port and the list of owned entities, while GitLab is being read."""
+    catalog.start(constant_blueprints(mapping))
+    catalog.start_owned(integration)
+
+
+def make_searches(sink: Sink, mapping: PortMapping, catalog: Catalog) -> Searches:
     """Return what answers search queries."""
-    watched = frozenset() if run.writes else search_targets(run.mapping, catalog.blueprints)
-    return Searches(run.port, catalog.blueprints, executor, catalog.is_empty, watched)
+    watched = frozenset() if sink.writes else search_targets(mapping, catalog.blueprints)
+    return Searches(sink.port, catalog.blueprints, sink.executor, catalog.is_empty, watched)
+
+
+def carried_out(sink: Sink, changes: Iterable[Event], catalog: Catalog, searches: Searches) -> Iterable[Event]:
+    """Return what Port answers to changes, or in a plan the changes that would be sent."""
+    fit = fit_to_send(changes)
+    if not sink.writes:
+        return intended(foreseen(fit, catalog.blueprints), searches)
+    return noted(write(sink, _once_listed(fit, catalog), catalog.blueprints), searches)
+
+
+def _once_listed(changes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
+    """Yield changes, the first to be written when the list of owned entities is read: it must not hold new ones."""
+    listed = False
+    for event in changes:
+        if not listed and isinstance(event, Create | Update):
+            catalog.wait_for_owned()
+            listed = True
+        yield event
 
 
 def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
@@ -87,41 +146,33 @@ def foreseen(events: Iterable[Event], blueprints: Mapping[str, Blueprint]) -> It
         yield event
 
 
-def write(run: Run, events: Iterable[Event], catalog: Catalog, executor: Executor, agent: str = "") -> Iterator[Event]:
+def write(sink: Sink, events: Iterable[Event], blueprints: Mapping[str, Blueprint]) -> Iterator[Event]:
     """Write changes as they come, or targets before sources when Port is not to create missing ones.
 
     Then they wait, but where many do, those that came so far are written: a row whose target is still missing is
-    tried once more at the end. `agent` is in whose name, if not in the exporter's. Yields what Port answered, and every
-    other event as it came.
+    tried once more at the end. Yields what Port answered, and every other event as it came.
     """
-    rules = Rules(
-        run.mapping.enable_merge_entity,
-        run.mapping.create_missing_related_entities,
-        run.settings.batch_length,
-        run.settings.batch_bytes,
-        agent,
-    )
-    writer = Writer(run.port, rules, executor, 2 * run.settings.workers)
+    writer = Writer(sink.port, sink.rules, sink.executor, sink.ahead)
     waiting: dict[str, list[Create | Update]] = {}
     bytes_waiting = 0
     try:
         for event in events:
             if isinstance(event, Settle):
-                yield from _in_order(waiting, writer, catalog.blueprints)
+                yield from _in_order(waiting, writer, blueprints)
                 waiting, bytes_waiting = {}, 0
-                yield from writer.settle(catalog.blueprints)
+                yield from writer.settle(blueprints)
             elif not isinstance(event, Create | Update):
                 yield event
-            elif rules.create_missing:
+            elif sink.rules.create_missing:
                 yield from writer.add(event)
             else:
                 waiting.setdefault(event.entity.blueprint, []).append(event)
                 bytes_waiting += weight(event.entity)
                 if bytes_waiting > MAX_WAITING_BYTES:
-                    yield from _in_order(waiting, writer, catalog.blueprints)
+                    yield from _in_order(waiting, writer, blueprints)
                     waiting, bytes_waiting = {}, 0
-        yield from _in_order(waiting, writer, catalog.blueprints)
-        yield from writer.finish(catalog.blueprints)
+        yield from _in_order(waiting, writer, blueprints)
+        yield from writer.finish(blueprints)
     except (Stopped, ExportError, Interrupted):
         yield from writer.abandon(GRACE_SECONDS)
         raise

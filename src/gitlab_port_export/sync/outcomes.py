@@ -1,0 +1,42 @@
+"""What the stages of a run leave behind for later ones, gathered from the events."""
+
+from dataclasses import dataclass, field
+
+from gitlab_port_export.gitlab.plan import SyncPlan
+from gitlab_port_export.jq.program import LEGACY
+from gitlab_port_export.model import Counted, Event, Failed, Page, Problem, Row, Unnamed, Update, Written
+from gitlab_port_export.port.integration import EXAMPLES_PER_KIND
+
+
+@dataclass
+class Outcomes:
+    """What went wrong, a few raw rows of each kind, and the plan that was carried out.
+
+    `counted` are the long lists that may prove, before something is deleted, to be as they were read. `refused` are the
+    blueprints of updates that Port refused. `wrote` says whether Port confirmed any write, `skipped` whether the run
+    did nothing because another one is active.
+    """
+
+    faults: list[Problem | Unnamed] = field(default_factory=list)
+    examples: dict[str, list[Row]] = field(default_factory=dict)
+    plan: SyncPlan | None = None
+    counted: list[Counted] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    wrote: bool = False
+    skipped: bool = False
+
+    def note(self, event: Event) -> None:
+        """Remember what an event says of the run."""
+        match event:
+            case Problem() | Unnamed():
+                self.faults.append(event)
+            case Page():
+                rows = self.examples.setdefault(event.kind, [])
+                few = event.rows[: max(0, EXAMPLES_PER_KIND - len(rows))]
+                rows += [{name: value for name, value in row.items() if name != LEGACY} for row in few]
+            case Counted():
+                self.counted.append(event)
+            case Failed(change=Update(entity=entity)):
+                self.refused.add(entity.blueprint)
+            case Written():
+                self.wrote = True
