@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 
 from fast_http import Answer, Request
+from gitlab_port_export.demo.port_access import log_in
+from gitlab_port_export.demo.port_integrations import add_integration, change_integration, integration, set_resync_state
 from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.demo.port_store import PortStore
 
@@ -84,7 +86,7 @@ class FastPort:
     def _route(self, request: Request, segments: list[str], body: Json) -> tuple[str, int, Json]:
         match request.method, segments:
             case "POST", ["auth", "access_token"]:
-                token = self.store.log_in(body.get("clientId"), body.get("clientSecret"))
+                token = log_in(self.store, body.get("clientId"), body.get("clientSecret"))
                 return "sign-in", 200, {"accessToken": token, "expiresIn": 10800, "tokenType": "Bearer"}
             case "POST", ["blueprints", *_, "bulk" | "search" | "datasource-entities" | "delete"]:
                 return self._entities(request, segments[1:], body)
@@ -120,13 +122,13 @@ class FastPort:
     def _integration(self, method: str, rest: list[str], body: Json) -> tuple[int, Json]:
         match method, rest:
             case "POST", []:
-                return 201, {"integration": self.store.add_integration(body)}
+                return 201, {"integration": add_integration(self.store, body)}
             case "GET", [identifier]:
-                return 200, {"integration": self.store.integration(identifier)}
+                return 200, {"integration": integration(self.store, identifier)}
             case "PATCH", [identifier]:
-                return 200, {"integration": self.store.change_integration(identifier, body)}
+                return 200, {"integration": change_integration(self.store, identifier, body)}
             case "PATCH", [identifier, "resync-state"]:
-                return 200, {"integration": self.store.set_resync_state(identifier, body)}
+                return 200, {"integration": set_resync_state(self.store, identifier, body)}
         raise ValueError(NOT_SERVED)
 
     # Writing

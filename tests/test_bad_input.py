@@ -8,7 +8,7 @@ import pytest
 from conftest import INTEGRATION, Bench
 from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.http import Http
-from gitlab_port_export.demo import port as port_standin
+from gitlab_port_export.demo import port_faults as port_standin
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.world import SAMPLE_TOKENS
 from gitlab_port_export.port.client import Port

@@ -8,7 +8,7 @@ import pytest
 
 from gitlab_port_export.base import answer
 from gitlab_port_export.base.answer import Unreachable
-from gitlab_port_export.demo.port import Fault, Recorded, drop, refuse
+from gitlab_port_export.demo.port_faults import Fault, Recorded, drop, refuse
 from gitlab_port_export.port import pages
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
 from gitlab_port_export.port.client import PortRefused

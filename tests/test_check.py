@@ -12,8 +12,8 @@ import pytest
 from conftest import INTEGRATION, Bench
 from gitlab_port_export.commands import run as shell
 from gitlab_port_export.demo.gitlab import Fault, faults
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import refuse
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.world import GUEST, REPORTER, SAMPLE_TOKENS
 from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.mapping.load import load_mapping

@@ -9,8 +9,8 @@ import pytest
 
 from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
-from gitlab_port_export.demo.port import Fault, Recorded, refuse
 from gitlab_port_export.demo.port import port_server as serving
+from gitlab_port_export.demo.port_faults import Fault, Recorded, refuse
 from gitlab_port_export.model import Create, Update
 from gitlab_port_export.report.values import Counts
 from gitlab_port_export.sync import diff, write

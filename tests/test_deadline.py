@@ -17,9 +17,9 @@ from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import OutOfTime
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, throttled
-from gitlab_port_export.demo.port import Effect
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import Recorded as PortRecorded
+from gitlab_port_export.demo.port_faults import Effect
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import Recorded as PortRecorded
 from gitlab_port_export.demo.world import change_world
 from gitlab_port_export.sync import resync
 from testbed.harness import blueprint, mapping_of, resource, run_sync, running

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.demo.port import Fault, drop, refuse
+from gitlab_port_export.demo.port_faults import Fault, drop, refuse
 from gitlab_port_export.demo.port_rules import JsonObject
 from gitlab_port_export.model import Delete, Failed, Held, Problem, Written
 from testbed.harness import blueprint, port_with

@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 import requests
 
-from gitlab_port_export.demo.port import Fault, PortServer, drop, html, port_server, refuse, slow
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.port_faults import Fault, drop, html, refuse, slow
 from gitlab_port_export.demo.port_store import PortStore
 
 OPENAPI = Path(__file__).parents[2] / "shared/reference/port-openapi.json"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitlab_port_export.demo.port import Fault, refuse
-from gitlab_port_export.demo.port_store import Content
+from gitlab_port_export.demo.port_drafts import Content
+from gitlab_port_export.demo.port_faults import Fault, refuse
 from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
 from gitlab_port_export.port.ledger import Blueprint, Ledger
 from gitlab_port_export.port.upsert import Rules

@@ -12,9 +12,9 @@ import pytest
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Answer, Drop, Recorded, Slow, Truncate, reply_json
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import Recorded as PortRecorded
-from gitlab_port_export.demo.port import drop, html, refuse, slow
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import Recorded as PortRecorded
+from gitlab_port_export.demo.port_faults import drop, html, refuse, slow
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
 from gitlab_port_export.model import Written, target
 from gitlab_port_export.report.values import total, writes

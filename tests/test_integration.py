@@ -12,7 +12,9 @@ import pytest
 from gitlab_port_export import __version__
 from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
-from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_faults import Fault, Recorded, drop, html, refuse
+from gitlab_port_export.demo.port_integrations import add_integration
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import change_world, sample_world
 from gitlab_port_export.port.catalog import read_blueprints
@@ -58,12 +60,12 @@ class TestFetch:
         ("held", "kind"), [("gitlab", "gitlab"), ("GitLab-V2", "gitlab-v2"), ("github", None), ("", None)]
     )
     def test_its_type_and_mapping(self, bed: Bed, held: str, kind: str | None) -> None:
-        bed.store.add_integration({"installationId": "mine", "installationAppType": held, "config": {"resources": []}})
+        add_integration(bed.store, {"installationId": "mine", "installationAppType": held, "config": {"resources": []}})
         found = fetch(bed.port, "mine")
         assert (found.exists, found.kind, found.config) == (True, kind, {"resources": []})
 
     def test_an_empty_mapping_is_none(self, bed: Bed) -> None:
-        bed.store.add_integration({"installationId": "mine", "installationAppType": "gitlab", "config": {}})
+        add_integration(bed.store, {"installationId": "mine", "installationAppType": "gitlab", "config": {}})
         assert fetch(bed.port, "mine").config is None
 
     def test_credentials_that_may_not_look(self, bed: Bed) -> None:

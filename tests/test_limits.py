@@ -23,8 +23,9 @@ from gitlab_port_export.base.http import Http
 from gitlab_port_export.commands.checks.mapping import check_file
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Reply
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import port_server, refuse
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.serve import JsonHandler, serve
 from gitlab_port_export.demo.world import MAINTAINER, World
 from gitlab_port_export.jq.pool import Evaluator

@@ -16,9 +16,11 @@ from gitlab_port_export.demo import gitlab_faults, gitlab_pages
 from gitlab_port_export.demo.gitlab import Edit, Recorded, gitlab_server
 from gitlab_port_export.demo.gitlab import Fault as GitLabFault
 from gitlab_port_export.demo.gitlab_rows import stamp
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import drop, port_server, refuse
-from gitlab_port_export.demo.port_store import Content, PortStore
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_drafts import Content
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import drop, refuse
+from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, World
 from gitlab_port_export.model import Create, Delete, Event, Held, Update, Written, target
 from testbed.faults import one_evaluator

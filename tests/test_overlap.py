@@ -12,8 +12,10 @@ from conftest import Bench
 from gitlab_port_export.base.http import Http
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Slow
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import port_server, slow
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import slow
+from gitlab_port_export.demo.port_integrations import add_integration
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.port import integration as integrations
@@ -32,7 +34,7 @@ def after_a_state(status: str, minutes: float, **settings: Any) -> tuple[Ran, Po
     store = PortStore.default()
     told = iso(60 * minutes)
     state = {"status": status, "lastResyncStart": told, "updatedAt": told}
-    store.add_integration({"installationId": IDENTIFIER, "installationAppType": "gitlab-v2", "config": {}})
+    add_integration(store, {"installationId": IDENTIFIER, "installationAppType": "gitlab-v2", "config": {}})
     store.integrations[IDENTIFIER]["resyncState"] = state
     with port_server(store) as port:
         ran = run_sync(sample_world(datetime.now(UTC)), port, **settings)
@@ -126,7 +128,7 @@ def test_ocean_may_be_silent_for_longer_than_a_run_of_ours(start: str, active: b
     with port_server() as port:
         state = {"status": "running", "lastResyncStart": start, "updatedAt": "2026-01-02T03:00:01.000Z"}
         given = {"installationId": "mine", "installationAppType": "gitlab-v2", "resyncState": state}
-        port.store.add_integration(given)
+        add_integration(port.store, given)
         client = Port(Http(port.url, user_agent="t"), lambda: ("demo-client", "demo-secret"))
         client.sign_in()
         found = integrations.fetch(client, "mine")

@@ -16,10 +16,10 @@ from conftest import INTEGRATION, Bench
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Slow, reply_json
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import Recorded as PortRecorded
-from gitlab_port_export.demo.port import refuse
-from gitlab_port_export.demo.port_store import Mode
+from gitlab_port_export.demo.port_drafts import Mode
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import Recorded as PortRecorded
+from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.world import change_world
 from gitlab_port_export.model import Create, Delete, Entity, Update
 from gitlab_port_export.sync import plan_file as planfile

@@ -9,7 +9,8 @@ import pytest
 from gitlab_port_export.base.answer import Answer, Unreachable
 from gitlab_port_export.base.errors import PortUnavailable
 from gitlab_port_export.base.http import Http
-from gitlab_port_export.demo.port import Fault, PortServer, drop, html, port_server, refuse
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.port_faults import Fault, drop, html, refuse
 from gitlab_port_export.port.client import Port, PortRefused, segment
 from testbed.harness import NoWait, port_with
 from testbed.port_bed import AGENT, signed_in, things

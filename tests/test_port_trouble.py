@@ -11,7 +11,8 @@ import pytest
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_store import World
-from gitlab_port_export.demo.port import Effect, Fault, PortServer, Recorded, drop, port_server, refuse
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.port_faults import Effect, Fault, Recorded, drop, refuse
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
 from testbed.harness import Ran, blueprint, mapping_of, port_with, resource, run_sync

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitlab_port_export.demo.port_drafts import Mode
 from gitlab_port_export.demo.port_rules import RefusedError
-from gitlab_port_export.demo.port_store import Mode
 from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.model import Entity
 from gitlab_port_export.port.ledger import Blueprint

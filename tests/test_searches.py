@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.demo.port import Fault, drop, refuse
+from gitlab_port_export.demo.port_faults import Fault, drop, refuse
 from gitlab_port_export.port.catalog import Catalog, read_blueprints
 from gitlab_port_export.port.searches import Searches
 from testbed.harness import blueprint, port_with

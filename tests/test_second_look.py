@@ -15,8 +15,9 @@ from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, faults, gi
 from gitlab_port_export.demo.gitlab_faults import Recorded
 from gitlab_port_export.demo.gitlab_pages import HeaderList
 from gitlab_port_export.demo.gitlab_rows import stamp
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import port_server, slow
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import slow
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
 from gitlab_port_export.gitlab.kinds import KINDS

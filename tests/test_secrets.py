@@ -20,8 +20,9 @@ import pytest
 from conftest import Bench
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Reply, reply_json
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import port_server, refuse
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.world import MAINTAINER, World
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.sync import connect

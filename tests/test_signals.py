@@ -16,9 +16,9 @@ import pytest
 from conftest import Bench
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import Recorded, Slow
-from gitlab_port_export.demo.port import Effect
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import Recorded as PortRecorded
+from gitlab_port_export.demo.port_faults import Effect
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import Recorded as PortRecorded
 from testbed.harness import running
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]

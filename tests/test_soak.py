@@ -18,8 +18,9 @@ from gitlab_port_export.base.errors import Interrupted
 from gitlab_port_export.demo import gitlab_pages
 from gitlab_port_export.demo.gitlab import Edit, Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Drop, Slow, Truncate
-from gitlab_port_export.demo.port import Fault as PortFault
-from gitlab_port_export.demo.port import drop, html, refuse
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import drop, html, refuse
+from gitlab_port_export.demo.port_integrations import change_integration
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import DEVELOPER, Row, World, sample_world
 from gitlab_port_export.model import Event
@@ -214,7 +215,7 @@ class Schedule:
         else:
             one["selector"]["query"] = self.chance.choice(("true", ".id % 2 == 0", '.state != "closed"'))
         self.log.append(f"mapping: {one}")
-        self.on.port.store.change_integration(self.integration, {"config": config})
+        change_integration(self.on.port.store, self.integration, {"config": config})
 
     def break_things(self) -> None:
         for _ in range(self.chance.randrange(4)):
@@ -339,7 +340,7 @@ def test_schedule(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         schedule = Schedule(on, chance)
         assert on.run().code == 0
         config = {**on.port.store.integrations[schedule.integration]["config"], "entityDeletionThreshold": 1}
-        on.port.store.change_integration(schedule.integration, {"config": config})
+        change_integration(on.port.store, schedule.integration, {"config": config})
         try:
             for _ in range(chance.randrange(3, 6)):
                 schedule.step()

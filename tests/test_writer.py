@@ -12,7 +12,8 @@ import pytest
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.demo import port_rules
-from gitlab_port_export.demo.port import Fault, Recorded, drop, html, port_server, refuse
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_faults import Fault, Recorded, drop, html, refuse
 from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.model import Create, Delete, Failed, Held, Skipped, Update, Written
 from gitlab_port_export.port.deleter import Deleter

@@ -17,7 +17,8 @@ from hypothesis import Phase, settings
 
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.http import Http
-from gitlab_port_export.demo.port import PortServer, Recorded, port_server
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.port_faults import Recorded
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Entity, Event, Problem, Settle, Update, Written

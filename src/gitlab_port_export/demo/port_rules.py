@@ -308,3 +308,31 @@ _WRITE_OPERATORS: dict[str, Callable[[Any], bool]] = {
     "containsAny": _is_strings,
     "contains": lambda value: value is None or isinstance(value, str) or _is_strings(value),
 }
+
+
+def completed(body: JsonObject) -> JsonObject:
+    """A blueprint with the empty sections that Port's answers show."""
+    sections = ("relations", "calculationProperties", "mirrorProperties", "aggregationProperties")
+    return {**body, **{name: body.get(name) or {} for name in sections}}
+
+
+def check_formats(old: JsonObject, new: JsonObject) -> None:
+    """Raise RefusedError (422) where a property would change its type or format."""
+    held = old["schema"]["properties"]
+    for name, definition in (new.get("schema") or {}).get("properties", {}).items():
+        before = held.get(name, definition)
+        if (before.get("type"), before.get("format")) != (definition.get("type"), definition.get("format")):
+            raise RefusedError(
+                422,
+                "forbidden_format_change",
+                f'type and format of property "{name}" cannot be changed',
+                {"property": name},
+            )
+
+
+def check_targets(identifier: str, body: JsonObject, blueprints: JsonObject) -> None:
+    """Raise RefusedError (422) where a relation of a blueprint has a target that does not exist."""
+    for name, relation in (body.get("relations") or {}).items():
+        target = relation["target"]
+        if target != identifier and target not in blueprints:
+            raise RefusedError(422, "not_found", f'target "{target}" of relation "{name}" does not exist')

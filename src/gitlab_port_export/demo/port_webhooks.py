@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import jq
 
+from gitlab_port_export.demo.port_drafts import Mode
 from gitlab_port_export.demo.port_rules import JsonObject, RefusedError, check_entity_body, malformed, not_found
 from gitlab_port_export.jq.program import rewrite_quotes
 
 if TYPE_CHECKING:
-    from gitlab_port_export.demo.port import Reply, _Call
+    from gitlab_port_export.demo.port_call import Call, Reply
     from gitlab_port_export.demo.port_store import PortStore
 
 INGEST = "/ingest/"
@@ -87,18 +88,18 @@ class Webhooks:
 # --- routes
 
 
-def _list(call: _Call) -> Reply:
+def _list(call: Call) -> Reply:
     hooks = call.store.webhooks
     hooks.check_readable()
     return 200, {"ok": True, "integrations": [hooks.shown(name) for name in hooks.held]}
 
 
-def _get(call: _Call) -> Reply:
+def _get(call: Call) -> Reply:
     call.store.webhooks.check_readable()
     return 200, {"ok": True, "integration": call.store.webhooks.shown(call.params["id"])}
 
 
-def _create(call: _Call) -> Reply:
+def _create(call: Call) -> Reply:
     hooks, body = call.store.webhooks, _checked(call.object(required=("title", "enabled")))
     identifier = body.setdefault("identifier", f"webhook_{len(hooks.held) + 1}")
     if identifier in hooks.held:
@@ -111,7 +112,7 @@ def _create(call: _Call) -> Reply:
     return 201, {"ok": True, "integration": hooks.shown(identifier)}
 
 
-def _change(call: _Call) -> Reply:
+def _change(call: Call) -> Reply:
     hooks, identifier = call.store.webhooks, call.params["id"]
     found = hooks.one(identifier)
     body = _checked(call.object())
@@ -119,13 +120,13 @@ def _change(call: _Call) -> Reply:
     return 200, {"ok": True, "integration": hooks.shown(identifier)}
 
 
-def _delete(call: _Call) -> Reply:
+def _delete(call: Call) -> Reply:
     call.store.webhooks.one(call.params["id"])
     del call.store.webhooks.held[call.params["id"]]
     return 200, {"ok": True}
 
 
-def _audit(call: _Call) -> Reply:
+def _audit(call: Call) -> Reply:
     wanted = {"webhookId": call.one("webhookId"), "status": call.one("status")}
     found = [
         entry
@@ -231,8 +232,6 @@ def _use(store: PortStore, hook: JsonObject, item: JsonObject, context: JsonObje
 
 
 def _write(store: PortStore, hook: str, blueprint: str, row: JsonObject) -> None:
-    from gitlab_port_export.demo.port_store import Mode  # noqa: PLC0415  # the store holds the webhooks
-
     unknown = store.webhooks.unknown
     if isinstance(row.get("identifier"), int | float):
         row["identifier"] = str(row["identifier"])
