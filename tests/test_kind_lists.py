@@ -7,10 +7,12 @@ import pytest
 
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.client import Get, ReadFailed
+from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.plan import make_plan
 from gitlab_port_export.model import Page, Problem, Row
+from testbed.kinds import known_subjects, subject_of
 from testbed.reading import HOST, Play, Reply, context, failed, group, inventory, listing, page, project, script
 
 ONE = "token 1"
@@ -189,39 +191,43 @@ def test_projects_without_code(more: dict[str, Any], read: set[str]) -> None:
 
 # Projects whose row says that there is nothing
 
-DENIED: dict[str, Any] = {
-    "pipeline": {"builds_access_level": "disabled"},
-    "job": {"builds_access_level": "disabled"},
-    "deployment": {"environments_access_level": "disabled"},
-    "environment": {"builds_access_level": "disabled"},
-    "release": {"releases_access_level": "disabled"},
-    "tag": {"empty_repo": True},
-    "branch": {"empty_repo": True, "default_branch": None},
-    "folder": {"repository_access_level": "disabled"},
-    "skill": {"default_branch": None},
-    "label": {"issues_access_level": "disabled", "merge_requests_access_level": "disabled"},
-    "milestone": {"issues_access_level": "disabled", "merge_requests_access_level": "disabled"},
-    "merge-request": {"merge_requests_access_level": "disabled"},
-    "issue": {"issues_access_level": "disabled"},
+EVERYTHING_OFF: dict[str, Any] = {
+    **{f"{name}_access_level": "disabled" for name in ("repository", "builds", "environments", "releases")},
+    **{f"{name}_access_level": "disabled" for name in ("issues", "merge_requests")},
+    "empty_repo": True,
+    "default_branch": None,
 }
-SELECTED: dict[str, Any] = {
-    "folder": {"folders": [{"path": "docs"}]},
-    "skill": {"paths": [{"path": "docs/SKILL.md"}]},
-    "label": {"scopes": ["project"]},
-    "milestone": {"scopes": ["project"]},
-}
+
+
+DENIED = {kind: dict(found.denied) for kind, found in known_subjects().items() if found.denied is not None}
+# Their files and folders are not in the answers here: test_proofs reads them over HTTP.
+IN_TREES = ("file", "folder", "skill", "plugin")
+
+
+def selected(kind: str) -> dict[str, Any]:
+    return {name: value for name, value in subject_of(kind).fields.get("selector", {}).items() if name != "query"}
 
 
 def doubted(kind: str, answer: Callable[[Get], Reply]) -> tuple[list[Any], list[str]]:
     """Play the reads of a kind in a project that says it has nothing of it, first as usual, then in doubt."""
     row = CORE | {"path_with_namespace": "ada/core"} | DENIED[kind]
     found = inventory(listing(ONE, [], [row]))
-    resource = one(kind, **SELECTED.get(kind, {}))
+    resource = one(kind, **selected(kind))
     assert make_plan(context(found, resource)).reads == ()
     reads = make_plan(context(found, resource, doubtful=True)).reads
     assert reads
     played = [problems(read, answer) for read in reads]
     return [entry for said, _ in played for entry in said], [url for _, urls in played for url in urls]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_that_no_row_denies_is_read_whatever_is_off(kind: str) -> None:
+    lone = CORE | {"path_with_namespace": "ada/core"}
+    usual, off = (
+        make_plan(context(inventory(listing(ONE, [], [row])), one(kind, **selected(kind)))).reads
+        for row in (lone, lone | EVERYTHING_OFF)
+    )
+    assert (len(off) < len(usual)) is (subject_of(kind).denied is not None)
 
 
 @pytest.mark.parametrize("kind", DENIED)
@@ -240,7 +246,7 @@ def test_what_a_row_denies_is_read_before_anything_is_deleted(kind: str) -> None
 
     said, _ = doubted(kind, answer)
     pages = [entry for entry in said if isinstance(entry, Page)]
-    assert bool(pages) is (kind != "folder"), said  # its folder has no children here
+    assert bool(pages) is (kind not in IN_TREES), said
     assert len(said) == len(pages)
 
 

@@ -15,19 +15,13 @@ from gitlab_port_export.base import answer, http
 from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
-from gitlab_port_export.demo.gitlab_list_rows import (
-    add_deployment,
-    add_environment,
-    add_milestone,
-    add_release,
-    add_tag,
-)
 from gitlab_port_export.demo.gitlab_pages import HeaderList
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import World
 from gitlab_port_export.report.values import Report
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.kinds import known_subjects, subject_of
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -251,46 +245,22 @@ def test_values_of_a_project_whose_row_denies_its_code_stay(company: Any, text: 
     assert store.snapshot() == before
 
 
-OFF = "disabled"
-NO_PLANNING = {"issues_access_level": OFF, "merge_requests_access_level": OFF}
-# What may be in a project by kind: how it is mapped, and the row that denies it beside those above.
-DENIED: dict[str, tuple[Any, dict[str, Any]]] = {
-    "branch": ({"identifier": ".name"}, {}),
-    "tag": ({"identifier": ".name"}, {}),
-    "folder": ({"identifier": ".folder.path", "selector": {"folders": [{"path": "*"}]}}, {}),
-    "file": ({"identifier": ".file.path", "selector": {"files": {"path": "**/*.md"}}}, {}),
-    "skill": ({"identifier": ".skill.name"}, {}),
-    "plugin": ({"identifier": ".plugin.name"}, {}),
-    "pipeline": ({}, {"builds_access_level": OFF}),
-    "job": ({}, {"builds_access_level": OFF}),
-    "release": ({"identifier": ".tag_name"}, {"releases_access_level": OFF}),
-    "environment": ({}, {"environments_access_level": OFF}),
-    "deployment": ({}, {"builds_access_level": OFF}),
-    "label": ({"selector": {"scopes": ["project"]}}, NO_PLANNING),
-    "milestone": ({"selector": {"scopes": ["project"]}}, NO_PLANNING),
-}
+DENIED = [kind for kind, subject in known_subjects().items() if subject.denied is not None]
 
 
 @pytest.mark.parametrize("kind", DENIED)
 def test_what_a_row_denies_and_gitlab_gives_is_not_deleted(company: Any, kind: str) -> None:
     gitlab, world, app = company
-    world.set_file(app, "skills/go/SKILL.md", "---\nname: go\n---\nGo.\n")
-    world.set_file(app, ".claude-plugin/plugin.json", '{"name": "helper"}')
-    world.add_job(world.add_pipeline(app), "build")
-    world.add_label(app, "bug")
-    add_milestone(world, app, "First")
-    add_tag(world, app, "v1")
-    add_release(world, app, "v1")
-    add_deployment(world, app, add_environment(world, app, "production"))
-    fields, own = DENIED[kind]
-    mapping, store = mapping_of(resource(kind, **fields), **FREE), port_with(blueprint("thing"))
+    subject = subject_of(kind)
+    subject.furnish(world, app, next(iter(world.users.values())))
+    mapping, store = mapping_of(resource(kind, **subject.fields), **FREE), port_with(blueprint("thing"))
     assert run_sync(gitlab, store, mapping).report.exit_code == 0
     before = held(store)
     assert before
     respond = gitlab.respond
-    for lie in (*LIES.values(), own):
+    for lie in (*LIES.values(), subject.denied):
         gitlab.respond = respond  # type: ignore[method-assign]  # one lie at a time
-        lying(gitlab, **lie)
+        lying(gitlab, **(lie or {}))
         report = run_sync(gitlab, store, mapping).report
         assert (held(store), report.exit_code) == (before, 0), lie
 

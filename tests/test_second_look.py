@@ -23,6 +23,7 @@ from gitlab_port_export.demo.world import DEVELOPER, OWNER, Row, World
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.model import Delete
 from gitlab_port_export.report.values import Report
+from testbed.company import close, now
 from testbed.harness import (
     acme,
     blueprint,
@@ -34,20 +35,12 @@ from testbed.harness import (
     run_command,
     run_sync,
 )
+from testbed.kinds import subject_of
+from testbed.subject import Churn
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 MANY = 150
-
-
-def now() -> str:
-    """The instant at which GitLab notes a change."""
-    return stamp(datetime.now(UTC))
-
-
-def close(row: Row) -> None:
-    """Close a merge request or issue, as GitLab does it."""
-    row |= {"state": "closed", "updated_at": now()}
 
 
 def uncounted(_: Recorded, headers: HeaderList) -> HeaderList:
@@ -55,173 +48,18 @@ def uncounted(_: Recorded, headers: HeaderList) -> HeaderList:
     return [one for one in headers if one[0] not in ("X-Total", "X-Total-Pages")]
 
 
-@dataclass
-class Case:
-    """More than a page of rows of one kind, and what happens to them after the first page of `list` was served."""
-
-    resource: Any
-    list: str
-    fill: Callable[[World, Row, Row], None]
-    leave: Callable[[World, Row, Row], object]
-    join: Callable[[World, Row, Row], object]
-    page: int | None = 1
-    # A group that goes while it is read is a Problem: GitLab answers 404 for what it only hides, too.
-    code: int = 0
-
-
-def numbered(add: Callable[[World, Row, Row, int], object]) -> Callable[[World, Row, Row], None]:
-    def fill(world: World, group: Row, project: Row) -> None:
-        for number in range(1000, 1000 + MANY):
-            add(world, group, project, number)
-
-    return fill
-
-
-def added(add: Callable[[World, Row, Row, int], object]) -> Callable[[World, Row, Row], object]:
-    """Add one more, behind all others in every order."""
-    return lambda world, group, project: add(world, group, project, 5000)
-
-
-def case(
-    entity: Any,
-    list: str,
-    add: Callable[[World, Row, Row, int], object],
-    leave: Callable[[World, Row, Row], object],
-    page: int | None = 1,
-    code: int = 0,
-) -> Case:
-    return Case(entity, list, numbered(add), leave, added(add), page, code)
-
-
 def entity(kind: str, identifier: str = ".id | tostring", **selector: Any) -> Any:
     return resource(kind, identifier=identifier, title="null", selector=selector)
 
 
-def first_of(rows: str) -> Callable[[World, Row, Row], object]:
-    """Take away the first row that a project holds of a sort."""
-    return lambda world, group, project: getattr(world, rows)[project["id"]].pop(0)
+def rows_of(churn: Churn) -> Callable[[World, Row, Row], None]:
+    """Return what fills a world with more than a page of rows of a kind."""
 
+    def fill(world: World, group: Row, project: Row) -> None:
+        for number in range(1000, 1000 + MANY):
+            churn.add(world, group, project, number)
 
-def first_project(world: World, group: Row, project: Row) -> None:
-    world.delete_project(next(row for row in world.projects.values() if row is not project))
-
-
-def first_group(world: World, group: Row, project: Row) -> None:
-    world.delete_group(next(row for row in world.groups.values() if row is not group))
-
-
-def first_member(world: World, group: Row, project: Row) -> None:
-    world.remove_member(group, world.users[world.group_members[group["id"]][1]["id"]])
-
-
-def first_user(world: World, group: Row, project: Row) -> None:
-    first_member(world, group, project)
-
-
-def a_project(world: World, group: Row, project: Row, number: int) -> object:
-    return world.add_project(group, f"p{number}")
-
-
-def a_plugin(world: World, group: Row, project: Row, number: int) -> None:
-    world.set_file(world.add_project(group, f"p{number}"), ".claude-plugin/plugin.json", '{"name": "x"}')
-
-
-def a_group(world: World, group: Row, project: Row, number: int) -> object:
-    return world.add_group(f"g{number}", group)
-
-
-def a_member(world: World, group: Row, project: Row, number: int) -> object:
-    return world.add_member(group, world.add_user(f"u{number}"), DEVELOPER)
-
-
-def a_pipeline(world: World, group: Row, project: Row, number: int) -> object:
-    return world.add_job(world.add_pipeline(project), f"job {number}")
-
-
-def a_deployment(world: World, group: Row, project: Row, number: int) -> object:
-    place = world.environments[project["id"]] or [lists.add_environment(world, project, "production")]
-    return lists.add_deployment(world, project, place[0])
-
-
-def a_file(path: str) -> Callable[[World, Row, Row, int], object]:
-    return lambda world, group, project, number: world.set_file(project, path.format(number), f"{number}")
-
-
-def no_file(path: str) -> Callable[[World, Row, Row], object]:
-    return lambda world, group, project: world.remove_file(project, path)
-
-
-def first_pipeline(world: World, group: Row, project: Row) -> None:
-    gone = world.pipelines[project["id"]].pop(0)
-    world.jobs[project["id"]][:] = [row for row in world.jobs[project["id"]] if row["pipeline"]["id"] != gone["id"]]
-
-
-PROJECT_LIST, MEMBERS = "/projects$", "/groups/1/members$"
-CASES = {
-    "project": case(entity("project"), PROJECT_LIST, a_project, first_project, None),
-    "group": case(entity("group"), "/groups$", a_group, first_group),
-    "member": case(entity("member", ".username"), MEMBERS, a_member, first_member),
-    "group-with-members": case(entity("group-with-members"), "/groups$", a_group, first_group, code=1),
-    "project-with-members": case(entity("project-with-members"), PROJECT_LIST, a_project, first_project, None),
-    "merge-request": case(
-        entity("merge-request"), "/merge_requests$",
-        lambda world, _, project, number: world.add_merge_request(project, f"m{number}"),
-        lambda world, _, project: close(world.merge_requests[project["id"]][0]),
-    ),
-    "issue": case(
-        entity("issue", state="opened"), "/issues$",
-        lambda world, _, project, number: world.add_issue(project, f"i{number}"),
-        lambda world, _, project: close(world.issues[project["id"]][0]),
-    ),
-    "pipeline": case(entity("pipeline"), "/pipelines$", a_pipeline, first_pipeline),
-    "job": case(entity("job"), "/pipelines$", a_pipeline, first_pipeline),
-    "file": case(
-        entity("file", ".file.path", files={"path": "many/*.txt"}), "/repository/tree$",
-        a_file("many/{}.txt"), no_file("many/1000.txt"), None,
-    ),
-    "folder": case(
-        entity("folder", ".folder.path", folders=[{"path": "many/*"}]), "/repository/tree$",
-        a_file("many/{}/x.txt"), no_file("many/1000/x.txt"), None,
-    ),
-    "skill": case(
-        entity("skill", ".skill.path"), "/repository/tree$",
-        a_file("skills/{}/SKILL.md"), no_file("skills/1000/SKILL.md"), None,
-    ),
-    "plugin": case(entity("plugin", ".repo.id | tostring"), PROJECT_LIST, a_plugin, first_project, None),
-    "user": case(entity("user", ".username", source="members"), MEMBERS, a_member, first_user),
-    "access": case(
-        entity("access", '"\\(.__scope.id):\\(.username)"', scopes=["group"]), MEMBERS, a_member, first_member
-    ),
-    "release": case(
-        entity("release", ".tag_name"), "/releases$",
-        lambda world, _, project, number: lists.add_release(
-            world, project, f"v{number}", when=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
-        ),
-        first_of("releases"),
-    ),
-    "tag": case(
-        entity("tag", ".name"), "/tags$",
-        lambda world, _, project, number: lists.add_tag(world, project, f"v{number}"), first_of("tags"), None,
-    ),
-    "branch": case(
-        entity("branch", ".name", defaultBranchOnly=False), "/branches$",
-        lambda world, _, project, number: lists.add_branch(world, project, f"b{number}"), first_of("branches"), None,
-    ),
-    "deployment": case(entity("deployment"), "/deployments$", a_deployment, first_of("deployments")),
-    "environment": case(
-        entity("environment", ".name"), "/environments$",
-        lambda world, _, project, number: lists.add_environment(world, project, f"e{number}"),
-        first_of("environments"),
-    ),
-    "label": case(
-        entity("label"), "/projects/1/labels$",
-        lambda world, _, project, number: world.add_label(project, f"l{number}"), first_of("project_labels"),
-    ),
-    "milestone": case(
-        entity("milestone"), "/projects/1/milestones$",
-        lambda world, _, project, number: lists.add_milestone(world, project, f"m{number}"), first_of("milestones"),
-    ),
-}  # fmt: skip
+    return fill
 
 
 @dataclass
@@ -276,25 +114,22 @@ def filled(
         yield bed
 
 
-def test_every_kind_has_its_case() -> None:
-    assert set(CASES) == set(KINDS)
-
-
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_of_every_kind_what_remains_stays_when_one_row_leaves_and_one_joins_between_two_pages(kind: str) -> None:
-    found = CASES[kind]
-    with filled(found.fill, found.resource) as bed:
+    churn = subject_of(kind).churn
+    with filled(rows_of(churn), resource(kind, title="null", **churn.fields)) as bed:
         before = bed.held
         assert len(before) >= MANY
 
-        def churn() -> None:
-            found.leave(bed.world, bed.group, bed.project)
-            found.join(bed.world, bed.group, bed.project)
+        def one_leaves_and_one_joins() -> None:
+            churn.leave(bed.world, bed.group, bed.project)
+            # Behind all others in every order.
+            churn.add(bed.world, bed.group, bed.project, 5000)
 
-        bed.after(found.list, churn, page=found.page)
+        bed.after(churn.list, one_leaves_and_one_joins, page=churn.page)
         report = bed.sync()
         assert [edit.times for edit in bed.gitlab.edits] == [0]
-        assert report.exit_code == found.code, report.problems
+        assert report.exit_code == churn.code, report.problems
         assert before & bed.there <= bed.held
 
 
@@ -519,14 +354,14 @@ class TestQuiet:
 
     @pytest.mark.parametrize("kind", ["issue", "pipeline", "deployment"])
     def test_other_lists_that_can_be_asked_what_was_updated(self, kind: str) -> None:
-        found = CASES[kind]
+        churn = subject_of(kind).churn
 
         def fill(world: World, group: Row, project: Row) -> None:
-            found.fill(world, group, project)
+            rows_of(churn)(world, group, project)
             for _ in range(100):
-                found.join(world, group, project)
+                churn.add(world, group, project, 5000)
 
-        with filled(fill, found.resource) as bed:
+        with filled(fill, resource(kind, title="null", **churn.fields)) as bed:
             rows = getattr(bed.world, f"{kind}s")[bed.project["id"]]
             gone = {str(rows.pop(9)["id"]), str(rows.pop(200)["id"])}
             bed.world.touch()

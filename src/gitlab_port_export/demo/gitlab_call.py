@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from gitlab_port_export.demo.gitlab_pages import Params, RefusedError
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
-from gitlab_port_export.demo.gitlab_store import OWNER, REPORTER, Access, Token, World
+from gitlab_port_export.demo.gitlab_store import OWNER, PLANNER, REPORTER, Access, Token, World
 
 Keep = Callable[[Row], bool]
 
@@ -105,7 +105,7 @@ def sees_pipelines(call: Call, project: Row) -> bool:
 
 def sees_issue(call: Call, project: Row, issue: Row) -> bool:
     """Whether the token may read this issue of a project it sees."""
-    if not issue["confidential"] or role(call, project) >= REPORTER:
+    if not issue["confidential"] or role(call, project) >= PLANNER:
         return True
     people = [issue["author"], *issue["assignees"]]
     return any(person["id"] == call.access.user_id for person in people)

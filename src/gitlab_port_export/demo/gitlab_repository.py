@@ -15,6 +15,7 @@ from gitlab_port_export.demo.gitlab_call import (
     forbid_unless,
     kept,
     searched,
+    sees_code,
     sees_issue,
     sees_merge_requests,
     sees_project,
@@ -34,7 +35,7 @@ Files = dict[str, bytes]
 def _files(call: Call, ref: str, missing: str) -> tuple[Row, Files]:
     """The project and what it holds at a ref (empty: the default branch); RefusedError when there is no such ref."""
     project = wanted_project(call)
-    forbid_unless(feature(call, project, "repository"))
+    forbid_unless(sees_code(call, project))
     return project, _content(call, project, ref, missing)
 
 
