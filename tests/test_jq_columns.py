@@ -1,6 +1,7 @@
 """Tests of the expressions that are evaluated without jq: jq itself says what they have to give."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import jq
@@ -9,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.base.jsontext import canonical
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.jq.columns import Column, Doubt, plain
+from gitlab_port_export.jq.pool import Evaluator
+from testbed.harness import run_sync
 from testbed.jq_grammar import expressions, text, values
 
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 # A row of everything that plain expressions look at, and of what they leave to jq.
 ROWS: list[Any] = [
     {"id": 7, "name": "a b", "list": [{"name": "x"}, None, {"name": None}], "deep": {"name": "y", "on": True}},
@@ -211,3 +217,28 @@ def test_a_long_text_with_many_line_ends_needs_no_jq() -> None:
     column = plain(r'.description | gsub("\\r\\n"; "\\n")')
     assert column is not None
     assert column([{"description": "line\r\n" * 80_000}]) == ["line\\n" * 80_000]
+
+
+@pytest.mark.parametrize("dialect", ["gitlab-v2", "gitlab"])
+def test_a_sync_gives_the_same_catalog_where_jq_evaluates_every_expression(
+    dialect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    submit = Evaluator.submit
+
+    def submitted(pool: Evaluator, program: str, text: bytes) -> Any:
+        sent.append(program)
+        return submit(pool, program, text)
+
+    monkeypatch.setattr(Evaluator, "submit", submitted)
+    found, programs = [], []
+    for switch in ("true", "false"):
+        sent.clear()
+        ran = run_sync(sample_world(NOW), PortStore.default(), type=dialect, OCEAN__EXPORT__PLAIN_EXPRESSIONS=switch)
+        assert ran.report.exit_code == 0
+        found.append(ran.store.snapshot())
+        programs.append(len(set(sent)))
+    assert found[0] == found[1] != {}
+    # With the switch off, every resource has a program.
+    assert programs[1] >= len(ran.report.kinds)
+    assert programs[1] > programs[0]

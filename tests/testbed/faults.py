@@ -56,6 +56,7 @@ class Lent:
         self.workers = self._evaluator.workers
         self.submit = self._evaluator.submit
         self.compile_errors = self._evaluator.compile_errors
+        self.plain_expressions = True
         self.end = self._evaluator.close
 
     def close(self) -> None:
@@ -67,7 +68,7 @@ def one_evaluator() -> Iterator[None]:
     """Let every run of the block use the same evaluator."""
     lent, usual = Lent(), preparing.Evaluator
 
-    def borrow(_: Mapping[str, str]) -> Any:
+    def borrow(_: Mapping[str, str], **_options: bool) -> Any:
         return lent
 
     preparing.Evaluator = borrow  # type: ignore[misc,assignment]  # the one name that `prepare` makes evaluators by

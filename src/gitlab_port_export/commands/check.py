@@ -66,7 +66,7 @@ def check(settings: Settings, clock: Clock, redactor: Redactor) -> Findings:
 
         port = connect_port(settings, clock, identifier, redactor)
         stack.callback(port.http.close)
-        evaluator = Evaluator(jq_environ(settings))
+        evaluator = Evaluator(jq_environ(settings), plain_expressions=settings.plain_expressions)
         stack.callback(evaluator.close)
         facts = Facts(settings, identifier, evaluator, port, connect)
         for area, look in CHECKS:

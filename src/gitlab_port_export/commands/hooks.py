@@ -101,7 +101,7 @@ def _mapping(port: Port, settings: Settings, integration: str, *, needed: bool) 
     if not needed:
         return PortMapping(resources=()), dialect
     mapping = choose_mapping(settings, found, dialect, port_blueprints(port)).mapping
-    with closing(Evaluator(jq_environ(settings))) as evaluator:
+    with closing(Evaluator(jq_environ(settings), plain_expressions=settings.plain_expressions)) as evaluator:
         check_jq(mapping, evaluator)
     return mapping, dialect
 

@@ -57,7 +57,9 @@ def _preview(
     resources = _resources(mapping, wanted)
     problems: list[Problem] = []
     samples: list[RowSample] = []
-    with closing(Evaluator(jq_environ(settings) if settings else {})) as evaluator:
+    environ = jq_environ(settings) if settings else {}
+    plain_expressions = settings is None or settings.plain_expressions
+    with closing(Evaluator(environ, plain_expressions=plain_expressions)) as evaluator:
         gitlab = connect_gitlab(settings, clock, dialect, identifier_of(settings), redactor) if settings else None
         with closing(gitlab.http) if gitlab else nullcontext():
             for resource in resources:

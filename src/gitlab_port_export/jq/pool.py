@@ -1,4 +1,4 @@
-"""Runs jq programs in worker processes: a few at a time, each bounded, none with a secret in reach."""
+"""The worker processes that run jq: a few at a time, each bounded in time and memory, none with a secret in reach."""
 
 import os
 import struct
@@ -16,19 +16,19 @@ from gitlab_port_export.base.errors import NoWorker
 from gitlab_port_export.base.jsontext import decode, encode
 from gitlab_port_export.jq import worker as jq_worker
 
-# Of the processor's time, for one row; rows that take longer together are asked for alone.
+# The processor's time for one row. Rows that take longer together are sent alone.
 ROW_SECONDS = 10.0
 MEMORY_BYTES = 1024 * 1024 * 1024
-# What a call may give: several times what its rows hold, and far more than Port takes for an entity.
+# The output of one call: several times what its rows hold, and far more than Port takes for an entity.
 OUTPUT_BYTES = 32 * 1024 * 1024
 MAX_WORKERS = 4
-# Starting a process takes about as long; most runs have little for jq to do, and one is enough.
-PATIENCE_SECONDS = 0.1
+# How long to wait for a process before another one is started: starting takes about as long. Most runs need one.
+WAIT_SECONDS = 0.1
 NO_WORKER = "allow the job more processes and memory (`ulimit -u`, the container's limits), and check the installation"
 
 
 class Killed(Exception):
-    """A worker died over a program: it ran too long or wanted too much memory."""
+    """A worker was ended by a program: it ran too long or wanted too much memory."""
 
 
 class TooLarge(Exception):
@@ -40,7 +40,10 @@ class JqError(Exception):
 
 
 class Evaluator:
-    """Up to `workers` jq processes, started when first needed; `environ` is all that their `env` shows."""
+    """Up to `workers` jq processes, started when first needed; `environ` is all that their `env` shows.
+
+    Without `plain_expressions` they evaluate simple expressions too, which jq/columns.py does much faster.
+    """
 
     def __init__(
         self,
@@ -49,9 +52,12 @@ class Evaluator:
         seconds: float = ROW_SECONDS,
         memory_bytes: int = MEMORY_BYTES,
         output_bytes: int = OUTPUT_BYTES,
+        *,
+        plain_expressions: bool = True,
     ) -> None:
+        self.plain_expressions = plain_expressions
         self.workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
-        # How many the machine allows.
+        # The most processes that the machine allows.
         self._most = self.workers
         self._environ = dict(environ)
         self._limits = (memory_bytes, seconds, output_bytes)
@@ -123,25 +129,25 @@ class Evaluator:
         return body
 
     def _take(self) -> "subprocess.Popen[bytes]":
-        """Return a process that has nothing to do; where one was waited for long enough, another one.
+        """Return a process that has nothing to do, or another one after a wait.
 
         Raises NoWorker when there is none and none can be started: then no expression is to blame.
         """
-        patience = 0.0
+        waited = 0.0
         while True:
             with suppress(Empty):
-                return self._free.get(block=patience > 0, timeout=patience)
+                return self._free.get(block=waited > 0, timeout=waited)
             with self._lock:
                 if self._closed:
                     raise Killed  # work that was queued when the run ended
-                wants_one = len(self._processes) < (self._most if patience else 1)
+                wants_one = len(self._processes) < (self._most if waited else 1)
                 process = self._another() if wants_one else None
             if process and _is_ready(process):
                 return process
             if process:
                 self._forget(process)
                 self._settle_for("a worker process for jq ends as soon as it is started")
-            patience = PATIENCE_SECONDS
+            waited = WAIT_SECONDS
 
     def _another(self) -> "subprocess.Popen[bytes] | None":
         """Start a process; None where the machine allows no more than there are."""

@@ -70,7 +70,7 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
     redactor = redactor or Redactor(settings.secrets())
     identifier = identifier_of(settings)
     port = connect_port(settings, clock, identifier, redactor)
-    evaluator = Evaluator(jq_environ(settings))
+    evaluator = Evaluator(jq_environ(settings), plain_expressions=settings.plain_expressions)
     beside = ThreadPoolExecutor(1, thread_name_prefix="port")
     try:
         evaluator.start()

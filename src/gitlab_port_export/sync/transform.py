@@ -89,11 +89,10 @@ class _Mapped:
         )
 
 
-def compile_errors(
-    expressions: Sequence[str], evaluator: Evaluator, *, plain_expressions: bool = True
-) -> list[str | None]:
+def compile_errors(expressions: Sequence[str], evaluator: Evaluator) -> list[str | None]:
     """Return for each expression of a mapping why it cannot work, or None; quotes are rewritten as for a run."""
-    doubtful = [text for text in expressions if not plain_expressions or plain(rewrite_quotes(text)) is None]
+    all_in_jq = not evaluator.plain_expressions
+    doubtful = [text for text in expressions if all_in_jq or plain(rewrite_quotes(text)) is None]
     found = evaluator.compile_errors([rewrite_quotes(text) for text in doubtful]) if doubtful else []
     errors = dict(zip(doubtful, found, strict=True))
     return [
@@ -107,12 +106,10 @@ def compile_errors(
 class Transformer:
     """Maps pages to entities; rows of small pages are sent together, and a few pages are under way at a time."""
 
-    def __init__(
-        self, mapping: Mapping, evaluator: Evaluator, error_key: str, *, plain_expressions: bool = True
-    ) -> None:
+    def __init__(self, mapping: Mapping, evaluator: Evaluator, error_key: str) -> None:
         self._mapping, self._evaluator, self._key = mapping, evaluator, error_key
         self._programs: dict[int, Program] = {
-            resource.index: build(resource, error_key, plain_expressions=plain_expressions)
+            resource.index: build(resource, error_key, plain_expressions=evaluator.plain_expressions)
             for resource in mapping.resources
             if resource.known
         }
