@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from conftest import INTEGRATION, Bench
-from gitlab_port_export.commands import run as shell
+from gitlab_port_export.commands import check
+from gitlab_port_export.commands.session import Session
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.demo.port_faults import Fault as PortFault
 from gitlab_port_export.demo.port_faults import refuse
@@ -32,9 +33,9 @@ def findings(bench: Bench, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> t
     """Check in this process; the exit code and the findings."""
     options = {name: changes.pop(name) for name in list(changes) if name in ("mapping_file", "deadline")}
     monkeypatch.chdir(bench.folder)
-    monkeypatch.setattr(shell, "Clock", NoWait)
     out = io.StringIO()
-    code = shell.Shell(out, io.StringIO(), bench.environ(**changes), as_json=True).check(**options)
+    session = Session(out, io.StringIO(), bench.environ(**changes), as_json=True, make_clock=NoWait)
+    code = check.run(session, **options)
     document = json.loads(out.getvalue())
     assert [secret for secret in bench.secrets if secret in out.getvalue()] == []
     assert document["exit"]["code"] == code

@@ -524,6 +524,27 @@ def test_a_new_row_is_detected_and_folds_masks_annotates_and_links(tmp_path: Pat
     assert line.to("github").to("made-up").system == MADE_UP
 
 
+def test_the_choices_of_ci_are_the_registry(bench: Bench) -> None:
+    row = 'System(name="made-up", title="Made Up", sign=system.Sign("MADE_UP"))'
+    made_up = (
+        "from gitlab_port_export.report import ci; from gitlab_port_export.report.ci import system; "
+        f"row = system.Ci{row}; ci.SYSTEMS = {{**ci.SYSTEMS, row.name: row}}; "
+        "ci.CHOICES = ('auto', *ci.SYSTEMS, 'none'); from gitlab_port_export.cli import main; main()"
+    )
+    environ = process_environ(bench.environ())
+    command = [sys.executable, "-c", made_up, "plan"]
+    for arguments, changes in ((["--ci", "made-up"], {}), ([], {"OCEAN__EXPORT__CI": "made-up"})):
+        ran = subprocess.run(
+            [*command, *arguments],
+            env={**environ, **changes},
+            cwd=bench.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+
+
 def table_of(text: str) -> dict[str, list[str]]:
     """The table of docs/ci.md that has a column for each system, by the first cell of each row."""
     lines = [line for line in text.partition("## What the system shows")[2].splitlines() if line.startswith("|")]

@@ -2,17 +2,34 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from conftest import Bench
 from gitlab_port_export.report import files
 from gitlab_port_export.report.formats import FORMATS, Format
 from gitlab_port_export.report.values import Report
+from testbed.harness import process_environ
 
 DOCS = Path(__file__).parents[1] / "docs" / "reports.md"
 REPORT = Report("sync", 0, "2026-01-01T00:00:00+00:00", 1.0)
+
+# A row for a format whose renderer stands in this module's place: what somebody who adds a format writes.
+MADE_UP = """
+import sys, types
+from gitlab_port_export.report import formats
+renderer = types.ModuleType("gitlab_port_export.report.made_up")
+renderer.render = lambda report: f"made up: {report.command} {report.exit_code}"
+sys.modules[renderer.__name__] = renderer
+row = formats.Format("made-up", "made_up", "Write a made-up report.", "made.up", "made up", "nobody")
+formats.FORMATS = {**formats.FORMATS, row.name: row}
+from gitlab_port_export.cli import main
+main()
+"""
 
 
 def documented(text: str) -> list[str]:
@@ -40,6 +57,26 @@ def test_every_format_is_named_after_its_row_and_writes_its_file(one: Format, tm
     assert files.publish(REPORT, {one.name: path}).problems == ()
     assert path.read_text(encoding="utf-8") == one.render(REPORT)
     assert re.fullmatch("[A-Z].*[.]", one.help)
+
+
+def test_a_new_row_is_an_option_a_setting_and_a_file(bench: Bench) -> None:
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", MADE_UP, *arguments],
+            env=process_environ(bench.environ(**changes)),
+            cwd=bench.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert "--report-made-up" in run("plan", "--help").stdout
+    ran = run("plan", "--report-made-up", "a.txt")
+    assert (bench.folder / "a.txt").read_text(encoding="utf-8") == f"made up: plan {ran.returncode}", ran.stderr
+    run("plan", OCEAN__EXPORT__REPORT_MADE_UP="b.txt")
+    assert (bench.folder / "b.txt").read_text(encoding="utf-8") == "made up: plan 0"
+    ran = run("plan", "--report-made-up", "none/c.txt")
+    assert (ran.returncode, "--report-made-up: the folder none does not exist" in ran.stderr) == (2, True)
 
 
 def test_dotenv_and_annotations_are_formats_like_the_others(tmp_path: Path) -> None:

@@ -13,8 +13,11 @@ import pytest
 
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError, Interrupted
-from gitlab_port_export.commands import run as shell
+from gitlab_port_export.commands import check, preview
+from gitlab_port_export.commands.ending import BUG, fail
 from gitlab_port_export.commands.preview_values import SampleWish
+from gitlab_port_export.commands.run import run
+from gitlab_port_export.commands.session import Session
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import sample_world
@@ -64,19 +67,26 @@ def gitlab() -> Iterator[GitLabServer]:
         yield server
 
 
-def ended(environ: dict[str, str], folder: Path, command: str, wish: SampleWish | None = None, **options: Any) -> int:
+def ended(
+    environ: dict[str, str],
+    folder: Path,
+    command: str,
+    wish: SampleWish | None = None,
+    make_clock: type[Clock] = NoWait,
+    **options: Any,
+) -> int:
     """Do what the command line does and return the exit code; the traceback of a bug fails the test."""
     os.chdir(folder)
     out, err = io.StringIO(), io.StringIO()
-    one = shell.Shell(out, err, environ, as_json=True)
+    session = Session(out, err, environ, as_json=True, make_clock=make_clock)
     try:
         if command == "check":
-            return one.check(**options)
+            return check.run(session, **options)
         if command == "preview":
-            return one.preview(wish or SampleWish("project", 1), **options)
-        return one.run("sync" if command == "sync" else "plan", detailed=False, **options)
+            return preview.run(session, wish or SampleWish("project", 1), **options)
+        return run(session, "sync" if command == "sync" else "plan", **options)
     except (ExportError, Interrupted) as error:
-        return one.fail(command, error)
+        return fail(session, command, error)
     except Exception:  # noqa: BLE001  # whatever it is, it is a bug
         pytest.fail(traceback.format_exc())
 
@@ -84,7 +94,6 @@ def ended(environ: dict[str, str], folder: Path, command: str, wish: SampleWish 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shell, "Clock", NoWait)
     (tmp_path / "folder").mkdir()
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     mapping = mapping_of(resource("project", "thing", query="false", properties={"size": "file://README.md"}))
@@ -100,7 +109,7 @@ def test_no_value_of_a_setting_is_a_bug(name: str, folder: Path, gitlab: GitLabS
     with port_server(port_with(blueprint("thing", size="string"))) as port:
         usual = environ_for(gitlab, port) | {"OCEAN__EXPORT__MAPPING": "m.yml"}
         for number, odd in enumerate(ODD, start):
-            assert ended(usual | {variable: odd}, folder, COMMANDS[number % len(COMMANDS)]) != shell.BUG, odd
+            assert ended(usual | {variable: odd}, folder, COMMANDS[number % len(COMMANDS)]) != BUG, odd
 
 
 @pytest.mark.parametrize("option", ["mapping_file", "out", "plan", "report_json", "report_html"])
@@ -109,19 +118,16 @@ def test_no_name_of_a_file_is_a_bug(option: str, folder: Path, gitlab: GitLabSer
         usual = environ_for(gitlab, port) | {"OCEAN__EXPORT__MAPPING": "m.yml"}
         for odd in ODD:
             command = "sync" if option == "plan" else "plan"
-            assert ended(usual, folder, command, **{option: Path(odd)}) != shell.BUG, odd
+            assert ended(usual, folder, command, **{option: Path(odd)}) != BUG, odd
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "sync"])
-def test_no_deadline_is_a_bug(
-    command: str, folder: Path, gitlab: GitLabServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_deadline_is_a_bug(command: str, folder: Path, gitlab: GitLabServer) -> None:
     """A deadline may pass between any two steps."""
-    monkeypatch.setattr(shell, "Clock", Clock)
     with port_server(port_with(blueprint("thing", size="string"))) as port:
         usual = environ_for(gitlab, port) | {"OCEAN__EXPORT__MAPPING": "m.yml"}
         for seconds in (0.0001, 0.001, 0.004, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12):
-            assert ended(usual, folder, command, deadline=f"{seconds:.4f}s") != shell.BUG
+            assert ended(usual, folder, command, make_clock=Clock, deadline=f"{seconds:.4f}s") != BUG
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -144,7 +150,7 @@ def test_no_blueprint_of_a_resources_folder_is_a_bug(blueprints: str, folder: Pa
     for command in (*COMMANDS, "sync"):
         with port_server(port_with()) as port:
             usual = environ_for(gitlab, port) | {"OCEAN__RESOURCES_PATH": "resources"}
-            assert ended(usual, folder, command) != shell.BUG
+            assert ended(usual, folder, command) != BUG
 
 
 @pytest.mark.parametrize(
@@ -159,4 +165,4 @@ def test_no_env_file_is_a_bug(content: bytes, folder: Path, gitlab: GitLabServer
     (folder / ".env").write_bytes(content)
     with port_server(port_with(blueprint("thing", size="string"))) as port:
         for command in COMMANDS:
-            assert ended(environ_for(gitlab, port), folder, command, mapping_file=Path("m.yml")) != shell.BUG
+            assert ended(environ_for(gitlab, port), folder, command, mapping_file=Path("m.yml")) != BUG

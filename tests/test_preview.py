@@ -12,9 +12,9 @@ from rich.console import Console
 from conftest import Bench
 from gitlab_port_export.base.errors import ExportError
 from gitlab_port_export.commands import preview as previewing
-from gitlab_port_export.commands import run as shell
 from gitlab_port_export.commands.preview_output import render
 from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample, SampleWish
+from gitlab_port_export.commands.session import Session
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.port.defaults import default_mapping_text
 from testbed.harness import NoWait, mapping_of, resource, run_sync
@@ -39,11 +39,11 @@ def previewed(
     """Preview in this process; the exit code and what it says as JSON, or the error's text."""
     wanted = SampleWish(kind, options.pop("limit", 3), options.pop("index", None), row)
     monkeypatch.chdir(bench.folder)
-    monkeypatch.setattr(shell, "Clock", NoWait)
     out, err = io.StringIO(), io.StringIO()
-    one = shell.Shell(out, err, bench.environ() if environ is None else environ, as_json=True)
+    environ = bench.environ() if environ is None else environ
+    session = Session(out, err, environ, as_json=True, make_clock=NoWait)
     try:
-        code = one.preview(wanted, **{"mapping_file": None, **options})
+        code = previewing.run(session, wanted, **options)
     except ExportError as error:
         return error.exit_code, f"{error} → {error.hint}"
     assert bench.store.writes == 0

@@ -46,7 +46,7 @@ def default(
 ) -> None:
     """Run `sync` when no command is given, so that the image needs no arguments."""
     if context.invoked_subcommand is None:
-        _end("sync", Output.table, False, lambda shell: shell.run("sync", detailed=False))
+        _end("sync", Output.table, False, lambda run, session: run(session, "sync"))
 
 
 @app.command()
@@ -60,7 +60,7 @@ def sync(
     **options: Any,
 ) -> None:
     """Read GitLab, compare with Port, write and delete what changed."""
-    _end("sync", output, debug, lambda shell: shell.run("sync", detailed=False, plan=plan_file, **options))
+    _end("sync", output, debug, lambda run, session: run(session, "sync", plan=plan_file, **options))
 
 
 @app.command()
@@ -75,14 +75,19 @@ def plan(
     **options: Any,
 ) -> None:
     """Show what a sync would read, write and delete; write nothing."""
-    _end("plan", output, debug, lambda shell: shell.run("plan", detailed=detailed_exitcode, out=out, **options))
+    _end(
+        "plan",
+        output,
+        debug,
+        lambda run, session: run(session, "plan", detailed=detailed_exitcode, out=out, **options),
+    )
 
 
 @app.command()
 @with_settings
 def check(output: OutputOption = Output.table, debug: DebugOption = False, **options: Any) -> None:
     """Say what is wrong with settings, tokens, rights and mapping, and what to do."""
-    _end("check", output, debug, lambda shell: shell.check(**options))
+    _end("check", output, debug, lambda run, session: run(session, **options))
 
 
 @app.command()
@@ -100,7 +105,7 @@ def preview(
     from gitlab_port_export.commands.preview_values import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = SampleWish(kind, limit, index, str(row) if row else None)
-    _end("preview", output, debug, lambda shell: shell.preview(wanted, **options))
+    _end("preview", output, debug, lambda run, session: run(session, wanted, **options))
 
 
 class HooksTo(StrEnum):
@@ -153,8 +158,11 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
         "template": template,
     }
     _end(
-        "hooks", output, debug, lambda shell: shell.hooks(action.value, wish, detailed=detailed_exitcode, **options)
-    )  # fmt: skip
+        "hooks",
+        output,
+        debug,
+        lambda run, session: run(session, action.value, wish, detailed=detailed_exitcode, **options),
+    )
 
 
 @app.command()
@@ -182,5 +190,5 @@ def main() -> None:
     app()
 
 
-def _end(command: str, output: Output, debug: bool, act: Callable[[Any], int]) -> NoReturn:
+def _end(command: str, output: Output, debug: bool, act: Callable[[Any, Any], int]) -> NoReturn:
     leave(carry_out(command, act, as_json=output is Output.json, debug=debug))

@@ -8,7 +8,9 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from gitlab_port_export.base.errors import ExportError
-from gitlab_port_export.commands import run as shell
+from gitlab_port_export.commands.ending import bug, fail
+from gitlab_port_export.commands.run import run
+from gitlab_port_export.commands.session import Session
 from testbed.harness import NoWait
 
 
@@ -37,13 +39,12 @@ def run_here(
 ) -> Printed:
     """Do what the command line does with these options, in `folder` and without ever waiting."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(shell, "Clock", NoWait)
     out, err = io.StringIO(), io.StringIO()
-    one = shell.Shell(out, err, environ, as_json=as_json, debug=debug)
+    session = Session(out, err, environ, as_json=as_json, debug=debug, make_clock=NoWait)
     try:
-        code = one.run(command, detailed=False, **options)
+        code = run(session, command, **options)
     except ExportError as error:
-        code = one.fail(command, error)
+        code = fail(session, command, error)
     except Exception as error:  # noqa: BLE001  # as the command line does
-        code = one.bug(command, error)
+        code = bug(session, command, error)
     return Printed(code, out.getvalue(), err.getvalue())

@@ -5,25 +5,35 @@ To add a finding, write a look in the file of its area in commands/checks/, and 
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 from gitlab_port_export.base.clock import Clock, Stopped
-from gitlab_port_export.base.errors import OutOfTime
+from gitlab_port_export.base.errors import OutOfTime, UsageError
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
 from gitlab_port_export.commands.checks.gitlab import gitlab_answers, gitlab_tokens
-from gitlab_port_export.commands.checks.mapping import mapping_can_be_read, mapping_fits_blueprints, mapping_is_jq
+from gitlab_port_export.commands.checks.mapping import (
+    check_file,
+    mapping_can_be_read,
+    mapping_fits_blueprints,
+    mapping_is_jq,
+)
 from gitlab_port_export.commands.checks.port import (
     port_shows_blueprints,
     port_shows_integration,
     port_takes_credentials,
 )
 from gitlab_port_export.commands.checks.roles import gitlab_roles
-from gitlab_port_export.commands.checks.settings import settings_are_complete
+from gitlab_port_export.commands.checks.settings import faulty_settings, settings_are_complete
+from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.model import Dialect
+from gitlab_port_export.report import findings as output
 from gitlab_port_export.report.values import Finding
+from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import MORE_TIME
 from gitlab_port_export.sync.connect import connect_gitlab, connect_port, identifier_of, jq_environ
@@ -47,6 +57,34 @@ CHECKS: tuple[tuple[Area, Callable[[Facts], Look]], ...] = (
 
 # The exit code of an error in an area, as a sync would end.
 EXIT_CODES: dict[Area, int] = {"settings": 2, "mapping": 2, "gitlab": 3, "port": 4}
+
+
+def run(session: Session, **options: Any) -> int:
+    """Print what is found and return the exit code of `exit_code`; never raises ExportError."""
+    found = [_redacted(finding, session.redactor) for finding in _found(session, options)]
+    code = exit_code(found)
+    if session.as_json:
+        session.out.stream.write(output.to_json(found, code))
+    else:
+        output.render(found, code, session.out.console)
+    return code
+
+
+def _found(session: Session, options: dict[str, Any]) -> list[Finding]:
+    """Return the findings; where the settings cannot be used, those of the settings and of a mapping file alone."""
+    try:
+        settings = load_settings(session.environ, **options)
+    except UsageError as error:
+        file = options.get("mapping_file")
+        return [*faulty_settings(error), *(check_file(Path(file)) if file else ())]
+    session.begin(settings)
+    with session.running(settings.deadline) as clock:
+        return list(check(settings, clock, session.redactor))
+
+
+def _redacted(finding: Finding, redactor: Redactor) -> Finding:
+    redact = redactor.redact
+    return replace(finding, where=redact(finding.where), what=redact(finding.what), hint=redact(finding.hint))
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -11,6 +12,8 @@ from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import GitLabUnavailable, PortUnavailable
 from gitlab_port_export.base.text import Redactor
+from gitlab_port_export.commands import hooks_output
+from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import secret_reader
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact
 from gitlab_port_export.jq.pool import Evaluator
@@ -33,11 +36,12 @@ from gitlab_port_export.live.provision import (
     steps_for,
     wanted_hooks,
 )
-from gitlab_port_export.live.wish import Wish
+from gitlab_port_export.live.wish import Wish, load_wish
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.client import Port, PortRefused, advice
+from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.settings import Settings, Token
 from gitlab_port_export.sync.choose import check_jq, choose_mapping
 from gitlab_port_export.sync.connect import connect_gitlab, connect_port, identifier_of, jq_environ, port_blueprints
@@ -61,6 +65,20 @@ class _Task:
     @property
     def name(self) -> str:
         return name_for(self.integration, self.wish.to)
+
+
+def run(session: Session, command: Command, wish: Mapping[str, Any], *, detailed: bool = False, **options: Any) -> int:
+    """Plan, apply, look after or remove the hooks of live updates, and print what was done. Raises ExportError."""
+    settings = load_settings(session.environ, **options)
+    session.begin(settings)
+    wanted = load_wish(session.environ, settings, **wish)
+    with session.running(settings.deadline) as clock:
+        report = run_hooks(command, wanted, settings, clock, session.redactor, detailed=detailed)
+    if session.as_json:
+        session.out.stream.write(hooks_output.to_json(report, session.redactor.redact))
+    else:
+        hooks_output.render(report, session.redactor.redact, session.out.console)
+    return report.exit_code
 
 
 def run_hooks(

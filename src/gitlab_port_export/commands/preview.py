@@ -11,7 +11,9 @@ from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.jsontext import TOO_DEEP, decode, encode, is_deep
 from gitlab_port_export.base.text import Redactor, clean, did_you_mean
+from gitlab_port_export.commands import preview_output
 from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample, SampleWish
+from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact, glimpse
 from gitlab_port_export.gitlab.kinds.kind import Context
@@ -23,6 +25,7 @@ from gitlab_port_export.mapping.model import Expression, Query, Resource
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect, Entity, Page, Problem, Row, Scope, Skipped, Unnamed
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import choose_mapping, late, read_mapping
 from gitlab_port_export.sync.connect import connect_gitlab, connect_port, identifier_of, jq_environ
@@ -32,6 +35,30 @@ from gitlab_port_export.sync.transform import Transformer, compile_errors, error
 MAX_READS = 30
 MAX_ROW_BYTES = 16 * 1024 * 1024
 SAVED = Scope(0, "a saved row")
+
+
+def run(session: Session, wanted: SampleWish, **options: Any) -> int:
+    """Show a few rows and what the mapping makes of them. Raises ExportError.
+
+    A saved row and a mapping file need no request, so they can be used with incomplete settings.
+    """
+    file = options.get("mapping_file")
+    settings: Settings | None = None
+    try:
+        settings = load_settings(session.environ, **options)
+    except UsageError:
+        if wanted.row is None or file is None:
+            raise
+    else:
+        session.begin(settings)
+    with session.running(settings.deadline if settings else None) as clock:
+        found = preview(wanted, settings, file, clock, session.redactor)
+    session.redactor.learn(*preview_output.secrets_of(found))
+    if session.as_json:
+        session.out.stream.write(preview_output.to_json(found, session.redactor.redact))
+    else:
+        preview_output.render(found, session.redactor.redact, session.out.console)
+    return found.exit_code
 
 
 def preview(

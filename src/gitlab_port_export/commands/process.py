@@ -6,12 +6,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NoReturn, TextIO, cast
 
 from gitlab_port_export.base.stream import Stream
 
 # Of glibc's malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+# Commands whose module has another name.
+_MODULES = {"sync": "run", "plan": "run"}
 
 
 def tune() -> None:
@@ -22,30 +25,33 @@ def tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def carry_out(command: Any, act: Callable[[Any], int], *, as_json: bool, debug: bool) -> int:
+def carry_out(command: str, act: Callable[[Any, Any], int], *, as_json: bool, debug: bool) -> int:
     """Return the exit code of a command; the only place that catches what ends a run.
 
-    `act` receives the streams of the command, and returns its exit code.
+    `act` receives the function `run` of the command's module in this folder, and a Session.
     """
-    from gitlab_port_export.base.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # heavy imports wait until a run
-    from gitlab_port_export.commands.run import Shell  # noqa: PLC0415  # as above
+    # Heavy imports wait until here, so that `--help` is fast.
+    from gitlab_port_export.base.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # as above
+    from gitlab_port_export.commands.ending import bug, fail, stray  # noqa: PLC0415  # as above
+    from gitlab_port_export.commands.session import Session  # noqa: PLC0415  # as above
 
+    run = import_module(f"gitlab_port_export.commands.{_MODULES.get(command, command)}").run
     _keep_heaps_small()
     _leave_no_core()
     # What was imported stays, and need not be looked at for cycles.
     gc.freeze()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     # They have all the methods of a stream that are used.
-    shell = Shell(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=as_json, debug=debug)
+    session = Session(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=as_json, debug=debug)
     # Python's own hook would print a traceback as it is, with any text of a server in it.
-    threading.excepthook = lambda failed: shell.stray(failed.exc_value)
+    threading.excepthook = lambda failed: stray(session, failed.exc_value)
     try:
         with limits_said():
-            code = act(shell)
+            code = act(run, session)
     except (ExportError, Interrupted) as error:
-        code = shell.fail(command, error)
+        code = fail(session, command, error)
     except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request
-        code = shell.bug(command, error)
+        code = bug(session, command, error)
     out.flush()
     if out.failure:
         err.write(f"error: standard output cannot be written: {out.failure}\n")
