@@ -173,7 +173,7 @@ def test_no_text_is_looked_at_more_often_for_its_length(part: str, monkeypatch: 
             seen.append(len(text))
             return text
 
-    monkeypatch.setattr("gitlab_port_export.masking._TOKENS", Counting())
+    monkeypatch.setattr("gitlab_port_export.port.masking._TOKENS", Counting())
     assert len(masked_text(part * (1_000_000 // len(part)))) <= MOST_TEXT + 1
     assert seen[0] <= MOST_TEXT + MARGIN
 

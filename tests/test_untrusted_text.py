@@ -134,7 +134,7 @@ def test_a_lone_surrogate_costs_no_row(bench: Bench, monkeypatch: pytest.MonkeyP
     row = {"id": 7, "name": "a\ud800b", "path": "x", "path_with_namespace": "acme/x\udfff", "web_url": "\ud83d"}
     row |= {"namespace": {"id": 1, "kind": "group", "full_path": "acme"}, "description": "\ud83d\ude00"}
     reply = Reply(200, json.dumps([{**bench.world.project("acme/app"), **row}]).encode(), (("X-Total", "1"),))
-    bench.gitlab.faults.append(Fault("^/projects$", reply))
+    bench.gitlab.faults += [Fault("^/projects$", reply, 1), Fault("^/projects$", reply_json(200, [], ("X-Total", "1")))]
     one = resource("project", title=".name", properties={"text": ".description"})
     for command in ("plan", "sync"):
         for as_json in (False, True):

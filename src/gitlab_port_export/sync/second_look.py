@@ -169,7 +169,7 @@ def _fault(one: Problem | Unnamed) -> Hashable:
 def _not_found_before(
     catalog: Catalog, blueprints: Set[str], known: Set[Hashable], events: Mapped
 ) -> Iterator[Event | Entity]:
-    """Leave out the entities that a look before has found, those of other blueprints, and the known faults of rows."""
+    """Hand on the entities that Port holds and no look before has found, and the faults of rows that are new."""
     found: set[tuple[str, str]] = set()
     for event in events:
         if isinstance(event, Unnamed):
@@ -185,8 +185,9 @@ def _not_found_before(
             ledger = catalog.ledger(event.blueprint)
             if isinstance(ledger, Missing):
                 continue
-            # Of several rows of an entity the best one counts, also here.
-            if event.key in found or not ledger.produced(str(event.identifier)):
+            # What Port does not hold is left to the next run. Of several rows of an entity the best one counts.
+            identifier = str(event.identifier)
+            if event.key in found or (ledger.knows(identifier) and not ledger.produced(identifier)):
                 found.add(event.key)
                 yield event
 
