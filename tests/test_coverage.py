@@ -92,3 +92,8 @@ def test_rows_without_identifier_can_be_released() -> None:
 def test_a_gap_counts_for_every_blueprint_where_the_row_decides() -> None:
     coverage = covered(FAILED, mapping=a_mapping('(.x // "service")', "group"))
     assert [held(coverage, name) is not None for name in ("service", "group", "dropped")] == [True, True, True]
+
+
+def test_a_problem_of_an_unknown_resource_holds_everything() -> None:
+    coverage = covered(Problem("write", "of a file", resources=(-1,)))
+    assert [held(coverage, name) is not None for name in ("service", "group", "dropped")] == [True, True, True]

@@ -17,7 +17,7 @@ from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.values import Counts
 from gitlab_port_export.sync import diff
 from gitlab_port_export.sync.diff import Differ
-from gitlab_port_export.sync.transform import merge_shared
+from gitlab_port_export.sync.merge import merge_shared
 from testbed.harness import blueprint, port_with
 from testbed.port_bed import FIELDS, Bed, a_bed, examples, of, thing, things, written
 

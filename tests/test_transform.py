@@ -19,7 +19,8 @@ from gitlab_port_export.mapping.load import load_mapping
 from gitlab_port_export.mapping.model import Mapping, Selector
 from gitlab_port_export.model import Entity, Event, Page, Problem, Row, Scope, Skipped, Unnamed
 from gitlab_port_export.sync import transform
-from gitlab_port_export.sync.transform import Transformer, compile_errors, merge_shared
+from gitlab_port_export.sync.merge import merge_shared
+from gitlab_port_export.sync.transform import Transformer, compile_errors
 from testbed.jq_grammar import rows as any_row
 
 KEY = "__error"

@@ -145,7 +145,7 @@ class Bed:
         problems = [event for event in events if isinstance(event, Problem)]
         read = range(len(self.mapping.resources))
         policy = Policy(
-            coverage_of(self.mapping, read, [*problems, *map(Searched, differ.searched)]),
+            coverage_of(self.mapping, read, [*problems, *map(Searched, differ.searched & set(read))]),
             self.mapping.entity_deletion_threshold,
             self.released,
             Unsettled(unanswered=frozenset(differ.unresolved)),

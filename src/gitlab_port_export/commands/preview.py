@@ -29,7 +29,8 @@ from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import choose_mapping, late, read_mapping
 from gitlab_port_export.sync.connect import connect_gitlab, connect_port, identifier_of, jq_environ
-from gitlab_port_export.sync.transform import Transformer, compile_errors, error_in
+from gitlab_port_export.sync.field_values import error_in
+from gitlab_port_export.sync.transform import Transformer, compile_errors
 
 # Reads that may give no row before the preview stops looking for one.
 MAX_READS = 30

@@ -69,7 +69,7 @@ class Coverage:
 def coverage_of(mapping: Mapping, read: Container[int], events: Iterable[Gap]) -> Coverage:
     """Fold what a run found into its coverage: of the resources that were `read`, each is whole but for its gaps.
 
-    A warning is no gap.
+    A warning is no gap. What is of no resource of the mapping may hide anything.
     """
     gaps: dict[int, list[Gap]] = {resource.index: [] for resource in mapping.resources}
     everywhere: list[Problem] = []
@@ -77,9 +77,10 @@ def coverage_of(mapping: Mapping, read: Container[int], events: Iterable[Gap]) -
         if not isinstance(event, Problem):
             gaps[event.resource].append(event)
         elif not event.warning:
-            if event.holds_all:
+            everything = event.holds_all or not gaps.keys() >= set(event.resources)
+            if everything:
                 everywhere.append(event)
-            for index in gaps if event.holds_all else event.resources:
+            for index in gaps if everything else event.resources:
                 gaps[index].append(event)
     blueprints = mapped_blueprints(mapping)
     return Coverage(

@@ -10,8 +10,8 @@ from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.model import Create, Entity, Event, Problem, Settle, Skipped, Unchanged, Update
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.port.ledger import UNCHANGED, Comparison, Ledger, Missing, Status, relation_targets
+from gitlab_port_export.sync.merge import merge_shared
 from gitlab_port_export.sync.searching import Later, answered, explicit_targets, queries
-from gitlab_port_export.sync.transform import merge_shared
 
 # Updates that wait for a better row hold no more than this, of which Python's objects take about twice as much.
 MAX_WAITING_BYTES = 8 * 1024 * 1024

@@ -11,7 +11,7 @@ from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.hints import RELATED
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.sync.diff import Differ
-from gitlab_port_export.sync.transform import unfit_identifier
+from gitlab_port_export.sync.field_values import unfit_identifier
 from gitlab_port_export.sync.write import Sink, carried_out, make_searches
 
 # Entities from files belong to no resource of the mapping.

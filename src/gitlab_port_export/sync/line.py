@@ -37,13 +37,14 @@ from gitlab_port_export.sync.delete import deletions
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.faults import explained
 from gitlab_port_export.sync.gitops import write_entities, write_files
+from gitlab_port_export.sync.merge import merge_shared
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_file import Recorder
 from gitlab_port_export.sync.policy import Policy, Unsettled
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.second_look import Again, First, Mapped, confirming
-from gitlab_port_export.sync.transform import Transformer, merge_shared
+from gitlab_port_export.sync.transform import Transformer
 from gitlab_port_export.sync.write import (
     Sink,
     carried_out,
@@ -148,6 +149,7 @@ def _through(
     choose: Callable[[Mapped], Mapped] = iter,
 ) -> Iterable[Event]:
     """Take pages through transform, diff and write; `choose` picks the entities that are compared."""
+    # The key under which jq puts errors: nobody can foresee it and put one into a row.
     transformer = Transformer(mapping, evaluator, f"__jq_error_{secrets.token_hex(4)}")
     entities = choose(transformer.run(pages))
     merged = merge_shared(entities, shared_blueprints(mapping), by_field=mapping.enable_merge_entity)
