@@ -19,6 +19,7 @@ MESSAGE = {
     "PortUnavailable": 0,
     "Held": 3,
     "_held": 2,
+    "_Unfit": 0,
     "Problem": 1,
     "ReadFailed": 1,
     "Failed": 1,
