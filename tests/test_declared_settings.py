@@ -23,7 +23,7 @@ MINIMAL = {**PORT, "OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN": "glpat-5c2e7d1a9b
 # Fields that `load_settings` makes of several settings, or of where they came from.
 MADE = {
     *("port_client_id_file", "port_client_secret_file", "gitlab_url", "tokens", "token_mapping_only", "jq_env"),
-    *("verify_port", "verify_gitlab", "reports", "warnings", "ignored", "said", "logins"),
+    *("verify_port", "verify_gitlab", "reports", "warnings", "ignored", "file_notes", "logins"),
 }
 
 
@@ -111,7 +111,7 @@ print("object", load_settings({**minimal, "OCEAN__EXPORT": '{"madeUp": 6}'}, Non
 print("option", load_settings({**minimal, "OCEAN__EXPORT__MADE_UP": "5"}, None, made_up=7).made_up)
 Path("file").write_text("OCEAN__EXPORT__MADE_UP=8")
 found = load_settings(minimal, None, env_file=Path("file"))
-print("file", found.made_up, *found.said)
+print("file", found.made_up, *found.file_notes)
 print(*(one.why for one in load_settings({**minimal, "OCEAN__EXPORT__MADEUPS": "1"}, None).warnings))
 for options in ({}, {"made_up": 10}):
     try:

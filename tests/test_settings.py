@@ -411,13 +411,13 @@ def test_tokens_keep_their_order_and_merge_their_patterns() -> None:
         ("token 2", "glpat-b", ("b/**", "c")),
         ("token 3", "glpat-a", ("a",)),
     ]
-    assert found.default_type == "gitlab-v2"
+    assert found.default_dialect == "gitlab-v2"
 
 
 def test_only_a_token_mapping_means_the_first_integration() -> None:
     found = load(PORT, {"OCEAN__INTEGRATION__CONFIG": json.dumps({"tokenMapping": {"one": ["**/*"]}})})
     assert shape(found) == [("token 1", "one", ("**/*",))]
-    assert found.default_type == "gitlab"
+    assert found.default_dialect == "gitlab"
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ def test_in_ci_no_file_is_read_that_was_not_named(job: dict[str, str], folder: P
     assert (found.workers, found.reports, found.ci) == (10, {}, "auto")
     assert report_files(MINIMAL | job) == {}
     assert ci_choice(MINIMAL | job) == "auto"
-    assert found.said == (".env is not read in CI, where others may have put it; to take it: --env-file .env",)
+    assert found.file_notes == (".env is not read in CI, where others may have put it; to take it: --env-file .env",)
     for named in (load(job, env_file=Path(".env")), load({**job, FILE: ".env"})):
         assert (named.workers, named.reports) == (3, {"json": Path("r.json")})
-        (line,) = named.said
+        (line,) = named.file_notes
         assert line == ".env sets OCEAN__EXPORT__CI, OCEAN__EXPORT__REPORT_JSON, OCEAN__EXPORT__WORKERS"
 
 
@@ -82,8 +82,8 @@ def test_a_machine_of_ones_own_is_no_ci(folder: Path) -> None:
     for environ in ({}, {"CI": "false"}, {"CI": ""}, {"GITHUB_ACTIONS": "false"}, {"HOME": "/root"}):
         found = load(environ)
         assert found.workers == 3
-        assert found.said == (".env sets OCEAN__EXPORT__WORKERS",)
-    assert load({"OCEAN__EXPORT__WORKERS": "4"}).said == ()
+        assert found.file_notes == (".env sets OCEAN__EXPORT__WORKERS",)
+    assert load({"OCEAN__EXPORT__WORKERS": "4"}).file_notes == ()
 
 
 def test_missing_credentials_in_ci_are_explained_by_the_file_that_is_not_read(folder: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_file_that_was_named_must_be_there_and_its_values_are_not_shown(folder
     planted('OCEAN__INTEGRATION__CONFIG={"gitlabHost": "https://gitlab.example.com", "glpat-oops": 1}', name="a.env")
     found = load({FILE: "a.env"})
     assert found.gitlab_url == "https://gitlab.example.com"
-    assert "oops" not in " ".join(found.said)
-    assert "gitlab.example.com" not in " ".join(found.said)
+    assert "oops" not in " ".join(found.file_notes)
+    assert "gitlab.example.com" not in " ".join(found.file_notes)
 
 
 # --- what a file that was merely found may set
@@ -127,14 +127,14 @@ LEFT_OUT = {
 def test_verification_releases_and_reports_never_come_from_a_file_that_was_found(line: str, folder: Path) -> None:
     planted(line)
     found, expected = load(), load({"CI": "true"})
-    assert found.model_dump(exclude={"said", "resources_path"}) == expected.model_dump(
-        exclude={"said", "resources_path"}
+    assert found.model_dump(exclude={"file_notes", "resources_path"}) == expected.model_dump(
+        exclude={"file_notes", "resources_path"}
     )
     assert report_files(MINIMAL) == {}
     if "OCEAN" in line.upper():
         name = line.partition("=")[0]
-        assert name in " ".join(found.said)
-        assert "not named by --env-file, cannot set" in " ".join(found.said)
+        assert name in " ".join(found.file_notes)
+        assert "not named by --env-file, cannot set" in " ".join(found.file_notes)
 
 
 REFUSED = [
@@ -174,7 +174,7 @@ def test_an_address_that_the_environment_sets_makes_that_of_a_file_moot(folder: 
     found = load(own)
     assert (found.gitlab_url, found.port_base_url) == (own[URL], own["OCEAN__PORT__BASE_URL"])
     assert (found.mapping_file, found.resources_path, found.jq_env) == (Path("m.yml"), Path("r"), ("REGION",))
-    assert found.said == ()
+    assert found.file_notes == ()
 
 
 def test_no_other_file_is_opened_for_a_file_that_was_found(folder: Path) -> None:

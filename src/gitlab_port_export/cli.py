@@ -13,7 +13,7 @@ from gitlab_port_export.commands.process import carry_out, leave, tune
 from gitlab_port_export.settings.options import with_settings
 
 app = typer.Typer(
-    help="Bring a Port software catalog in step with GitLab. Without a command: sync.",
+    help="Keep a Port software catalog in step with GitLab. Without a command: sync.",
     add_completion=False,
     rich_markup_mode=None,  # rich help writes escape sequences in CI, whatever NO_COLOR says
     pretty_exceptions_enable=False,
@@ -53,7 +53,8 @@ def default(
 @with_settings
 def sync(
     plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="Apply this plan file and nothing else, if Port is as it was.")
+        Path | None,
+        typer.Option("--plan", help="Make exactly the changes of this plan file, if Port has not changed since."),
     ] = None,
     output: OutputOption = Output.table,
     debug: DebugOption = False,
@@ -86,7 +87,7 @@ def plan(
 @app.command()
 @with_settings
 def check(output: OutputOption = Output.table, debug: DebugOption = False, **options: Any) -> None:
-    """Say what is wrong with settings, tokens, rights and mapping, and what to do."""
+    """Check settings, tokens, permissions and mapping, and say how to correct what is wrong."""
     _end("check", output, debug, lambda run, session: run(session, **options))
 
 
@@ -101,7 +102,7 @@ def preview(
     debug: DebugOption = False,
     **options: Any,
 ) -> None:
-    """Show a few rows of a kind and what the mapping makes of each."""
+    """Show a few rows of a kind and the entities that the mapping makes of them."""
     from gitlab_port_export.commands.preview_values import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = SampleWish(kind, limit, index, str(row) if row else None)
@@ -116,14 +117,14 @@ class HooksTo(StrEnum):
 
 
 class HooksLevel(StrEnum):
-    """What has a hook: groups as far as their plan has them, or every project."""
+    """What gets a webhook: groups where their GitLab plan allows it and projects elsewhere, or every project."""
 
     auto = "auto"
     project = "project"
 
 
 class HooksAction(StrEnum):
-    """What to do about the hooks."""
+    """What to do about the webhooks."""
 
     plan = "plan"
     apply = "apply"
@@ -134,13 +135,20 @@ class HooksAction(StrEnum):
 @app.command()
 @with_settings
 def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line gives by name
-    action: Annotated[HooksAction, typer.Argument(help="Show, make, look after or remove GitLab's hooks.")],
-    to: Annotated[HooksTo, typer.Option("--to", help="A webhook in Port, or what starts a CI job.")] = HooksTo.port,
-    url: Annotated[str | None, typer.Option("--url", help="With --to ci: starts a job; {name} for secrets.")] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="Also this kind (--to port: job); only these (--to ci).")
+    action: Annotated[HooksAction, typer.Argument(help="What to do about the webhooks.")],
+    to: Annotated[
+        HooksTo, typer.Option("--to", help="Send events to a webhook in Port, or to an address that starts a CI job.")
+    ] = HooksTo.port,
+    url: Annotated[
+        str | None, typer.Option("--url", help="With --to ci: the address; {name} stands for a secret.")
     ] = None,
-    level: Annotated[HooksLevel, typer.Option("--level", help="What has a hook.")] = HooksLevel.auto,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="With --to ci: only these kinds. With --to port: also this one (job)."),
+    ] = None,
+    level: Annotated[
+        HooksLevel, typer.Option("--level", help="What gets a webhook: groups where possible, or every project.")
+    ] = HooksLevel.auto,
     template: Annotated[Path | None, typer.Option("--template", help="With --to ci: file of a custom payload.")] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="With plan: exit 10 when there are changes to make.")
@@ -149,7 +157,7 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
     debug: DebugOption = False,
     **options: Any,
 ) -> None:
-    """Let GitLab tell what changed: plan, apply, status or remove the hooks of live updates."""
+    """Plan, apply, check or remove the webhooks through which GitLab reports changes between two syncs."""
     wish = {
         "to": to.value,
         "url": url,
@@ -178,7 +186,7 @@ def schema() -> None:
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave both servers up, to try the other commands on.")] = False,
 ) -> None:
-    """Show a sync at work right here: no account, no network."""
+    """Sync a sample GitLab to a sample Port, both on this machine; needs no account and no network."""
     from gitlab_port_export.demo.command import run_demo  # noqa: PLC0415  # not needed by any other command
 
     leave(run_demo(keep=keep))

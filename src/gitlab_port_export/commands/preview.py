@@ -112,13 +112,13 @@ def _mapping(
             raise UsageError("without settings a mapping file is needed", hint="give one with --mapping")
         return read_mapping(file)[0], "gitlab-v2"
     if settings.mapping_file is not None:
-        return read_mapping(settings.mapping_file)[0], settings.integration_type or settings.default_type
+        return read_mapping(settings.mapping_file)[0], settings.integration_type or settings.default_dialect
     identifier = identifier_of(settings)
     port = connect_port(settings, clock, identifier, redactor)
     with closing(port.http):
         port.sign_in(first_contact=True)
         integration = integrations.fetch(port, identifier)
-        dialect = settings.integration_type or integration.kind or settings.default_type
+        dialect = settings.integration_type or integration.kind or settings.default_dialect
         return choose_mapping(settings, integration, dialect, {}).mapping, dialect
 
 

@@ -56,7 +56,7 @@ class Session:
         logger.propagate = False
         # The settings warn of it once; urllib3 would warn with every request.
         warnings.simplefilter("ignore", InsecureRequestWarning)
-        for line in settings.said:
+        for line in settings.file_notes:
             self.say(line)
         for name in settings.ignored:
             logger.debug("%s is accepted and not needed in a one-shot run", name)

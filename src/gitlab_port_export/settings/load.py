@@ -49,9 +49,9 @@ def load_settings(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **op
         faults.setdefault(name, _fault(name, why, given))
     settings = _checked(Settings, given, faults, **_joined(parts, found, in_ci=sources.in_ci(environ)))
     if faults or settings is None:
-        raise UsageError(*faults.values(), hint="; ".join((*variables.unknown(given), *found.said)))
-    said = (*variables.unknown(given), *_warnings(settings, parts), *variables.not_honoured(given))
-    warnings = tuple(Problem("settings", why, warning=True) for why in said)
+        raise UsageError(*faults.values(), hint="; ".join((*variables.unknown(given), *found.file_notes)))
+    doubts = (*variables.unknown(given), *_warnings(settings, parts), *variables.not_honoured(given))
+    warnings = tuple(Problem("settings", why, warning=True) for why in doubts)
     return settings.model_copy(update={"warnings": warnings})
 
 
@@ -109,7 +109,7 @@ class _Sources:
 
     given: ChainMap[str, Given]
     variables: Mapping[str, str]
-    said: tuple[str, ...] = ()
+    file_notes: tuple[str, ...] = ()
 
 
 def _sources(environ: Mapping[str, str], dotenv: Path | None, options: Mapping[str, object]) -> _Sources:
@@ -120,7 +120,7 @@ def _sources(environ: Mapping[str, str], dotenv: Path | None, options: Mapping[s
     layers = sources.read_options(options), sources.read_environ(environ)
     upper = ChainMap(*layers)
     chosen = upper.get("env_file")
-    said: list[str] = []
+    notes: list[str] = []
     is_job = sources.in_ci(environ)
     if chosen and not chosen.fault:
         file = sources.read_env_file(Path(chosen.text), upper, is_named=True)
@@ -129,12 +129,12 @@ def _sources(environ: Mapping[str, str], dotenv: Path | None, options: Mapping[s
     else:
         file = sources.EnvFile()
         if dotenv and dotenv.is_file():
-            said.append(f"{dotenv} is not read in CI, where others may have put it; to take it: --env-file {dotenv}")
+            notes.append(f"{dotenv} is not read in CI, where others may have put it; to take it: --env-file {dotenv}")
     given = ChainMap(*layers, dict(file.given))
     if is_job and "resources_path" not in given and RESOURCES.is_dir():
         name = SETTINGS["resources_path"].variable
-        said.append(f"{RESOURCES} is not read in CI, where others may have put it; to take it: {name}={RESOURCES}")
-    return _Sources(given, {**file.variables, **environ}, tuple(filter(None, (file.said, *said))))
+        notes.append(f"{RESOURCES} is not read in CI, where others may have put it; to take it: {name}={RESOURCES}")
+    return _Sources(given, {**file.variables, **environ}, tuple(filter(None, (file.notes, *notes))))
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -185,7 +185,7 @@ def _joined(parts: Parts, found: _Sources, *, in_ci: bool) -> dict[str, object]:
         "verify_gitlab": parts.check_gitlab and (_ca_bundle(gitlab_url, environ)[1] or True),
         "reports": _reports(given),
         "ignored": tuple(variables.ignored(given)),
-        "said": found.said,
+        "file_notes": found.file_notes,
         "logins": _logins(environ),
         "port_client_id_file": files.get("port_client_id"),
         "port_client_secret_file": files.get("port_client_secret"),
@@ -280,7 +280,7 @@ def _warnings(settings: Settings, parts: Parts) -> Iterator[str]:
     gitlab = ("GitLab", settings.gitlab_url, settings.verify_gitlab)
     for who, url, verify in (gitlab, ("Port", settings.port_base_url, settings.verify_port)):
         if re.match(r"http://(?!(127\.[0-9.]+|localhost|\[::1\])(:|/|$))", url):
-            yield f"{who} is spoken to over http://, so that secrets can be read on the way; use https://"
+            yield f"{who} is reached over http://, so that others can read secrets on the way; use https://"
         if verify is False:
             yield f"the certificate of {who} is not verified, so that secrets can be stolen; name a CA bundle"
     if parts.jq_access != bool(parts.jq_names):

@@ -1,6 +1,6 @@
 """The settings: each is one field that declares its variable, its option and its texts. ADD A SETTING HERE.
 
-Most are fields of `Settings`. What only together with others makes a field of `Settings` is a field of `Parts`.
+Most are fields of `Settings`. `Parts` has those of which `load.py` makes the last fields of `Settings`.
 """
 
 from collections.abc import Mapping
@@ -154,7 +154,7 @@ class Settings(_Frozen):
         Path | None,
         Setting(
             "OCEAN__EXPORT__MAPPING",
-            "Mapping file instead of the one in Port.",
+            "Mapping file, used instead of the mapping in Port.",
             expected="a file, for example port-app-config.yml",
             option="--mapping",
             on=_ALL,
@@ -165,7 +165,7 @@ class Settings(_Frozen):
         int,
         Setting(
             "OCEAN__EXPORT__WORKERS",
-            "Connections to GitLab, and to Port.",
+            "Parallel connections to GitLab, and as many to Port.",
             expected="a whole number from 1 to 100, for example 10",
             option="--workers",
             on=_RUNS_AND_HOOKS,
@@ -175,7 +175,7 @@ class Settings(_Frozen):
         Annotated[float, from_text(parse_duration)] | None,
         Setting(
             "OCEAN__EXPORT__DEADLINE",
-            "Stop in time, e.g. 25m; deletes nothing then.",
+            "Stop after this time, for example 25m; a run that was stopped deletes nothing.",
             expected="a time above 0, for example 1h30m, 25m, 90s or 90",
             option="--deadline",
             on=_ALL,
@@ -186,7 +186,7 @@ class Settings(_Frozen):
         from_text(parse_allow_deletes),
         Setting(
             "OCEAN__EXPORT__ALLOW_DELETES",
-            "Release held deletions of a blueprint this once.",
+            "Allow the held deletions of a blueprint, in this run only.",
             expected="blueprints, for example service,gitlabGroup=20",
             option="--allow-deletes",
             on=_RUNS,
@@ -202,7 +202,7 @@ class Settings(_Frozen):
         OnOverlap,
         Setting(
             "OCEAN__EXPORT__ON_OVERLAP",
-            "While another run is active: run beside it, or skip.",
+            "What to do while another run of the same integration is active.",
             option="--on-overlap",
             on=("sync",),
         ),
@@ -211,7 +211,7 @@ class Settings(_Frozen):
         Ci,
         Setting(
             "OCEAN__EXPORT__CI",
-            "The CI system whose own output is written.",
+            "CI system for which folds, annotations and summaries are written.",
             expected=any_of(CHOICES),
             value=Literal[CHOICES],
             option="--ci",
@@ -265,12 +265,12 @@ class Settings(_Frozen):
     reports: Mapping[str, Path] = {}
     warnings: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    file_notes: tuple[str, ...] = ()
     logins: tuple[SecretStr, ...] = ()
 
     @property
-    def default_type(self) -> Dialect:
-        """The integration's type where neither the user nor Port names one."""
+    def default_dialect(self) -> Dialect:
+        """The dialect where neither the user nor Port names one."""
         return "gitlab" if self.token_mapping_only else "gitlab-v2"
 
     @property
@@ -331,7 +331,7 @@ class Parts(_Frozen):
         from_text(str.upper),
         Setting(
             "OCEAN__EVENT_LISTENER__TYPE",
-            "May be left out; `ONCE` is the only value.",
+            "Not needed; `ONCE` is the only value.",
             expected='nothing (remove it) or {"type":"ONCE"}, as this runs once',
         ),
     ] = "ONCE"

@@ -14,7 +14,7 @@ from gitlab_port_export.settings.parse import lines_object, text_fault
 from gitlab_port_export.settings.settings import SECRETS, SETTINGS
 from gitlab_port_export.settings.variables import FIELDS, OBJECTS, SECRET_FILES, Given, key_of
 
-# A file that was found and not named may have been put there by somebody else. That person must not choose where
+# A file that was found and not named may come from another person. That person must not choose where
 # secrets go, what is trusted, deleted, written or shown to jq. Without a setting that is left out, a run is still safe.
 # Without one that is refused, it would use another server or mapping than the file asks for, so nothing is done.
 _LEFT_OUT = {name for name, setting in SETTINGS.items() if setting.found_file == "left out"}
@@ -134,7 +134,7 @@ class EnvFile:
 
     given: Mapping[str, Given] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    said: str = ""
+    notes: str = ""
 
 
 def read_env_file(path: Path, upper: Mapping[str, Given], *, is_named: bool) -> EnvFile:
@@ -151,8 +151,11 @@ def read_env_file(path: Path, upper: Mapping[str, Given], *, is_named: bool) -> 
     fault = f"is not taken from a file that was found and not named; to take it: --env-file {path}"
     given = {name: replace(one, fault=fault) if name in _REFUSED else one for name, one in added.items()}
     taken = {name: one for name, one in given.items() if name not in _REFUSED}
-    said = [_names(f"{path} sets", taken, where), _names(f"{path}, not named by --env-file, cannot set", left, where)]
-    return EnvFile(_with_files(given), said="; ".join(filter(None, said)))
+    notes = [
+        _names(f"{path} sets", taken, where),
+        _names(f"{path}, not named by --env-file, cannot set", left, where),
+    ]
+    return EnvFile(_with_files(given), notes="; ".join(filter(None, notes)))
 
 
 def _is_set(name: str, upper: Mapping[str, Given]) -> bool:

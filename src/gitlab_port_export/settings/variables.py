@@ -1,4 +1,4 @@
-"""The names of variables: which setting each one sets, and what is said about every other name of Ocean's."""
+"""The names of variables: which setting each one sets, and the messages about all other names."""
 
 import difflib
 import re

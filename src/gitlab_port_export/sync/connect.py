@@ -29,14 +29,14 @@ def jq_environ(settings: Settings) -> dict[str, str]:
 
 def identifier_of(settings: Settings) -> str:
     """Return the identifier of the integration: the one that was given, or the one that Ocean uses by default."""
-    return settings.integration_identifier or f"my-{settings.integration_type or settings.default_type}-integration"
+    return settings.integration_identifier or f"my-{settings.integration_type or settings.default_dialect}-integration"
 
 
 def connect_port(settings: Settings, clock: Clock, identifier: str, redactor: Redactor) -> Port:
     """Return a client of Port; nothing is asked yet."""
     http = Http(
         settings.port_base_url,
-        user_agent=integrations.user_agent(settings.integration_type or settings.default_type, identifier),
+        user_agent=integrations.user_agent(settings.integration_type or settings.default_dialect, identifier),
         verify=settings.verify_port,
         strict=settings.strict_port,
         timeout=settings.client_timeout,

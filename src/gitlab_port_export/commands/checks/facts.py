@@ -39,7 +39,7 @@ class Facts:
     def dialect(self) -> Dialect:
         """The integration's type: the one that was set, Port's, or the default."""
         known = self.integration.kind if self.integration else None
-        return self.settings.integration_type or known or self.settings.default_type
+        return self.settings.integration_type or known or self.settings.default_dialect
 
     @property
     def mapping(self) -> Mapping | None:
