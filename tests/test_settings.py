@@ -85,7 +85,7 @@ def test_minimum_gives_the_defaults() -> None:
         "reports": {},
         "warnings": (),
         "ignored": (),
-        "said": (),
+        "file_notes": (),
         "logins": (),
     }
 
