@@ -104,7 +104,7 @@ def test_no_process_is_lost_over_what_cannot_be_sent() -> None:
 
 @linux
 def test_no_other_process_is_started_while_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(evaluate, "WAIT_SECONDS", 60.0)
     before = children()
     evaluator = Evaluator({}, workers=4)
     wait([evaluator.submit("1", b"null") for _ in range(20)])
@@ -218,7 +218,7 @@ def test_a_worker_that_cannot_work_is_no_fault_of_an_expression() -> None:
 
 
 def test_where_no_further_worker_can_be_started_those_that_are_there_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(evaluate, "WAIT_SECONDS", 0.0)
     evaluator = Evaluator({}, workers=4)
     start, started = evaluator._start, []
 

@@ -18,7 +18,7 @@ import pytest
 from conftest import Bench
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.clock import Clock, Stopped
-from gitlab_port_export.base.errors import GitLabUnavailable, MachineError, limits_said
+from gitlab_port_export.base.errors import GitLabUnavailable, MachineError, limits_reported
 from gitlab_port_export.base.http import Http
 from gitlab_port_export.commands.checks.mapping import check_file
 from gitlab_port_export.demo.gitlab import Fault, faults, gitlab_server
@@ -451,7 +451,7 @@ def test_a_machine_that_allows_no_further_thread_is_named_and_no_bug(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", some)
-    with pytest.raises(MachineError, match="the machine allows no further thread"), limits_said():
+    with pytest.raises(MachineError, match="the machine allows no further thread"), limits_reported():
         run_sync(bench.gitlab, bench.port, MAPPING)
 
 

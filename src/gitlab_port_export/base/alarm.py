@@ -1,4 +1,4 @@
-"""The deadline as a signal: it ends whatever the main thread is busy with, as SIGTERM does."""
+"""The deadline as a signal, which ends what looks at no clock: an expression in jq, a computation, a pipe."""
 
 import signal
 import threading
@@ -8,16 +8,13 @@ from contextlib import contextmanager
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import OutOfTime
 
-# Requests and waits look at the clock themselves, and writing then waits for the last answers: `write.GRACE_SECONDS`.
+# Requests and waits end at the deadline by themselves, and writing waits for the last answers (write.GRACE_SECONDS).
 SLACK_SECONDS = 1.2
 
 
 @contextmanager
 def alarm(clock: Clock) -> Iterator[None]:
-    """Raise OutOfTime in the main thread, soon after the deadline, if the block still runs then.
-
-    This is for what looks at no clock: an expression in jq, a long computation, a file that is a pipe.
-    """
+    """Raise OutOfTime in the main thread soon after the deadline, if the block still runs then."""
     left = clock.left
     if left is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -28,7 +25,7 @@ def alarm(clock: Clock) -> Iterator[None]:
         if running:
             raise OutOfTime
 
-    # Not SIGALRM: a library, or whoever tests this, may use the process's one timer.
+    # Not SIGALRM: the process has one such timer, and a library or a test may use it.
     before = signal.signal(signal.SIGUSR1, ring)
     timer = threading.Timer(left + SLACK_SECONDS, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
     timer.daemon, timer.name = True, "alarm"
@@ -38,6 +35,6 @@ def alarm(clock: Clock) -> Iterator[None]:
     finally:
         running = False
         timer.cancel()
-        # A timer that is about to fire does so before the usual action, which ends the process, is back.
+        # Wait for a timer that is about to fire: the usual action of the signal would end the process.
         timer.join()
         signal.signal(signal.SIGUSR1, before)

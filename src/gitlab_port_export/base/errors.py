@@ -51,7 +51,7 @@ class MachineError(UsageError):
 
 
 class NoWorker(MachineError):
-    """No process can be started in which jq would run: no expression is to blame."""
+    """No worker process for jq can be started; no expression is the cause."""
 
     stage: Stage = "transform"
 
@@ -72,8 +72,8 @@ class PortUnavailable(ExportError):
 class Interrupted(BaseException):
     """The process was told to stop; `exit_code` is 128 + the signal's number.
 
-    As of KeyboardInterrupt, no `except Exception` on the way is meant for it: a thread that was being started would
-    leave a traceback (https://github.com/python/cpython/blob/3.11/Lib/threading.py, Thread.start).
+    Like KeyboardInterrupt it is no Exception, so that no `except Exception` catches it. A thread that was being
+    started would print a traceback (https://github.com/python/cpython/blob/3.11/Lib/threading.py, Thread.start).
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -84,7 +84,7 @@ class Interrupted(BaseException):
 
 
 class OutOfTime(Interrupted):
-    """The deadline passed while the main thread was busy; no signal of the user's, so the run ends with a Problem."""
+    """The deadline passed while the main thread was busy. The run ends with a Problem."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -94,7 +94,7 @@ class OutOfTime(Interrupted):
 
 
 @contextmanager
-def limits_said() -> Iterator[None]:
+def limits_reported() -> Iterator[None]:
     """Raise MachineError in place of Python's errors for what the machine does not allow."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""JSON text in and out: fast where orjson can, and the standard library where it cannot."""
+"""Reads and writes JSON: by orjson, which is fast, and by the standard library for what orjson does not take."""
 
 import json
 import math
@@ -10,15 +10,15 @@ import orjson
 from gitlab_port_export.base.text import well_formed
 
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-# What may be a float in JSON text (orjson writes each with a fraction or an exponent), or a whole number that no
-# double holds.
+# Matches JSON text that may hold a float (orjson writes each with a fraction or an exponent), or a whole number that
+# no double holds.
 UNEVEN = re.compile(rb"\d[.e]|\d{16}")
-# A double holds each whole number up to here, and none of the size of the other.
+# A double holds each whole number up to EXACT, and none as large as LARGEST.
 EXACT, LARGEST = 2**53, 10**308
 # Python takes no more than 4,300 (`sys.set_int_max_str_digits`).
 MOST_DIGITS = 4_000
 
-# A whole number of so many digits may be more than the 64 bits that orjson keeps of one: it follows one of these.
+# Finds whole numbers of 19 digits and more, which may exceed the 64 bits that orjson keeps: each follows one of BEFORE.
 BEFORE, DIGITS = b":,[ \n\t\r-", b"0123456789"
 SHAPE = bytes.maketrans(BEFORE + DIGITS, b":" * len(BEFORE) + b"0" * len(DIGITS))
 BIG = b":" + b"0" * 19
@@ -31,9 +31,9 @@ TOO_DEEP = f"nests more than {MAX_LEVELS} levels deep"
 def decode(body: bytes | str) -> Any:
     """Return the parsed JSON. Raises ValueError.
 
-    orjson refuses lone surrogates, which the standard library takes; they are no characters, and U+FFFD
-    stands in their place. It also makes floats of whole numbers beyond 64 bits, which are kept here. A number of
-    thousands of digits, or with a fraction beyond any double, becomes text: it costs its row and not the page.
+    orjson refuses lone surrogates; they are no characters and become U+FFFD. It makes floats of whole numbers beyond
+    64 bits; they stay whole numbers here. A number of thousands of digits, or with a fraction beyond any double,
+    becomes text, so that it spoils one row and not the page.
     """
     try:
         found = orjson.loads(body)
@@ -88,7 +88,7 @@ def encode(value: Any) -> bytes:
 
 
 def packed(value: Any) -> bytes:
-    """Return JSON that is kept for a while: `encode` leaves a text of 2 KiB in a block of 32 KiB, as orjson made it."""
+    """Return JSON in a block of its own size, for texts that are kept: orjson leaves 2 KiB in a block of 32 KiB."""
     return bytes(memoryview(encode(value)))
 
 
@@ -102,9 +102,9 @@ def ascii_lines(value: Any) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """Return the one JSON text of a value, with keys in order and numbers as Port tells them apart.
+    """Return the same JSON text for values that are equal to Port: keys in order, 1.0 as 1, doubles beyond 2^53.
 
-    1.0 is 1, and beyond 2^53 there are doubles only. Raises ValueError where the value nests too deeply.
+    Raises ValueError where the value nests too deeply.
     """
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def is_deep(value: Any) -> bool:
-    """Say whether a value nests too deeply to be sent as a part of something."""
+    """Return whether a value nests too deeply to be sent as a part of an entity."""
     try:
         encode([[[[value]]]])
     except ValueError:

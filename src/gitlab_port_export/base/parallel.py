@@ -1,4 +1,4 @@
-"""The one place for threads: runs many generators that ask questions, on a bounded pool that answers them."""
+"""Runs jobs (generators that yield requests) side by side; a bounded pool of threads carries out the requests."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
@@ -9,28 +9,28 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-# A job decides and never does I/O: it yields a question and is sent the answer (or has the error thrown into it);
-# it yields `All` or `Once` to run other jobs; whatever else it yields goes to the consumer.
+# A job decides and does no I/O. It yields a question and is sent the answer, or the error is thrown into it. It yields
+# `All` or `Once` to run other jobs. Anything else that it yields goes to the consumer.
 Job = Generator[Any, Any, Any]
 
 
 @dataclass(frozen=True)
 class All:
-    """Run these jobs side by side; the asker goes on when all have ended, or gets the first error."""
+    """Run these jobs side by side; the job that yields this is sent their results, or the first error is thrown."""
 
     jobs: tuple[Job, ...]
 
 
 @dataclass(frozen=True)
 class Once:
-    """Run this job once for everybody who asks with the same key; each asker gets what the job returns."""
+    """Run this job once for all jobs that yield the same key; each is sent what it returns."""
 
     key: Hashable
     start: Callable[[], Job]
 
 
 def through(job: Job, hand_on: Callable[[Any], Job]) -> Job:
-    """Run a job, and all that it starts, with whatever they say going through `hand_on`, which returns the answer."""
+    """Run a job and the jobs it starts; `hand_on` gets everything that they yield, and returns the answer."""
     answer: Any = None
     error: Exception | None = None
     with closing(job):
@@ -47,7 +47,7 @@ def through(job: Job, hand_on: Callable[[Any], Job]) -> Job:
                     said = Once(key, partial(_started, start, hand_on))
             try:
                 answer = yield from hand_on(said)
-            except Exception as failure:  # noqa: BLE001  # handed on to the job that asked, never swallowed
+            except Exception as failure:  # noqa: BLE001  # thrown into the job that asked
                 error = failure
 
 
@@ -113,7 +113,7 @@ class _Driver:
             if self.in_flight:
                 self.collect()
             elif exhausted and not self.asked and not self.ready:
-                # What nobody answers would be rows that silently never come.
+                # Jobs that nothing will answer: their rows would be missing without a Problem.
                 if self.live:
                     raise RuntimeError("jobs wait for each other")
                 return
@@ -142,8 +142,8 @@ class _Driver:
             except StopIteration as stop:
                 self.finish(node, stop.value, None)
                 return
-            # Whatever a job raises belongs to whoever asked for it; with no asker it ends the drive.
-            except Exception as failure:  # noqa: BLE001  # handed on to the asker, never swallowed
+            # An error of a job is thrown into the job that started it; one of a job at the top ends the drive.
+            except Exception as failure:  # noqa: BLE001  # thrown into the job that asked
                 self.finish(node, None, failure)
                 return
             answer = error = None
@@ -181,7 +181,8 @@ class _Driver:
             self.ready.append((waiting, entry.value, entry.error))
             entry.uses -= 1
         entry.waiting = []
-        # A failed read is asked anew (by another token, say); a value is kept until its last planned use.
+        # A failed read is done again when it is asked for again, perhaps with another token. A value is kept until its
+        # last planned use.
         if entry.error is not None or entry.uses <= 0:
             del self.shared[key]
 
@@ -211,7 +212,7 @@ class _Driver:
             self.ready.append((parent, parent.results, None))
 
     def drop_children(self, parent: _Node) -> None:
-        """Forget the children of a parent that has failed; answers that still arrive for them are ignored."""
+        """Remove the children of a parent that has failed; answers that still arrive for them are ignored."""
         for child in [n for n in self.live.values() if n.parent is parent]:
             self.drop_children(child)
             self.live.pop(id(child), None)
@@ -233,9 +234,9 @@ def drive(
 ) -> Generator[Any, None, None]:
     """Run jobs and yield what they yield, in the order it happens.
 
-    `perform` answers each yielded `question` on one of `workers` threads. Jobs start lazily: at most twice as many
-    questions as workers are with the pool, so memory holds a bounded number of answers. `uses` says how often each
-    `Once` key will be asked for, so that its value can be forgotten after the last time.
+    `perform` answers each yielded `question` on one of `workers` threads. Jobs start lazily: the pool holds at most
+    twice as many questions as workers, so memory holds a bounded number of answers. `uses` says how often each `Once`
+    key will be yielded, so that its value can be dropped after the last time.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
     driver = _Driver(perform, question, pool, 2 * workers, uses or {})

@@ -1,4 +1,4 @@
-"""Standard output and error that never end a run: the reader may go away, the disk be full, the stream be closed."""
+"""Output streams that never end a run, not even with a closed pipe, a full disk or a closed stream."""
 
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -6,7 +6,7 @@ from typing import TextIO
 
 
 class Stream:
-    """A text stream that drops what it cannot write; `failure` says why, where it is more than a reader that left."""
+    """A text stream that drops what it cannot write; `failure` says why, unless the reader closed a pipe."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self.failure = ""
@@ -35,7 +35,7 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits, or drop it."""
+        """Write what is buffered, or drop it."""
         self._act(lambda stream: stream.flush())
 
     def _act(self, act: Callable[[TextIO], object]) -> None:
@@ -45,5 +45,5 @@ class Stream:
             act(self._stream)
         except BrokenPipeError:
             self._stream = None
-        except (OSError, ValueError) as error:  # ValueError: somebody closed it
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self._stream, self.failure = None, str(error)

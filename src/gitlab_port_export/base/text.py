@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: no control sequences, no secrets."""
+"""Makes text of others safe to show: no control sequences, no commands to a CI system, no secrets."""
 
 import base64
 import re
@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 MIN_SECRET = 6
-# A shorter secret is hidden where it stands alone; one that is shorter still is no secret.
+# A secret shorter than MIN_SECRET is hidden only as a whole word, and one shorter than this not at all.
 MIN_WORD = 4
-# How much of a secret may remain of a text that was cut: less than half of it, and less than this.
+# Where a text was cut, less than half of a secret may remain, and less than this.
 MIN_PART = 8
 PLACEHOLDER = "[secret]"
 
@@ -61,8 +61,8 @@ def _disarm(match: re.Match[str]) -> str:
 class Redactor:
     """Hides secrets: the given ones in every form that HTTP gives them, and whatever looks like a token.
 
-    Secrets shorter than six characters are hidden only as words, those shorter than four not at all: a tiny one would
-    blacken everything. The longer half of a secret goes too: messages quote answers and expressions up to a length.
+    Secrets shorter than six characters are hidden only as words, those shorter than four not at all: they would hide
+    most of the text. The first half of a secret is hidden too, as messages quote answers and expressions cut short.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -144,7 +144,7 @@ def _in_base64(encoded: str, before: int, length: int) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return `value` as a message names it: short, one line, safe for a terminal."""
+    """Return `value` as messages quote it: short, one line, safe for a terminal."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""The command `hooks`: settings and a wish in, a report out; GitLab and Port are asked, and changed where wanted."""
+"""The command `hooks`: plans, makes, checks or removes the hooks that keep fields of the catalog live."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing

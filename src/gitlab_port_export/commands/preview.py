@@ -1,4 +1,4 @@
-"""A few rows of one kind and what the mapping makes of each: every field alone, with its value or its error."""
+"""The command `preview`: a few rows of one kind, and what the mapping makes of each field of them."""
 
 import secrets
 from collections.abc import Generator, Iterator, Mapping
@@ -73,7 +73,7 @@ def preview(
     try:
         return _preview(wanted, settings, mapping_file, clock, redactor)
     except Stopped as stopped:
-        if settings is None:  # nobody was asked, so nothing can have been late
+        if settings is None:  # no request was sent, so none was late
             raise
         raise late(stopped, settings) from None
 
@@ -192,7 +192,7 @@ def _rows(
 
 
 def _first(found: Found, limit: int, problems: list[Problem]) -> Iterator[tuple[str, Row]]:
-    """Yield the first rows and stop reading there; problems on the way are noted."""
+    """Yield the first rows and then stop reading; problems of the reads are noted."""
     left = limit
     for one in found:
         if isinstance(one, Problem):

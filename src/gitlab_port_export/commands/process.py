@@ -31,7 +31,7 @@ def carry_out(command: str, act: Callable[[Any, Any], int], *, as_json: bool, de
     `act` receives the function `run` of the command's module in this folder, and a Session.
     """
     # Heavy imports wait until here, so that `--help` is fast.
-    from gitlab_port_export.base.errors import ExportError, Interrupted, limits_said  # noqa: PLC0415  # as above
+    from gitlab_port_export.base.errors import ExportError, Interrupted, limits_reported  # noqa: PLC0415  # as above
     from gitlab_port_export.commands.ending import bug, fail, stray  # noqa: PLC0415  # as above
     from gitlab_port_export.commands.session import Session  # noqa: PLC0415  # as above
 
@@ -46,7 +46,7 @@ def carry_out(command: str, act: Callable[[Any, Any], int], *, as_json: bool, de
     # Python's own hook would print a traceback as it is, with any text of a server in it.
     threading.excepthook = lambda failed: stray(session, failed.exc_value)
     try:
-        with limits_said():
+        with limits_reported():
             code = act(run, session)
     except (ExportError, Interrupted) as error:
         code = fail(session, command, error)

@@ -1,4 +1,4 @@
-"""The demo command: two stand-ins on loopback, the real sync twice, and what the catalog then holds."""
+"""The command `demo`: both stand-ins on loopback, two real syncs, and what the catalog then holds."""
 
 import json
 import os

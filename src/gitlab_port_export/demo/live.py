@@ -1,4 +1,4 @@
-"""The demo's third act: hooks are made, something happens in GitLab, and the catalog follows without a sync."""
+"""The part of the demo with live updates: hooks are made, GitLab changes, and the catalog follows without a sync."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN = ("status", "mergedAt", "assignees", "closedAt")
 
 
 def live_act(gitlab: GitLabServer, store: PortStore, run: Callable[..., int], say: Callable[[str], None]) -> int:
-    """Make the hooks with `run`, change the world, and say what became of the catalog; return the code of `run`."""
+    """Make the hooks with `run`, change the world, and print what the catalog shows; return the code of `run`."""
     world = gitlab.world
     bot = world.add_user("group_1_bot_hooks", "Hooks", bot=True)
     world.add_token(HOOKS_TOKEN, bot, ("api",), name="hooks")

@@ -1,4 +1,4 @@
-"""Port's search grammar: a query becomes a predicate over stored entities."""
+"""The search queries of the stand-in Port: a query becomes a predicate over stored entities."""
 
 from __future__ import annotations
 

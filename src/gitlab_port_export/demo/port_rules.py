@@ -1,4 +1,4 @@
-"""What Port accepts: pure checks of identifiers, request rows, blueprints and property values."""
+"""What the stand-in Port accepts: checks of identifiers, rows, blueprints and property values; pure."""
 
 from __future__ import annotations
 

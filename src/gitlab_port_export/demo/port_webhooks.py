@@ -178,7 +178,7 @@ def _only(value: Any, keys: set[str], where: str) -> None:
 
 
 def ingest(store: PortStore, key: str, headers: Mapping[str, str], body: bytes) -> Reply:
-    """Take a payload: 202 whatever becomes of it, 413 where it is too large, 404 where nobody waits for it."""
+    """Take a payload: 202 whatever becomes of it, 413 where it is too large, 404 where there is no such webhook."""
     hooks = store.webhooks
     if len(body) > MAX_PAYLOAD:
         raise RefusedError(413, "payload_too_large", "Payload is too large (limit is 512KiB)")

@@ -1,4 +1,4 @@
-"""The engine room of the stand-ins: a small threaded HTTP/1.1 server on the loopback interface."""
+"""A small threaded HTTP/1.1 server on the loopback interface, on which the stand-ins run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GZIP_FROM = 1024
 class Server(ThreadingHTTPServer):
     """Serves one handler class; `state` is whatever that handler answers from."""
 
-    daemon_threads = False  # so that closing waits for the handlers and no socket outlives the server
+    daemon_threads = False  # closing waits for the handlers, so that no socket stays open
     request_queue_size = 128
 
     def __init__(self, handler: type[BaseHTTPRequestHandler], state: Any, tls: ssl.SSLContext | None):
@@ -38,7 +38,7 @@ class Server(ThreadingHTTPServer):
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.server_address[1]}"
 
     def pause(self, seconds: float) -> None:
-        """Sleep in a handler, but never longer than the server lives."""
+        """Sleep in a handler, until the server stops at most."""
         self.stopping.wait(seconds)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -155,7 +155,7 @@ class JsonHandler(BaseHTTPRequestHandler):
             super().handle()
 
     def finish(self) -> None:
-        """Close the streams; what is left to flush has nobody to read it when the client has gone."""
+        """Close the streams; what is left to flush is dropped when the client has gone."""
         with suppress(OSError):
             super().finish()
 

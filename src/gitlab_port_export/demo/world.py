@@ -1,4 +1,4 @@
-"""Ready-made worlds: a small believable company, its second act, and a large one to count and measure."""
+"""Sample content of the stand-in GitLab: a small company, what changes there later, and a large one to measure."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sample_world(now: datetime) -> World:
 
 
 def change_world(world: World) -> None:
-    """The second act of the sample: a new merge request, a renamed project, and a project that is gone."""
+    """Change the sample: a new merge request, a renamed project, and a deleted project."""
     gateway = world.project("platform/gateway")
     world.add_merge_request(
         gateway, "Answer 503 while draining", created_at=world.now, updated_at=world.now, draft=True

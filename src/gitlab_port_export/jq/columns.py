@@ -1,4 +1,7 @@
-"""Plain jq expressions, evaluated a column of rows at a time without jq; whatever is in doubt is left to jq."""
+"""Evaluates simple jq expressions without jq, a column of rows at a time. To add a jq feature, add it here.
+
+Whatever is in doubt is left to jq. OCEAN__EXPORT__PLAIN_EXPRESSIONS=false switches this off.
+"""
 
 import json
 import re
@@ -11,14 +14,14 @@ from gitlab_port_export.mapping.model import Expression
 
 # Takes one input a row and returns one output each.
 Column = Callable[[list[Any]], list[Any]]
-# The output of what gave none.
+# Stands for "no output".
 NOTHING = object()
 WORDS = {None: "null", True: "true", False: "false"}
 # A longer text is left to jq, whose processes have bounds.
 LARGEST_TEXT = 1024 * 1024
-# Longer ones would nest too many calls.
+# A longer expression would nest too many calls.
 LONGEST = 400
-# No escapes, no `\(…)`: those are parsed, or left to jq.
+# A character of a text without escapes and `\(…)`: those are parsed, or left to jq.
 TEXT = r'[^"\\\x00-\x1f\x7f\ud800-\udfff]'
 BLANK = re.compile(r"[ \t\r\n]*")
 PART = re.compile(rf"{TEXT}*")
@@ -43,11 +46,11 @@ TOKEN = re.compile(
 
 
 class Doubt(Exception):
-    """A value is of a kind that only jq knows what to do with, an error perhaps."""
+    """A value for which only jq can tell the result, perhaps an error."""
 
 
 class _NotPlain(Exception):
-    """The expression has more in it than is understood here."""
+    """The expression holds something that is not evaluated here."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,13 @@ class _Part:
 
 
 def plain(expression: Expression) -> Column | None:
-    """Return what gives an expression's first output for each row, None where it gives none; None where only jq can.
+    """Return the function that evaluates an expression for many rows, or None where only jq can.
+
+    It gives the first output for each row, None where there is no output.
 
     Understood are paths, texts with `\\(…)`, small numbers, `//`, `|`, `+`, parentheses, `map`, `tostring`, `empty`,
-    `[n]`, `split("…")` and `gsub("…"; "…")` of plain text. The column raises Doubt for a value that is not what these
-    are for: then jq has to be asked. It means what jq's manual says: https://jqlang.org/manual/v1.7/
+    `[n]`, `split("…")` and `gsub("…"; "…")` of plain text, as https://jqlang.org/manual/v1.7/ defines them. The
+    function raises Doubt for a value of another type than these expect: then jq has to evaluate the expression.
     """
     if len(expression) > LONGEST:
         return None

@@ -1,4 +1,4 @@
-"""Which keys of a row jq expressions can reach, told without jq."""
+"""Finds the keys of a row that jq expressions can reach, so that the other keys need not be sent to jq."""
 
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ TOKEN = re.compile(
 )
 TEXT = re.compile(r'(?:[^"\\]|\\[^(])*')
 PLAIN_TEXT = re.compile(r'([^"\\]*)"')
-# Words that take nothing of the row themselves.
+# Words that read nothing of the row by themselves.
 PLAIN = frozenset(["and", "or", "try", "catch", "null", "true", "false", "now", "empty", "env"])
 
 
@@ -46,10 +46,10 @@ class _Level:
 
 
 def needed_keys(expressions: Iterable[str]) -> frozenset[str] | None:
-    """Return the top-level keys of the row that the expressions can reach, or None when that cannot be told.
+    """Return the top-level keys of the row that the expressions can reach, or None when that is not certain.
 
-    What stands before a pipe sees the row, what follows sees only its result. Too many keys do no harm, so fields
-    deeper down count too; every doubt (a bare `.`, a function that takes the row as input, `..`, an assignment,
+    What stands before a pipe reads the row, what follows reads only its result. Too many keys do no harm, so fields
+    deeper down count too. Every doubt (a bare `.`, a function that takes the row as input, `..`, an assignment,
     `def`, `reduce`) gives None.
     """
     found: set[str] = set()
@@ -79,7 +79,7 @@ def _scan(text: str, found: set[str]) -> None:
 
 
 def _string(text: str, at: int, levels: list[_Level]) -> int:
-    r"""Read a string on; `\(…)` in it is an expression that sees what the string sees."""
+    r"""Read on in a string; `\(…)` in it is an expression that reads the same value as the string."""
     part = TEXT.match(text, at)
     end = part.end() if part else at
     level = levels[-1]
@@ -126,7 +126,7 @@ def _token(kind: str, text: str, rest: str, levels: list[_Level], found: set[str
 
 
 def _key(text: str, rest: str) -> str:
-    """Return the key that an object names; one with escapes or expressions in it cannot be told."""
+    """Return the key that an object names. Raises _Unknown for one with escapes or expressions in it."""
     if text != '"' and not text.startswith("@"):
         return text
     plain = PLAIN_TEXT.match(rest)

@@ -1,4 +1,4 @@
-"""Builds what maps a resource's rows: columns for plain expressions, one jq program for all others, each on its own."""
+"""Builds what maps the rows of a resource: columns for simple expressions, and one jq program for all others."""
 
 import json
 import re
@@ -18,7 +18,7 @@ QUOTES = re.compile(r"(^|\s)'(?![\s\"])|(?<![\s\"])'(\s|$)")
 LEGACY_PREFIXES = ("file://", "search://")
 # The key of a row under which the values of such fields stand; jq does not see it.
 LEGACY = "__legacy"
-# Such a value that was not read: the field is left as it is in Port.
+# Stands for such a value that was not read: the field is left as it is in Port.
 LEFT = object()
 # What ends a comment at an expression's end, also one that a backslash carries on to the next line.
 END = "\n\n"
@@ -29,7 +29,7 @@ FORBIDDEN = re.compile(r"(?<![.\w${])(input|inputs|import|include|module|input_l
 
 
 class InDoubt(Exception):
-    """A field has a value that its column does not understand; only jq knows what becomes of it."""
+    """A field has a value that its column does not evaluate; jq has to."""
 
     def __init__(self, field: str) -> None:
         super().__init__(field)
@@ -85,7 +85,7 @@ def rewrite_quotes(expression: Expression) -> Expression:
 
 
 def is_legacy(value: Expression | Query) -> bool:
-    """Say whether a field is Ocean's `file://` or `search://` form, which is not jq."""
+    """Return whether a field is Ocean's `file://` or `search://` form, which is not jq."""
     return isinstance(value, str) and value.startswith(LEGACY_PREFIXES)
 
 
@@ -182,8 +182,8 @@ def _error(key: str) -> str:
     return f'{{{json.dumps(key)}: (if type == "string" then . else tojson end | .[:300])}}'
 
 
-# What gives exactly one output or fails, whatever it is put together to; without `first`, jq is a third faster. A row
-# whose fields do not add up is a Problem all the same.
+# Parts of which every combination gives exactly one output or fails: these need no `first`, which makes jq a third
+# slower. A row with another number of outputs is a Problem all the same.
 ONE = re.compile(
     r"""(?: \s++ | \.[A-Za-z_]\w*+ | \.(?![\w.]) | "[^"\\]*+" | \d++(?:\.\d++)?+
         | //\s*+(?:\[\s*+\]|\{\s*+\}) | // | \[-?\d++\] | \[-?\d++:\] | \[-?\d*+:-?\d++\]
@@ -220,7 +220,7 @@ def _query(value: Any, key: str) -> str:
 def _each_item(resource: Resource, row: str, key: str) -> str:
     """Return the jq that gives the result of a row, or one per parsed item where something is to be parsed.
 
-    What is no list gives no items, as in Ocean. What fails or gives none is told: rows that vanish are not gone.
+    What is no list gives no items, as in Ocean. An error or null is reported: the entities of such a row are not gone.
     """
     port = resource.port
     if port.items_to_parse is None:
@@ -236,9 +236,9 @@ def _each_item(resource: Resource, row: str, key: str) -> str:
     )
 
 
-# Names, literal places, and places that are computed from the row alone: a variable is not known where the path is cut.
+# An index in a path: a name, a number, a slice, or a path of the row. A variable is not known where the path is cut.
 PLACE = r"\[\s*(?:\"[^\"\\]*\"|-?\d+|-?\d+:(?:-?\d+)?|:-?\d+|\.[A-Za-z_][\w.]*)\s*\]"
-# What follows a path that goes on in another way; `[]` gives its parts, which all belong to it.
+# What follows a path that goes on in a way that PATH does not match; `[]` gives parts that all belong to the path.
 GOES_ON = re.compile(r"\s*\??\s*\.?\[(?!\s*\])")
 PATH = re.compile(rf"(?:\.[A-Za-z_]\w*|\.{PLACE})(?:\.[A-Za-z_]\w*|\.?{PLACE})*", re.ASCII)
 

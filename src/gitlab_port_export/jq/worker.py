@@ -1,8 +1,8 @@
 """The program of a worker process: evaluates jq and nothing else, in a clean environment and within limits.
 
-It is started as a script, not imported: it sees no secret, ends with its parent, and is ended by the kernel when one
-call takes too much of the processor's time or too much memory. It writes READY as soon as it can work. Frames: 8 bytes
-(program length, input length), then both; the answer is one status byte and 8 bytes of length before the text.
+It is started as a script and not imported, so no secret is in its memory. It ends with its parent. The kernel ends it
+when one call takes too much processor time or memory. It writes READY when it can work. A request is 8 bytes (program
+length, input length), the program and the input; an answer is one status byte, 8 bytes of length, and the text.
 """
 
 import json
@@ -23,12 +23,12 @@ DONE, FAILED, TOO_LARGE = 0, 1, 2
 
 
 def limit(parent: int, memory_bytes: int) -> None:
-    """Die with the parent even when that is killed, ignore the terminal's signals, and bound memory."""
+    """End with the parent even when that is killed, ignore the terminal's signals, and bound memory."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a parent that blocks SIGPROF would hand that down
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    # A lower limit that is there already stays; nobody may raise it.
+    # A lower limit that is set already stays: it may not be raised.
     there = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
     least = min([memory_bytes, *there])
     resource.setrlimit(resource.RLIMIT_AS, (least, least))

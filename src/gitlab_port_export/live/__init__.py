@@ -1,1 +1,1 @@
-"""Live updates without a server: GitLab's hooks, what they bring, and what of it can go straight into Port."""
+"""Live updates without a server: GitLab's hooks, and the fields that their payloads can keep current in Port."""

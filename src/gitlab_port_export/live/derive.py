@@ -1,4 +1,4 @@
-"""From the sync's mapping to the mapping of a Port webhook: what payloads give exactly, and nothing else."""
+"""Derives the mapping of a Port webhook from the sync's mapping: the fields that payloads give exactly, no others."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ TEXTS = f'if type == "array" then map({TEXT}) else {TEXT} end'
 
 @dataclass(frozen=True)
 class FieldPlan:
-    """What becomes of one field: live, live under a condition, or left to the sync, and why."""
+    """How one field is kept: live, live under a condition, or by the sync alone, and why."""
 
     kind: str
     resource: int
@@ -39,7 +39,7 @@ class FieldPlan:
 
 @dataclass(frozen=True)
 class Derived:
-    """The items of a webhook's mapping, what became of each field, and the flags of the hooks that feed them."""
+    """The items of a webhook's mapping, how each field is kept, and the flags of the hooks that feed them."""
 
     items: tuple[Item, ...]
     fields: tuple[FieldPlan, ...]
@@ -61,7 +61,7 @@ class _Live:
 
 
 class _NotLive(Exception):
-    """A field or resource is left to the sync; the text says why."""
+    """A field or resource is kept by the sync alone; the text says why."""
 
 
 def derive(
@@ -129,7 +129,7 @@ def _query(resource: Resource, source: Source) -> Iterator[str]:
 def _entity(
     mapping: PortMapping, resource: Resource, part: int, entity: EntityMapping, source: Source, guards: list[str]
 ) -> tuple[list[Item], list[FieldPlan]]:
-    """Return the items that one entity mapping gives, and what became of its fields."""
+    """Return the items of one entity mapping, and how its fields are kept."""
     lives: list[_Live] = []
     plans: list[FieldPlan] = []
 

@@ -1,4 +1,4 @@
-"""What GitLab's hooks sent, as a list of what is to be read again: each object once, by its newest event.
+"""Reads what GitLab's hooks sent as a list of objects to be read again, each once, by its newest event.
 
 Payloads say little that can be believed (order, fractions of seconds, users), so they only name objects here.
 Shapes: https://docs.gitlab.com/user/project/integrations/webhook_events/ and, for system hooks,
@@ -53,7 +53,7 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """A payload that names nothing to read: what it was, and why nothing follows from it."""
+    """A payload that names nothing to read: what it was, and why it is ignored."""
 
     event: str
     why: str
@@ -61,7 +61,7 @@ class Untold:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What came in, folded: what is to be read again, in order of arrival, and what says nothing."""
+    """The events as a list: the objects to be read again, in order of arrival, and the payloads that name none."""
 
     touched: tuple[Touched, ...]
     untold: tuple[Untold, ...]
@@ -319,7 +319,7 @@ def _files(payload: Payload) -> frozenset[str] | None:
 
 
 def _repository_update(payload: Payload) -> Iterator[Touched]:
-    """A system hook's word of a push: which refs moved, nothing more."""
+    """A push as a system hook reports it: which refs moved, nothing more."""
     for ref in payload.get("refs") or ():
         what: What = "tag" if str(ref).startswith("refs/tags/") else "branch"
         name = str(ref).removeprefix("refs/heads/").removeprefix("refs/tags/")

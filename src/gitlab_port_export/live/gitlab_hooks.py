@@ -1,4 +1,4 @@
-"""GitLab's hooks over its API: listed, written, tried out, and how their deliveries went."""
+"""Hooks over GitLab's API: lists, writes and tests them, and reads how their deliveries went."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,7 +64,7 @@ class HookApi:
         number = answer.data.get("id") if isinstance(answer.data, dict) else hook
         if answer.status not in (200, 201) or type(number) is not int:
             raise _refusal(answer, place)
-        # What GitLab says of a write is what it was sent; what stuck is told by the hook.
+        # The answer to a write repeats what was sent. Only the hook shows what GitLab kept.
         return Found(number, self.one(place.token, f"{place.route}/{number}"))
 
     def delete(self, place: Place, hook: int) -> None:

@@ -1,4 +1,4 @@
-"""What a hook is, wanted and found, and what has to be done about each; decided here, and done elsewhere."""
+"""Hooks as values, wanted and found, and the steps that make one the other; pure."""
 
 import hashlib
 import hmac
@@ -38,7 +38,7 @@ class Place:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return "the instance" if self.level == "system" else f"{self.level} {self.path}"
 
 
@@ -57,7 +57,7 @@ class Wanted:
 
     @property
     def seal(self) -> str:
-        """A digest of all that GitLab does not show, by which a change of it is noticed; it tells nothing of it."""
+        """A digest of the values that GitLab does not show, so that a change of them is noticed; it reveals nothing."""
         secrets = [self.token, dict(self.headers), dict(self.variables)]
         return hmac.new(self.token.encode(), canonical(secrets), hashlib.sha256).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""A resource's selector, and the paths that the tokens are for, as conditions on a payload: strict, or not at all."""
+"""Turns a resource's selector and the tokens' path patterns into conditions on a payload, exactly or not at all."""
 
 import json
 import re
@@ -23,7 +23,7 @@ PLAIN_PARAMS = ("status", "source", "sha")
 
 
 class NotTold(Exception):
-    """A payload does not tell whether the selector would have the row; the text says what it asks for."""
+    """A payload does not show whether the selector takes the row; the text names the selector's field."""
 
 
 def conditions(resource: Resource, dialect: Dialect) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a hook's payload tells of a row: per kind a tree of the row's fields, each with the jq that gives its value.
+"""Which fields of a row a hook's payload holds: a tree per kind, each field with the jq that gives its value.
 
 The jq sees `$b`, the payload; `$o`, its `object_attributes`; `$i`, one of its `builds`. Only jq 1.6 is used: nobody
 outside knows which one Port runs. Shapes: https://docs.gitlab.com/user/project/integrations/webhook_events/

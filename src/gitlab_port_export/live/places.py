@@ -1,4 +1,4 @@
-"""Where hooks have to be so that every event arrives once: topmost groups, projects where groups have none, or all."""
+"""Where hooks have to be so that every event arrives once: topmost groups, single projects, or the instance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ADMIN = "a system hook can be managed by an administrator's token alone"
 
 @dataclass(frozen=True)
 class Gap:
-    """A part of what a sync reads that no hook will tell of, or something that could not be looked at."""
+    """A part of what a sync reads for which no hook sends events, or that could not be read."""
 
     where: str
     why: str
@@ -43,7 +43,7 @@ class Scope:
 
 
 def survey(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, least: int = MEMBER) -> Scope:
-    """Look at GitLab and say where hooks are to be; a sync reads where the tokens' roles are `least` and higher.
+    """Return where hooks have to be; a sync reads where the tokens' roles are `least` and higher.
 
     Raises GitLabUnavailable when no token can list its groups.
     """
@@ -91,7 +91,7 @@ def _groups(api: HookApi, token: str, allowed: Patterns, level: int) -> list[Row
 
 
 def top_of(paths: Iterable[str]) -> Iterator[str]:
-    """Yield the paths that are below no other one: a hook of a group is told of all that is below it."""
+    """Yield the paths that are below no other one: a hook of a group gets the events of everything below it."""
     last = ""
     # With the slash, `a/b` comes before `a-b`.
     for path in sorted(set(paths), key=lambda path: f"{path}/"):

@@ -1,4 +1,4 @@
-"""Our webhook in Port: what it shall be, whether it is, and the calls that make it so."""
+"""The exporter's webhook in Port: as wanted, as found, and the calls that create, change and delete it."""
 
 import hashlib
 import hmac

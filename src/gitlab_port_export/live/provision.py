@@ -1,4 +1,4 @@
-"""From a wish, the mapping and what there is to the steps that are left, and through them; reading back each one."""
+"""Plans the steps that make the hooks as wanted, carries them out, and reads each hook back."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ NOT_YET = "(the address that Port will name)"
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a step: nothing yet, done, or refused; `stuck` are keys that GitLab took and did not keep."""
+    """The result of a step: nothing yet, done, or refused; `stuck` are keys that GitLab took and did not keep."""
 
     step: Step
     state: Literal["planned", "done", "failed"] = "planned"
@@ -163,7 +163,7 @@ def _awake(api: HookApi, done: Done) -> Done:
 
 
 def _asleep(api: HookApi, step: Step, hook: Found) -> str:
-    """Wake a hook that GitLab has disabled with trial events; return why it still sleeps, or nothing.
+    """Enable a hook that GitLab has disabled by trial events; return why it is still disabled, or nothing.
 
     https://docs.gitlab.com/user/project/integrations/webhooks/#re-enable-disabled-webhooks
     """

@@ -1,4 +1,4 @@
-"""Which values of a row a jq expression looks at, as paths and told without jq; None in every doubt.
+"""Finds the paths of a row that a jq expression reads, without jq; None in every doubt.
 
 Where `paths.needed_keys` may name too many keys, this may not name too few parts of an object: a value that only some
 of its parts are known of gives a wrong result where the expression looks at another part.
@@ -59,7 +59,7 @@ SEES_ITEMS = frozenset(["map", "select", "any", "all", "first", "sort_by", "uniq
 
 
 class _Doubt(Exception):
-    """The expression has more in it than is understood here."""
+    """The expression holds something that is not analysed here."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the user wants of the hooks: options and variables, checked; every fault at once, and none with a secret."""
+"""Reads what the user wants of the hooks from options and variables; reports every fault at once, and no secret."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

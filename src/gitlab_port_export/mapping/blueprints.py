@@ -1,4 +1,4 @@
-"""Which blueprints and which of their fields a mapping feeds."""
+"""Which blueprints a mapping feeds, and which of their fields."""
 
 import json
 import re

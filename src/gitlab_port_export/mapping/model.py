@@ -1,4 +1,4 @@
-"""A mapping as checked, frozen values: resources, selectors, entity mappings."""
+"""The mapping as checked, frozen values: its options, resources, selectors and entity mappings."""
 
 from collections import abc
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class _Camel(BaseModel):
 
 
 def _as_expression(value: Any) -> Any:
-    """YAML numbers and booleans stand where users mean the jq literal; Ocean reads `5` as `"5"` too."""
+    """Return a YAML number or boolean as the jq literal that users mean; Ocean reads `5` as `"5"` too."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -120,7 +120,7 @@ class Selector(_Camel):
 
 
 def _nothing_is_empty(value: Any) -> Any:
-    """`relations:` with every line below it commented out is null in YAML, and means none."""
+    """Return null as no relations: so YAML reads `relations:` when every line below it is commented out."""
     return {} if value is None else value
 
 
@@ -162,7 +162,7 @@ class EntityMapping(_Camel):
 
 
 def _one_is_a_list(value: Any) -> Any:
-    """Ocean's files hold one object; Port's API and other integrations take a list as well."""
+    """Return one object as a list of one: Ocean's files hold an object, Port's API takes a list as well."""
     if isinstance(value, list) and not value:
         raise ValueError("must have at least one entity mapping")
     return [value] if isinstance(value, dict | EntityMapping) else value
@@ -183,7 +183,7 @@ class _EntityBlock(_Camel):
 
 
 def _empty_is_none(value: Any) -> Any:
-    """Ocean takes an empty text, which forms leave behind, for none."""
+    """Return an empty text as None, as Ocean does: forms leave one."""
     return None if value == "" else value
 
 

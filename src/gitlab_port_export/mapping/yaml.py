@@ -1,4 +1,4 @@
-"""The reading desk: YAML or JSON text becomes plain values, each with its line and column, within limits."""
+"""Reads YAML or JSON text as plain values, each with its line and column, within limits of size and depth."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ MAX_NUMBER = 1000  # characters; Python refuses to print numbers that are longer
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """Where a value stands: its key, its place in a list, or its own first character; counted from 1."""
+    """Line and column of a value, from 1: those of its key or list item, else of its first character."""
 
     line: int
     column: int
@@ -36,7 +36,7 @@ class PathFault:
 
 @dataclass(frozen=True)
 class Document:
-    """Plain JSON values, where each of them stands in the text, and what is wrong with the text itself."""
+    """The values of a text, the position of each, and what is wrong with the text itself."""
 
     origin: str
     data: Any
@@ -93,7 +93,7 @@ class _Budget:
 
 
 def _without_json_tabs(text: str) -> str:
-    """JSON may be indented with tabs and YAML may not; inside of JSON's texts there are none."""
+    """Return JSON with spaces for tabs, which YAML does not take for indentation; strings in JSON hold none."""
     if not text.lstrip("\ufeff \t\r\n").startswith("{") or "\t" not in text:
         return text
     try:

@@ -244,7 +244,7 @@ class Catalog:
         }
 
     def is_empty(self, name: str) -> bool:
-        """Say whether Port held no entity of the blueprint when this run began, as far as that was read."""
+        """Return whether Port held no entity of the blueprint when this run began, as far as that was read."""
         if name in self._absent:
             return True
         ledger = self.ledger(name) if name in self._loading else None

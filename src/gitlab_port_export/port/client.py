@@ -1,4 +1,4 @@
-"""One Port request at a time: signs in, refreshes a refused token once for all workers, repeats."""
+"""The client of Port's API: signs in, and refreshes a refused token once for all workers."""
 
 import hashlib
 import threading
@@ -45,7 +45,7 @@ def advice(failure: PortRefused | Unreachable | int, right: str, otherwise: str 
 
 @contextmanager
 def documented(what: str) -> Iterator[None]:
-    """Raise Unreachable where code meets `what` in another shape than Port documents, as one of these errors."""
+    """Raise Unreachable where the answer to `what` has another shape than Port documents, as these errors show."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -113,7 +113,7 @@ class Port:
         attempts: int | None = None,
         agent: str = "",
     ) -> Answer:
-        """Return the answer, whatever its status but 401: that is met with one refresh for all workers and a repeat.
+        """Return the answer, whatever its status. After a 401 the token is refreshed once and the request repeated.
 
         Everything we send may be repeated: searches read, upserts and deletions are idempotent. `attempts` is another
         number of attempts, `agent` another User-Agent. Raises Unreachable.
@@ -162,7 +162,7 @@ class Port:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Return what an access token says of itself, nothing where it is no JWT; it is not verified, Port does that."""
+    """Return the claims of an access token, none where it is no JWT. They are not verified: Port does that."""
     try:
         part = token.split(".")[1]
         found = decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)))

@@ -1,4 +1,4 @@
-"""How the row is found because of which Port refuses a whole call: the call is sent again in halves, within limits."""
+"""Finds the row that makes Port refuse a whole call: the call is sent again in halves, within limits."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -27,11 +27,11 @@ class Tries:
         self._alone = self._repeats = 0
 
     def may_halve(self, *, part: bool) -> bool:
-        """Say whether a refused call is to be halved; `part`: it is a half itself."""
+        """Return whether a refused call is to be halved; `part`: it is a half itself."""
         return not part or self._alone < IN_VAIN
 
     def may_repeat(self) -> bool:
-        """Say whether rows that Port could not write just now are to be sent again."""
+        """Return whether rows that Port could not write just now are to be sent again."""
         return self._repeats < IN_VAIN
 
     def refused_alone(self) -> None:
@@ -39,7 +39,7 @@ class Tries:
         self._alone += 1
 
     def repeated(self, *, in_vain: bool) -> None:
-        """Note how it went to send rows again."""
+        """Note whether sending rows again helped."""
         self._repeats = self._repeats + 1 if in_vain else 0
 
     def passed(self) -> None:
@@ -54,7 +54,7 @@ def halves(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
 
 
 def may_be_about_one(failure: PortRefused | Unreachable) -> bool:
-    """Say whether one row of a call may have caused its failure.
+    """Return whether one row of a call may have caused its failure.
 
     401 and 403 are about the credentials, unless the code says otherwise or a firewall on the way answers, which
     takes text of a row for an attack.

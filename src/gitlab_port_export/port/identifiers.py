@@ -1,4 +1,4 @@
-"""Port's rule for identifiers, and what its schema of bulk upserts refuses before it looks at a blueprint."""
+"""Port's rule for identifiers, and what the schema of its bulk upserts refuses whatever the blueprint."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Slip(NamedTuple):
 
 
 def is_identifier(text: str) -> bool:
-    """Say whether Port takes a text as an identifier; letters of all scripts will do."""
+    """Return whether Port takes a text as an identifier; letters of all scripts are allowed."""
     if IDENTIFIER.match(text):
         return True
     return bool(IDENTIFIER.match("".join("a" if sign.isalpha() else sign for sign in text)))
@@ -37,7 +37,7 @@ def slip_of(entity: Entity) -> Slip | None:
 
 
 def _is_plain(entity: Entity) -> bool:
-    """Say whether nothing in an entity needs a closer look. This runs for every entity that is written."""
+    """Return whether an entity certainly fits. This runs for every entity that is written, so it is quick."""
     own, _, team, _ = entity.shape.keys
     values, matches = entity.values, IDENTIFIER.match
     if team or type(entity.identifier) is not str or not matches(entity.identifier):

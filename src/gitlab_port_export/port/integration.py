@@ -1,4 +1,4 @@
-"""The integration object in Port: created when missing, its mapping, its resync state, examples, first resources."""
+"""The integration object in Port: creation, mapping, resync state, examples of rows, default blueprints."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.masking import masked
 
 EXAMPLES_PER_KIND = 5
-# Of a raw row as GitLab gave it; nobody reads a larger one in an editor.
+# The largest raw row that is sent as an example for Port's mapping editor.
 EXAMPLE_BYTES = 4 * 1024 * 1024
 READ, WRITE = "read integrations", "create integrations"
 # The parts of a blueprint that can name others, in the order in which Port can take them.
 LATER = (("relations", "ownership"), ("mirrorProperties", "calculationProperties", "aggregationProperties"))
-# A run of ours repeats `running` this often; one that has been silent for the longer time has died.
+# A run repeats the state `running` this often. One that has not done so for the longer time has ended.
 REFRESH_SECONDS, SILENT_SECONDS = 60.0, 300.0
 # Ocean says `running` once, however long it takes:
 # https://github.com/port-labs/ocean/blob/main/port_ocean/core/event_listener/base.py
@@ -48,12 +48,12 @@ class Integration:
 
 
 def user_agent(kind: Dialect, identifier: str) -> str:
-    """Return who we are to Port: it stores this as the owner of what we write, in the form that Ocean uses."""
+    """Return the User-Agent, in Ocean's form: Port stores it as the owner of the entities that are written."""
     return f"port-ocean/{kind}/{__version__}/{identifier}/exporter"
 
 
 def gitops_agent(kind: Dialect, identifier: str) -> str:
-    """Return the owner of entities that stand in files of repositories; an exporter does not take them for its own."""
+    """Return the User-Agent for entities of files (GitOps), whose owner is another one than the exporter's."""
     return f"port-ocean/{kind}/{__version__}/{identifier}/gitops"
 
 
@@ -90,7 +90,7 @@ def _running_since(state: Mapping[str, Any]) -> str | None:
 
 
 def _repeats(state: Mapping[str, Any]) -> bool:
-    """Say whether the state is of a run that repeats it: we begin in a whole second, Ocean between two."""
+    """Return whether the state is of this exporter, which repeats it: it starts at a whole second, Ocean does not."""
     try:
         return datetime.fromisoformat(str(state.get("lastResyncStart"))).microsecond == 0
     except ValueError:
@@ -98,7 +98,7 @@ def _repeats(state: Mapping[str, Any]) -> bool:
 
 
 def is_active(integration: Integration, now: str | None) -> bool:
-    """Say whether another run is active; one that has been silent for too long has died. `now` is Port's instant."""
+    """Return whether another run is active: it has reported its state lately. `now` is the time by Port's clock."""
     if integration.running_since is None:
         return False
     try:
@@ -106,7 +106,7 @@ def is_active(integration: Integration, now: str | None) -> bool:
         until = datetime.fromisoformat(now) if now else datetime.now(UTC)
         silent = SILENT_SECONDS if integration.repeats else OCEAN_SILENT_SECONDS
         return (until - since).total_seconds() < silent
-    except (ValueError, TypeError):  # no instant, or one without a zone: nothing can be told from it
+    except (ValueError, TypeError):  # no instant, or one without a zone
         return False
 
 
@@ -146,7 +146,7 @@ def store_config(port: Port, identifier: str, config: Mapping[str, Any]) -> bool
 
 
 def set_state(port: Port, identifier: str, state: State, started: datetime) -> str | None:
-    """Tell Port how the run stands and return the instant of its answer by Port's own clock, or None if refused."""
+    """Report the state of the run to Port; return the time of the answer by Port's clock, or None if refused."""
     ended = None if state == "running" else _iso(datetime.now(UTC))
     payload = {
         "status": state,
@@ -195,7 +195,7 @@ def _is_fit_to_show(row: Row) -> bool:
 
 
 def is_half_made(held: Blueprint | None, data: Mapping[str, Any]) -> bool:
-    """Say whether a default blueprint in Port is as a run left it that ended between its steps.
+    """Return whether a default blueprint in Port lacks parts because the run that created it ended early.
 
     It has exactly the properties, and nothing yet of what a later step adds to it.
     """
@@ -268,7 +268,7 @@ def create_blueprints(
 
 
 def _create_bare(port: Port, data: Mapping[str, Any]) -> bool:
-    """Create a blueprint without what needs others; false when somebody else has just created it."""
+    """Create a blueprint without the parts that name others; false when it has just been created by another run."""
     bare = {key: value for key, value in data.items() if not any(key in names for names in LATER)}
     answer = port.call("POST", "/blueprints", params=(("create_catalog_page", "true"),), payload=bare)
     if answer.status not in (200, 201, 409):

@@ -1,4 +1,4 @@
-"""Takes secrets out of raw rows: by the name of a key, and by what a text looks like. Linear in what a row holds."""
+"""Masks secrets in raw rows, by the name of a key and by the form of a text, in time linear to the row's size."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from gitlab_port_export.base.text import Redactor
 
 MASK = "[masked]"
-# A shorter text is no secret that could be told by what it looks like.
+# A shorter text has no form by which a secret could be known.
 MIN_SECRET = 6
 # A longer text is cut: it shows nothing more, and what it holds takes time. What stands at the end of the part that is
 # looked at may be half of a secret, so so much of it goes too.
@@ -53,7 +53,7 @@ _TOKENS = Redactor(())
 
 
 def names_a_secret(name: str) -> bool:
-    """Say whether what stands under a key is likely to be a secret."""
+    """Return whether the value of a key is likely to be a secret."""
     words = [word.lower() for word in _WORDS.findall(name[:200])]
     return bool(_SECRET.search("".join(words))) or not _SECRET_WORDS.isdisjoint(words)
 
@@ -86,7 +86,7 @@ def _is_secret(name: str, value: Any) -> bool:
 
 
 def _is_secret_pair(value: dict[str, Any]) -> bool:
-    """Say whether an object is a variable with a secret: of CI variables all, of {name, value} those named so."""
+    """Return whether an object is a variable with a secret: every CI variable, or {name, value} with such a name."""
     if "value" not in value:
         return False
     if "key" in value and not {"variable_type", "masked", "environment_scope"}.isdisjoint(value):

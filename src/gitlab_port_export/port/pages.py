@@ -1,4 +1,4 @@
-"""Lists of Port by pages: smaller ones where a page is too large, and an end to lists that have none."""
+"""Reads lists of Port page by page: smaller pages where one is too large, and an error where a list never ends."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,13 +8,13 @@ from gitlab_port_export.port.client import Port, PortRefused, documented
 
 # A page that was too large is asked for with so many times fewer rows.
 SMALLER = 4
-# Statuses with which Port, or what stands before it, answers where a page is too much for it.
+# Statuses of Port, or of a proxy before it, for a page that is too large.
 TOO_MUCH = (413, 500, 502, 504)
 # Attempts at a smaller page: a larger one has just failed as often as any request may.
 ATTEMPTS = 2
 # After a page that was too large, pages grow again to about so many bytes.
 COMFORTABLE_BYTES = 16 * 1024 * 1024
-# Where a list has no end: so many pages without rows one after the other, pages that begin as one before, and rows.
+# Signs of a list that never ends: empty pages one after the other, pages that begin as an earlier one, rows.
 MOST_EMPTY, MOST_REPEATED, MOST_ROWS = 100, 10, 10_000_000
 
 
@@ -66,7 +66,7 @@ def _page(answer: Answer, path: str) -> tuple[list[Any], str]:
 
 
 class _End:
-    """Tells that a list goes on although it should have ended."""
+    """Recognises a list that goes on although it should have ended."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -75,7 +75,7 @@ class _End:
         self._empty = self._repeated = self._rows = 0
 
     def look_for(self, rows: Sequence[Mapping[str, Any]], cursor: str) -> None:
-        """Take in a page and the cursor of the next one. Raises Unreachable where the list leads nowhere."""
+        """Note a page and the cursor of the next one. Raises Unreachable where the list does not end."""
         self._empty = 0 if rows else self._empty + 1
         self._rows += len(rows)
         if rows:

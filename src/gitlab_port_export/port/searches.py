@@ -1,4 +1,4 @@
-"""What search queries find in Port: each is asked once, many at a time, and again when a write may have changed it."""
+"""What search queries find in Port: asked once, many in one request, and again after writes that may change it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor
@@ -17,7 +17,7 @@ MOST_VALUES = 100
 MOST_BYTES = 256 * 1024
 # From so many requests on, Port is first asked whether there is anything to be found.
 MANY_REQUESTS = 3
-# Texts of these formats are perhaps not compared letter by letter.
+# Port may compare texts of these formats in another way than letter by letter.
 LOOSE = ("date-time", "timer")
 
 Query = Mapping[str, Any]
@@ -34,7 +34,7 @@ class Intended:
     _places: dict[str, dict[Any, list[str]]] = field(default_factory=dict)
 
     def put(self, identifier: str, body: Mapping[str, Any], *, new: bool) -> None:
-        """Take in fields of an entity; of a new one all others are null."""
+        """Note fields of an entity; all others of a new entity are null."""
         row = self.rows.setdefault(identifier, {"$identifier": identifier})
         if new:
             row["new"] = True
@@ -51,7 +51,7 @@ class Intended:
         return sorted({*kept, *added})
 
     def _candidates(self, query: Query) -> Iterable[str]:
-        """Return the rows that may fit, without trying each where one value is searched for."""
+        """Return the rows that may fit; where one value is searched for they are looked up."""
         match query.get("rules"):
             case [{"property": str(name), "operator": "=", "value": str(value)}]:
                 if name not in self._places:
@@ -64,7 +64,7 @@ class Intended:
 
 
 def fits(query: Query, row: Mapping[str, Any]) -> bool | None:
-    """Say whether a row fits a query, None where that is not known: an old entity may have fields that are not set."""
+    """Return whether a row fits a query, None where that is not known: a row may lack fields of an existing entity."""
     verdicts = [fits(rule, row) if "rules" in rule else _fits(rule, row) for rule in query.get("rules") or ()]
     decisive = query.get("combinator") == "or"
     if decisive in verdicts:
@@ -125,7 +125,7 @@ class Searches:
         return answer if answer is None or intended is None else intended.amended(answer, query)
 
     def intend(self, change: Create | Update) -> None:
-        """Take in a change of a plan, and what Port would create to relate to."""
+        """Note a change of a plan, and the related entities that Port would create with it."""
         entity = change.entity
         self.touch(entity.blueprint)
         if entity.blueprint in self.watched:
@@ -140,7 +140,7 @@ class Searches:
         return self._intended.setdefault(blueprint, Intended())
 
     def shows(self, blueprint: str) -> bool:
-        """Say whether Port shows the blueprint: its own for teams perhaps not."""
+        """Return whether Port shows the blueprint; it may hide its own, such as `_team`."""
         return blueprint in self.blueprints
 
     def touch(self, *blueprints: str) -> None:
@@ -148,7 +148,7 @@ class Searches:
         self._touched.update(blueprints)
 
     def refresh(self) -> set[str]:
-        """Forget answers that writes may have changed; return the blueprints that were written to since last time."""
+        """Drop answers that writes may have changed; return the blueprints that were written to since the last call."""
         touched, self._touched = self._touched, set()
         for name in touched:
             self._answers.pop(name, None)
@@ -156,7 +156,7 @@ class Searches:
         return touched
 
     def _batches(self, target: str, questions: Mapping[str, Query]) -> list[list[Question]]:
-        """Return what has to be asked, none where nothing can be found: each batch is a request, or nearly always."""
+        """Return the questions in batches of about one request each; none where nothing can be found."""
         if not self.shows(target):
             self._answers[target].update(dict.fromkeys(questions))
             return []
@@ -170,7 +170,7 @@ class Searches:
         return batches
 
     def _is_bare(self, target: str) -> bool:
-        """Say whether Port holds nothing of a blueprint for sure; what was written may have created its targets too."""
+        """Return whether Port certainly holds nothing of a blueprint; writes may have created related entities too."""
         written = self._written | self._touched
         reached = (relation.target for name in written for relation in self._relations(name))
         return target not in written and target not in reached and self.is_empty(target)
@@ -186,7 +186,7 @@ class Searches:
 
 
 def is_query(value: Any) -> bool:
-    """Say whether something is a query with rules: without any it would find everything."""
+    """Return whether a value is a query with rules; without rules it would find everything."""
     rules = value.get("rules")
     return (
         value.get("combinator") in ("and", "or")
@@ -224,7 +224,7 @@ def _values(blueprint: Blueprint | None, query: Query) -> int:
 
 
 def _is_plain(blueprint: Blueprint | None, rule: Mapping[str, Any]) -> bool:
-    """Say whether a rule compares texts as they are: how Port compares anything else is its own affair."""
+    """Return whether a rule compares plain texts; how Port compares other values is not documented."""
     name = rule.get("property")
     if not isinstance(name, str) or rule.get("operator") not in ("=", "in"):
         return False
@@ -241,12 +241,12 @@ def _given(rule: Mapping[str, Any]) -> list[Any]:
 
 
 def _answered(port: Port, target: str, batch: Sequence[Question]) -> Answers:
-    """Answer the questions of a batch by one request, or each by its own where that does not do."""
+    """Answer the questions of a batch by one request, or each by its own where that fails."""
     try:
         if len(batch) > 1 and (answers := _together(port, target, batch)):
             return answers
     except PortRefused:
-        pass  # one of them may be at fault
+        pass  # one of the questions may be the cause
     except Unreachable:
         return dict.fromkeys(key for key, _ in batch)
     return {key: _alone(port, target, query) for key, query in batch}
@@ -261,7 +261,7 @@ def _alone(port: Port, target: str, query: Query) -> list[str] | None:
 
 
 def _together(port: Port, target: str, batch: Sequence[Question]) -> Answers | None:
-    """Return what each question finds, None where what comes answers none of them. Raises PortRefused, Unreachable."""
+    """Return what each question finds, None where a row fits none of them. Raises PortRefused and Unreachable."""
     single: dict[tuple[str, str | None], list[str]] = {}
     others: list[Question] = []
     for key, query in batch:

@@ -25,7 +25,7 @@ Upsert = Create | Update
 
 @dataclass(frozen=True)
 class Rules:
-    """How entities are written: the mapping's flags, the limits of one call, and in whose name if not in our own."""
+    """How entities are written: the mapping's flags, the limits of one call, and another User-Agent (`agent`)."""
 
     merge: bool = True
     create_missing: bool = True
@@ -60,10 +60,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What calls did: confirmed rows (with the identifier that Port found), refused rows, rows to try at the end.
+    """The results of calls: confirmed rows (with the identifier that Port found), refused rows, rows to try at the end.
 
-    With a row to try again stands what becomes of it if that gives the same. `stopped`: the run ended before all
-    rows had been sent as often as they should be.
+    Each row to try again has the result that counts if it fails again. `stopped`: the run ended before all rows had
+    been sent as often as they should be.
     """
 
     written: tuple[tuple[Upsert, str], ...] = ()
@@ -158,7 +158,7 @@ def _by_row(batch: Batch, data: Mapping[str, Any]) -> tuple[Outcome, dict[int, t
                 else:
                     failed.append(found)
             elif change.entity.is_search and row.get("identifier") == "unknown":
-                # The search found nothing; what it looks for may be on its way. Ocean leaves such rows out.
+                # The search found nothing yet; this run may still write what it looks for. Ocean leaves such rows out.
                 again.append((change, Skipped(change.entity.resource, "identifier", change.entity.key[1])))
             else:
                 again.append((change, replace(found, hint=RELATED)))

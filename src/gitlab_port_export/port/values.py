@@ -1,4 +1,4 @@
-"""What a blueprint says of values: why Port will refuse an entity, told before it is sent; pure."""
+"""Checks values against a blueprint: why Port would refuse an entity, before it is sent; pure."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

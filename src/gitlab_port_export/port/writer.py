@@ -45,7 +45,7 @@ def as_sent(entity: Entity) -> dict[str, Any]:
 
 @dataclass
 class _Waiting:
-    """What becomes the next call of a blueprint; the size counts a comma for each text."""
+    """The rows of the next call of a blueprint; the size counts a comma for each text."""
 
     changes: list[Upsert] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Writer:
         self._again: dict[Key, tuple[Upsert, Failed | Skipped]] = {}
 
     def add(self, change: Upsert) -> Iterator[Result]:
-        """Take one change; yield what Port has answered meanwhile."""
+        """Take one change; yield the results that have arrived meanwhile."""
         blueprint, key = change.entity.blueprint, change.entity.key
         if key in self._busy or key in self._later:
             self._later.setdefault(key, []).append(change)
@@ -95,13 +95,13 @@ class Writer:
             yield from self._collect(self._ahead)
 
     def flush(self) -> Iterator[Result]:
-        """Send what waits and yield every answer that is still out."""
+        """Send the waiting rows and yield the results of all calls."""
         for blueprint in list(self._open):
             self._send(blueprint)
         yield from self._collect(0)
 
     def finish(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
-        """Send everything; yield too what became of the rows whose relation target is missing for good."""
+        """Send everything; yield also the results of the rows whose relation target does not exist."""
         yield from self.settle(blueprints)
         yield from (result for _, result in self._again.values())
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.clock import Stopped
-from gitlab_port_export.base.errors import ExportError, Interrupted, OutOfTime, limits_said
+from gitlab_port_export.base.errors import ExportError, Interrupted, OutOfTime, limits_reported
 from gitlab_port_export.model import Event, Problem
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.exit_code import Command
@@ -84,7 +84,7 @@ def _carry_out(
 ) -> int | None:
     """Take all events, and what ends the run early as a Problem; return the exit code where a signal ended it."""
     try:
-        with limits_said(), alarm(run.port.http.clock), closing(events):
+        with limits_reported(), alarm(run.port.http.clock), closing(events):
             for event in events:
                 take(event)
         if run.settings.send_raw_data_examples:
