@@ -10,10 +10,11 @@ from gitlab_port_export.base import answer
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.demo.port_faults import Fault, Recorded, drop, refuse
 from gitlab_port_export.port import pages
+from gitlab_port_export.port.blueprint import Blueprint, Relation
 from gitlab_port_export.port.catalog import Catalog, read_blueprints, search
 from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.keys import target_key
-from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, Relation, Status
+from gitlab_port_export.port.ledger import Ledger, Missing, Status
 from testbed.harness import blueprint, port_with
 from testbed.port_bed import MINE, Bed, a_bed, thing, things
 

@@ -18,7 +18,7 @@ from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.world import GUEST, REPORTER, SAMPLE_TOKENS
 from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.mapping.load import load_mapping
-from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.sync.fit import UNKNOWN, misfits, outcome
 from testbed.harness import NoWait, blueprint, mapping_of, resource, run_sync
 from testbed.here import run_here

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gitlab_port_export.demo.port_drafts import Content
 from gitlab_port_export.demo.port_faults import Fault, refuse
 from gitlab_port_export.model import Create, Entity, Failed, Problem, Skipped, Unchanged, Update, Written
-from gitlab_port_export.port.ledger import Blueprint, Ledger
+from gitlab_port_export.port.blueprint import Blueprint
+from gitlab_port_export.port.ledger import Ledger
 from gitlab_port_export.port.upsert import Rules
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.values import Counts

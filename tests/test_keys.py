@@ -10,7 +10,7 @@ from gitlab_port_export.port.keys import BITS, entity_key, target_key
 
 PRINT_KEYS = """
 from gitlab_port_export.port.keys import entity_key, target_key
-from gitlab_port_export.port.ledger import digests
+from gitlab_port_export.port.digests import digests
 print(entity_key("service", "acme/web"), target_key("service", "acme/web"), entity_key("größe", "ß \\ud800"))
 print(digests({"title": "x", "properties": {"list": [1, "a"]}, "relations": {"r": ["b", "a"]}},
               ["title", "properties.list", "relations.r"]))

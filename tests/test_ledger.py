@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitlab_port_export.model import Entity, Shape
-from gitlab_port_export.port.keys import target_key
-from gitlab_port_export.port.ledger import Blueprint, Comparison, Ledger, Status, relation_targets
+from gitlab_port_export.port.blueprint import Blueprint
+from gitlab_port_export.port.keys import relation_targets, target_key
+from gitlab_port_export.port.ledger import Comparison, Ledger, Status
 from testbed.port_bed import FIELDS, examples, thing, things
 
 BLUEPRINT = Blueprint.of(things(list={"type": "array", "default": ["a", 1]}, extra={"type": "object"}))

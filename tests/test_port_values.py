@@ -11,7 +11,7 @@ from gitlab_port_export.demo.port_drafts import Mode
 from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.model import Entity
-from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.values import refusal_of
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
 

@@ -16,10 +16,10 @@ from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_faults import Fault, Recorded, drop, html, refuse
 from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.model import Create, Delete, Failed, Held, Skipped, Update, Written
+from gitlab_port_export.port.blueprint import Blueprint, Relation
 from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.halving import Tries
 from gitlab_port_export.port.identifiers import is_identifier
-from gitlab_port_export.port.ledger import Blueprint, Relation
 from gitlab_port_export.port.order import blueprint_order, dependency_order
 from gitlab_port_export.port.upsert import Batch, Rules, upsert
 from gitlab_port_export.port.writer import Writer, as_sent

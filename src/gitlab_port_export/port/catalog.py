@@ -9,8 +9,10 @@ from typing import Any
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.jsontext import decode, packed
 from gitlab_port_export.model import Entity
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
-from gitlab_port_export.port.ledger import Blueprint, Ledger, Missing, digests
+from gitlab_port_export.port.digests import digests
+from gitlab_port_export.port.ledger import Ledger, Missing
 from gitlab_port_export.port.pages import read_pages
 
 SEARCH_PAGE = 1000

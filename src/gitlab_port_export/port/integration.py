@@ -12,8 +12,8 @@ from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
 from gitlab_port_export.base.jsontext import encode, is_deep
 from gitlab_port_export.model import Dialect, Row
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.masking import masked
 
 EXAMPLES_PER_KIND = 5

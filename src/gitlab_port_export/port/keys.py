@@ -1,7 +1,11 @@
 """Keys of entities: 60-bit numbers that are the same in every process and on every machine."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
+
+from gitlab_port_export.port.blueprint import Blueprint
 
 # So many bits, as a Python integer with four more would take a third more memory.
 BITS = 2**60 - 1
@@ -27,3 +31,14 @@ def target_key(blueprint: str, identifier: str) -> int:
 @lru_cache(maxsize=1024)
 def _begun(blueprint: str) -> blake2b:
     return blake2b(blueprint.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
+
+
+def relation_targets(blueprint: Blueprint, relations: Iterable[tuple[str, Any]]) -> list[int]:
+    """Return a key for each entity that these relations, by name, lead to."""
+    found = []
+    for name, value in relations:
+        relation = blueprint.relations.get(name)
+        if relation is None or value is None or isinstance(value, dict):
+            continue
+        found += [target_key(relation.target, str(one)) for one in (value if isinstance(value, list) else [value])]
+    return found

@@ -1,31 +1,31 @@
 """What Port holds of one blueprint beside what this run produced, in a few bytes an entity."""
 
-import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Any
 
-from gitlab_port_export.base.jsontext import EXACT, canonical
-from gitlab_port_export.model import Entity, Order, Shape, place_of
-from gitlab_port_export.port.keys import entity_key, target_key
+from gitlab_port_export.model import Entity, Order, Shape
+from gitlab_port_export.port.blueprint import Blueprint
+from gitlab_port_export.port.codes import (
+    ABSENT,
+    DEFAULT,
+    FIRST_HASH,
+    HASH,
+    NOT_SET,
+    NULL,
+    default_codes,
+    instants,
+    is_moment,
+    set_code,
+    value_code,
+)
+from gitlab_port_export.port.keys import entity_key, relation_targets
 from gitlab_port_export.port.slots import Slots
 
-# Codes of a field's value; every other value has a hash above these.
-NULL, DEFAULT, NOT_SET, FIRST_HASH = 0, 1, 2, 3
-
-HASH = 0x7FFFFFFF
-# Stands where an entity does not set a field.
-ABSENT = object()
-
-# Formats of texts that stand for an instant, however it is written.
-MOMENTS = ("date-time", "timer")
 MAX_SAMPLES = 10
-# The parts of a blueprint whose properties nobody may write.
-COMPUTED = ("calculationProperties", "mirrorProperties", "aggregationProperties")
 
 
 class Status(IntEnum):
@@ -36,45 +36,6 @@ class Status(IntEnum):
     UPDATED = 2
     SENT = 3
     CREATED = 4
-
-
-@dataclass(frozen=True)
-class Relation:
-    """A relation of a blueprint."""
-
-    target: str
-    many: bool = False
-    required: bool = False
-
-
-@dataclass(frozen=True)
-class Blueprint:
-    """A blueprint as Port has it: property schemas and relations by name, and what Port computes itself.
-
-    Where entities inherit their teams, Port takes none for them.
-    """
-
-    identifier: str
-    properties: Mapping[str, Mapping[str, Any]]
-    relations: Mapping[str, Relation]
-    required: tuple[str, ...] = ()
-    computed: frozenset[str] = frozenset()
-    inherits_team: bool = False
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> "Blueprint":
-        """Read Port's JSON of a blueprint."""
-        return cls(
-            str(data["identifier"]),
-            {name: dict(schema) for name, schema in ((data.get("schema") or {}).get("properties") or {}).items()},
-            {
-                name: Relation(relation["target"], bool(relation.get("many")), bool(relation.get("required")))
-                for name, relation in (data.get("relations") or {}).items()
-            },
-            tuple((data.get("schema") or {}).get("required") or ()),
-            frozenset(name for part in COMPUTED for name in data.get(part) or {}),
-            (data.get("ownership") or {}).get("type") == "Inherited" or bool(data.get("teamInheritance")),
-        )
 
 
 @dataclass(frozen=True)
@@ -133,8 +94,8 @@ class Ledger:
             self.fields.index(name) if name in self.fields else None for name in ("title", "icon")
         )
         self._team = self._sets if shape.keys[2] and teams else None
-        self._moments = [place for place, name in enumerate(self.fields) if _is_moment(blueprint, name)]
-        self._defaults = list(_defaults(blueprint, self.fields))
+        self._moments = [place for place, name in enumerate(self.fields) if is_moment(blueprint, name)]
+        self._defaults = list(default_codes(blueprint, self.fields))
         self._unmapped = [name for name in blueprint.relations if f"relations.{name}" not in self.fields]
         self._links: dict[int, list[int]] = {}
         # How many entities Port held when they were read.
@@ -183,17 +144,17 @@ class Ledger:
     def _coded(self, identifier: str, values: Sequence[Any]) -> list[int]:
         # This runs for every field on both sides.
         found = [
-            FIRST_HASH + (hash(value) & HASH) if type(value) is str else NULL if value is None else _code(value)
+            FIRST_HASH + (hash(value) & HASH) if type(value) is str else NULL if value is None else value_code(value)
             for value in values[: self._sets]
         ]
-        found += [NULL if value is None else _set_code(value) for value in values[self._sets :]]
+        found += [NULL if value is None else set_code(value) for value in values[self._sets :]]
         if self._team is not None:
-            found[self._team] = _set_code(self._identified(values[self._team]))
+            found[self._team] = set_code(self._identified(values[self._team]))
         for place, default in self._defaults:
             if found[place] == default:
                 found[place] = DEFAULT
         if self._title is not None and values[self._title] in (None, ""):
-            found[self._title] = _code(identifier)
+            found[self._title] = value_code(identifier)
         return found
 
     def _identified(self, team: Any) -> Any:
@@ -252,7 +213,7 @@ class Ledger:
         team = entity.values[place] if entity.shape.keys[2] else None
         names = {str(name) for name in (team if isinstance(team, list) else [team])}
         unknown = names - self._teams.keys()
-        if self._team is None or _set_code([self._teams[name] for name in names - unknown]) != held:
+        if self._team is None or set_code([self._teams[name] for name in names - unknown]) != held:
             return codes
         self.unknown_teams.update(sorted(unknown)[:MAX_SAMPLES])
         return [*codes[: self._team], held, *codes[self._team + 1 :]]
@@ -263,7 +224,7 @@ class Ledger:
         alike = {
             place: held[place]
             for place in self._moments
-            if held[place] in map(_code, _instants(given.get(self.fields[place])))
+            if held[place] in map(value_code, instants(given.get(self.fields[place])))
         }
         return [alike.get(place, code) for place, code in enumerate(codes)]
 
@@ -341,92 +302,3 @@ class Ledger:
     def any_produced(self) -> bool:
         """Whether this run produced any entity of the blueprint."""
         return any(self._status)
-
-
-def digests(body: Mapping[str, Any], fields: Iterable[str]) -> dict[str, str]:
-    """Return a short digest of each of these fields of an entity, equal for values that Port treats alike."""
-    return {name: _digest(name, _value_of(body, name)) for name in fields}
-
-
-def _value_of(body: Mapping[str, Any], name: str) -> Any:
-    head, _, key = name.partition(".")
-    return (body.get(head) or {}).get(key) if key else body.get(head)
-
-
-def _digest(name: str, value: Any) -> str:
-    if name.startswith(("relations.", "team")) and isinstance(value, list):
-        value = sorted({str(one) for one in value}) or None
-    return hashlib.sha256(canonical(value)).hexdigest()[:16]
-
-
-def relation_targets(blueprint: Blueprint, relations: Iterable[tuple[str, Any]]) -> list[int]:
-    """Return a key for each entity that these relations, by name, lead to."""
-    found = []
-    for name, value in relations:
-        relation = blueprint.relations.get(name)
-        if relation is None or value is None or isinstance(value, dict):
-            continue
-        found += [target_key(relation.target, str(one)) for one in (value if isinstance(value, list) else [value])]
-    return found
-
-
-def _defaults(blueprint: Blueprint, fields: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield (place, code of the default) of each field that has one."""
-    for place, name in enumerate(fields):
-        default = blueprint.properties.get(name.partition(".")[2], {}).get("default") if place_of(name) == 1 else None
-        if default is not None:
-            yield place, _code(default)
-
-
-def _is_moment(blueprint: Blueprint, name: str) -> bool:
-    return place_of(name) == 1 and blueprint.properties.get(name.partition(".")[2], {}).get("format") in MOMENTS
-
-
-def _instants(value: Any) -> Iterator[str]:
-    """Yield the ways in which Port may write an instant: in UTC, with milliseconds or without; none if it is finer."""
-    try:
-        moment = datetime.fromisoformat(value).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return
-    if moment.microsecond % 1000 == 0:
-        yield moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if moment.microsecond == 0:
-        yield moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _code(value: Any) -> int:
-    if value is None:
-        return NULL
-    if value is ABSENT:
-        return NOT_SET
-    if isinstance(value, str):
-        return FIRST_HASH + (hash(value) & HASH)
-    if isinstance(value, bool):
-        return FIRST_HASH + value
-    # Python hashes -1 and -2 alike, and cannot hash lists: their JSON text can tell them apart. As a tuple it is not
-    # taken for a text that reads the same.
-    try:
-        return FIRST_HASH + (hash((_number(value) or canonical(value),)) & HASH)
-    except ValueError:
-        return NOT_SET  # it nests deeper than anything that a run writes, so it differs from all
-
-
-def _number(value: Any) -> bytes | None:
-    """Return the text of an ordinary number as `canonical` writes it, in half the time."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
-        value = int(value)
-    if type(value) is int and -EXACT < value < EXACT:
-        return b"%d" % value
-    return None
-
-
-def _set_code(value: Any) -> int:
-    """Return the code of a relation or team, a set to Port; nothing and an empty list are the same."""
-    if value == []:
-        return NULL
-    if value is ABSENT:
-        return NOT_SET
-    if isinstance(value, dict):
-        return NOT_SET  # a search without an answer: what Port will find is not known
-    names = sorted({str(one) for one in value}) if isinstance(value, list) else [str(value)]
-    return FIRST_HASH + (hash(tuple(names)) & HASH)

@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from gitlab_port_export.model import Entity
-from gitlab_port_export.port.ledger import Blueprint
+from gitlab_port_export.port.blueprint import Blueprint
 
 
 def dependency_order(entities: Sequence[Entity], blueprints: Mapping[str, Blueprint]) -> Iterator[list[Entity]]:

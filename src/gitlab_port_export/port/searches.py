@@ -8,9 +8,9 @@ from typing import Any
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.model import Create, Update
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import search
 from gitlab_port_export.port.client import Port, PortRefused
-from gitlab_port_export.port.ledger import Blueprint
 
 # So many values go into one request, and a body far below Port's limit.
 MOST_VALUES = 100

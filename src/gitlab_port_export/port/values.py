@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from gitlab_port_export.base.text import shown
 from gitlab_port_export.model import Entity
+from gitlab_port_export.port.blueprint import Blueprint, Relation
 from gitlab_port_export.port.hints import UNFIT
-from gitlab_port_export.port.ledger import Blueprint, Relation
 
 Schema = Mapping[str, Any]
 

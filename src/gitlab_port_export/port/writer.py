@@ -10,10 +10,10 @@ from typing import Any
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import packed
 from gitlab_port_export.model import Entity, Failed, Skipped, Written
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.halving import Tries
 from gitlab_port_export.port.hints import ADVICE
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.order import dependency_order
 from gitlab_port_export.port.upsert import Batch, Outcome, Rules, Upsert, upsert
 

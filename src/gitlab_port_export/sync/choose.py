@@ -26,9 +26,9 @@ from gitlab_port_export.mapping.model import Mapping, Resource
 from gitlab_port_export.mapping.yaml import read_yaml
 from gitlab_port_export.model import Dialect, Problem
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.defaults import default_blueprints, default_mapping_text
 from gitlab_port_export.port.integration import Integration
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.settings.settings import MAPPING_NAMES, Settings
 from gitlab_port_export.sync.transform import compile_errors
 

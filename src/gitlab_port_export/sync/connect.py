@@ -10,9 +10,9 @@ from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import GitLab, Token, secret_reader
 from gitlab_port_export.model import Dialect
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.client import Port, PortRefused, advice
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.settings.settings import Settings
 
 

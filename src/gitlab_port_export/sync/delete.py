@@ -10,8 +10,7 @@ from gitlab_port_export.model import Delete, Entity, Event, Held, Problem, Writt
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.deleter import Deleter
-from gitlab_port_export.port.keys import target_key
-from gitlab_port_export.port.ledger import relation_targets
+from gitlab_port_export.port.keys import relation_targets, target_key
 from gitlab_port_export.port.order import blueprint_order, dependency_order
 from gitlab_port_export.sync.coverage import Coverage
 from gitlab_port_export.sync.policy import Decisions, Gone, Policy

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.model import Create, Entity, Event, Problem, Settle, Skipped, Unchanged, Update
-from gitlab_port_export.port.keys import target_key
-from gitlab_port_export.port.ledger import UNCHANGED, Comparison, Ledger, Missing, Status, relation_targets
+from gitlab_port_export.port.keys import relation_targets, target_key
+from gitlab_port_export.port.ledger import UNCHANGED, Comparison, Ledger, Missing, Status
 from gitlab_port_export.sync.merge import merge_shared
 from gitlab_port_export.sync.searching import Later, answered, explicit_targets, queries
 

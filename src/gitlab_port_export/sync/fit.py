@@ -12,8 +12,8 @@ from gitlab_port_export.jq.program import is_legacy, rewrite_quotes
 from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.mapping.model import EntityMapping, Mapping
 from gitlab_port_export.model import Problem
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.hints import UNFIT
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.values import (
     JSON_TYPES,
     UNMAPPED,

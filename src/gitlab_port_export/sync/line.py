@@ -24,10 +24,10 @@ from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.blueprints import fixed_fields, shared_blueprints
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Dialect, Event, Problem
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.integration import gitops_agent
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync import plan_record

@@ -12,9 +12,9 @@ from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Dialect, Problem
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.integration import Integration
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import (
     MORE_TIME,

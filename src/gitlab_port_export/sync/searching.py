@@ -10,9 +10,9 @@ from gitlab_port_export.base.jsontext import decode, packed
 from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Entity, Problem, Shape
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import TEAM
 from gitlab_port_export.port.keys import target_key
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.order import layers
 
 # Port relates to no more of what a search finds.

@@ -12,11 +12,11 @@ from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.hints import UNFIT
 from gitlab_port_export.port.identifiers import slip_of
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.port.order import blueprint_order, dependency_order
 from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.port.upsert import Rules

@@ -10,9 +10,9 @@ from gitlab_port_export.gitlab.kinds.kind import About
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Dialect, Row
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.integration import Integration
-from gitlab_port_export.port.ledger import Blueprint
 from gitlab_port_export.report.values import Finding
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import Chosen
