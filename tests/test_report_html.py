@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gitlab_port_export.base.text import clean
+from gitlab_port_export.model import Problem
 from gitlab_port_export.report import html
 from gitlab_port_export.report.values import Report
 from test_report_files import NAMES, report_of
@@ -61,6 +62,14 @@ def test_every_name_is_shown_and_every_field_has_a_label() -> None:
     assert len(fields) == 3
     assert all(order[index - 1] == "label" for index in fields)
     assert ("html", {"lang": "en"}) in page.found
+
+
+def test_the_template_escapes_every_value() -> None:
+    template = html._part("page.html.j2")
+    assert not re.search(r"\|\s*safe\b|autoescape|Markup", template)
+    page = html.render(Report("plan", 1, "<i>", 0.0, "<i>", "<i>", problems=(Problem("read", "<i>", "<i>"),)))
+    assert "<i>" not in page
+    assert page.count("&lt;i&gt;") == 6
 
 
 # --- in a browser
