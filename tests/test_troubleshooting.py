@@ -134,3 +134,19 @@ def test_a_message_is_found_however_it_is_made() -> None:
     assert "changed in Port after this run began" in found  # of a deletion that is held
     assert "what relates to it by a search is not known" in found  # by a helper
     assert "is not JSON (line …, column …)" in found  # of a validator
+
+
+def test_the_page_names_no_message_that_is_gone() -> None:
+    trees = [ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")]
+    there = {
+        text
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+        for text in texts(node, tree)
+    }
+    rows = re.findall(r"^\| (`.*?) \|", PAGE.replace(r"\|", "¦"), re.MULTILINE)
+    for span in (span for row in rows for span in re.findall(r"`([^`]+)`", row)):
+        # What begins with a status is GitLab's or Port's own.
+        if not re.match(r"\d{3}|OCEAN__", span):
+            assert any(map(holds(span), there)), span
