@@ -53,7 +53,7 @@ def _is_plain(entity: Entity) -> bool:
 
 
 def _slips(entity: Entity) -> Iterator[Slip]:
-    if not entity.is_search and not is_identifier(str(entity.identifier)):
+    if not is_identifier(str(entity.identifier)):
         yield Slip("identifier", f"Port forbids the identifier: {ALLOWED}", _short(entity.identifier))
     own, properties, team, _ = entity.shape.keys
     for name, value in zip(own, entity.values, strict=False):

@@ -9,7 +9,7 @@ from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import in_words
 from gitlab_port_export.base.retries import RETRIED_STATUSES
-from gitlab_port_export.model import Create, Failed, Skipped, Update
+from gitlab_port_export.model import Create, Failed, Update
 from gitlab_port_export.port.client import Port, PortRefused, advice, segment
 from gitlab_port_export.port.halving import PART_ATTEMPTS, Tries, halves, may_be_about_one
 from gitlab_port_export.port.hints import ADVICE, RELATED, WRITE
@@ -60,15 +60,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of calls: confirmed rows (with the identifier that Port found), refused rows, rows to try at the end.
+    """The results of calls: confirmed rows, refused rows, rows to try at the end.
 
     Each row to try again has the result that counts if it fails again. `stopped`: the run ended before all rows had
     been sent as often as they should be.
     """
 
-    written: tuple[tuple[Upsert, str], ...] = ()
+    written: tuple[Upsert, ...] = ()
     failed: tuple[Failed, ...] = ()
-    again: tuple[tuple[Upsert, Failed | Skipped], ...] = ()
+    again: tuple[tuple[Upsert, Failed], ...] = ()
     stopped: bool = False
 
     def __add__(self, other: "Outcome") -> "Outcome":
@@ -141,11 +141,11 @@ def _divided(
 
 def _by_row(batch: Batch, data: Mapping[str, Any]) -> tuple[Outcome, dict[int, tuple[Failed, int]]]:
     """Return what became of the rows, and by index (with its status) what Port could not write just now."""
-    confirmed = {row["index"]: str(row.get("identifier")) for row in _rows(data.get("entities"))}
+    confirmed = {row["index"] for row in _rows(data.get("entities"))}
     errors = {row["index"]: row for row in _rows(data.get("errors"))}
-    written: list[tuple[Upsert, str]] = []
+    written: list[Upsert] = []
     failed: list[Failed] = []
-    again: list[tuple[Upsert, Failed | Skipped]] = []
+    again: list[tuple[Upsert, Failed]] = []
     passing: dict[int, tuple[Failed, int]] = {}
     for index, change in enumerate(batch.changes):
         if index in errors:
@@ -157,13 +157,10 @@ def _by_row(batch: Batch, data: Mapping[str, Any]) -> tuple[Outcome, dict[int, t
                     passing[index] = found, status
                 else:
                     failed.append(found)
-            elif change.entity.is_search and row.get("identifier") == "unknown":
-                # The search found nothing yet; this run may still write what it looks for. Ocean leaves such rows out.
-                again.append((change, Skipped(change.entity.resource, "identifier", change.entity.key[1])))
             else:
                 again.append((change, replace(found, hint=RELATED)))
         elif index in confirmed:
-            written.append((change, confirmed[index]))
+            written.append(change)
         else:
             failed.append(Failed(change, "Port did not confirm the row", "run again"))
     return Outcome(tuple(written), tuple(failed), tuple(again)), passing

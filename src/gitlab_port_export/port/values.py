@@ -91,7 +91,7 @@ def _refusals(entity: Entity, blueprint: Blueprint, creates: bool) -> Iterator[R
             told = _property(key, value, blueprint) if head == "properties" else _relation(key, value, blueprint)
             if told:
                 yield Refusal(name, *told, "" if value is None else shown(value))
-    if creates and not entity.is_search:
+    if creates:
         given = {name for name, value in zip(entity.shape.names, entity.values, strict=True) if value is not None}
         yield from (Refusal("", required(what), UNMAPPED) for what in unmapped(blueprint, given))
 

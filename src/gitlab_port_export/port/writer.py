@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import packed
-from gitlab_port_export.model import Entity, Failed, Skipped, Written
+from gitlab_port_export.model import Entity, Failed, Written
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.halving import Tries
@@ -21,7 +21,7 @@ from gitlab_port_export.port.upsert import Batch, Outcome, Rules, Upsert, upsert
 ENVELOPE_BYTES = 64
 # Port's limit of one request body.
 MAX_ENTITY_BYTES = 1024 * 1024
-Result = Written | Failed | Skipped
+Result = Written | Failed
 Key = tuple[str, str]
 
 
@@ -29,10 +29,10 @@ def as_sent(entity: Entity) -> dict[str, Any]:
     """Return the JSON of an entity for a bulk upsert.
 
     Port's schema allows null there for properties and relations only. Without a title Port shows the identifier, so
-    that is sent, but where Port has to search for it. An unset icon is left out, no team is an empty list.
+    that is sent. An unset icon is left out, no team is an empty list.
     """
     body = entity.body
-    if body.get("title", "") is None and not entity.is_search:
+    if body.get("title", "") is None:
         body["title"] = entity.identifier
     for name in ("title", "icon"):
         if body.get(name, "") is None:
@@ -66,7 +66,7 @@ class Writer:
         self._answered: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self._busy: set[Key] = set()
         self._later: dict[Key, list[Upsert]] = {}
-        self._again: dict[Key, tuple[Upsert, Failed | Skipped]] = {}
+        self._again: dict[Key, tuple[Upsert, Failed]] = {}
 
     def add(self, change: Upsert) -> Iterator[Result]:
         """Take one change; yield the results that have arrived meanwhile."""
@@ -148,12 +148,8 @@ class Writer:
             self._busy.difference_update(change.entity.key for change in batch.changes)
 
     def _outcome(self, outcome: Outcome) -> Iterator[Result]:
-        for change, identifier in outcome.written:
+        for change in outcome.written:
             self._again.pop(change.entity.key, None)
-            yield Written(_found(change, identifier) if change.entity.is_search else change)
+            yield Written(change)
         yield from outcome.failed
         self._again |= {change.entity.key: (change, result) for change, result in outcome.again}
-
-
-def _found(change: Upsert, identifier: str) -> Upsert:
-    return replace(change, entity=change.entity._replace(identifier=identifier))

@@ -264,8 +264,7 @@ class ReportBuilder:
         if isinstance(change, Delete):
             return replace(change, identifier=self._redact(change.identifier))
         entity = change.entity
-        identifier = entity.identifier if entity.is_search else self._redact(str(entity.identifier))
-        shown = Entity.of(entity.blueprint, identifier, {}, entity.resource, entity.order)
+        shown = Entity.of(entity.blueprint, self._redact(str(entity.identifier)), {}, entity.resource, entity.order)
         return Create(shown) if isinstance(change, Create) else Update(shown, change.fields)
 
     def _problem(self, problem: Problem) -> None:
