@@ -3,27 +3,23 @@
 import base64
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
-from math import isfinite
+from functools import partial
 from typing import Any
 
 import yaml
 
 from gitlab_port_export.base.jsontext import decode
+from gitlab_port_export.base.yamlnodes import MAX_DEPTH, MAX_NODES, TAGS, Budget, Builder, Path, TooMuch
 from gitlab_port_export.model import Dialect, Row
 
 MAX_BYTES = 1024 * 1024
-MAX_NODES = 100_000
 MAX_TEXT = 4 * MAX_BYTES  # characters of what a file stands for, with its aliases and references
-MAX_DEPTH = 100
-MAX_NUMBER = 1000  # characters; Python refuses to read numbers that are longer than a few thousand
 YAML_ENDINGS = (".yaml", ".yml")
 PARSED_ENDINGS = (".json", *YAML_ENDINGS)
 REFERENCE = "file://"
 # libyaml is ten times as fast; PyYAML has it wherever there is a wheel.
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-TAGS = "tag:yaml.org,2002:"
 
 
 class Unreadable(Exception):
@@ -110,7 +106,7 @@ def _documents_of_stream(text: str) -> Any:
 
 def _documents_of_parts(text: str) -> Any:
     found: list[Any] = []
-    budget = _Budget()
+    budget = _budget()
     try:
         for part in text.split("\n---\n"):
             if part.strip():
@@ -124,21 +120,25 @@ def _documents_of_parts(text: str) -> Any:
     return found
 
 
-def _documents(text: str, budget: "_Budget | None" = None) -> Iterator[Any]:
+def _documents(text: str, budget: Budget | None = None) -> Iterator[Any]:
     """Yield the documents of a YAML stream as JSON values. Raises _NotPlain."""
     loader = None
     try:
         _bound(text)
         loader = Loader(text)
-        budget = budget or _Budget()
+        builder = _builder(loader, budget or _budget())
         while loader.check_node():
-            yield _value(loader, loader.get_node(), budget, 0)
+            yield builder.value(loader.get_node(), ())
     # PyYAML passes escapes such as "\U00110000" on to chr() as they are.
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+    except (yaml.YAMLError, TooMuch, RecursionError, ValueError, OverflowError) as error:
         raise _NotPlain from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _budget() -> Budget:
+    return Budget(text=MAX_TEXT)
 
 
 def _bound(text: str) -> None:
@@ -150,86 +150,32 @@ def _bound(text: str) -> None:
             raise _NotPlain
 
 
-@dataclass
-class _Budget:
-    """How many values and characters may still be expanded: aliases can make a short text endless."""
+def _builder(loader: Any, budget: Budget) -> Builder:
+    """Return what makes the values of a file: anything that is not plain makes the file a text."""
 
-    left: int = MAX_NODES
-    text: int = MAX_TEXT
+    def fault(_path: Path, why: str, _node: yaml.Node) -> None:
+        raise _NotPlain(why)
 
-    def spend(self, node: yaml.Node, depth: int) -> None:
-        self.left -= 1
-        if isinstance(node, yaml.ScalarNode):
-            self.text -= len(node.value)
-        if self.left < 0 or self.text < 0 or depth > MAX_DEPTH:
+    def key(node: yaml.Node, path: Path) -> str:
+        # YAML 1.1 reads `on:` as true, which is "true" as a key in JSON.
+        if not isinstance(node, yaml.ScalarNode):
             raise _NotPlain
+        match builder.scalar(node, path):
+            case None:
+                return "null"
+            case bool() as flag:
+                return str(flag).lower()
+            case other:
+                return str(other)
+
+    builder = Builder(loader, budget, key, partial(_moment, loader), fault, finite=True)
+    return builder
 
 
-def _value(loader: Any, node: yaml.Node, budget: _Budget, depth: int) -> Any:
-    budget.spend(node, depth)
-    match node:
-        case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
-            return {
-                _key(loader, key): _value(loader, value, budget, depth + 1)
-                for key, value in _pairs(node, budget, depth)
-            }
-        case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
-            return [_value(loader, item, budget, depth + 1) for item in node.value]
-        case yaml.ScalarNode():
-            return _scalar(loader, node)
-    raise _NotPlain
-
-
-def _pairs(node: yaml.MappingNode, budget: _Budget, depth: int) -> list[tuple[yaml.Node, yaml.Node]]:
-    """Return a mapping's keys and values, later ones winning: what `<<` merges in comes first."""
-    merged: list[tuple[yaml.Node, yaml.Node]] = []
-    own: list[tuple[yaml.Node, yaml.Node]] = []
-    for key, value in node.value:
-        budget.spend(key, depth)
-        if key.tag != f"{TAGS}merge":
-            own.append((key, value))
-            continue
-        sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
-        for source in reversed(sources):
-            if not isinstance(source, yaml.MappingNode):
-                raise _NotPlain
-            merged += _pairs(source, budget, depth + 1)
-    return merged + own
-
-
-def _key(loader: Any, node: yaml.Node) -> str:
-    """Return a key as JSON has it: YAML 1.1 reads `on:` as true, which becomes "true"."""
-    if not isinstance(node, yaml.ScalarNode):
+def _moment(loader: Any, node: yaml.ScalarNode, _path: Path) -> str:
+    """Return a date as ISO text; what only looks like one (2024-13-45) stays as it is written. Raises _NotPlain."""
+    if node.tag != f"{TAGS}timestamp":
         raise _NotPlain
-    match _scalar(loader, node):
-        case None:
-            return "null"
-        case bool() as flag:
-            return str(flag).lower()
-        case other:
-            return str(other)
-
-
-def _scalar(loader: Any, node: yaml.ScalarNode) -> Any:
-    match node.tag.removeprefix(TAGS):
-        case "null":
-            return None
-        case "bool" if node.value.lower() in loader.bool_values:
-            return loader.bool_values[node.value.lower()]
-        case "int" | "float" as kind if len(node.value) <= MAX_NUMBER:
-            number = loader.construct_yaml_int(node) if kind == "int" else loader.construct_yaml_float(node)
-            # JSON has no `.nan` and no `.inf`.
-            return number if isinstance(number, int) or isfinite(number) else None
-        case "timestamp":
-            return _moment(loader, node)
-        # A bare `=` has a tag of its own that nobody uses.
-        case "str" | "value" | "merge":
-            return node.value
-    raise _NotPlain
-
-
-def _moment(loader: Any, node: yaml.ScalarNode) -> str:
-    """Return a date as ISO text; what only looks like one (2024-13-45) stays as it is written."""
     try:
         moment: date = loader.construct_yaml_timestamp(node)
     except (ValueError, OverflowError):

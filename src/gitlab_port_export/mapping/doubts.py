@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from gitlab_port_export.base.text import did_you_mean, shown
+from gitlab_port_export.base.yamlnodes import Path
 from gitlab_port_export.mapping.model import Mapping, Selector, is_search
-from gitlab_port_export.mapping.yaml import Path, real_path
+from gitlab_port_export.mapping.yaml import real_path
 from gitlab_port_export.model import Problem
 
 

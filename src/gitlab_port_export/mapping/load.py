@@ -8,10 +8,11 @@ from pydantic import BaseModel, ValidationError
 
 from gitlab_port_export.base.errors import Fault, MappingError
 from gitlab_port_export.base.text import clean, shown
+from gitlab_port_export.base.yamlnodes import Path
 from gitlab_port_export.mapping.doubts import doubts
 from gitlab_port_export.mapping.model import Mapping, Resource, Selector
 from gitlab_port_export.mapping.words import instead, misspelled, why
-from gitlab_port_export.mapping.yaml import Document, Mark, Path, PathFault, read_object, read_yaml, real_path
+from gitlab_port_export.mapping.yaml import Document, Mark, PathFault, read_object, read_yaml, real_path
 from gitlab_port_export.model import Problem
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,20 +1,27 @@
 """Reads YAML or JSON text as plain values, each with its line and column, within limits of size and depth."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from gitlab_port_export.base.errors import Fault, MappingError
-from gitlab_port_export.base.text import clean, shown, well_formed
-
-Path = tuple[str | int, ...]
+from gitlab_port_export.base.text import clean, well_formed
+from gitlab_port_export.base.yamlnodes import (
+    MAX_DEPTH,
+    MAX_NUMBER,
+    Budget,
+    Builder,
+    Path,
+    TooMuch,
+    text_of,
+    unknown_tag,
+)
 
 MAX_BYTES = 1024 * 1024
-MAX_NODES = 100_000
-MAX_DEPTH = 100
-MAX_NUMBER = 1000  # characters; Python refuses to print numbers that are longer than a few thousand
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,14 +65,25 @@ def read_yaml(text: str, origin: str) -> Document:
         raise MappingError(Fault(f"larger than {MAX_BYTES} bytes", origin))
     loader, root = _compose(_without_json_tabs(text), origin)
     document = Document(origin, None)
-    data = _Builder(loader, _Budget(origin), document).value(root, ()) if root else None
+    with _within_limits(origin):
+        data = _builder(loader, document).value(root, ()) if root else None
     return replace(document, data=data)
 
 
 def read_object(data: object, origin: str) -> Document:
     """Copy a JSON value within the same limits; positions are unknown."""
     faults: list[PathFault] = []
-    return Document(origin, _plain(data, (), _Budget(origin), faults), faults=faults)
+    with _within_limits(origin):
+        return Document(origin, _plain(data, (), Budget(), faults), faults=faults)
+
+
+@contextmanager
+def _within_limits(origin: str) -> Iterator[None]:
+    """Raise MappingError in place of TooMuch."""
+    try:
+        yield
+    except TooMuch as error:
+        raise MappingError(Fault(str(error), origin)) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -75,21 +93,6 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-
-
-@dataclass
-class _Budget:
-    """How many values may still be expanded: aliases can make a short text endless."""
-
-    origin: str
-    left: int = MAX_NODES
-
-    def spend(self, depth: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise MappingError(Fault(f"more than {MAX_NODES} values, counted with all aliases expanded", self.origin))
-        if depth > MAX_DEPTH:
-            raise MappingError(Fault(f"nested deeper than {MAX_DEPTH} levels", self.origin))
 
 
 def _without_json_tabs(text: str) -> str:
@@ -139,94 +142,27 @@ def _syntax_hint(why: str) -> str:
     return next((hint for needle, hint in _SYNTAX_HINTS if needle in why), default)
 
 
-@dataclass(frozen=True)
-class _Builder:
-    """Makes plain values of YAML nodes, and writes down where they stand and what is wrong with them."""
+def _builder(loader: _Loader, document: Document) -> Builder:
+    """Return what makes the values of a mapping, and notes in the document where they stand and what is wrong."""
 
-    loader: _Loader
-    budget: _Budget
-    document: Document
+    def fault(path: Path, why: str, node: yaml.Node) -> None:
+        document.faults.append(PathFault(path, why, _mark(node)))
 
-    def value(self, node: yaml.Node, path: Path) -> Any:
-        self.budget.spend(len(path))
-        self.document.marks.setdefault(path, _mark(node))
-        if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
-            self._fault(path, f"the YAML tag {shown(node.tag)} means nothing here", node)
-        match node:
-            case yaml.MappingNode():
-                return self._mapping(node, path)
-            case yaml.SequenceNode():
-                return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-            case yaml.ScalarNode():
-                return self._scalar(node, path)
+    def key(node: yaml.Node, path: Path) -> str:
+        # A key is the text that stands there: by YAML's rules, a property named `on` would be `True`.
+        if isinstance(node, yaml.ScalarNode):
+            return text_of(node)
+        fault(path, "a key must be a text", node)
+        return f"<key in line {_mark(node).line}>"
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        built = {}
-        for key, (key_node, value_node) in self._entries(node, path, len(path)).items():
-            self.document.marks[(*path, key)] = _mark(key_node)
-            built[key] = self.value(value_node, (*path, key))
-        return built
+    def other(node: yaml.ScalarNode, path: Path) -> str:
+        fault(path, unknown_tag(node), node)
+        return text_of(node)
 
-    def _entries(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Return key → (key node, value node), with what `<<` merges in first, so that own keys win."""
-        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        for key_node, value_node in node.value:
-            self.budget.spend(depth)
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                merged |= self._merged(value_node, path, depth + 1)
-                continue
-            # A key is the text that stands there: with YAML's rules, a property named `on` would be `True`.
-            key = self._text(key_node, path)
-            if key in own:
-                first = _mark(own[key][0]).line
-                self._fault((*path, key), f"this key stands twice, first in line {first}", key_node)
-            own.setdefault(key, (key_node, value_node))
-        return merged | own
+    def mark(path: Path, node: yaml.Node) -> None:
+        document.marks.setdefault(path, _mark(node))
 
-    def _merged(self, node: yaml.Node, path: Path, depth: int) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        for source in sources:
-            if isinstance(source, yaml.MappingNode):
-                merged = self._entries(source, path, depth) | merged
-            else:
-                self._fault((*path, "<<"), "must name an object, or a list of objects", source)
-        return merged
-
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "null":
-                return None
-            case "bool" if node.value.lower() in self.loader.bool_values:
-                return self.loader.bool_values[node.value.lower()]
-            case "int" | "float" as number:
-                return self._number(node, path, number)
-            # A bare `=` has a tag of its own that nobody uses.
-            case "str" | "value" | "merge":
-                return self._text(node, path)
-        self._fault(path, f"the YAML tag {shown(node.tag)} means nothing here", node)
-        return self._text(node, path)
-
-    def _number(self, node: yaml.ScalarNode, path: Path, kind: str) -> Any:
-        construct = self.loader.construct_yaml_int if kind == "int" else self.loader.construct_yaml_float
-        try:
-            if len(node.value) <= MAX_NUMBER:
-                return construct(node)
-        except ValueError:
-            pass
-        self._fault(path, f"not a number: {shown(node.value)}", node)
-        return node.value
-
-    def _text(self, node: yaml.Node, path: Path) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            self._fault(path, "a key must be a text", node)
-            return f"<key in line {_mark(node).line}>"
-        # JSON writes characters beyond U+FFFF as two escapes, which PyYAML does not join.
-        return well_formed(node.value)
-
-    def _fault(self, path: Path, why: str, node: yaml.Node) -> None:
-        self.document.faults.append(PathFault(path, why, _mark(node)))
+    return Builder(loader, Budget(), key, other, fault, mark, unique_keys=True)
 
 
 def real_path(raw: Any, path: Path, missing: bool = False) -> Path:
@@ -248,14 +184,11 @@ def _has(raw: Any, part: str | int) -> bool:
     return isinstance(raw, dict) and part in raw
 
 
-_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-
-
 def _mark(node: yaml.Node) -> Mark:
     return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _plain(value: object, path: Path, budget: _Budget, faults: list[PathFault]) -> Any:
+def _plain(value: object, path: Path, budget: Budget, faults: list[PathFault]) -> Any:
     """Copy JSON values within the limits; anything else becomes a fault and null."""
     budget.spend(len(path))
     match value:
