@@ -13,7 +13,7 @@ from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.http import Http
 from gitlab_port_export.commands.schema import mapping_schema
 from gitlab_port_export.demo.gitlab import gitlab_server
-from gitlab_port_export.demo.world import World, sample_world
+from gitlab_port_export.demo.world import OWNER, World, sample_world
 from gitlab_port_export.gitlab.client import GitLab, Token
 from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -33,6 +33,10 @@ SCHEMA = mapping_schema(KINDS)
 def world() -> World:
     """Return the GitLab that the examples are for: the sample, and files that few projects have."""
     found = sample_world(datetime.now(UTC))
+    # Some kinds want a higher role than the sample's tokens have.
+    owners = {token.user["id"] for token in found.tokens.values()}
+    for member in (row for rows in found.group_members.values() for row in rows):
+        member["access_level"] = OWNER if member["id"] in owners else member["access_level"]
     gateway = found.project("platform/gateway")
     found.set_file(gateway, ".claude/skills/review/SKILL.md", "---\nname: review\n---\nRead before you write.\n")
     found.set_file(gateway, ".claude-plugin/plugin.json", '{"name": "gateway", "version": "1.0.0"}\n')

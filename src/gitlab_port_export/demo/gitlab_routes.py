@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
-
-from gitlab_port_export.demo import gitlab_kinds
 from gitlab_port_export.demo import gitlab_people as people
 from gitlab_port_export.demo import gitlab_repository as repository
 from gitlab_port_export.demo import gitlab_rows as shapes
 from gitlab_port_export.demo.gitlab_call import Call
+from gitlab_port_export.demo.gitlab_kinds import kind_modules
 from gitlab_port_export.demo.gitlab_pages import RefusedError
 from gitlab_port_export.demo.gitlab_route import Route
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
@@ -41,8 +38,7 @@ def _version(_: Call) -> Row:
 
 def _of_kinds() -> tuple[Route, ...]:
     """The routes of every module of `gitlab_kinds`."""
-    modules = (import_module(f"{gitlab_kinds.__name__}.{found.name}") for found in iter_modules(gitlab_kinds.__path__))
-    return tuple(route for module in modules for route in module.ROUTES)
+    return tuple(route for module in kind_modules() for route in module.ROUTES)
 
 
 ROUTES = (

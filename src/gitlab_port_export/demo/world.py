@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gitlab_port_export.demo.gitlab_kinds import kind_modules
 from gitlab_port_export.demo.gitlab_list_rows import add_milestone, fill_lists
 from gitlab_port_export.demo.gitlab_rows import Row, commit_of, stamp
 from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER, Token, World
@@ -53,6 +54,9 @@ def sample_world(now: datetime) -> World:
     for path, user in (("platform/gateway", people.bjorn), ("payments/ledger", people.chen)):
         fill_lists(world, world.project(path), user)
     add_milestone(world, world.group("platform"), "Second region")
+    for module in kind_modules():
+        if fill := getattr(module, "fill_sample", None):
+            fill(world)
     world.add_token(SAMPLE_TOKENS[0], people.catalog, name="catalog")
     world.add_token(SAMPLE_TOKENS[1], people.reader, name="research catalog")
     return world
