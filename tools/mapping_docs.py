@@ -35,7 +35,8 @@ def world() -> World:
     found = sample_world(datetime.now(UTC))
     # Some kinds want a higher role than the sample's tokens have.
     owners = {token.user["id"] for token in found.tokens.values()}
-    for member in (row for rows in found.group_members.values() for row in rows):
+    members = (*found.group_members.values(), *found.project_members.values())
+    for member in (row for rows in members for row in rows):
         member["access_level"] = OWNER if member["id"] in owners else member["access_level"]
     gateway = found.project("platform/gateway")
     found.set_file(gateway, ".claude/skills/review/SKILL.md", "---\nname: review\n---\nRead before you write.\n")
