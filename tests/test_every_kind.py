@@ -23,6 +23,8 @@ from testbed.company import Company
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
 from testbed.here import run_here
 from testbed.kinds import furnished, known_subjects, subject_of
+from testbed.oracle import rows_of
+from testbed.oracle_eyes import eyes_of
 from testbed.parity import check
 
 pytestmark = [pytest.mark.usefixtures("lent_evaluator"), pytest.mark.parametrize("kind", KINDS)]
@@ -57,7 +59,10 @@ def test_port_holds_what_the_oracle_says(kind: str, busy: World) -> None:
     one = resource(kind, **{**subject_of(kind).fields, "properties": dict(subject_of(kind).compared)})
     # Only of groups and projects where the tokens have the role that the kind needs.
     least = max(DEVELOPER, KINDS[kind].about.role)
-    check(busy, mapping_of(one, visibility={"minAccessLevel": least}), again=False)
+    mapping = mapping_of(one, visibility={"minAccessLevel": least})
+    report = check(busy, mapping, again=False)
+    # Each row comes once, although several lists may name it.
+    assert report.kinds[kind].rows == len(rows_of(one, eyes_of(busy, mapping, None, "gitlab-v2")))
 
 
 # Roles

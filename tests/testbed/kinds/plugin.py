@@ -20,7 +20,7 @@ def _add(world: World, group: Row, _: Row, number: int) -> None:
 def _rows(_: Row, eye: Eyes) -> Found:
     for project in eye.projects():
         if MANIFEST in files_of(eye, project, project["default_branch"]):
-            yield project["id"], {"plugin": {}, "repo": project}
+            yield project["id"], {"name": MANIFEST, "plugin": {}, "repo": project}
 
 
 SUBJECT = Subject(

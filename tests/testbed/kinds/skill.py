@@ -30,7 +30,8 @@ def _rows(_: Row, eye: Eyes) -> Found:
     for project in eye.projects():
         for path in files_of(eye, project, project["default_branch"]):
             if path.startswith("skills/") and path.endswith("/SKILL.md"):
-                yield project["id"], {"skill": {"path": path.removesuffix("/SKILL.md")}, "repo": project}
+                skill = path.removesuffix("/SKILL.md")
+                yield project["id"], {"name": skill, "skill": {"path": skill}, "repo": project}
 
 
 SUBJECT = Subject(
