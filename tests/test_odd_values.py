@@ -15,7 +15,7 @@ from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import ExportError, Interrupted
 from gitlab_port_export.commands import check, preview
 from gitlab_port_export.commands.ending import BUG, fail
-from gitlab_port_export.commands.preview_values import SampleWish
+from gitlab_port_export.commands.preview_values import PreviewRequest
 from gitlab_port_export.commands.run import run
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
@@ -71,7 +71,7 @@ def ended(
     environ: dict[str, str],
     folder: Path,
     command: str,
-    wish: SampleWish | None = None,
+    wish: PreviewRequest | None = None,
     make_clock: type[Clock] = NoWait,
     **options: Any,
 ) -> int:
@@ -83,7 +83,7 @@ def ended(
         if command == "check":
             return check.run(session, **options)
         if command == "preview":
-            return preview.run(session, wish or SampleWish("project", 1), **options)
+            return preview.run(session, wish or PreviewRequest("project", 1), **options)
         return run(session, "sync" if command == "sync" else "plan", **options)
     except (ExportError, Interrupted) as error:
         return fail(session, command, error)
@@ -138,7 +138,7 @@ def test_no_saved_row_is_a_bug(row: str, folder: Path, gitlab: GitLabServer) -> 
     (folder / "m.yml").write_text(json.dumps(mapping), encoding="utf-8")
     (folder / "row").write_bytes(ROWS[row])
     for kind in kinds:
-        wish = SampleWish(kind, 3, None, "row")
+        wish = PreviewRequest(kind, 3, None, "row")
         assert ended({}, folder, "preview", wish, mapping_file=Path("m.yml")) in (0, 1, 2)
 
 

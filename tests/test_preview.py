@@ -13,7 +13,7 @@ from conftest import Bench
 from gitlab_port_export.base.errors import ExportError
 from gitlab_port_export.commands import preview as previewing
 from gitlab_port_export.commands.preview_output import render
-from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample, SampleWish
+from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, PreviewRequest, RowSample
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.demo.gitlab import Fault, faults
 from gitlab_port_export.port.defaults import default_mapping_text
@@ -37,7 +37,7 @@ def previewed(
     **options: Any,
 ) -> tuple[int, Any]:
     """Preview in this process; the exit code and what it says as JSON, or the error's text."""
-    wanted = SampleWish(kind, options.pop("limit", 3), options.pop("index", None), row)
+    wanted = PreviewRequest(kind, options.pop("limit", 3), options.pop("index", None), row)
     monkeypatch.chdir(bench.folder)
     out, err = io.StringIO(), io.StringIO()
     environ = bench.environ() if environ is None else environ

@@ -33,7 +33,7 @@ from gitlab_port_export.model import (
 from gitlab_port_export.report import builder as report_builder
 from gitlab_port_export.report import console as console_report
 from gitlab_port_export.report import json as json_report
-from gitlab_port_export.report import markdown
+from gitlab_port_export.report import markdown, problem_groups
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS, exit_code, meaning
 from gitlab_port_export.report.screen import Screen
@@ -707,14 +707,14 @@ def test_hostile_text_does_not_stall_the_redactor():
 
 
 def test_what_is_told_apart_is_bounded_and_counted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_builder, "MAX_PROBLEMS", 10)
+    monkeypatch.setattr(problem_groups, "MAX_PROBLEMS", 10)
     builder = ReportBuilder("sync")
     for number in range(100):
         builder.add(Failed(Create(Entity.of("thing", f"{number}", {}, 0)), f"request {number} failed"))
     report = builder.finish(started="", seconds=0)
     assert len(report.problems) == 11
     assert sum(problem.count for problem in report.problems) == report.blueprints["thing"].failed == 100
-    assert (report.problems[-1].why, report.problems[-1].count) == (report_builder.FURTHER, 90)
+    assert (report.problems[-1].why, report.problems[-1].count) == (problem_groups.FURTHER, 90)
     assert "request 10 failed" in report.problems[-1].sample
 
 

@@ -91,7 +91,7 @@ def test_what_the_fold_keeps_of_a_run() -> None:
 
 
 def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"MAX_OF_A_SORT": 3, "MAX_CHANGES": 10, "MAX_HELD": 2, "MAX_READS": 2}.items():
+    for name, value in {"MAX_OF_AN_ACTION": 3, "MAX_CHANGES": 10, "MAX_HELD": 2, "MAX_READS": 2}.items():
         monkeypatch.setattr(report_builder, name, value)
     builder = ReportBuilder("sync")
     for number in range(50):

@@ -103,9 +103,9 @@ def preview(
     **options: Any,
 ) -> None:
     """Show a few rows of a kind and the entities that the mapping makes of them."""
-    from gitlab_port_export.commands.preview_values import SampleWish  # noqa: PLC0415  # heavy imports wait until they are needed
+    from gitlab_port_export.commands.preview_values import PreviewRequest  # noqa: PLC0415  # heavy imports wait until they are needed
 
-    wanted = SampleWish(kind, limit, index, str(row) if row else None)
+    wanted = PreviewRequest(kind, limit, index, str(row) if row else None)
     _end("preview", output, debug, lambda run, session: run(session, wanted, **options))
 
 

@@ -12,7 +12,7 @@ from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.jsontext import TOO_DEEP, decode, encode, is_deep
 from gitlab_port_export.base.text import Redactor, clean, did_you_mean
 from gitlab_port_export.commands import preview_output
-from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, RowSample, SampleWish
+from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, PreviewRequest, RowSample
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Patterns, first_contact, glimpse
@@ -38,7 +38,7 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 SAVED = Scope(0, "a saved row")
 
 
-def run(session: Session, wanted: SampleWish, **options: Any) -> int:
+def run(session: Session, wanted: PreviewRequest, **options: Any) -> int:
     """Show a few rows and what the mapping makes of them. Raises ExportError.
 
     A saved row and a mapping file need no request, so they can be used with incomplete settings.
@@ -63,7 +63,7 @@ def run(session: Session, wanted: SampleWish, **options: Any) -> int:
 
 
 def preview(
-    wanted: SampleWish, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
+    wanted: PreviewRequest, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
 ) -> Preview:
     """Return the preview. Port is asked only for its mapping, GitLab only for rows: a file of each stands for both.
 
@@ -79,7 +79,7 @@ def preview(
 
 
 def _preview(
-    wanted: SampleWish, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
+    wanted: PreviewRequest, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
 ) -> Preview:
     mapping, dialect = _mapping(settings, mapping_file, clock, redactor)
     resources = _resources(mapping, wanted)
@@ -122,7 +122,7 @@ def _mapping(
         return choose_mapping(settings, integration, dialect, {}).mapping, dialect
 
 
-def _resources(mapping: PortMapping, wanted: SampleWish) -> tuple[Resource, ...]:
+def _resources(mapping: PortMapping, wanted: PreviewRequest) -> tuple[Resource, ...]:
     """Return the resources to preview. Raises UsageError that names what there is instead."""
     of_kind = tuple(resource for resource in mapping.resources if resource.kind == wanted.kind and resource.known)
     kinds = dict.fromkeys(resource.kind for resource in mapping.resources)

@@ -40,7 +40,7 @@ class RowSample:
 
 
 @dataclass(frozen=True)
-class SampleWish:
+class PreviewRequest:
     """What to preview: a kind, how many rows of it, one of its resources or all, or the rows of that file."""
 
     kind: str

@@ -1,9 +1,9 @@
-"""The fold: events of a run become one report, and the report's findings become one exit code."""
+"""ReportBuilder: counts the events of a run and makes its Report."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from gitlab_port_export.model import (
@@ -27,79 +27,24 @@ from gitlab_port_export.model import (
     target,
 )
 from gitlab_port_export.report.exit_code import Command, FailOn, exit_code
+from gitlab_port_export.report.problem_groups import ProblemGroups
 from gitlab_port_export.report.values import Counts, KindCounts, ReadCounts, Report, Span, total, writes
 
-# What a report keeps at most: changes in all and of each sort of a blueprint, identifiers of deletions held for one
-# reason, reads that were complete and reads that were not.
+# What a report keeps at most: changes, changes of one action and blueprint, identifiers of deletions that are held for
+# one reason, and reads (complete ones and failed ones).
 MAX_CHANGES = 10_000
-MAX_OF_A_SORT = 2_000
+MAX_OF_AN_ACTION = 2_000
 MAX_HELD = 1_000
 MAX_READS = 5_000
-# So many different problems are told apart; what comes on top is only counted, by what it is about.
-MAX_PROBLEMS = 1_000
-FURTHER = "further problems, each in other words"
-MAX_SAMPLES = 3
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
-
-
-@dataclass(slots=True)
-class _Group:
-    """Problems that say the same of different places."""
-
-    first: Problem
-    count: int = 0
-    one_scope: bool = True
-    one_entity: bool = True
-    cases: dict[tuple[str, str, str], None] = field(default_factory=dict)
-
-    def add(self, problem: Problem) -> None:
-        self.count += problem.count
-        self.one_scope &= problem.scope == self.first.scope
-        self.one_entity &= problem.entity == self.first.entity
-        if len(self.cases) < MAX_SAMPLES:
-            self.cases[problem.scope, problem.entity, problem.sample] = None
-
-    def fold(self) -> Problem:
-        """Return one problem: what all share stays in its field, what differs moves into the sample."""
-        samples = (
-            " ".join(filter(None, ("" if self.one_scope else scope, "" if self.one_entity else entity, sample)))
-            for scope, entity, sample in self.cases
-        )
-        return replace(
-            self.first,
-            scope=self.first.scope if self.one_scope else "",
-            entity=self.first.entity if self.one_entity else "",
-            count=self.count,
-            sample="; ".join(filter(None, samples)),
-        )
-
-
-def _alike(problem: Problem) -> Problem:
-    """Return what all problems of a group share."""
-    return replace(problem, scope="", entity="", sample="", count=1)
-
-
-def _further(problem: Problem) -> Problem:
-    """Return a problem that stands for many others of its sort, with the words of this one as a sample."""
-    return Problem(
-        problem.stage,
-        FURTHER,
-        kind=problem.kind,
-        resources=problem.resources,
-        blueprint=problem.blueprint,
-        holds_all=problem.holds_all,
-        warning=problem.warning,
-        count=problem.count,
-        sample=problem.why,
-    )
 
 
 class ReportBuilder:
     """Counts the events of one run as they pass and keeps only what the report shows.
 
-    `kinds` names the kind of each resource of the mapping, by index. `redact` is applied once, here, to every
-    text that may quote an answer or an expression, so that no renderer has to think of secrets. `clock` gives
-    seconds; the timeline counts from now on. Call `add` from one thread only.
+    `kinds` holds the kind of each resource of the mapping, by index. `redact` is applied here to every text that may
+    quote an answer or an expression, so the report holds no secrets and no renderer has to remove them. `clock` returns
+    seconds; the timeline begins when the builder is made. Call `add` from one thread only.
     """
 
     def __init__(
@@ -118,23 +63,23 @@ class ReportBuilder:
         self._reads: list[ReadCounts] = []
         self._entities: Counter[tuple[str, str]] = Counter()
         self._kind_sums: Counter[tuple[str, str]] = Counter()
-        self._problems: dict[Problem, _Group] = {}
+        self._problems = ProblemGroups()
         self._held: dict[Held, list[str]] = {}
         self._more: Counter[Held] = Counter()
         self._changes: dict[tuple[str, str], list[Write]] = {}
         self._kept: Counter[str] = Counter()
-        # Writes that Port refused: the row that beats such a one makes the change after all.
+        # Writes that Port refused. A later row with the same key may still make the change.
         self._refused: dict[tuple[str, str], type[Create | Update]] = {}
 
     def add(self, event: Event) -> None:
-        """Take one event into account."""
+        """Count one event."""
         match event:
             case Unchanged():
                 self._entities[event.blueprint, "unchanged"] += event.count
             case Written():
                 self._change(event.change)
             case Create() | Update() | Delete():
-                # In a sync an intended change counts only once Port has confirmed it.
+                # In a sync a change counts only after Port has confirmed it (Written).
                 if self._command == "plan":
                     self._change(event)
             case Began():
@@ -154,7 +99,7 @@ class ReportBuilder:
             case Held():
                 self._hold(event)
 
-    def finish(  # noqa: PLR0913  # what a report says of the run besides its events
+    def finish(  # noqa: PLR0913  # what a report says besides the events, each by its name
         self,
         *,
         started: str,
@@ -169,23 +114,17 @@ class ReportBuilder:
         code: int | None = None,
         skipped: bool = False,
     ) -> Report:
-        """Return the report; `code` is given when something ended the run before its time."""
-        problems = tuple(group.fold() for group in self._problems.values())
-        held = tuple(replace(one, identifiers=tuple(found), more=self._more[one]) for one, found in self._held.items())
+        """Return the report; `code` is the exit code of a run that ended early, None for one that was completed."""
+        problems, held = self._problems.merged(), self._all_held()
         blueprints = {name: self._counts(name) for name in sorted({name for name, _ in self._entities})}
-        sums = total(blueprints.values())
-        reached = exit_code(
-            problems,
-            held,
-            writes(sums),
-            sums.failed,
-            command=self._command,
-            detailed=detailed,
-            fail_on=fail_on,
-        )
+        if code is None:
+            sums = total(blueprints.values())
+            code = exit_code(
+                problems, held, writes(sums), sums.failed, command=self._command, detailed=detailed, fail_on=fail_on
+            )
         return Report(
             command=self._command,
-            exit_code=reached if code is None else code,
+            exit_code=code,
             started=started,
             seconds=seconds,
             mapping_origin=mapping_origin,
@@ -194,8 +133,7 @@ class ReportBuilder:
             kinds={name: self._kind_counts(name) for name in sorted({name for name, _ in self._kind_sums})},
             problems=problems,
             held=held,
-            # Deletes matter most, so they are the last to be dropped.
-            changes=tuple(sorted(self._sample(), key=target)),
+            changes=tuple(sorted(self._kept_changes(), key=target)),
             gitlab_requests=gitlab_requests,
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
@@ -204,11 +142,14 @@ class ReportBuilder:
             reads=tuple(sorted(self._reads, key=lambda read: (read.kind, read.scope))),
         )
 
+    def _all_held(self) -> tuple[Held, ...]:
+        return tuple(replace(one, identifiers=tuple(found), more=self._more[one]) for one, found in self._held.items())
+
     def _now(self) -> float:
         return round(self._clock() - self._zero, 3)
 
     def _mark(self, name: str, start: float | None = None) -> None:
-        """Note that something of that name is under way now."""
+        """Extend the stage of that name to this moment."""
         now = self._clock() - self._zero
         first, _ = self._spans.get(name, (now if start is None else start, now))
         self._spans[name] = first, now
@@ -239,13 +180,14 @@ class ReportBuilder:
             scope, failure = self._redact(ended.scope), self._redact(ended.failure)
             self._reads.append(ReadCounts(ended.kind, scope, ended.rows, ended.requests, seconds, failure))
 
-    def _sample(self) -> list[Write]:
+    def _kept_changes(self) -> list[Write]:
+        """Return as many changes as a report holds. Deletions are the most important, so they are kept first."""
         deletes_first = sorted(self._changes, key=lambda key: key[1] != "deleted")
         return [change for key in deletes_first for change in self._changes[key]][:MAX_CHANGES]
 
     def _change(self, change: Write) -> None:
         if isinstance(change, Update) and change.again:
-            # An entity counts once, whichever of its rows came first, unless Port refused that one.
+            # An entity counts once, also with several rows. After a refused write its next row counts.
             first = self._refused.pop(target(change), None)
             if first is None:
                 return
@@ -256,7 +198,7 @@ class ReportBuilder:
         if self._command == "sync":
             self._mark(sort)
         kept = self._changes.setdefault(key, [])
-        if len(kept) < MAX_OF_A_SORT and self._kept[sort] < MAX_CHANGES:
+        if len(kept) < MAX_OF_AN_ACTION and self._kept[sort] < MAX_CHANGES:
             self._kept[sort] += 1
             kept.append(self._shown(change))
 
@@ -270,12 +212,7 @@ class ReportBuilder:
     def _problem(self, problem: Problem) -> None:
         texts = asdict(problem).items()
         safe: dict[str, Any] = {name: self._redact(text) for name, text in texts if isinstance(text, str)}
-        problem = replace(problem, **safe)
-        key = _alike(problem)
-        if len(self._problems) >= MAX_PROBLEMS and key not in self._problems:
-            problem = _further(problem)
-            key = _alike(problem)
-        self._problems.setdefault(key, _Group(problem)).add(problem)
+        self._problems.add(replace(problem, **safe))
 
     def _failed(self, failed: Failed) -> None:
         blueprint, identifier = target(failed.change)

@@ -1,4 +1,4 @@
-"""The report for people: tables and lines on a terminal, the same as plain unwrapped text elsewhere."""
+"""The report on standard output: tables and colours on a terminal, plain lines elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -38,7 +38,7 @@ _MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-"
 
 @dataclass(frozen=True)
 class _Part:
-    """Lines under a title that a CI system can fold away."""
+    """Lines under a title, which the log of a CI system can fold."""
 
     title: str
     lines: Sequence[Text]
@@ -47,8 +47,8 @@ class _Part:
 def render(report: Report, console: Console, fold: Callable[[str], tuple[str, str]] | None = None) -> None:
     """Print the report; its last line is the exit code and what that means.
 
-    `fold` gives, for a title, the lines that open and close a part which a CI system folds away; with it the
-    changes of a sync are shown as well.
+    `fold` returns the lines before and after a part of a CI system's log that folds, for its title. With it the
+    changes of a sync are shown too.
     """
 
     def show(block: RenderableType) -> None:
@@ -60,7 +60,7 @@ def render(report: Report, console: Console, fold: Callable[[str], tuple[str, st
         elif fold is None:
             show(Text("\n").join([Text(block.title, "bold"), *block.lines, Text()]))
         else:
-            # Rich drops what it takes for control characters.
+            # These lines hold escape sequences, which rich would drop.
             opens, closes = fold(block.title)
             console.file.write(f"{opens}\n")
             show(Text("\n").join(block.lines))
@@ -85,7 +85,7 @@ def _blocks(report: Report, console: Console, folds: bool) -> Iterator[Renderabl
         yield from _section("Read from GitLab", [_kind(name, counts) for name, counts in report.kinds.items()])
     if report.blueprints:
         table = _table(report, terminal)
-        # Rich would leave out the names and cut the numbers.
+        # In a narrow terminal rich would leave out names and cut numbers.
         yield table if _least(table, console) <= console.width else _list(report)
         yield Text()
     yield from _section("Deletions held", [line for group in by_cause(report.held) for line in _held(group, shown)])
@@ -164,7 +164,7 @@ def _table(report: Report, terminal: bool) -> Table:
 
 
 def _least(table: Table, console: Console) -> int:
-    """Return the columns of a terminal that the table takes at least, whatever the console has."""
+    """Return how many columns of a terminal the table needs."""
     return Measurement.get(console, console.options.update(max_width=NO_WIDTH), table).minimum
 
 

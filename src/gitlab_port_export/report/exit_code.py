@@ -25,8 +25,8 @@ EXIT_MEANINGS: dict[int, str] = {
     143: "terminated",
 }
 
-# What a held deletion means for the run. One held by a Problem fails as the Problem does; one that somebody
-# changed in Port meanwhile is simply looked at again by the next run.
+# The exit code of a held deletion by its reason. One that is held by a Problem fails the run as the Problem does. One
+# that was changed in Port during the run does not fail it, because the next run looks at it again.
 _HELD_CODE = {
     "problem": 1, "search": 0, "unnamed": 5, "limit": 5, "empty": 5, "never": 0, "dependents": 5, "plan": 5, "recent": 0
 }  # fmt: skip
@@ -43,7 +43,7 @@ def exit_code(
     detailed: bool = False,
     fail_on: FailOn = "problems",
 ) -> int:
-    """Return 0, 1, 5 or 10 for a run that came to its end; warnings count only with `--fail-on warnings`.
+    """Return 0, 1, 5 or 10 for a run that was completed; warnings count only with `--fail-on warnings`.
 
     `changes_in_plan` and `failed` are how many changes a plan holds and how many writes were refused.
     """
@@ -56,21 +56,21 @@ def exit_code(
 
 
 def with_late(problems: Sequence[Problem], report: Report, fail_on: FailOn = "problems") -> Report:
-    """Return the report with Problems that arose after its run; what ended the run keeps its exit code."""
+    """Return the report with Problems that arose after its run; an exit code of a run that ended early stays."""
     late = exit_code(problems, (), 0, 0, command="sync", fail_on=fail_on)
     code = late if late and report.exit_code in (0, 5, 10) else report.exit_code
     return replace(report, problems=(*report.problems, *problems), exit_code=code)
 
 
 def meaning(report: Report) -> str:
-    """Return what the report's exit code says of this run, in a few words."""
+    """Return what the exit code means for this run, in a few words."""
     if report.skipped:
         return SKIPPED
     return _failure(report) if report.exit_code else _good(report)
 
 
 def _good(report: Report) -> str:
-    """Return what exit code 0 says of a run that was not skipped."""
+    """Return what exit code 0 means for a run that was not skipped."""
     if _has_problems(report):
         return "finished with Problems, which --fail-on lets pass"
     if any(_HELD_CODE[one.reason] for one in report.held):
@@ -93,12 +93,12 @@ def _has_problems(report: Report) -> bool:
 
 
 def fails_for_warnings(report: Report) -> bool:
-    """Say whether a run that ends with 1 has nothing but warnings to say for it."""
+    """Return whether a run ends with 1 only because of warnings."""
     return report.exit_code == 1 and not _has_problems(report) and bool(report.problems)
 
 
 def is_let_pass(report: Report) -> bool:
-    """Say whether the run passes although it found what fails a run by default."""
+    """Return whether the run passes because of --fail-on, although it would fail by default."""
     held = any(_HELD_CODE[one.reason] for one in report.held)
     found = held or any(not problem.warning for problem in report.problems)
     return report.exit_code == 0 and (found or total(report.blueprints.values()).failed > 0)

@@ -38,7 +38,7 @@ def _unfit(name: str, path: Path, files: Mapping[str, Path], inputs: Mapping[str
         return "- does not stand for standard output; for the report there use --output json"
     try:
         return _unwritable(name, path, files, inputs) or (_unfit_for_a_plan(path) if name not in FORMATS else "")
-    except (OSError, ValueError) as error:  # no name that a file may have
+    except (OSError, ValueError) as error:  # not a possible name of a file
         return f"{clean(str(path), 80)} is no name of a file: {getattr(error, 'strerror', None) or error}"
 
 
@@ -70,7 +70,7 @@ def _unfit_for_a_plan(path: Path) -> str:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Say whether both name the same file, also by a link."""
+    """Return whether both name the same file, also by a link."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     return one.exists() and other.exists() and os.path.samefile(one, other)

@@ -1,4 +1,4 @@
-"""What a check found, for people and for machines."""
+"""The output of `check`: its findings as lines or as JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

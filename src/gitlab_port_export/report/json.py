@@ -1,4 +1,4 @@
-"""The report as one JSON document for machines; report-v1.schema.json beside this says what is in it."""
+"""The report as one JSON document, which report-v1.schema.json in this folder describes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -43,14 +43,14 @@ def render(report: Report) -> str:
 
 
 def refusal(command: str, code: int, faults: Sequence[str], hint: str) -> str:
-    """Return what ended a command that makes no report, as JSON with a newline at its end."""
+    """Return the error that ended a command without a report, as JSON with a newline at its end."""
     problems = [{"why": fault, "hint": hint} for fault in faults]
     return dumps({"schema_version": SCHEMA_VERSION, "command": command, "exit": {"code": code}, "problems": problems})
 
 
 def dumps(document: object) -> str:
-    """Return ASCII JSON that every parser takes and that no CI system mistakes for a command."""
-    # Azure Pipelines obeys ##vso[…] and ##[…] anywhere in a line, also inside of JSON.
+    """Return ASCII JSON that every parser reads and that no CI system takes for a command."""
+    # Azure Pipelines runs ##vso[…] and ##[…] anywhere in a line, also inside JSON.
     return ascii_lines(document).replace("##", "#\\u0023") + "\n"
 
 
@@ -60,7 +60,7 @@ def schema() -> str:
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
-    """Return what the problem says; fields that it leaves at their default are absent, but for these four."""
+    """Return the fields of the problem, without those at their default, except four that are always there."""
     always = {"stage", "why", "warning", "count"}
     return {
         field.name: value
@@ -70,7 +70,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 def _change(change: Write) -> dict[str, Any]:
-    """Return action, blueprint and identifier; values stay out, they may hold what reports should not."""
+    """Return action, blueprint and identifier; never values, which may hold data of people."""
     match change:
         case Create(entity):
             return {"action": "create", "blueprint": entity.blueprint, "identifier": entity.identifier}

@@ -1,4 +1,4 @@
-"""The report as JUnit XML: a suite for each kind, a case for each read, and what was held as skipped."""
+"""The report as JUnit XML: a suite for each kind, a case for each read; held deletions are skipped cases."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,15 +12,15 @@ from gitlab_port_export.report.exit_code import fails_for_warnings, meaning
 from gitlab_port_export.report.values import Counts, Report
 from gitlab_port_export.report.words import advice, counted, details, held_words, run_sums, some, times
 
-# Of the identifiers of held deletions a case lists so many.
+# How many identifiers of held deletions a case lists.
 MAX_LISTED = 100
-# What XML 1.0 cannot hold, not even as a reference.
+# Characters that XML 1.0 cannot hold, not even as a reference: https://www.w3.org/TR/xml/#charsets
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One case: `group` is its class for CI systems, which take what stands before a dot for the package."""
+    """One case; `group` is its class name, of which CI systems take the part before the dot as the package."""
 
     suite: str
     group: str
@@ -47,7 +47,7 @@ def render(report: Report) -> str:
 
 
 def _joined(cases: Iterable[_Case]) -> list[_Case]:
-    """Return the cases suite by suite, those of one name as one; "run" comes first and the catalog last."""
+    """Return the cases by suite, merged where they have one name; suite "run" comes first and "catalog" last."""
     found: dict[tuple[str, str, str], _Case] = {}
     for case in cases:
         key = case.suite, case.group, case.name
@@ -67,7 +67,7 @@ def _run(report: Report) -> Iterator[_Case]:
     """Yield the case of the run itself, which fails when something ended it, and one for each place with problems."""
     said = f"exit {report.exit_code}: {meaning(report)}"
     counts = run_sums(report)
-    # What is a Problem has a case of its own.
+    # Each Problem has a case of its own.
     ended = (said,) if report.exit_code not in (0, 1, 5, 10) or fails_for_warnings(report) else ()
     skipped = (meaning(report),) if report.skipped else ()
     yield _Case(
@@ -80,7 +80,7 @@ def _run(report: Report) -> Iterator[_Case]:
         said=(said, counts) if report.blueprints else (said,),
     )
     for problem in report.problems:
-        # The reads tell of their own failures, each at its place.
+        # The case of the read shows this failure.
         if not problem.warning and problem.stage == "read" and _failed_reads(report, problem.kind):
             continue
         suite = problem.kind or ("catalog" if problem.blueprint else "run")
@@ -141,7 +141,7 @@ def _append(suite: Element, case: _Case) -> None:
     element = SubElement(
         suite, "testcase", classname=_xml(case.group), name=_xml(case.name), time=f"{case.seconds:.3f}"
     )
-    # A case has one outcome, and a failure says more than what was skipped because of it.
+    # A case has one outcome. A failure is more important than the deletions that were held because of it.
     if case.failures:
         failure = SubElement(element, "failure", message=_xml(case.failures[0]), type="Problem")
         failure.text = "\n".join(map(_xml, case.failures))
@@ -161,7 +161,7 @@ def _sums(cases: list[_Case]) -> dict[str, str]:
 
 
 def _timestamp(report: Report) -> str:
-    """Return the start without its zone, which JUnit's times do not have."""
+    """Return the start without its time zone, because JUnit's times have none."""
     return _xml(report.started.partition("+")[0])
 
 

@@ -27,11 +27,11 @@ from gitlab_port_export.report.words import (
     times,
 )
 
-# A comment on GitHub may have 65,536 characters, elsewhere a megabyte; leaves room for a line of the user's own.
+# A comment on GitHub may have 65,536 characters, on GitLab a million; this leaves room for text of the user.
 MAX_BYTES = 60_000
 MAX_NAME = 200
 MAX_TEXT = 1_000
-# How many lines a section shows; the largest number that fits is taken.
+# How many lines a section may show: the first number with which the report fits.
 _SIZES = (1_000, 300, 100, 30, 10, 3, 1, 0)
 # The character by which a line of a diff block gets its colour.
 _DIFF_MARKS = {"created": "+", "updated": "!", "deleted": "-"}
@@ -39,13 +39,13 @@ _MARKS = "\\`*_{}[]|~:@#!$%^\"'"
 
 
 def render(report: Report, max_bytes: int = MAX_BYTES) -> str:
-    """Return the report in at most so many bytes of UTF-8; sections grow shorter until it fits."""
+    """Return the report in at most so many bytes of UTF-8; sections are shortened until it fits."""
     texts = ("\n".join(_blocks(report, lines)) + "\n" for lines in _SIZES)
     return next((text for text in texts if len(text.encode()) <= max_bytes), f"{_outcome(report)}\n")
 
 
 def code(text: str, limit: int = MAX_NAME) -> str:
-    """Return text that others wrote as inline code, safe in a paragraph, a table and HTML.
+    """Return untrusted text as inline code, safe in a paragraph, a table and HTML.
 
     Every mark that means something to GitHub or GitLab is an entity, and neither looks for @names, #numbers and links
     inside of code.
@@ -103,10 +103,10 @@ def _table(report: Report, lines: int) -> Iterator[str]:
 
 
 def _section(title: str, lines: Sequence[str], *, is_open: bool = False) -> Iterator[str]:
-    """Yield lines that open and close; nothing without lines."""
+    """Yield a section that can be opened and closed; nothing without lines."""
     if lines:
         yield f"<details{' open' if is_open else ''}><summary>{title}</summary>"
-        # Only after an empty line is markdown read inside of HTML.
+        # Markdown inside HTML needs an empty line before it.
         yield ""
         yield from lines
         yield ""

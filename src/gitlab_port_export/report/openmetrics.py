@@ -16,9 +16,9 @@ _PREFIX = "gitlab_port_export_"
 
 
 def render(report: Report) -> str:
-    """Return gauges without instants, ending with `# EOF`; every family has its help, and those of time a unit.
+    """Return gauges without timestamps, ending with `# EOF`; each family has a help text, those of time also a unit.
 
-    Every sample names the integration and the mode, so that several jobs may be collected in one place.
+    Each sample has the labels integration and mode, so that the metrics of several jobs can be collected together.
     """
     shared = {"integration": report.integration, "mode": report.command}
     lines = (line for name, text, samples in _families(report) for line in _family(name, text, samples, shared))
@@ -28,7 +28,7 @@ def render(report: Report) -> str:
 def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
     """Yield name, help and samples of each family."""
     ended = _instant(report.started) + report.seconds
-    yield "run", "The run that this tells of.", [({"command": report.command, "version": __version__}, 1)]
+    yield "run", "The run that these metrics describe.", [({"command": report.command, "version": __version__}, 1)]
     yield "exit_code", "The exit code of the run.", [({}, report.exit_code)]
     yield "skipped", "Whether the run did nothing.", [({}, int(report.skipped))]
     yield "duration_seconds", "How long the run took.", [({}, report.seconds)]
@@ -52,8 +52,8 @@ def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
         samples: list[_Sample] = [({"kind": kind}, getattr(counts, name)) for kind, counts in report.kinds.items()]
         yield f"kind_{name}", help_text, samples
     spans: list[_Sample] = [({"name": span.name}, round(span.end - span.start, 3)) for span in report.timeline]
-    yield "stage_duration_seconds", "How long something was under way.", spans
-    yield "problems", "What went wrong, by stage.", _problems(report)
+    yield "stage_duration_seconds", "How long each stage took.", spans
+    yield "problems", "Problems and warnings, by stage.", _problems(report)
 
 
 def _is_success(report: Report) -> bool:
@@ -83,7 +83,7 @@ def _escape(text: str) -> str:
 def _entities(report: Report) -> Iterator[_Sample]:
     for blueprint, counts in report.blueprints.items():
         for result, number in asdict(counts).items():
-            # What a plan is only to do must not be counted as done.
+            # In a plan the changes are not made, so they have other labels.
             said = counted(result, report.command).replace(" ", "_")
             yield {"blueprint": blueprint, "result": said}, number
 

@@ -1,4 +1,4 @@
-"""Signs of life while a run goes on: live lines on a terminal, a heartbeat line now and then elsewhere."""
+"""Progress of a run: live lines on a terminal, elsewhere a line every 15 seconds."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ REDRAW_SECONDS = 0.25
 class Progress:
     """Counts events and shows the counts until the context ends.
 
-    CI systems kill jobs that stay silent, so the heartbeat also beats when nothing happened.
+    CI systems end jobs without output, so the line is also printed when nothing happened.
     `wait(stop, seconds)` returns True once `stop` is set; it and `clock` can be replaced. Call `update` from
     one thread only.
     """
@@ -70,7 +70,7 @@ class Progress:
 
     @property
     def _found(self) -> int:
-        """Entities to write, so far; a change may pass as an intention, as an answer, or as both in turn."""
+        """How many entities are to be written so far; the events may hold a change, its result, or both."""
         return max(self._intended, self._answered)
 
     def _live(self) -> "Live":
@@ -80,7 +80,7 @@ class Progress:
             console=self._screen.console,
             get_renderable=self._lines,
             transient=True,
-            # Rich does not wait for the end of its own refreshing thread.
+            # Rich does not join the thread that it would start for this.
             auto_refresh=False,
             # Results go to stdout and must not be drawn here.
             redirect_stdout=False,
@@ -90,7 +90,7 @@ class Progress:
         """Call `show` every so many seconds, in a thread, until the context ends."""
 
         def beat() -> None:
-            # A stream that was closed, or that nobody reads any more, is no reason to disturb the run.
+            # A stream that is closed, or has no reader any more, must not end the run.
             with suppress(OSError, ValueError):
                 while not self._wait(self._stop, seconds):
                     show()

@@ -1,4 +1,4 @@
-"""A stream that people read: whether it is a terminal and shows colours; rich is loaded when it has to print."""
+"""Screen: an output stream, whether it is a terminal, and whether it shows colours."""
 
 import io
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Wide enough that no line of a pipe or a log is ever wrapped or cut.
+# So wide that no line in a pipe or a log is wrapped or cut.
 NO_WIDTH = 1_000_000
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A stream, whether it is a terminal, whether it shows colours, and whether lines on it can be drawn anew."""
+    """A stream, whether it is a terminal, whether it shows colours, and whether its lines can be redrawn."""
 
     stream: TextIO
     is_terminal: bool
@@ -24,19 +24,19 @@ class Screen:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> "Screen":
-        """Judge a stream; NO_COLOR, FORCE_COLOR, being a terminal decide on colour, in this order."""
+        """Return the screen of a stream. NO_COLOR decides on colour, then FORCE_COLOR, then being a terminal."""
         if isinstance(stream, io.TextIOWrapper):
             # A name with an emoji must not end the run on a Windows code page or an ASCII locale.
             stream.reconfigure(errors="backslashreplace")
         terminal = stream.isatty()
         dumb = environ.get("TERM", "").lower() in ("dumb", "unknown")
         coloured = not environ.get("NO_COLOR") and (bool(environ.get("FORCE_COLOR")) or (terminal and not dumb))
-        # Moving the cursor takes escape sequences, of which there are none without colour.
+        # Redrawing needs escape sequences, which are not used without colour.
         return cls(stream, terminal, coloured, terminal and coloured and not dumb)
 
     @cached_property
     def console(self) -> "Console":
-        """Rich's way to print there; it would also ask COLUMNS, TTY_COMPATIBLE and others, so all is said here."""
+        """Rich's console for the stream. All choices are given, else rich would read COLUMNS and other variables."""
         from rich.console import Console  # noqa: PLC0415  # a quarter of the start, and JSON needs none of it
 
         return Console(

@@ -1,7 +1,6 @@
 """The values that a report and a check hold; every renderer reads these and nothing else."""
 
-from collections.abc import Iterable
-from collections.abc import Mapping as Dict
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Literal
 
@@ -10,7 +9,7 @@ from gitlab_port_export.model import Create, Delete, Held, Problem, Update
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found in one place, and what to do about it; an error would keep a sync from working."""
+    """One result of `check`: where, what, and what to do about it. With an error a sync would fail."""
 
     level: Literal["ok", "warning", "error"]
     area: Literal["settings", "mapping", "gitlab", "port"]
@@ -21,7 +20,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What happened to the entities of one blueprint."""
+    """How many entities of one blueprint were created, updated and so on."""
 
     created: int = 0
     updated: int = 0
@@ -33,9 +32,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class KindCounts:
-    """What was read of one kind; `failed` are the reads among `reads` that ended with a Problem.
+    """How much was read of one kind; `failed` counts the reads among `reads` that ended with a Problem.
 
-    `unnamed` are rows that gave no entity although the selector took them; those it left out are `skipped`.
+    `skipped` counts the rows that a selector left out, `unnamed` the rows that gave no entity for another reason.
     """
 
     pages: int = 0
@@ -49,9 +48,9 @@ class KindCounts:
 
 @dataclass(frozen=True, slots=True)
 class ReadCounts:
-    """What came of one read: a kind from one group or project (empty for all of GitLab).
+    """The result of one read: one kind from one group or project (an empty scope stands for all of GitLab).
 
-    `failure` says why it is not complete.
+    `failure` says why the read is not complete.
     """
 
     kind: str
@@ -64,7 +63,7 @@ class ReadCounts:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When something was under way, in seconds since the run began: "inventory", a kind, "write" or "delete"."""
+    """Start and end of a stage, in seconds since the run began: "inventory", a kind, "write" or "delete"."""
 
     name: str
     start: float
@@ -73,11 +72,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Report:
-    """The fold of everything that happened in a run; every renderer reads this and nothing else.
+    """Everything that a report says of a run; every renderer reads this and nothing else.
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
-    Counts are exact; of `changes`, `reads` and held identifiers only a bounded sample is kept, which holds no values.
-    `links` are (label, address) of pages about the run. `skipped`: it did nothing, because another run was active.
+    Counts are exact. Of `changes`, `reads` and held identifiers a large run keeps only some, without the values of
+    entities. `links` are (label, address) of pages about the run. `skipped` says that the run did nothing, because
+    another run was active.
     """
 
     command: str
@@ -86,8 +86,8 @@ class Report:
     seconds: float
     mapping_origin: str = ""
     integration: str = ""
-    blueprints: Dict[str, Counts] = field(default_factory=dict)
-    kinds: Dict[str, KindCounts] = field(default_factory=dict)
+    blueprints: Mapping[str, Counts] = field(default_factory=dict)
+    kinds: Mapping[str, KindCounts] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     held: tuple[Held, ...] = ()
     changes: tuple[Create | Update | Delete, ...] = ()

@@ -9,7 +9,7 @@ from gitlab_port_export.model import Held, Problem
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.report.words import advice, details, held_words, times
 
-# GitHub shows at most ten annotations of a level for a step, and more are no overview anywhere else either.
+# GitHub shows at most ten annotations of a level for a step. More would be no overview in other systems either.
 MAX_ANNOTATIONS = 10
 MAX_TEXT = 1000
 
