@@ -255,7 +255,7 @@ class Held:
 
     blueprint: str
     identifiers: tuple[str, ...]
-    reason: Literal["problem", "search", "unnamed", "limit", "empty", "never", "dependents", "recent", "plan"]
+    reason: Literal["problem", "search", "unnamed", "limit", "empty", "never", "dependents", "recent", "plan", "role"]
     why: str
     hint: str = ""
     more: int = 0

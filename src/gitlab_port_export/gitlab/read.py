@@ -1,7 +1,7 @@
 """Carries out the plan: pages as they come, and a Problem for every read that did not end complete."""
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from gitlab_port_export.gitlab.kinds.kind import Read
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.lists import PER_PAGE
 from gitlab_port_export.gitlab.plan import SyncPlan
-from gitlab_port_export.model import Began, Counted, Ended, Page, Problem
+from gitlab_port_export.model import Began, Counted, Ended, Event, Page, Problem
 
 # A list of no more pages is sooner read again than asked whether it changed.
 FEW_PAGES = 2
@@ -38,6 +38,15 @@ def read(
     for token, failure in gitlab.dead_tokens.items():
         if token not in dead_before:
             yield Problem("read", failure.why, failure.hint, token=token, holds_all=True)
+
+
+def pages_for(resources: Set[int], events: Iterable[Event]) -> Iterator[Event]:
+    """Leave pages to these resources alone: others that share them were not asked about."""
+    for event in events:
+        if isinstance(event, Page):
+            yield replace(event, resources=tuple(index for index in event.resources if index in resources))
+        else:
+            yield event
 
 
 def _unlinked(gitlab: GitLab, question: Get | Ask) -> Answer:

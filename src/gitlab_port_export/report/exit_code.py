@@ -28,7 +28,8 @@ EXIT_MEANINGS: dict[int, str] = {
 # The exit code of a held deletion by its reason. One that is held by a Problem fails the run as the Problem does. One
 # that was changed in Port during the run does not fail it, because the next run looks at it again.
 _HELD_CODE = {
-    "problem": 1, "search": 0, "unnamed": 5, "limit": 5, "empty": 5, "never": 0, "dependents": 5, "plan": 5, "recent": 0
+    "problem": 1, "search": 0, "unnamed": 5, "limit": 5, "empty": 5, "never": 0, "dependents": 5, "plan": 5, "role": 5,
+    "recent": 0,
 }  # fmt: skip
 _FAILING: dict[FailOn, tuple[int, ...]] = {"problems": (1, 5), "warnings": (1, 5), "limit": (5,), "never": ()}
 

@@ -18,12 +18,13 @@ from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Inventory, Patterns, doubtful_clock, first_contact, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
-from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.gitlab.read import pages_for, read
 from gitlab_port_export.gitlab.specs import Spec, read_specs
+from gitlab_port_export.gitlab.weaker_roles import read_weaker, role_asked_for
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.blueprints import fixed_fields, shared_blueprints
 from gitlab_port_export.mapping.model import Mapping
-from gitlab_port_export.model import Dialect, Event, Problem
+from gitlab_port_export.model import Dialect, Entity, Event, Problem
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.deleter import Deleter
@@ -37,6 +38,7 @@ from gitlab_port_export.sync.delete import deletions
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.faults import explained
 from gitlab_port_export.sync.gitops import write_entities, write_files
+from gitlab_port_export.sync.lost_roles import LowRoles
 from gitlab_port_export.sync.merge import merge_shared
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_file import Recorder
@@ -100,6 +102,7 @@ def line(
     again = Again(
         run.gitlab, settings.workers, mapping, catalog, outcomes.faults, inventory,
         partial(_plan_again, context), lambda pages, choose: through(differ.afresh(), pages, choose),
+        _low_roles(run, context, catalog),
     )  # fmt: skip
     confirm = confirming(First(plan, outcomes.counted), again)
     deleter = Deleter(run.port, cascade=mapping.cascades) if run.writes else None
@@ -131,6 +134,29 @@ def _plan_again(context: Context, inventory: Inventory, kinds: Set[str]) -> Sync
     return make_plan(replace(context, inventory=inventory, resources=resources, doubtful=True))
 
 
+def _low_roles(run: Run, context: Context, catalog: Catalog) -> LowRoles:
+    """Return how what a low role alone leaves out is read and mapped."""
+    settings, patterns = run.settings, context.inventory.patterns
+
+    def rows(inventory: Inventory, resources: Set[int]) -> Iterable[Event | Entity]:
+        plan = _plan_again(context, inventory, frozenset(run.mapping.resources[index].kind for index in resources))
+        pages = read(plan, run.gitlab, settings.workers, doubtful=True)
+        return _transformer(run.mapping, run.evaluator).run(pages_for(resources, pages))
+
+    return LowRoles(
+        run.mapping, catalog, role_asked_for(run.dialect, run.mapping), settings.allow_deletes,
+        partial(
+            read_weaker, run.gitlab, patterns, run.dialect, run.mapping, context.inventory, settings.workers
+        ),
+        rows,
+    )  # fmt: skip
+
+
+def _transformer(mapping: Mapping, evaluator: Evaluator) -> Transformer:
+    # The key under which jq puts errors: nobody can foresee it and put one into a row.
+    return Transformer(mapping, evaluator, f"__jq_error_{secrets.token_hex(4)}")
+
+
 def _specs(gitlab: GitLab, context: Context, mapping: Mapping, workers: int) -> Iterable[Spec | Problem]:
     """Return the documents of `specPath` files."""
     if not mapping.spec_paths:
@@ -149,8 +175,7 @@ def _through(
     choose: Callable[[Mapped], Mapped] = iter,
 ) -> Iterable[Event]:
     """Take pages through transform, diff and write; `choose` picks the entities that are compared."""
-    # The key under which jq puts errors: nobody can foresee it and put one into a row.
-    transformer = Transformer(mapping, evaluator, f"__jq_error_{secrets.token_hex(4)}")
+    transformer = _transformer(mapping, evaluator)
     entities = choose(transformer.run(pages))
     merged = merge_shared(entities, shared_blueprints(mapping), by_field=mapping.enable_merge_entity)
     changes = explained(differ.run(merged), mapping, transformer.label)

@@ -15,7 +15,7 @@ from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.gitlab.quiet import is_importing, quiet_lists, shows_all, whereabouts
-from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.gitlab.read import pages_for, read
 from gitlab_port_export.mapping.blueprints import feeding
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import (
@@ -35,6 +35,7 @@ from gitlab_port_export.model import (
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.ledger import Missing
 from gitlab_port_export.sync.delete import Confirm, Judge
+from gitlab_port_export.sync.lost_roles import LowRoles, hold_lost
 from gitlab_port_export.sync.policy import Decisions, Gone
 
 # Entities and other events, as they come from transform.
@@ -54,7 +55,7 @@ class Again:
     """How GitLab is read once more: with a new inventory, and its plan for some kinds.
 
     `faults` are what was wrong until now. `changes` takes what is read through transform, diff and
-    write; on the way it has `choose` pick the entities.
+    write; on the way it has `choose` pick the entities. `low_roles` reads what is left out for a low role.
     """
 
     gitlab: GitLab
@@ -65,6 +66,7 @@ class Again:
     inventory: Callable[[], Inventory]
     plan: Callable[[Inventory, Set[str]], SyncPlan]
     changes: Callable[[Iterable[Event], Callable[[Mapped], Mapped]], Iterable[Event]]
+    low_roles: LowRoles
 
 
 def confirming(first: First, again: Again) -> Confirm:
@@ -75,6 +77,9 @@ def confirming(first: First, again: Again) -> Confirm:
     """
 
     def confirm(judge: Judge) -> Generator[Event, None, Decisions]:
+        return (yield from hold_lost(again.low_roles, (yield from look_again(judge))))
+
+    def look_again(judge: Judge) -> Generator[Event, None, Decisions]:
         decisions = judge()
         sure: set[str] = set()
         for look in (first, First(first.plan)):
@@ -131,7 +136,7 @@ def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     plan = again.plan(inventory, frozenset(again.mapping.resources[index].kind for index in resources))
     plan = plan.without(quiet, of=first.plan, resources=resources)
     before = {name: ledger.unchanged for name, ledger in again.catalog.ledgers.items()}
-    pages = _of(resources, read(plan, again.gitlab, again.workers, doubtful=True))
+    pages = pages_for(resources, read(plan, again.gitlab, again.workers, doubtful=True))
     known = frozenset(map(_fault, again.faults))
     for event in again.changes(pages, partial(_not_found_before, again.catalog, blueprints, known)):
         yield from _further(event, before)
@@ -148,15 +153,6 @@ def _quiet(first: First, again: Again, inventory: Inventory, resources: Set[int]
     if not lists or is_importing(inventory) or whereabouts(inventory) != whereabouts(first.plan.inventory):
         return frozenset()
     return quiet_lists(lists, again.gitlab, again.workers)
-
-
-def _of(resources: Set[int], events: Iterable[Event]) -> Iterator[Event]:
-    """Leave pages to these resources alone: the others that share them were not asked about."""
-    for event in events:
-        if isinstance(event, Page):
-            yield replace(event, resources=tuple(index for index in event.resources if index in resources))
-        else:
-            yield event
 
 
 def _fault(one: Problem | Unnamed) -> Hashable:
