@@ -1,6 +1,7 @@
 """A setting is declared once: its variable, option, messages and row in the documentation follow from its field."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -91,6 +92,23 @@ def test_the_table_of_settings_is_current() -> None:
 def test_report_files_are_settings_like_others() -> None:
     found = load_settings({**MINIMAL, "OCEAN__EXPORT__REPORT_JUNIT": "a.xml"}, None, report_json=Path("b.json"))
     assert found.reports == {"junit": Path("a.xml"), "json": Path("b.json")}
+
+
+def test_a_new_report_format_is_a_setting_and_an_option(tmp_path: Path) -> None:
+    script = """
+from dataclasses import replace
+from gitlab_port_export.report.formats import FORMATS
+FORMATS["one-more"] = replace(FORMATS["json"], name="one-more", help="One more.")
+from gitlab_port_export.settings.load import report_files
+print(report_files({"OCEAN__EXPORT__REPORT_ONE_MORE": "more.txt"}, None))
+from gitlab_port_export.cli import app
+app(["plan", "--help"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "{'one-more': PosixPath('more.txt')}" in done.stdout, done.stderr
+    assert re.search(r"--report-one-more <path>\s+One more\.", done.stdout), done.stdout
 
 
 FIELD = """\
