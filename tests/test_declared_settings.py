@@ -130,6 +130,8 @@ print("option", load_settings({**minimal, "OCEAN__EXPORT__MADE_UP": "5"}, None, 
 Path("file").write_text("OCEAN__EXPORT__MADE_UP=8")
 found = load_settings(minimal, None, env_file=Path("file"))
 print("file", found.made_up, *found.file_notes)
+found = load_settings(minimal, Path("file"))
+print("found", found.made_up, *found.file_notes)
 print(*(one.why for one in load_settings({**minimal, "OCEAN__EXPORT__MADEUPS": "1"}, None).warnings))
 for options in ({}, {"made_up": 10}):
     try:
@@ -144,6 +146,7 @@ variable 5
 object 6
 option 7
 file 8 file sets OCEAN__EXPORT__MADE_UP
+found 3 file, not named by --env-file, cannot set OCEAN__EXPORT__MADE_UP
 OCEAN__EXPORT__MADEUPS is not known; did you mean OCEAN__EXPORT__MADE_UP?
 OCEAN__EXPORT__MADE_UP: is the name of a variable that nothing replaced
 --made-up: is not valid; expected up to 9

@@ -9,29 +9,31 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+# What a file of variables does with a setting: it sets it, it does not, or its use ends the run.
 FoundFile = Literal["taken", "left out", "refused"]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, declared beside its field; `declared` fills in what follows from the field.
-
-    `about` is its description in the documentation and the help of its option. `expected` ends the message about a
-    wrong value; for true or false and for a choice of texts it follows from the field. `option` is its name, and `on`
-    the commands that have it. A file of variables that was found, and not named by the user, may set it only when
-    `found_file` is "taken". `default` is markdown. `value` is the type of the option's value: bool, int, Path, str,
-    a Literal, or list[str] for an option that may be repeated.
-    """
+    """One setting, declared beside its field; `declared` fills in what follows from the field."""
 
     variable: str
+    # A sentence: the description in the documentation, and the help of the option.
     about: str
+    # The end of the message about a wrong value. For true or false and for a choice of texts it follows from the field.
     expected: str = ""
+    # The option, and the commands that have it.
     option: str = ""
     on: tuple[str, ...] = ()
     metavar: str | None = None
+    # A secret also has a variable with _FILE at its end, for a file that holds it.
     secret: bool = False
-    found_file: FoundFile = "taken"
+    # Whether a file of variables that was found, and not named by the user, sets it. Another person may have put that
+    # file there: give "taken" only where a value by that person does no harm, "refused" where a run without it would.
+    found_file: FoundFile = "left out"
+    # The default as documentation shows it, in markdown, where it is not the field's.
     default: str = ""
+    # The type of the option's value, where it is not the field's: list[str] for an option that may be repeated.
     value: Any = None
 
     @property

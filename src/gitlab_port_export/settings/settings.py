@@ -65,6 +65,7 @@ class Settings(_Frozen):
             "Port's client ID.",
             expected="the client ID that Port shows under Credentials",
             secret=True,
+            found_file="taken",
         ),
     ]
     port_client_secret: Annotated[
@@ -74,6 +75,7 @@ class Settings(_Frozen):
             "Port's client secret.",
             expected="the client secret that Port shows under Credentials",
             secret=True,
+            found_file="taken",
         ),
     ]
     port_base_url: Annotated[
@@ -92,6 +94,7 @@ class Settings(_Frozen):
             "The integration whose mapping is used and whose entities are owned.",
             expected="letters, digits and -, for example my-gitlab",
             default="`my-<type>-integration`",
+            found_file="taken",
         ),
     ] = None
     integration_type: Annotated[
@@ -100,18 +103,23 @@ class Settings(_Frozen):
             "OCEAN__INTEGRATION__TYPE",
             "The dialect: which of Ocean's integrations is followed where the two differ.",
             default="as in Port, else `gitlab-v2` (`gitlab` with a token mapping only)",
+            found_file="taken",
         ),
     ] = None
     initialize_port_resources: Annotated[
         bool,
         Setting(
-            "OCEAN__INITIALIZE_PORT_RESOURCES", "Create the default mapping and default blueprints that are missing."
+            "OCEAN__INITIALIZE_PORT_RESOURCES",
+            "Create the default mapping and default blueprints that are missing.",
+            found_file="taken",
         ),
     ] = True
     send_raw_data_examples: Annotated[
         bool,
         Setting(
-            "OCEAN__SEND_RAW_DATA_EXAMPLES", "Send up to 5 masked rows of each kind to Port, for its mapping editor."
+            "OCEAN__SEND_RAW_DATA_EXAMPLES",
+            "Send up to 5 masked rows of each kind to Port, for its mapping editor.",
+            found_file="taken",
         ),
     ] = True
     client_timeout: Annotated[
@@ -120,6 +128,7 @@ class Settings(_Frozen):
             "OCEAN__CLIENT_TIMEOUT",
             "Seconds that a server may send nothing.",
             expected="seconds above 0 and up to 3600, for example 60",
+            found_file="taken",
         ),
     ] = Field(default=60.0, gt=0, le=3600)
     batch_length: Annotated[
@@ -128,6 +137,7 @@ class Settings(_Frozen):
             "OCEAN__UPSERT_ENTITIES_BATCH_MAX_LENGTH",
             "Entities in one write to Port.",
             expected="a whole number from 1 to 20, for example 20",
+            found_file="taken",
         ),
     ] = Field(default=20, ge=1, le=20)
     batch_bytes: Annotated[
@@ -136,6 +146,7 @@ class Settings(_Frozen):
             "OCEAN__UPSERT_ENTITIES_BATCH_MAX_SIZE_IN_BYTES",
             "Bytes in one write to Port.",
             expected="a whole number from 1 to 1048576",
+            found_file="taken",
         ),
     ] = Field(default=1_048_576, ge=1, le=1_048_576)
     resources_path: Annotated[
@@ -147,9 +158,9 @@ class Settings(_Frozen):
             found_file="refused",
         ),
     ] = RESOURCES
-    log_level: Annotated[LogLevel, Setting("APPLICATION__LOG_LEVEL", "Log lines from this level on are shown.")] = (
-        "INFO"
-    )
+    log_level: Annotated[
+        LogLevel, Setting("APPLICATION__LOG_LEVEL", "Log lines from this level on are shown.", found_file="taken")
+    ] = "INFO"
     mapping_file: Annotated[
         Path | None,
         Setting(
@@ -169,6 +180,7 @@ class Settings(_Frozen):
             expected="a whole number from 1 to 100, for example 10",
             option="--workers",
             on=_RUNS_AND_HOOKS,
+            found_file="taken",
         ),
     ] = Field(default=10, ge=1, le=100)
     deadline: Annotated[
@@ -179,6 +191,7 @@ class Settings(_Frozen):
             expected="a time above 0, for example 1h30m, 25m, 90s or 90",
             option="--deadline",
             on=_ALL,
+            found_file="taken",
         ),
     ] = None
     allow_deletes: Annotated[
@@ -192,11 +205,11 @@ class Settings(_Frozen):
             on=_RUNS,
             metavar="BLUEPRINT[=N]",
             value=list[str],
-            found_file="left out",
         ),
     ] = Field(default={})
     fail_on: Annotated[
-        FailOn, Setting("OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_RUNS)
+        FailOn,
+        Setting("OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_RUNS, found_file="taken"),
     ] = "problems"
     on_overlap: Annotated[
         OnOverlap,
@@ -205,6 +218,7 @@ class Settings(_Frozen):
             "What to do while another run of the same integration is active.",
             option="--on-overlap",
             on=("sync",),
+            found_file="taken",
         ),
     ] = "run"
     ci: Annotated[
@@ -216,6 +230,7 @@ class Settings(_Frozen):
             value=Literal[CHOICES],
             option="--ci",
             on=_RUNS,
+            found_file="taken",
         ),
     ] = "auto"
     env_file: Annotated[
@@ -226,7 +241,6 @@ class Settings(_Frozen):
             expected="a file of NAME=value lines, for example port.env",
             option="--env-file",
             on=_ALL,
-            found_file="left out",
         ),
     ] = None
     plain_expressions: Annotated[
@@ -234,6 +248,7 @@ class Settings(_Frozen):
         Setting(
             "OCEAN__EXPORT__PLAIN_EXPRESSIONS",
             "Evaluate simple expressions without jq, which is about ten times as fast; with `false` jq evaluates all.",
+            found_file="taken",
         ),
     ] = True
     strict_port: Annotated[
@@ -241,7 +256,6 @@ class Settings(_Frozen):
         Setting(
             "OCEAN__SSL__PORT__X509__STRICT",
             "Verify Port's certificate as strictly as Python does; `false` takes certificates that break RFC 5280.",
-            found_file="left out",
         ),
     ] = True
     strict_gitlab: Annotated[
@@ -249,7 +263,6 @@ class Settings(_Frozen):
         Setting(
             "OCEAN__SSL__THIRD_PARTY__X509__STRICT",
             "Verify GitLab's certificate as strictly as Python does; `false` takes certificates that break RFC 5280.",
-            found_file="left out",
         ),
     ] = True
 
@@ -295,6 +308,7 @@ class Parts(_Frozen):
             "A group access token with `read_api`.",
             expected="a group access token with read_api, like glpat-…",
             secret=True,
+            found_file="taken",
         ),
     ] = None
     token_mapping: Annotated[
@@ -305,6 +319,7 @@ class Parts(_Frozen):
             'Several tokens with the paths that each reads: `{"token": ["group/**"]}`.',
             expected='JSON, for example {"glpat-…": ["my-group/**"]}',
             secret=True,
+            found_file="taken",
         ),
     ] = Field(default={})
     host: Annotated[
@@ -333,6 +348,7 @@ class Parts(_Frozen):
             "OCEAN__EVENT_LISTENER__TYPE",
             "Not needed; `ONCE` is the only value.",
             expected='nothing (remove it) or {"type":"ONCE"}, as this runs once',
+            found_file="taken",
         ),
     ] = "ONCE"
     jq_access: Annotated[
@@ -353,12 +369,8 @@ class Parts(_Frozen):
             found_file="refused",
         ),
     ] = ()
-    check_port: Annotated[
-        bool, Setting("OCEAN__SSL__PORT__VERIFY", "Verify Port's certificate.", found_file="left out")
-    ] = True
-    check_gitlab: Annotated[
-        bool, Setting("OCEAN__SSL__THIRD_PARTY__VERIFY", "Verify GitLab's certificate.", found_file="left out")
-    ] = True
+    check_port: Annotated[bool, Setting("OCEAN__SSL__PORT__VERIFY", "Verify Port's certificate.")] = True
+    check_gitlab: Annotated[bool, Setting("OCEAN__SSL__THIRD_PARTY__VERIFY", "Verify GitLab's certificate.")] = True
 
 
 def _report_files() -> Mapping[str, Setting]:
@@ -370,7 +382,6 @@ def _report_files() -> Mapping[str, Setting]:
             expected=f"a file in a folder that exists, for example {one.example}",
             option=one.option,
             on=_RUNS,
-            found_file="left out",
             value=Path,
         )
         for one in FORMATS.values()
