@@ -13,6 +13,8 @@ from conftest import Bench
 from gitlab_port_export.report import files
 from gitlab_port_export.report.formats import FORMATS, Format
 from gitlab_port_export.report.values import Report
+from test_report_files import NAMES, report_of
+from test_untrusted_text import ALL, obeyed
 from testbed.harness import process_environ
 
 DOCS = Path(__file__).parents[1] / "docs" / "reports.md"
@@ -57,6 +59,16 @@ def test_every_format_is_named_after_its_row_and_writes_its_file(one: Format, tm
     assert files.publish(REPORT, {one.name: path}).problems == ()
     assert path.read_text(encoding="utf-8") == one.render(REPORT)
     assert re.fullmatch("[A-Z].*[.]", one.help)
+
+
+@pytest.mark.parametrize("command", ["sync", "plan"])
+@pytest.mark.parametrize("one", FORMATS.values(), ids=FORMATS)
+def test_no_format_holds_a_command_or_the_value_of_an_entity(one: Format, command: str) -> None:
+    report = replace(report_of(*NAMES, command=command), links=((ALL, "https://example.com/"),))
+    text = one.render(report)
+    assert obeyed(text) == []
+    assert "kept out" not in text
+    assert text.endswith("\n")
 
 
 def test_a_new_row_is_an_option_a_setting_and_a_file(bench: Bench) -> None:

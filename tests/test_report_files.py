@@ -42,6 +42,7 @@ from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.ci.step_outputs import step_outputs
 from gitlab_port_export.report.exit_code import FailOn, exit_code, meaning
+from gitlab_port_export.report.formats import FORMATS
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
 from gitlab_port_export.report.words import LeftOut, left_out
@@ -50,7 +51,6 @@ from testbed.harness import blueprint, mapping_of, resource
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
-FORMS = {"markdown": "md", "junit": "xml", "json": "json", "metrics": "txt", "html": "html"}
 MORE = ["|a|b|", "`x`", "```\n# head", "</details></code><h1>x", '" onload="x', "@all #1 !2 ~3 $4", "www.example.com"]
 NAMES = [*HOSTILE, *MORE, ALL, "\ud800\ufffe\uffff\x00", "a" * 5000, ""]
 
@@ -406,17 +406,17 @@ def test_a_dash_makes_no_file_and_is_explained(option: str, bench: Bench) -> Non
 
 
 def options(folder: Path | str = ".") -> list[str]:
-    return [part for form, ending in FORMS.items() for part in (f"--report-{form}", f"{folder}/report.{ending}")]
+    return [part for one in FORMATS.values() for part in (one.option, f"{folder}/{one.example}")]
 
 
 def written(bench: Bench) -> dict[str, str]:
     """The report files, after a look at whether each is whole and nothing else is left."""
     found = {path.name: path.read_text(encoding="utf-8") for path in bench.folder.iterdir()}
-    assert set(found) == {f"report.{ending}" for ending in FORMS.values()}
+    assert set(found) == {one.example for one in FORMATS.values()}
     document = json.loads(found["report.json"])
     Draft202012Validator(json.loads(json_report.schema())).validate(document)
     assert cases_of(found["report.xml"])
-    assert samples(found["report.txt"])["exit_code",] == document["exit"]["code"]
+    assert samples(found[FORMATS["metrics"].example])["exit_code",] == document["exit"]["code"]
     assert found["report.html"].endswith("</html>\n")
     assert f"exit {document['exit']['code']}" in found["report.md"]
     assert [secret for secret in bench.secrets for text in found.values() if secret in text] == []
@@ -466,7 +466,9 @@ def test_a_run_that_ends_early_leaves_its_reports(bench: Bench, code: int, chang
     found = written(bench)
     assert json.loads(found["report.json"])["exit"]["code"] == code
     for name, text in found.items():
-        assert name == "report.txt" or words in text, name
+        # These hold counts and links.
+        short = {FORMATS[one].example for one in ("metrics", "dotenv", "annotations")}
+        assert name in short or words in text, name
 
 
 def test_a_folder_that_does_not_exist_ends_the_run_before_anything_is_sent(bench: Bench) -> None:
