@@ -56,7 +56,7 @@ class TryAgain(Exception):
 
 
 class Pace:
-    """The rate limit of one host, shared by all its workers: nobody sends before the instant that the host named."""
+    """The rate limit of one host, shared by all its workers: no request is sent before the time that the host named."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

@@ -89,8 +89,6 @@ class PortStore:
         """An empty Port that knows the client `demo-client` with the secret `demo-secret`."""
         return cls(credentials={"demo-client": "demo-secret"})
 
-    # Access
-
     def now(self) -> str:
         """The next instant (ISO, milliseconds, Z), later than every one given before."""
         with self.lock:
@@ -376,8 +374,6 @@ class PortStore:
         shelf = self._shelves[entity.blueprint]
         del shelf.by_id[entity.identifier]
         shelf.order[entity.slot] = None
-
-    # For tests
 
     def entity(self, blueprint: str, identifier: str) -> JsonObject | None:
         """Everything that is held of an entity, `$datasource` included, or None."""

@@ -1,4 +1,4 @@
-"""The stand-in Port's webhooks: their routes, and what becomes of a payload that is sent to one.
+"""The stand-in Port's webhooks: their routes, and what a payload makes of entities.
 
 Nobody outside knows some of what Port does here; `Unknown` has a switch for each of those things.
 https://docs.port.io/build-your-software-catalog/custom-integration/webhook/

@@ -1,15 +1,15 @@
 """Finds the paths of a row that a jq expression reads, without jq; None in every doubt.
 
-Where `paths.needed_keys` may name too many keys, this may not name too few parts of an object: a value that only some
-of its parts are known of gives a wrong result where the expression looks at another part.
+jq/keys.py may name too many keys of a row; this may not name too few. Of some objects a payload holds only a few parts:
+an expression that reads another part would give a wrong value.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gitlab_port_export.live.reach_words import CONSTANTS, PLAIN_TEXT, SEES_ITEMS, TAKES_ALL, TOKEN, WORDS
 from gitlab_port_export.mapping.model import Expression
 
 # Names, and ITEM for every item of a list.
@@ -23,39 +23,6 @@ Value = frozenset[Path]
 FRESH: Value = frozenset()
 # A longer expression would nest too many calls.
 LONGEST = 4000
-
-TOKEN = re.compile(
-    r"""
-    (?P<blank>\s+|\#[^\n\\]*(?=\n|\Z)) # in a comment a backslash may swallow the next line
-  | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
-  | (?P<field>\.[A-Za-z_]\w*)
-  | (?P<named>\.(?="))
-  | (?P<recurse>\.\.)
-  | (?P<dot>\.)
-  | (?P<variable>\$[A-Za-z_]\w*)
-  | (?P<format>@[a-z0-9]+)
-  | (?P<word>[A-Za-z_]\w*(?!\w*::))
-  | (?P<quote>")
-  | (?P<sign>\?//|//=|[-+*/%|]=|//|==|!=|<=|>=|[-+*/%<>=|,:;?()\[\]{}])
-    """,
-    re.VERBOSE | re.ASCII,
-)
-# Not `\(`, which begins an expression.
-PLAIN_TEXT = re.compile(r'(?:[^"\\]|\\[^(])*')
-WORDS = frozenset(["if", "then", "elif", "else", "end", "as", "and", "or", "try", "catch", "reduce", "foreach", "def"])
-
-# What gives the same on the jq that Port runs, perhaps 1.6, and here; what they take is looked at as a whole.
-WHOLE = {
-    0: """tostring tonumber ascii_downcase ascii_upcase type utf8bytelength fromdate todate fromdateiso8601
-        todateiso8601 floor ceil round fabs add any all flatten keys to_entries from_entries unique sort reverse min
-        max""",
-    1: "split join startswith endswith ltrimstr rtrimstr test has contains inside flatten strftime",
-    2: "sub gsub test split",
-}
-CONSTANTS = frozenset(["null", "true", "false", "empty"])
-TAKES_ALL = {(name, count) for count, names in WHOLE.items() for name in names.split()}
-# What looks at each item: the argument sees an item, and a part of the list or a new one comes out.
-SEES_ITEMS = frozenset(["map", "select", "any", "all", "first", "sort_by", "unique_by", "min_by", "max_by"])
 
 
 class _Doubt(Exception):

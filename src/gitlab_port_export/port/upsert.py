@@ -121,7 +121,7 @@ def upsert(port: Port, rules: Rules, batch: Batch, tries: Tries, *, part: bool =
 def _divided(
     port: Port, rules: Rules, batch: Batch, tries: Tries, failure: PortRefused | Unreachable, part: bool
 ) -> Outcome:
-    """Return what becomes of a call that failed as a whole: its halves are sent where one row may be the cause."""
+    """Return the outcome of a call that failed as a whole; its halves are sent where one row may be the cause."""
     if len(batch.changes) > 1 and may_be_about_one(failure) and tries.may_halve(part=part):
         found = Outcome()
         for half in halves(range(len(batch.changes))):

@@ -50,7 +50,7 @@ def no_relation(name: str, blueprint: Blueprint) -> str:
 
 
 def computed(blueprint: Blueprint) -> str:
-    """Return the words for a property that nobody may write."""
+    """Return the words for a property that may not be written."""
     return f"Port computes this property of blueprint {blueprint.identifier}"
 
 
