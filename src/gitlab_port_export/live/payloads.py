@@ -1,7 +1,7 @@
 """Which fields of a row a hook's payload holds: a tree per kind, each field with the jq that gives its value.
 
-The jq sees `$b`, the payload; `$o`, its `object_attributes`; `$i`, one of its `builds`. Only what jq 1.6 has is used, as Port does
-not say which version it runs. Shapes: https://docs.gitlab.com/user/project/integrations/webhook_events/
+The jq sees `$b`, the payload; `$o`, its `object_attributes`; `$i`, one of its `builds`. Only what jq 1.6 has is used:
+Port does not document its version. Shapes: https://docs.gitlab.com/user/project/integrations/webhook_events/
 """
 
 import json
