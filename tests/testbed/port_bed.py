@@ -1,6 +1,5 @@
 """The Port bench: a signed-in client of a stand-in Port, the line from entities to what was written, and a contract."""
 
-import json
 import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
+import yaml
 from hypothesis import Phase, settings
 
 from gitlab_port_export.base.clock import Clock
@@ -39,7 +38,7 @@ MINE = "mine"
 AGENT = f"port-ocean/gitlab-v2/1.0.0/{MINE}/exporter"
 # What every entity of `things()` may set.
 FIELDS = ("title", "icon", "team", "properties.text", "properties.size", "relations.parent", "relations.friends")
-OPENAPI = Path(__file__).parents[3] / "shared/reference/port-openapi.json"
+PORT_API = Path(__file__).parents[1] / "data" / "port_api.yml"
 
 
 def examples(few: int, many: int, *, slow: bool = False) -> settings:
@@ -209,7 +208,7 @@ def written(events: Iterable[Event]) -> list[tuple[str, str]]:
 
 # --- the contract: what we send fits what Port publishes
 
-# Routes that Port's clients use and its document does not show; each body was checked against those clients.
+# Routes that Port's own clients use and its reference does not show.
 UNPUBLISHED = (
     "POST /v1/integration",
     "POST /v1/blueprints/entities/datasource-entities",
@@ -221,21 +220,27 @@ UNPUBLISHED = (
 @cache
 def request_schemas() -> dict[tuple[str, str], tuple[re.Pattern[str], Any]]:
     """(method, path template) → (pattern of its paths, schema of its body); the schema is None where it has none."""
-    document = json.loads(OPENAPI.read_text().replace(r"\\p{L}", r"\\w"))
     found: dict[tuple[str, str], tuple[re.Pattern[str], Any]] = {}
-    for path, operations in document["paths"].items():
+    for route, entry in port_api()["routes"].items():
+        method, path = route.split()
         pattern = re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path) + "$")
-        for method, operation in operations.items():
-            schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-            body = None if schema is None else {**schema, "components": document["components"]}
-            found[method.upper(), path] = pattern, body
+        found[method, path] = pattern, with_shapes(entry["body"]) if "body" in entry else None
     return found
 
 
+@cache
+def port_api() -> Any:
+    """What Port takes and gives, as far as the exporter uses it."""
+    return yaml.safe_load(PORT_API.read_text("utf-8"))
+
+
+def with_shapes(schema: Any) -> Any:
+    """A schema with the shapes that it refers to."""
+    return {**schema, "shapes": port_api()["shapes"]}
+
+
 def breaches(requests: Iterable[Recorded]) -> list[str]:
-    """What is wrong with the requests by Port's published document; skips the test where that is not at hand."""
-    if not OPENAPI.exists():
-        pytest.skip("Port's OpenAPI document is not beside the repository")
+    """What is wrong with the requests by Port's documented shapes."""
     return [fault for request in requests for fault in _breaches(request)]
 
 
@@ -250,7 +255,6 @@ def _breaches(request: Recorded) -> Iterator[str]:
         if not any(re.fullmatch(re.escape(known).replace(r"\{\}", "[^/]+"), shown) for known in UNPUBLISHED):
             yield f"{shown}: Port publishes no such route"
     elif schemas[0] is not None:
-        # Not `jsonschema.validate`: that checks the document too, which names required keys twice.
         for error in jsonschema.Draft202012Validator(schemas[0]).iter_errors(request.body):
             yield f"{shown}: {error.json_path}: {error.message[:200]}"
     elif request.body is not None:
