@@ -54,7 +54,7 @@ YAML: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("text", YAML)
 @pytest.mark.parametrize("ending", ["yml", "yaml"])
-def test_yaml(text: str, ending: str) -> None:
+def test_yaml_is_parsed_as_ocean_parses_it(text: str, ending: str) -> None:
     for dialect, expected in zip(("gitlab-v2", "gitlab"), YAML[text], strict=True):
         found = parsed(text, f"a.{ending}", dialect)  # type: ignore[arg-type]  # a loop over literals
         assert found == (text if expected is ... else expected), dialect

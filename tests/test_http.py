@@ -636,7 +636,7 @@ def test_a_connection_dropped_under_tls_is_only_trouble(certificate: Path) -> No
         ("", "://:0"),
     ],
 )
-def test_origins(url: str, origin: str) -> None:
+def test_an_origin_is_scheme_host_and_port_in_lower_case(url: str, origin: str) -> None:
     assert origin_of(url) == origin
 
 

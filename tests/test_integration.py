@@ -53,7 +53,7 @@ def test_who_we_are_to_port() -> None:
 class TestFetch:
     def test_there_is_none_yet(self, bed: Bed) -> None:
         found = fetch(bed.port, "mine")
-        assert (found.exists, found.accessible, found.kind, found.config) == (False, True, None, None)
+        assert (found.exists, found.accessible, found.dialect, found.config) == (False, True, None, None)
         assert bed.server.requests[-1].query == (("byField", "installationId"),)
 
     @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ class TestFetch:
     def test_its_type_and_mapping(self, bed: Bed, held: str, kind: str | None) -> None:
         add_integration(bed.store, {"installationId": "mine", "installationAppType": held, "config": {"resources": []}})
         found = fetch(bed.port, "mine")
-        assert (found.exists, found.kind, found.config) == (True, kind, {"resources": []})
+        assert (found.exists, found.dialect, found.config) == (True, kind, {"resources": []})
 
     def test_an_empty_mapping_is_none(self, bed: Bed) -> None:
         add_integration(bed.store, {"installationId": "mine", "installationAppType": "gitlab", "config": {}})

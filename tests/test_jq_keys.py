@@ -58,7 +58,7 @@ from testbed.jq_grammar import expressions, rows
         (".a)", None),
     ],
 )
-def test_keys_of(expression: str, keys: str | None) -> None:
+def test_the_keys_that_an_expression_reaches_are_found(expression: str, keys: str | None) -> None:
     found = needed_keys([expression])
     assert found == (None if keys is None else frozenset(keys.split()))
 

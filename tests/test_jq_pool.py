@@ -60,7 +60,7 @@ def worker_pid(evaluator: Evaluator) -> int:
     return pid
 
 
-def test_evaluates(evaluator: Evaluator) -> None:
+def test_a_program_gives_its_output_for_one_input(evaluator: Evaluator) -> None:
     assert json.loads(evaluator.submit("[.[] | .a]", b'[{"a": "\xc3\xa9"}, {"a": 2}]').result()) == ["é", 2]
 
 
@@ -341,7 +341,7 @@ def test_many_threads_ask_at_once(evaluator: Evaluator) -> None:
     assert answers == {number: str(2 * number).encode() for number in range(40)}
 
 
-def test_compile_errors(evaluator: Evaluator) -> None:
+def test_an_expression_that_does_not_compile_gives_the_complaint_of_jq(evaluator: Evaluator) -> None:
     found = evaluator.compile_errors([".a", ".a |", "nonsense", ".a\0)", "\ud800", "# nothing", '"é"'])
     assert [error is None for error in found] == [True, False, False, False, False, False, True]
     assert "nonsense/0 is not defined" in str(found[2])

@@ -72,7 +72,7 @@ def value(expression: str, row: Any = None) -> Any:
         ("a'", 'a"'),
     ],
 )
-def test_single_quotes(written: str, read: str) -> None:
+def test_single_quotes_become_double_where_ocean_makes_them_so(written: str, read: str) -> None:
     assert rewrite_quotes(written) == read
 
 
@@ -103,7 +103,7 @@ def test_single_quotes_are_read_as_ocean_reads_them(text: str) -> None:
         r'"\(input)"', r'"a \(.b + "c \(input)") d"', r'@text "\((.a | input))"', r'"\\" + input', '"(" + input',
     ],
 )  # fmt: skip
-def test_forbidden_words(text: str) -> None:
+def test_a_word_that_cannot_work_is_named(text: str) -> None:
     assert forbidden_word(text) in ("input", "inputs", "import", "include", "module", "input_line_number")
 
 
@@ -115,7 +115,7 @@ def test_forbidden_words(text: str) -> None:
         '"input',
     ],
 )  # fmt: skip
-def test_harmless_words(text: str) -> None:
+def test_a_name_that_only_looks_like_a_forbidden_word_is_allowed(text: str) -> None:
     assert forbidden_word(text) is None
 
 
@@ -152,7 +152,7 @@ def test_harmless_words(text: str) -> None:
         ('"x" * 1000 | error', {KEY: "x" * 300}),
     ],
 )
-def test_traps(expression: str, expected: Any) -> None:
+def test_an_unusual_expression_gives_what_jq_gives(expression: str, expected: Any) -> None:
     assert value(expression) == expected
 
 
@@ -182,7 +182,7 @@ def test_nothing_breaks_out(expression: str) -> None:
         (".id.x", {KEY: NO_INDEX}),
     ],
 )
-def test_selector(query: str, selected: Any) -> None:
+def test_a_selector_gives_the_output_of_jq_or_its_error(query: str, selected: Any) -> None:
     (((found, values),),) = run(resource(query), [{"id": 1, "ok": True}])
     assert found == selected
     # Nothing is evaluated for a row that is not wanted.
@@ -265,7 +265,7 @@ def items(expression: str, row: Any, **port: Any) -> list[Any]:
         (".id.x? // [3]", [{"id": 1, "a": {"b": [1, 2]}, "item": 3}]),
     ],
 )
-def test_items(expression: str, expected: list[Any]) -> None:
+def test_each_item_of_a_list_is_parsed(expression: str, expected: list[Any]) -> None:
     assert items(expression, {"id": 1, "a": {"b": [1, 2]}}) == expected
 
 
@@ -282,7 +282,7 @@ def test_a_computed_path_is_cut_where_it_leads_and_nothing_beside_it() -> None:
     assert items(".x[.key | tostring]", row) == [{**row, "item": 1}]
 
 
-def test_items_options() -> None:
+def test_items_follow_their_options() -> None:
     row = {"id": 1, "a": ["x"], "the \\(one)": 0}
     assert items(".a", row, itemsToParseTopLevelTransform=False) == [{**row, "item": "x"}]
     assert items(".a", row, itemsToParseName="the \\(one)") == [{"id": 1, "the \\(one)": "x"}]

@@ -238,7 +238,7 @@ def test_dates_stay_text() -> None:
     assert selector_of("{query: 'true', labels: 2024}").labels == "2024"
 
 
-def test_search_queries() -> None:
+def test_a_search_query_is_checked_and_kept_as_json() -> None:
     entity = only(
         resource(
             entity="""relations:
@@ -695,11 +695,11 @@ def test_expressions_are_listed_once() -> None:
         ("\"a 'q' b\"", None),
     ],
 )
-def test_constant_blueprints(expression: str, constant: str | None) -> None:
+def test_a_blueprint_that_is_one_plain_text_is_known_without_a_row(expression: str, constant: str | None) -> None:
     assert constant_blueprint(expression) == constant
 
 
-def test_mapped_blueprints() -> None:
+def test_the_blueprints_of_each_resource_are_known_but_for_computed_ones() -> None:
     mapping, _ = load("""\
 resources:
   - {kind: issue, selector: {query: 'true'}, port: {entity: {mappings: {identifier: .a, blueprint: "'x'"}}}}

@@ -330,7 +330,7 @@ def test_side_by_side_on_a_terminal_and_below_each_other_elsewhere() -> None:
     assert r"a\u001b[31m" in drawn(terminal=False)
 
 
-def test_the_command(bench: Bench) -> None:
+def test_the_command_prints_rows_and_the_value_of_each_field(bench: Bench) -> None:
     bench.file("m.yml", default_mapping_text("gitlab-v2"))
     bench.file("row.json", json.dumps({"id": 5, "title": "##vso[task.x]", "references": {"full": "a/b!5"}}))
     bare = dict.fromkeys(bench.environ())

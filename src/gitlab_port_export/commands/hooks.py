@@ -114,7 +114,7 @@ def _run(command: Command, wish: Wish, settings: Settings, clock: Clock, redacto
 def _mapping(port: Port, settings: Settings, integration: str, *, needed: bool) -> tuple[PortMapping, Dialect]:
     """Return the mapping that a sync would use, checked, or an empty one; and the integration's type."""
     found = integrations.fetch(port, integration)
-    dialect = settings.integration_type or found.kind or settings.default_dialect
+    dialect = settings.integration_type or found.dialect or settings.default_dialect
     port.http.set_user_agent(integrations.user_agent(dialect, integration))
     if not needed:
         return PortMapping(resources=()), dialect

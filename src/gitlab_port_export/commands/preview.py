@@ -118,7 +118,7 @@ def _mapping(
     with closing(port.http):
         port.sign_in(first_contact=True)
         integration = integrations.fetch(port, identifier)
-        dialect = settings.integration_type or integration.kind or settings.default_dialect
+        dialect = settings.integration_type or integration.dialect or settings.default_dialect
         return choose_mapping(settings, integration, dialect, {}).mapping, dialect
 
 

@@ -32,14 +32,14 @@ State = Literal["running", "completed", "failed", "aborted"]
 
 @dataclass(frozen=True)
 class Integration:
-    """The integration as Port has it; `accessible` is false where the credentials may not touch it.
+    """The integration as Port has it; `accessible` is false where the credentials may not use it.
 
-    `running_since` is the instant at which another run last said that it is active, if one did; `repeats` whether
-    that run is one which says so again and again.
+    `dialect` is its type, gitlab or gitlab-v2. `running_since` is when another run last reported that it is active, if
+    one did; `repeats` is whether that run is one that reports it again and again.
     """
 
     identifier: str
-    kind: Dialect | None = None
+    dialect: Dialect | None = None
     config: Mapping[str, Any] | None = None
     exists: bool = False
     accessible: bool = True
@@ -47,14 +47,14 @@ class Integration:
     repeats: bool = False
 
 
-def user_agent(kind: Dialect, identifier: str) -> str:
+def user_agent(dialect: Dialect, identifier: str) -> str:
     """Return the User-Agent, in Ocean's form: Port stores it as the owner of the entities that are written."""
-    return f"port-ocean/{kind}/{__version__}/{identifier}/exporter"
+    return f"port-ocean/{dialect}/{__version__}/{identifier}/exporter"
 
 
-def gitops_agent(kind: Dialect, identifier: str) -> str:
+def gitops_agent(dialect: Dialect, identifier: str) -> str:
     """Return the User-Agent for entities of files (GitOps), whose owner is another one than the exporter's."""
-    return f"port-ocean/{kind}/{__version__}/{identifier}/gitops"
+    return f"port-ocean/{dialect}/{__version__}/{identifier}/gitops"
 
 
 def fetch(port: Port, identifier: str) -> Integration:
@@ -110,14 +110,14 @@ def is_active(integration: Integration, now: str | None) -> bool:
         return False
 
 
-def create(port: Port, identifier: str, kind: Dialect, config: Mapping[str, Any]) -> bool:
+def create(port: Port, identifier: str, dialect: Dialect, config: Mapping[str, Any]) -> bool:
     """Create the integration object; false where the credentials may not. One that exists meanwhile is fine.
 
     Raises PortUnavailable.
     """
     payload = {
         "installationId": identifier,
-        "installationAppType": kind,
+        "installationAppType": dialect,
         "version": __version__,
         "changelogDestination": {},
         "config": dict(config),

@@ -78,7 +78,7 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         reading = beside.submit(port_blueprints, port)
         integration = integrations.fetch(port, identifier)
         blueprints = reading.result()
-        dialect = settings.integration_type or integration.kind or settings.default_dialect
+        dialect = settings.integration_type or integration.dialect or settings.default_dialect
         port.http.set_user_agent(integrations.user_agent(dialect, identifier))
         chosen = choose_mapping(settings, integration, dialect, blueprints)
         check_jq(chosen.mapping, evaluator)

@@ -38,7 +38,7 @@ class Facts:
     @property
     def dialect(self) -> Dialect:
         """The integration's type: the one that was set, Port's, or the default."""
-        known = self.integration.kind if self.integration else None
+        known = self.integration.dialect if self.integration else None
         return self.settings.integration_type or known or self.settings.default_dialect
 
     @property

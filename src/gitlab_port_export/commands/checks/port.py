@@ -71,11 +71,11 @@ def _integration(integration: Integration, settings: Settings) -> Findings:
     else:
         may = "can be read: the credentials are a moderator's or administrator's, who may write entities"
         yield Finding("ok", "port", where, may)
-        if settings.integration_type and integration.kind not in (None, settings.integration_type):
+        if settings.integration_type and integration.dialect not in (None, settings.integration_type):
             yield Finding(
                 "warning",
                 "port",
                 where,
-                f"has the type {integration.kind} in Port; a sync follows the type {settings.integration_type}",
+                f"has the type {integration.dialect} in Port; a sync follows the type {settings.integration_type}",
                 "leave OCEAN__INTEGRATION__TYPE out to follow the type in Port",
             )
