@@ -87,7 +87,7 @@ def plan(
 @app.command()
 @with_settings
 def check(output: OutputOption = Output.table, debug: DebugOption = False, **options: Any) -> None:
-    """Check settings, tokens, permissions and mapping, and say how to correct what is wrong."""
+    """Check settings, tokens, permissions and mapping before a sync."""
     _end("check", output, debug, lambda run, session: run(session, **options))
 
 
@@ -102,7 +102,7 @@ def preview(
     debug: DebugOption = False,
     **options: Any,
 ) -> None:
-    """Show a few rows of a kind and the entities that the mapping makes of them."""
+    """Show a few rows of a kind and the entities that are made of them."""
     from gitlab_port_export.commands.preview_values import PreviewRequest  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = PreviewRequest(kind, limit, index, str(row) if row else None)
@@ -157,7 +157,7 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
     debug: DebugOption = False,
     **options: Any,
 ) -> None:
-    """Plan, apply, check or remove the webhooks through which GitLab reports changes between two syncs."""
+    """Manage the webhooks that report changes between two syncs."""
     wish = {
         "to": to.value,
         "url": url,
@@ -186,7 +186,7 @@ def schema() -> None:
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave both servers up, to try the other commands on.")] = False,
 ) -> None:
-    """Sync a sample GitLab to a sample Port, both on this machine; needs no account and no network."""
+    """Sync sample data on this machine: no account, no network."""
     from gitlab_port_export.demo.command import run_demo  # noqa: PLC0415  # not needed by any other command
 
     leave(run_demo(keep=keep))

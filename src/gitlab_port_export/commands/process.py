@@ -41,7 +41,7 @@ def carry_out(command: str, act: Callable[[Any, Any], int], *, as_json: bool, de
     # What was imported stays, and need not be looked at for cycles.
     gc.freeze()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
-    # They have all the methods of a stream that are used.
+    # A Stream has every method of a text stream that is used here.
     session = Session(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=as_json, debug=debug)
     # Python's own hook would print a traceback as it is, with any text of a server in it.
     threading.excepthook = lambda failed: stray(session, failed.exc_value)
