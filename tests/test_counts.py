@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gitlab_port_export.demo.gitlab import gitlab_server
-from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
+from gitlab_port_export.demo.gitlab_access import MAINTAINER
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server as serving
 from gitlab_port_export.demo.port_faults import Fault, Recorded, refuse
 from gitlab_port_export.model import Create, Update

@@ -11,8 +11,8 @@ import pytest
 from conftest import Bench
 from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST
 from gitlab_port_export.demo.gitlab_faults import Reply, reply_json
-from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.world import World
 from gitlab_port_export.gitlab.kinds import KINDS

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
-from gitlab_port_export.demo.gitlab_store import GUEST, MAINTAINER, OWNER, REPORTER
+from gitlab_port_export.demo.gitlab_access import GUEST, MAINTAINER, OWNER, REPORTER
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import Row, World
 from gitlab_port_export.report.values import Report

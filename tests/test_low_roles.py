@@ -9,7 +9,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
-from gitlab_port_export.demo.gitlab_store import GUEST, OWNER, World
+from gitlab_port_export.demo.gitlab_access import GUEST, OWNER
+from gitlab_port_export.demo.gitlab_store import World
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 
 TOKEN = "token-of-reader"

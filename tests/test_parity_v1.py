@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
+from gitlab_port_export.demo.gitlab_access import MAINTAINER
+from gitlab_port_export.demo.gitlab_store import World
 from test_parity_v2 import LISTS, each
 from testbed.harness import mapping_of, resource
 from testbed.parity import (

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from gitlab_port_export.demo.gitlab_store import DEVELOPER, MAINTAINER, World
+from gitlab_port_export.demo.gitlab_access import DEVELOPER, MAINTAINER
+from gitlab_port_export.demo.gitlab_store import World
 from testbed.harness import mapping_of, resource
 from testbed.parity import (
     BY_CHANCE,

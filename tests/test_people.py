@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given
 
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
+from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST, MAINTAINER, MINIMAL, OWNER, REPORTER
 from gitlab_port_export.demo.gitlab_rows import Row
-from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, MINIMAL, OWNER, REPORTER, World
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world

@@ -9,8 +9,9 @@ import pytest
 
 from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_access import MAINTAINER
 from gitlab_port_export.demo.gitlab_faults import Reply
-from gitlab_port_export.demo.gitlab_store import MAINTAINER, World
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.gitlab.kinds import KINDS
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from gitlab_port_export.demo.gitlab_access import OWNER, PLANNER, REPORTER, Access
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
-from gitlab_port_export.demo.gitlab_store import OWNER, PLANNER, REPORTER, Access, World
+from gitlab_port_export.demo.gitlab_store import World
 
 Patterns = Mapping[str, Sequence[str]]
 V1_DAYS = 14

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import GitLabServer, Recorded, gitlab_server
+from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER
 from gitlab_port_export.demo.gitlab_rows import Row
-from gitlab_port_export.demo.gitlab_store import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER, World
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.report.values import Report
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync

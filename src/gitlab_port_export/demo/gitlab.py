@@ -15,12 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo import gitlab_graphql, gitlab_hooks
+from gitlab_port_export.demo.gitlab_access import Access, Token
 from gitlab_port_export.demo.gitlab_call import Call
 from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Query, Recorded, Reply, Slow, Truncate
 from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
 from gitlab_port_export.demo.gitlab_route import Result, Route
 from gitlab_port_export.demo.gitlab_routes import find_route
-from gitlab_port_export.demo.gitlab_store import Access, Token, World
+from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
 
 __all__ = ["Edit", "Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_server"]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gitlab_port_export.demo.gitlab_access import OWNER, PLANNER, REPORTER, Access, Token
 from gitlab_port_export.demo.gitlab_pages import Params, RefusedError
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
-from gitlab_port_export.demo.gitlab_store import OWNER, PLANNER, REPORTER, Access, Token, World
+from gitlab_port_export.demo.gitlab_store import World
 
 Keep = Callable[[Row], bool]
 

@@ -14,10 +14,11 @@ from uuid import uuid4
 
 import requests
 
+from gitlab_port_export.demo.gitlab_access import MAINTAINER, OWNER, Access, Token
 from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, RefusedError, cut
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
-from gitlab_port_export.demo.gitlab_store import MAINTAINER, OWNER, Access, Token, World
+from gitlab_port_export.demo.gitlab_store import World
 
 Level = Literal["project", "group", "system"]
 PATH = re.compile(

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from gitlab_port_export.demo.gitlab_rows import FINISHED, Row, sha
+from gitlab_port_export.demo.gitlab_rows import Row, sha
 from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.gitlab_work_rows import FINISHED
 
 NO_COMMIT = "0" * 40
 VISIBILITY = {"private": 0, "internal": 10, "public": 20}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gitlab_port_export.demo.gitlab_access import MINIMAL
 from gitlab_port_export.demo.gitlab_call import Call, Keep, kept, ordered, searched, wanted_group, wanted_project
 from gitlab_port_export.demo.gitlab_pages import Listing
 from gitlab_port_export.demo.gitlab_rows import Row, account_row
-from gitlab_port_export.demo.gitlab_store import MINIMAL
 
 
 def group_members(call: Call) -> Listing:

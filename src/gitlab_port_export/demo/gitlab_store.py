@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gitlab_port_export.demo import gitlab_rows as rows
+from gitlab_port_export.demo import gitlab_work_rows as work_rows
+from gitlab_port_export.demo.gitlab_access import (
+    OWNER,
+    Access,
+    Token,
+    access_of,
+)
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 
-MINIMAL, GUEST, PLANNER, REPORTER, DEVELOPER, MAINTAINER, OWNER = 5, 10, 15, 20, 30, 40, 50
 When = datetime | str | None
 Lists = defaultdict[int, list[Row]]
 # By project and branch ("" is the default one): content by path.
 Files = defaultdict[int, defaultdict[str, dict[str, bytes]]]
-
-
-@dataclass
-class Token:
-    """An access token; tests may revoke or narrow it while a server runs.
-
-    `denied` names route families (such as "issues") that a fine-grained token may not read.
-    """
-
-    secret: str
-    user: Row
-    id: int
-    name: str
-    scopes: tuple[str, ...] = ("read_api",)
-    admin: bool = False
-    revoked: bool = False
-    expired: bool = False
-    denied: set[str] = field(default_factory=set)
-    expires_at: str | None = None
-
-
-@dataclass(frozen=True)
-class Access:
-    """What one token may see: its access level in each group and project, inherited ones included."""
-
-    groups: dict[int, int]
-    projects: dict[int, int]
-    direct_projects: dict[int, int]
-    user_id: int
-    admin: bool
 
 
 def _lists() -> Lists:
@@ -104,7 +80,7 @@ class World:
     projects_in: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     _paths: dict[str, Row] = field(default_factory=dict)
     _personal: dict[int, Row] = field(default_factory=dict)
-    _memberships: defaultdict[int, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
+    memberships: defaultdict[int, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     _ids: Counter[str] = field(default_factory=Counter)
     _iids: Counter[tuple[str, int]] = field(default_factory=Counter)
 
@@ -167,7 +143,7 @@ class World:
         row = rows.member_row(user, access_level, created_by, stamp(self.ago(days=300))) | {"expires_at": expires_at}
         row |= ({"bot": True} if user["id"] in self.bots else {}) | more
         members.append(row)
-        self._memberships[user["id"]].add((kind, source["id"]))
+        self.memberships[user["id"]].add((kind, source["id"]))
         return row
 
     def remove_member(self, source: Row, user: Row) -> None:
@@ -175,7 +151,7 @@ class World:
         self.touch()
         members, kind = self._members_of(source)
         members[:] = [row for row in members if row["id"] != user["id"]]
-        self._memberships[user["id"]].discard((kind, source["id"]))
+        self.memberships[user["id"]].discard((kind, source["id"]))
 
     def _members_of(self, source: Row) -> tuple[list[Row], str]:
         if "full_path" in source:
@@ -287,7 +263,7 @@ class World:
         if id in self.projects_in[project["namespace"]["id"]]:
             self.projects_in[project["namespace"]["id"]].remove(id)
         for member in self.project_members.pop(id, []):
-            self._memberships[member["id"]].discard(("project", id))
+            self.memberships[member["id"]].discard(("project", id))
         for pipeline in self.pipelines.pop(id, []):
             self.pipeline_details.pop(pipeline["id"], None)
         owned: tuple[dict[int, Any], ...] = (
@@ -308,7 +284,7 @@ class World:
         if group["parent_id"]:
             self.subgroups[group["parent_id"]] = [id for id in self.subgroups[group["parent_id"]] if id != group["id"]]
         for member in self.group_members.pop(group["id"], []):
-            self._memberships[member["id"]].discard(("group", group["id"]))
+            self.memberships[member["id"]].discard(("group", group["id"]))
         self.group_labels.pop(group["id"], None)
         self.group_shares.pop(group["id"], None)
         self.group_milestones.pop(group["id"], None)
@@ -340,9 +316,9 @@ class World:
         id = self.new_id("merge_request")
         author = author or self._somebody()
         times = self._times(id, created_at, updated_at)
-        row = rows.merge_request_row(project, id, self._iid("merge_request", project), title, author, times)
+        row = work_rows.merge_request_row(project, id, self._iid("merge_request", project), title, author, times)
         if state == "merged":
-            row |= rows.merged_fields(author, times[1], id)
+            row |= work_rows.merged_fields(author, times[1], id)
         if state == "closed":
             row |= {"closed_by": author, "closed_at": times[1]}
         row |= {"state": state} | ({} if state == "opened" else {"detailed_merge_status": "not_open"})
@@ -364,7 +340,7 @@ class World:
         id = self.new_id("issue")
         author = author or self._somebody()
         times = self._times(id, created_at, updated_at)
-        row = rows.issue_row(project, id, self._iid("issue", project), title, author, times)
+        row = work_rows.issue_row(project, id, self._iid("issue", project), title, author, times)
         if state == "closed":
             row |= {"state": "closed", "closed_by": author, "closed_at": times[1]}
         else:
@@ -386,9 +362,9 @@ class World:
         """Add a pipeline; `source="parent_pipeline"` makes it a child."""
         id = self.new_id("pipeline")
         times = self._times(id, created_at, updated_at)
-        row = rows.pipeline_row(project, id, self._iid("pipeline", project), status, times) | overrides
+        row = work_rows.pipeline_row(project, id, self._iid("pipeline", project), status, times) | overrides
         if user:
-            self.pipeline_details[id] = rows.pipeline_details(row, user)
+            self.pipeline_details[id] = work_rows.pipeline_details(row, user)
         self.pipelines[project["id"]].append(row)
         return row
 
@@ -398,7 +374,7 @@ class World:
         """Add a job to a pipeline; `retried` ones are hidden in the pipeline's own list."""
         id = self.new_id("job")
         project = self.projects[pipeline["project_id"]]
-        row = rows.job_row(project, pipeline, id, name, status, pipeline["created_at"]) | overrides
+        row = work_rows.job_row(project, pipeline, id, name, status, pipeline["created_at"]) | overrides
         self.jobs[project["id"]].append(row)
         if retried:
             self.retried_jobs.add(id)
@@ -407,7 +383,7 @@ class World:
     def add_label(self, source: Row, name: str, color: str = "#428BCA", **overrides: Any) -> Row:
         """Add a label to a group or project (`source`)."""
         of_project = "full_path" not in source
-        row = rows.label_row(self.new_id("label"), name, color, of_project) | overrides
+        row = work_rows.label_row(self.new_id("label"), name, color, of_project) | overrides
         (self.project_labels if of_project else self.group_labels)[source["id"]].append(row)
         return row
 
@@ -464,38 +440,7 @@ class World:
 
     def access(self, token: Token) -> Access:
         """Where this token's user is a member, directly or not, and at which level; the highest one wins."""
-        user = token.user["id"]
-        groups: dict[int, int] = {}
-        direct: dict[int, int] = {}
-        invited: dict[int, int] = {}
-        for kind, id in self._memberships[user]:
-            members = self.group_members[id] if kind == "group" else self.project_members[id]
-            level = max(row["access_level"] for row in members if row["id"] == user)
-            if kind == "project":
-                direct[id] = level
-            else:
-                below = self.family(self.groups[id]) if level > MINIMAL else [self.groups[id]]
-                _raise_to(groups, (group["id"] for group in below), level)
-                invited[id] = level
-        for id, shares in self.group_shares.items():
-            for share in shares:
-                if (level := min(invited.get(share["group_id"], 0), share["group_access_level"])) > MINIMAL:
-                    _raise_to(groups, (group["id"] for group in self.family(self.groups[id])), level)
-        projects = dict(direct)
-        for id, level in groups.items():
-            if level <= MINIMAL:
-                continue
-            _raise_to(projects, self.projects_in.get(id, ()), level)
-        for project in self.projects.values():
-            for share in project["shared_with_groups"]:
-                if level := groups.get(share["group_id"], 0):
-                    _raise_to(projects, [project["id"]], min(level, share["group_access_level"]))
-        return Access(groups, projects, direct, user, token.admin)
-
-
-def _raise_to(levels: dict[int, int], ids: Iterable[int], level: int) -> None:
-    for id in ids:
-        levels[id] = max(level, levels.get(id, 0))
+        return access_of(self, token)
 
 
 def _text(when: datetime | str) -> str:

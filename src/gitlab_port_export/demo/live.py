@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gitlab_port_export.demo.gitlab import GitLabServer
+from gitlab_port_export.demo.gitlab_access import OWNER
 from gitlab_port_export.demo.gitlab_hooks import Watch
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
-from gitlab_port_export.demo.gitlab_store import OWNER
 from gitlab_port_export.demo.port_store import PortStore
 
 HOOKS_TOKEN = "demo-token-hooks"  # noqa: S105  # opens nothing but the stand-in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gitlab_port_export.demo.gitlab_access import REPORTER
 from gitlab_port_export.demo.gitlab_call import (
     Call,
     equal,
@@ -15,7 +16,6 @@ from gitlab_port_export.demo.gitlab_call import (
 from gitlab_port_export.demo.gitlab_pages import Listing
 from gitlab_port_export.demo.gitlab_route import Route
 from gitlab_port_export.demo.gitlab_rows import Row
-from gitlab_port_export.demo.gitlab_store import REPORTER
 
 
 def deploying(call: Call) -> Row:

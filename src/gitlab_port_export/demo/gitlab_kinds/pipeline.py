@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gitlab_port_export.demo import gitlab_rows as shapes
+from gitlab_port_export.demo import gitlab_work_rows as work_rows
 from gitlab_port_export.demo.gitlab_call import (
     Call,
     Keep,
@@ -61,7 +61,7 @@ def _pipeline_scope(call: Call) -> Iterator[Keep]:
         case "running" | "pending" as status:
             yield lambda row: bool(row["status"] == status)
         case "finished":
-            yield lambda row: row["status"] in shapes.FINISHED
+            yield lambda row: row["status"] in work_rows.FINISHED
         case "branches":
             yield lambda row: not details.get(row["id"], {}).get("tag")
         case "tags":
@@ -85,7 +85,7 @@ def _run_by(call: Call) -> Iterator[Keep]:
 def _one_pipeline(call: Call) -> Row:
     pipeline = only(call.world.pipelines.get(building(call)["id"], ()), "id", call)
     stored = call.world.pipeline_details.get(pipeline["id"])
-    return pipeline | (stored or shapes.pipeline_details(pipeline, None))
+    return pipeline | (stored or work_rows.pipeline_details(pipeline, None))
 
 
 ROUTES = (
