@@ -29,12 +29,8 @@ from testbed.here import run_here
 
 PROBLEM = Problem("read", "GitLab refused", hint="give the token access", scope="a/b", kind="issue", count=7)
 HELD = Held("service", ("x", "y"), "limit", "too many", "--allow-deletes service")
-JOBS = {
-    "github": {"GITHUB_ACTIONS": "true"},
-    "gitlab": {"GITLAB_CI": "true"},
-    "azure": {"TF_BUILD": "True"},
-    "jenkins": {"JENKINS_URL": "https://jenkins.example.com/"},
-}
+# The variable that tells each system, by its name; GitHub and Azure write the value in other ways of case.
+JOBS = {one.name: {one.sign.name: (one.sign.value or "https://ci.example.com/").title()} for one in SYSTEMS.values()}
 
 
 def report(code: int = 0, *problems: Problem, held: tuple[Held, ...] = (), **fields: Any) -> Report:
@@ -408,6 +404,7 @@ def test_a_hostile_title_cannot_break_out_of_its_group() -> None:
 
 # --- the whole command
 
+# What of each system's output is a command: a system without a row here fails the test below.
 MARKS = {
     "github": r"::(add-mask::.*|(error|warning) title=[^:]*::(?P<text>.*)|group::Changes|endgroup::)",
     "azure": r"##vso\[task\.(setsecret\].*|logissue type=\w+\](?P<text>.*)|uploadsummary\]/.*)"

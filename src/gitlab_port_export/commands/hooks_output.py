@@ -1,15 +1,16 @@
-"""What a hook command found and did, for people and for machines."""
+"""The output of `hooks`: what was found and done, as lines or as JSON."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.live.derive import FieldPlan
-from gitlab_port_export.live.provision import Done, HooksReport
+from gitlab_port_export.live.provision import Done, HooksReport, HookState
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
 from gitlab_port_export.report.words import some
 
@@ -24,7 +25,7 @@ _MEANINGS = {
 
 
 def render(report: HooksReport, redact: Redact, console: Console) -> None:
-    """Print what was found, and what was or would be done about it; the last line is the exit code."""
+    """Print what was found, and what was done or would be done; the last line is the exit code and its meaning."""
     for line in _lines(report):
         shown = Text(clean(redact(line.plain)), line.style)
         console.print(shown, soft_wrap=not console.is_terminal)
@@ -126,42 +127,45 @@ def to_json(report: HooksReport, redact: Redact) -> str:
         "exit": {"code": report.exit_code, "meaning": _MEANINGS[report.exit_code]},
         "notes": list(report.notes),
         "fields": [
-            {"kind": f.kind, "resource": f.resource, "field": f.field, "state": f.state, "why": f.why}
-            for f in report.fields
+            {"kind": one.kind, "resource": one.resource, "field": one.field, "state": one.state, "why": one.why}
+            for one in report.fields
         ],
-        "port": None
-        if report.port is None
-        else {
-            "action": report.port.action,
-            "why": list(report.port.why),
-            "url": report.port.url,
-            "failures": list(report.port_failures),
-        },
-        "hooks": [
-            {
-                "place": done.step.place.shown,
-                "hook": done.step.hook.id if done.step.hook else None,
-                "action": done.step.action,
-                "state": done.state,
-                "why": list(done.step.why),
-                "events": sorted(done.step.wanted.flags) if done.step.wanted else [],
-                "failure": done.why,
-                "hint": done.hint,
-                "not_kept": list(done.stuck),
-            }
-            for done in report.steps
-        ],
-        "states": [
-            {
-                "place": state.place.shown,
-                "hook": state.id,
-                "status": state.status,
-                "until": state.until,
-                "failures": list(state.failures),
-            }
-            for state in report.states
-        ],
+        "port": _port_json(report),
+        "hooks": [_step_json(done) for done in report.steps],
+        "states": [_state_json(state) for state in report.states],
         "gaps": [{"where": gap.where, "why": gap.why, "hint": gap.hint} for gap in report.gaps],
         "by_hand": list(report.by_hand),
     }
     return redact(dumps(document))
+
+
+def _port_json(report: HooksReport) -> dict[str, Any] | None:
+    port = report.port
+    if port is None:
+        return None
+    return {"action": port.action, "why": list(port.why), "url": port.url, "failures": list(report.port_failures)}
+
+
+def _step_json(done: Done) -> dict[str, Any]:
+    step = done.step
+    return {
+        "place": step.place.shown,
+        "hook": step.hook.id if step.hook else None,
+        "action": step.action,
+        "state": done.state,
+        "why": list(step.why),
+        "events": sorted(step.wanted.flags) if step.wanted else [],
+        "failure": done.why,
+        "hint": done.hint,
+        "not_kept": list(done.stuck),
+    }
+
+
+def _state_json(state: HookState) -> dict[str, Any]:
+    return {
+        "place": state.place.shown,
+        "hook": state.id,
+        "status": state.status,
+        "until": state.until,
+        "failures": list(state.failures),
+    }

@@ -1,4 +1,4 @@
-"""A preview for people, the row beside what becomes of it, and for machines."""
+"""The output of `preview`: each row beside its fields and entities, or all of it as JSON."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from gitlab_port_export.report.exit_code import EXIT_MEANINGS
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
 from gitlab_port_export.report.words import where
 
-# GitLab shows runners' tokens and the like to owners; a preview ends up in logs.
-# Hiding `enabled` or a date wherever it stands would spoil the preview.
+# GitLab shows secrets such as tokens of runners to owners, and a preview may be kept in a log. Only a text that looks
+# like a secret is hidden in other places too: a preview without `enabled` or dates would be of no use.
 _LIKE_A_SECRET = re.compile(r"(?![\d:.TZ+-]*\Z)[!-~]{16,1000}")
 MAX_SECRETS = 100
 
@@ -162,12 +162,12 @@ def _sample(sample: RowSample) -> dict[str, Any]:
 def _mapped(mapped: MappedSample) -> dict[str, Any]:
     return {
         "entity": mapped.entity,
-        "selector": _told(mapped.selected),
-        "fields": {field.name: _told(field) for field in mapped.fields},
+        "selector": _field_json(mapped.selected),
+        "fields": {field.name: _field_json(field) for field in mapped.fields},
     }
 
 
-def _told(field: FieldSample) -> dict[str, Any]:
+def _field_json(field: FieldSample) -> dict[str, Any]:
     result = {"error": field.error} if field.error else {"value": field.value}
     return {"expression": field.expression, "line": field.line, **result}
 

@@ -9,7 +9,7 @@ from gitlab_port_export.model import Entity, Problem, Row
 
 @dataclass(frozen=True)
 class FieldSample:
-    """A field of the mapping for one row: `line` is where it stands; `value` counts unless there is an `error`."""
+    """A field of the mapping for one row. `line` is its line in the mapping; with an `error` there is no `value`."""
 
     name: str
     expression: Expression | Query
@@ -20,7 +20,7 @@ class FieldSample:
 
 @dataclass(frozen=True)
 class MappedSample:
-    """What one entity mapping makes of a row, or of one item parsed from it; `selected` is the selector's verdict."""
+    """What one entity mapping makes of a row, or of one item of it; `selected` is the result of the selector."""
 
     entity: int
     selected: FieldSample
