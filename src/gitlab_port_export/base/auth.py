@@ -20,7 +20,7 @@ class Bearer(AuthBase):
         self._origin, self._token, self._agent = origin, token, agent
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign the request. Raises Unreachable for another origin and for a token that no header can carry."""
+        """Return the request signed. Raises Unreachable for another origin and for a token that no header can carry."""
         if origin_of(request.url or "") != self._origin:
             raise Unreachable("refused to send credentials to another host")
         token = self._token()

@@ -20,7 +20,7 @@ class Stream:
         return self._stream.encoding if self._stream else "utf-8"
 
     def isatty(self) -> bool:
-        """Whether this is a terminal."""
+        """Return whether this is a terminal."""
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:

@@ -68,7 +68,7 @@ class _Task:
 
 
 def run(session: Session, command: Command, wish: Mapping[str, Any], *, detailed: bool = False, **options: Any) -> int:
-    """Plan, apply, look after or remove the hooks of live updates, and print what was done. Raises ExportError."""
+    """Plan, apply, check or remove the hooks of live updates, and print what was done. Raises ExportError."""
     settings = load_settings(session.environ, **options)
     session.begin(settings)
     wanted = load_wish(session.environ, settings, **wish)
@@ -84,7 +84,7 @@ def run(session: Session, command: Command, wish: Mapping[str, Any], *, detailed
 def run_hooks(
     command: Command, wish: Wish, settings: Settings, clock: Clock, redactor: Redactor, *, detailed: bool = False
 ) -> HooksReport:
-    """Plan, apply, look after or remove the hooks. Raises UsageError, GitLabUnavailable and PortUnavailable."""
+    """Plan, apply, check or remove the hooks. Raises UsageError, GitLabUnavailable and PortUnavailable."""
     redactor.learn(*wish.secrets())
     try:
         return replace(_run(command, wish, settings, clock, redactor), detailed=detailed)
@@ -173,7 +173,7 @@ def _to_ci(task: _Task, command: Command, scope: Scope) -> HooksReport:
 
 
 def _to_port(task: _Task, command: Command, scope: Scope, patterns: tuple[str, ...]) -> HooksReport:
-    """Port's webhook comes first, as it names the address, and goes last."""
+    """Plan or make Port's webhook and the hooks; Port's is made first, as it has the address, and deleted last."""
     derived = _derived(task, scope, patterns)
     version = task.api.version(task.settings.tokens[0].alias)
     hook = port_webhook.wanted(task.integration, derived, task.secret, version)
@@ -208,7 +208,7 @@ def _derived(task: _Task, scope: Scope, patterns: tuple[str, ...]) -> Derived:
 
 
 def _written(port: Port, hook: PortWebhook, step: PortStep) -> PortStep:
-    """Bring the webhook in Port about, and say what did not stick."""
+    """Create or change the webhook in Port, and return the step with the keys that Port did not keep."""
     if step.action not in ("create", "update"):
         return step
     found = port_webhook.write(port, hook, exists=step.action == "update")

@@ -40,11 +40,11 @@ class PortServer:
     _window: tuple[int, int] = (0, 0)
 
     def calls(self, pattern: str) -> list[Recorded]:
-        """Recorded requests whose "METHOD /path" the pattern is found in."""
+        """Return the recorded requests whose "METHOD /path" the pattern is found in."""
         return [r for r in list(self.requests) if re.search(pattern, f"{r.method} {r.path}")]
 
     def effect_for(self, request: Recorded) -> Effect | None:
-        """Effect of the first fault that picks the request, used up by one."""
+        """Return the effect of the first fault that picks the request, used up by one."""
         with self._lock:
             for fault in self.faults:
                 if fault.times != 0 and fault.picks(request):
@@ -53,7 +53,7 @@ class PortServer:
             return None
 
     def headers(self) -> list[tuple[str, str]]:
-        """Trace id and rate headers of the next answer; the limit is shown and never enforced here."""
+        """Return the trace id and rate headers of the next answer; the limit is shown and never enforced here."""
         with self._lock:
             window = int(self.store.clock()) // self.rate_period
             used = self._window[1] + 1 if self._window[0] == window else 1

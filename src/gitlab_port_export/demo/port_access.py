@@ -28,7 +28,7 @@ def log_in(store: PortStore, client: object, secret: object) -> str:
 
 
 def client_of(store: PortStore, token: str) -> str | None:
-    """Client id of a token that is still good, or None."""
+    """Return the client id of a token that is still good, or None."""
     client, expires = store.tokens.get(token, (None, 0.0))
     return client if store.clock() < expires else None
 

@@ -25,22 +25,22 @@ class Call:
     author: Author
 
     def one(self, name: str) -> str | None:
-        """The last value of a query parameter."""
+        """Return the last value of a query parameter."""
         return next((value for key, value in reversed(self.query) if key == name), None)
 
     def many(self, name: str) -> list[str]:
-        """Every value of a repeated query parameter."""
+        """Return every value of a repeated query parameter."""
         return [value for key, value in self.query if key == name]
 
     def flag(self, name: str) -> bool:
-        """A boolean query parameter, false when absent."""
+        """Return a boolean query parameter, false when absent."""
         value = self.one(name)
         if value not in (None, "true", "false", ""):
             raise malformed(f"querystring/{name} must be boolean")
         return value == "true"
 
     def object(self, allowed: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> JsonObject:
-        """The body as an object; with `allowed` no other keys may be in it."""
+        """Return the body as an object; with `allowed` no other keys may be in it."""
         if not isinstance(self.body, dict):
             raise malformed("body must be object")
         if missing := [name for name in required if name not in self.body]:

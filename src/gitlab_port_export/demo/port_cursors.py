@@ -7,7 +7,7 @@ from gitlab_port_export.demo.port_rules import malformed
 
 
 def parse_before(text: object) -> str | None:
-    """A request's `before` as an instant that compares with updatedAt; RefusedError (422) when it is none."""
+    """Return a request's `before` as an instant that compares with updatedAt; RefusedError (422) when it is none."""
     if text is None:
         return None
     if (moment := canonical_time(text)) is None:

@@ -80,7 +80,7 @@ def draft_of(
 def _team_of(
     store: PortStore, blueprint: JsonObject, row: JsonObject, base: Stored | None, relations: dict[str, Any]
 ) -> list[str]:
-    """The teams of a row, or those of what its blueprint inherits them from by a relation, as it is now."""
+    """Return the teams of a row, or those of what its blueprint inherits them from by a relation, as it is now."""
     ownership = blueprint.get("ownership") or {}
     if ownership.get("type") != "Inherited":
         return _team(store, row) if "team" in row else base.team if base else []
@@ -109,7 +109,7 @@ def _team(store: PortStore, row: JsonObject) -> list[str]:
 def _resolve_relations(
     store: PortStore, blueprint: JsonObject, identifier: str, relations: JsonObject, mode: Mode
 ) -> tuple[JsonObject, tuple[tuple[str, str], ...]]:
-    """Relations as identifiers, and the targets that have to be created for them."""
+    """Return the relations as identifiers, and the targets that have to be created for them."""
     resolved: JsonObject = {}
     missing: list[tuple[str, str]] = []
     for name, value in relations.items():
@@ -220,7 +220,7 @@ def without_null(values: JsonObject) -> JsonObject:
 
 
 def without_target(relations: JsonObject, names: set[str], identifier: str) -> JsonObject:
-    """Relations without those of `names` that point at the entity."""
+    """Return the relations without those of `names` that point at the entity."""
     return {
         name: [v for v in value if v != identifier] if isinstance(value, list) and name in names else value
         for name, value in relations.items()

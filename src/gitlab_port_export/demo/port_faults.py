@@ -47,7 +47,7 @@ class Fault:
     times: int | None = None
 
     def picks(self, request: Recorded) -> bool:
-        """Whether this fault is for the request."""
+        """Return whether this fault is for the request."""
         if callable(self.match):
             return self.match(request)
         return re.search(self.match, f"{request.method} {request.path}") is not None

@@ -13,7 +13,7 @@ from gitlab_port_export.demo.port_store import PortStore
 
 
 def integration(store: PortStore, identifier: str) -> JsonObject:
-    """The integration; RefusedError 403 without the right to see any, 404 when there is none."""
+    """Return the integration; RefusedError 403 without the right to see any, 404 when there is none."""
     check_integration_access(store)
     if (found := store.integrations.get(identifier)) is None:
         raise not_found("Integration", identifier)
@@ -21,7 +21,7 @@ def integration(store: PortStore, identifier: str) -> JsonObject:
 
 
 def check_integration_access(store: PortStore) -> None:
-    """RefusedError (403) when the client may not see integrations."""
+    """Raise RefusedError (403) when the client may not see integrations."""
     if not store.integration_access:
         raise RefusedError(403, "forbidden", "reading integrations needs the moderator or admin role")
 

@@ -58,7 +58,7 @@ def compile_query(query: object, related: Related, where: str = '"query"') -> Pr
 
 
 def required_values(query: object, meta: str) -> set[str] | None:
-    """Values that `meta` (say `$identifier`) must have for the query to hold; None when it names none.
+    """Return the values that `meta` (say `$identifier`) must have for the query to hold; None when it names none.
 
     Only looks at the top level of an `and`: enough to answer the usual look-ups without reading everything.
     """
@@ -69,7 +69,7 @@ def required_values(query: object, meta: str) -> set[str] | None:
 
 
 def canonical_time(text: object) -> str | None:
-    """An ISO date-time in the form of updatedAt (UTC, ms, Z), which sorts as text; None if it is none."""
+    """Return an ISO date-time in the form of updatedAt (UTC, ms, Z), which sorts as text; None if it is none."""
     if not isinstance(text, str):
         return None
     try:
@@ -80,7 +80,7 @@ def canonical_time(text: object) -> str | None:
 
 
 def iso_time(seconds: float) -> str:
-    """Epoch seconds as Port writes them: UTC, milliseconds, Z."""
+    """Return epoch seconds as Port writes them: UTC, milliseconds, Z."""
     moment = datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -146,7 +146,7 @@ def _contains_any(actual: Any, value: Any) -> bool:
 
 
 def _order(actual: Any, value: Any) -> int | None:
-    """Sign of actual compared with value (numbers, or date-times as text); None where they do not compare."""
+    """Return the sign of actual compared with value (numbers, or times as text); None where they do not compare."""
     if isinstance(actual, str) and isinstance(value, str):
         left, right = canonical_time(actual), canonical_time(value)
         if left is None or right is None:
@@ -228,7 +228,7 @@ _VIEW_METAS = (
 
 
 def paged_names(names: list[str]) -> list[str]:
-    """Names of the paged search (`$title`, bare keys) as the paths that the other routes use."""
+    """Return the names of the paged search (`$title`, bare keys) as the paths that the other routes use."""
     return [
         path
         for name in names

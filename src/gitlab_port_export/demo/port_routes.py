@@ -151,7 +151,7 @@ def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
 
 
 def _match(template: list[str], segments: list[str]) -> dict[str, str] | None:
-    """Decoded path parameters, or None; split first: an encoded slash is part of an identifier."""
+    """Return decoded path parameters, or None; split first: an encoded slash is part of an identifier."""
     if len(template) != len(segments):
         return None
     pairs = list(zip(template, segments, strict=True))

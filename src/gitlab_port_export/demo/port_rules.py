@@ -34,23 +34,23 @@ class RefusedError(Exception):
 
 
 def malformed(message: str) -> RefusedError:
-    """The 422 of a body that does not match the route's schema; it refuses the whole call."""
+    """Return the 422 of a body that does not match the route's schema; it refuses the whole call."""
     return RefusedError(422, "invalid_request", message)
 
 
 def not_found(what: str, identifier: object, blueprint: str = "") -> RefusedError:
-    """The 404 of a missing thing; clients tell a missing relation target by its error code alone."""
+    """Return the 404 of a missing thing; clients tell a missing relation target by its error code alone."""
     where = f' in blueprint "{blueprint}"' if blueprint else ""
     return RefusedError(404, "not_found", f'{what} with identifier "{identifier}" was not found{where}')
 
 
 def is_identifier(value: object) -> bool:
-    """Whether an entity may be called so: letters of any script, ASCII digits and a few marks, 1 to 1000."""
+    """Return whether a value is an identifier for entities: letters of any script, digits, some marks, 1 to 1000."""
     return isinstance(value, str) and len(value) <= MAX_IDENTIFIER and _has_identifier_form(value)
 
 
 def is_blueprint_identifier(value: object) -> bool:
-    """Whether a blueprint may be called so: as an entity, but without `=` and at most 100 long."""
+    """Return whether a blueprint may be called so: as an entity, but without `=` and at most 100 long."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_BLUEPRINT_IDENTIFIER
@@ -60,7 +60,7 @@ def is_blueprint_identifier(value: object) -> bool:
 
 
 def is_installation_identifier(value: object) -> bool:
-    """Whether an integration may be called so: lower case letters, digits and hyphens."""
+    """Return whether an integration may be called so: lower case letters, digits and hyphens."""
     return isinstance(value, str) and _INSTALLATION.fullmatch(value) is not None
 
 
@@ -131,12 +131,12 @@ def check_properties(definitions: JsonObject, properties: JsonObject) -> None:
 
 
 def mismatch(message: str) -> RefusedError:
-    """The 422 of one row whose content does not fit its blueprint."""
+    """Return the 422 of one row whose content does not fit its blueprint."""
     return RefusedError(422, "blueprint_schema_mismatch", message)
 
 
 def value_fault(definition: JsonObject, value: Any) -> str | None:
-    """What is wrong with a property's value, in a JSON schema validator's words; None when nothing is."""
+    """Return what is wrong with a property's value, in a JSON schema validator's words; None when nothing is."""
     return next(_value_faults(definition, value), None)
 
 
@@ -311,7 +311,7 @@ _WRITE_OPERATORS: dict[str, Callable[[Any], bool]] = {
 
 
 def completed(body: JsonObject) -> JsonObject:
-    """A blueprint with the empty sections that Port's answers show."""
+    """Return a blueprint with the empty sections that Port's answers show."""
     sections = ("relations", "calculationProperties", "mirrorProperties", "aggregationProperties")
     return {**body, **{name: body.get(name) or {} for name in sections}}
 

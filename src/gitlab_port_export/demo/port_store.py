@@ -86,17 +86,17 @@ class PortStore:
 
     @classmethod
     def default(cls) -> PortStore:
-        """An empty Port that knows the client `demo-client` with the secret `demo-secret`."""
+        """Return an empty Port that knows the client `demo-client` with the secret `demo-secret`."""
         return cls(credentials={"demo-client": "demo-secret"})
 
     def now(self) -> str:
-        """The next instant (ISO, milliseconds, Z), later than every one given before."""
+        """Return the next instant (ISO, milliseconds, Z), later than every one given before."""
         with self.lock:
             self._last_ms = max(self._last_ms + 1, round(self.clock() * 1000))
             return iso_time(self._last_ms / 1000)
 
     def author(self, client: str = "", user_agent: str = "") -> Author:
-        """An author who writes at the next instant."""
+        """Return an author who writes at the next instant."""
         return Author(client, user_agent, self.now())
 
     def revoke_tokens(self) -> None:
@@ -104,13 +104,13 @@ class PortStore:
         self.tokens.clear()
 
     def number(self) -> int:
-        """The next number, for identifiers that Port makes."""
+        """Return the next number, for identifiers that Port makes."""
         return next(self._numbers)
 
     # Blueprints
 
     def blueprint(self, identifier: str) -> JsonObject:
-        """The blueprint; RefusedError (404) when there is none."""
+        """Return the blueprint; RefusedError (404) when there is none."""
         if (blueprint := self.blueprints.get(identifier)) is None:
             raise not_found("Blueprint", identifier)
         return blueprint
@@ -159,7 +159,7 @@ class PortStore:
     # Reading
 
     def get(self, blueprint: str, identifier: str) -> Stored:
-        """The entity; RefusedError (404) when it or its blueprint is absent."""
+        """Return the entity; RefusedError (404) when it or its blueprint is absent."""
         with self.lock:
             self.blueprint(blueprint)
             if (entity := self._shelves[blueprint].by_id.get(identifier)) is None:
@@ -167,18 +167,18 @@ class PortStore:
             return entity
 
     def count(self, blueprint: str) -> int:
-        """How many entities the blueprint has."""
+        """Return how many entities the blueprint has."""
         self.blueprint(blueprint)
         return len(self._shelves[blueprint].by_id)
 
     def find(self, query: object, blueprint: str | None = None) -> list[Stored]:
-        """Every entity that the query holds for, in one blueprint or in all."""
+        """Return every entity that the query holds for, in one blueprint or in all."""
         with self.lock:
             holds = compile_query(query, self.related)
             return [entity for entity in self._candidates(query, blueprint) if holds(entity)]
 
     def page(self, blueprint: str, query: object, cursor: str | None, limit: int) -> tuple[list[Stored], str | None]:
-        """At most `limit` entities of a blueprint from the cursor on, and the cursor of the rest."""
+        """Return at most `limit` entities of a blueprint from the cursor on, and the cursor of the rest."""
         with self.lock:
             self.blueprint(blueprint)
             holds = compile_query(query, self.related) if query is not None else None
@@ -194,7 +194,7 @@ class PortStore:
     def owned(
         self, prefix: str, suffix: str, before: str | None, cursor: str | None, limit: int
     ) -> tuple[list[Stored], str | None]:
-        """A page of the entities of all blueprints whose `$datasource` fits and that were written earlier."""
+        """Return a page of the entities of all blueprints whose `$datasource` fits and that were written earlier."""
 
         def holds(entity: Stored) -> bool:
             source = entity.datasource
@@ -212,7 +212,7 @@ class PortStore:
         return rows[:limit], cursor_of(rows[limit].slot, rows[limit].blueprint) if len(rows) > limit else None
 
     def related(self, rule: JsonObject) -> set[Stored]:
-        """Entities that a `relatedTo` rule reaches over any number of relations.
+        """Return the entities that a `relatedTo` rule reaches over any number of relations.
 
         Upstream (the default) follows the relations of the entities named, downstream who points at them.
         """
@@ -228,11 +228,11 @@ class PortStore:
         return reached
 
     def peek(self, blueprint: str, identifier: object) -> Stored | None:
-        """The entity, or None."""
+        """Return the entity, or None."""
         return self.by_identifier(blueprint).get(identifier) if isinstance(identifier, str) else None
 
     def by_identifier(self, blueprint: str) -> dict[str, Stored]:
-        """The entities of a blueprint, none where there is no such blueprint; not a copy."""
+        """Return the entities of a blueprint, none where there is no such blueprint; not a copy."""
         return self._shelves[blueprint].by_id if blueprint in self._shelves else {}
 
     def _shelf_from(self, blueprint: str, start: int) -> Iterator[Stored]:
@@ -315,7 +315,7 @@ class PortStore:
             return [entity.identifier for entity in named]
 
     def _aim(self, blueprint: str, row: JsonObject) -> str:
-        """Identifier of the entity that the row is for; a query has to find exactly one."""
+        """Return the identifier of the entity that the row is for; a query has to find exactly one."""
         wanted = row.get("identifier")
         if wanted is None:
             return f"e_{self.number():016}"
@@ -341,7 +341,7 @@ class PortStore:
         return entity
 
     def _fill(self, entity: Stored, draft: Draft, author: Author) -> None:
-        """Give the entity its content; dictionaries are replaced, as answers may still hold them."""
+        """Give the entity its content; dictionaries are replaced, as an answer may still refer to the old ones."""
         for target in self._targets(entity) if entity.relations else ():
             if target.referrers:
                 target.referrers.discard(entity)
@@ -352,7 +352,7 @@ class PortStore:
             target.referrers.add(entity)
 
     def _dependents(self, entity: Stored) -> Iterator[Stored]:
-        """Entities that cannot live without this one, in a stable order."""
+        """Yield the entities that need this one by a required relation, in a stable order."""
         for other in sorted(_referrers(entity), key=lambda e: (e.blueprint, e.slot)):
             relations = self.blueprints[other.blueprint]["relations"].items()
             if any(
@@ -376,19 +376,19 @@ class PortStore:
         shelf.order[entity.slot] = None
 
     def entity(self, blueprint: str, identifier: str) -> JsonObject | None:
-        """Everything that is held of an entity, `$datasource` included, or None."""
+        """Return everything that is held of an entity, `$datasource` included, or None."""
         with self.lock:
             if (found := self.peek(blueprint, identifier)) is None:
                 return None
             return everything_of(found)
 
     def identifiers(self, blueprint: str) -> set[str]:
-        """Identifiers of a blueprint's entities; empty when there is no such blueprint."""
+        """Return the identifiers of a blueprint's entities; empty when there is no such blueprint."""
         with self.lock:
             return set(self.by_identifier(blueprint))
 
     def snapshot(self) -> dict[str, dict[str, Content]]:
-        """Blueprint → identifier → (title, icon, team, properties, relations) of everything, copied."""
+        """Return blueprint → identifier → (title, icon, team, properties, relations) of everything, copied."""
         with self.lock:
             return {name: {i: content_of(e) for i, e in s.by_id.items()} for name, s in self._shelves.items()}
 

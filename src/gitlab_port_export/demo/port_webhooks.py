@@ -67,20 +67,20 @@ class Webhooks:
     seen: set[tuple[str, str]] = field(default_factory=set)
 
     def shown(self, identifier: str) -> JsonObject:
-        """A webhook as answers have it."""
+        """Return a webhook as answers have it."""
         found = dict(self.one(identifier))
         if not self.unknown.shows_secret and found.get("security", {}).get("secret"):
             found["security"] = found["security"] | {"secret": "***"}
         return found
 
     def one(self, identifier: str) -> JsonObject:
-        """The webhook; RefusedError (404) where there is none."""
+        """Return the webhook; RefusedError (404) where there is none."""
         if identifier not in self.held:
             raise not_found("Webhook", identifier)
         return self.held[identifier]
 
     def check_readable(self) -> None:
-        """RefusedError (403) for who is no moderator."""
+        """Raise RefusedError (403) unless the client is a moderator's."""
         if not self.readable:
             raise RefusedError(403, "forbidden", "reading webhooks needs the moderator or admin role")
 
@@ -147,7 +147,7 @@ ROUTES = (
 
 
 def _checked(body: JsonObject) -> JsonObject:
-    """The body of a webhook, checked as Port's schema does."""
+    """Return the body of a webhook, checked as Port's schema does."""
     _only(body, KEYS, "body")
     for name, most in LIMITS.items():
         if name in body and not (isinstance(body[name], str) and len(body[name]) <= most):
@@ -268,7 +268,7 @@ def _compiled(expression: str) -> Any:
 
 
 def evaluated(expression: str, context: JsonObject) -> Any:
-    """The first output of an expression; null for an error, NO_OUTPUT where there is none."""
+    """Return the first output of an expression; null for an error, NO_OUTPUT where there is none."""
     try:
         return next(iter(_compiled(expression).input_value(context)), NO_OUTPUT)
     except ValueError:

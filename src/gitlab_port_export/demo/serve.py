@@ -57,12 +57,12 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet when a client went away or refused the certificate; show everything else."""
+        """Print errors, but for a client that closed the connection or refused the certificate."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def hang_up(self) -> None:
-        """End idle keep-alive connections, which would otherwise hold their threads for ever."""
+        """End idle keep-alive connections, which would otherwise keep their threads."""
         self.stopping.set()
         with self._lock:
             for connection in self._open:
@@ -109,7 +109,7 @@ class JsonHandler(BaseHTTPRequestHandler):
         return tuple(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
 
     def json_body(self) -> Any:
-        """Parsed request body, None when there is none; ValueError when it is not JSON."""
+        """Return the parsed request body, None when there is none; ValueError when it is not JSON."""
         return json.loads(self.body) if self.body else None
 
     def send_json(self, status: int, payload: object, headers: Headers = ()) -> None:

@@ -46,7 +46,7 @@ class _People:
 
 
 def sample_world(now: datetime) -> World:
-    """A small company: three top-level groups, thirteen projects, two tokens that overlap."""
+    """Return a small company: three top-level groups, thirteen projects, two tokens that overlap."""
     world = World(now)
     people = _people(world)
     _platform(world, people)
@@ -94,7 +94,7 @@ def _add_bot(world: World, source: Row, name: str) -> Row:
 
 
 def _ci(world: World, project: Row, user: Row, *statuses: str) -> None:
-    """A pipeline for each status with a build and a test job; a failed test was tried once before."""
+    """Add a pipeline for each status with a build and a test job; a failed test was tried once before."""
     for day, status in enumerate(reversed(statuses)):
         created_at = world.ago(days=len(statuses) - day)
         pipeline = world.add_pipeline(project, status, user, created_at=created_at)
@@ -248,7 +248,7 @@ def large_world(
     pipelines: int = 20,
     members: int = 5,
 ) -> World:
-    """About a hundred rows a project, the same ones every time; `LARGE_TOKEN` is a maintainer everywhere.
+    """Return a world of a hundred rows a project, the same each time; `LARGE_TOKEN` is a maintainer everywhere.
 
     Every second top-level group keeps half of its projects in a subgroup. Counts other than `projects` are
     per project, `members` per top-level group; each pipeline has one job.
@@ -287,6 +287,6 @@ def _fill(world: World, project: Row, people: list[Row], counts: tuple[int, int,
 
 
 def _span(world: World, n: int) -> tuple[datetime, datetime]:
-    """Created and updated of the n-th row: within the last two months, later ones later."""
+    """Return the times of creation and update of the n-th row: within the last two months, later ones later."""
     created_at = world.ago(days=60) + timedelta(hours=n % 1400)
     return created_at, created_at + timedelta(minutes=7)

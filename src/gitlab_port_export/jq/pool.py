@@ -160,7 +160,7 @@ class Evaluator:
         return process
 
     def _settle_for(self, why: str) -> None:
-        """Do with the processes that there are. Raises NoWorker where there are none, or the run has ended."""
+        """Go on with the processes that there are. Raises NoWorker where there are none, or the run has ended."""
         if self._closed:
             raise Killed
         if not self._processes:

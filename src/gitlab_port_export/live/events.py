@@ -243,7 +243,7 @@ def _issuable(payload: Payload, what: What, attributes: Payload) -> Touched:
 
 
 def _note(payload: Payload) -> Iterator[Touched | Untold]:
-    """A comment or a reaction counts in the row of what it was made on."""
+    """Yield the object that was commented or reacted to: its row counts comments and reactions."""
     kinds: tuple[tuple[What, str], ...] = (("merge-request", "merge_request"), ("issue", "issue"))
     for what, name in kinds:
         if _number(_part(payload, name).get("iid")) is not None:
@@ -253,7 +253,7 @@ def _note(payload: Payload) -> Iterator[Touched | Untold]:
 
 
 def _pipeline(payload: Payload) -> Iterator[Touched]:
-    """A pipeline is read with its jobs."""
+    """Yield a pipeline, which is read with its jobs."""
     number = _whole(_part(payload, "object_attributes").get("id"), "an id")
     yield _of_project(payload, "pipeline", number)
     request = _part(payload, "merge_request")
@@ -287,7 +287,7 @@ def _tag(payload: Payload) -> Iterator[Touched]:
 
 
 def _push(payload: Payload) -> Iterator[Touched]:
-    """A push moves a branch and changes files; those of the default branch make up the project's row too."""
+    """Yield the branch and the files of a push; files of the default branch change the project's row too."""
     name = _text(payload.get("ref"), "a ref").removeprefix("refs/heads/")
     gone, at = payload.get("after") == NO_COMMIT, _pushed(payload)
     yield _of_project(payload, "branch", name, gone=gone, at=at)
@@ -319,7 +319,7 @@ def _files(payload: Payload) -> frozenset[str] | None:
 
 
 def _repository_update(payload: Payload) -> Iterator[Touched]:
-    """A push as a system hook reports it: which refs moved, nothing more."""
+    """Yield the branches and tags of a push as a system hook reports it: which moved, nothing more."""
     for ref in payload.get("refs") or ():
         what: What = "tag" if str(ref).startswith("refs/tags/") else "branch"
         name = str(ref).removeprefix("refs/heads/").removeprefix("refs/tags/")
@@ -340,7 +340,7 @@ def _milestone(payload: Payload) -> Iterator[Touched]:
 
 
 def _project_event(payload: Payload) -> Iterator[Touched]:
-    """A project that was made, moved, renamed, changed or deleted."""
+    """Yield a project that was made, moved, renamed, changed or deleted."""
     number = _whole(payload.get("project_id"), "project_id")
     gone = payload.get("event_name") == "project_destroy"
     path = str(payload.get("path_with_namespace") or "")
@@ -348,7 +348,7 @@ def _project_event(payload: Payload) -> Iterator[Touched]:
 
 
 def _group_event(payload: Payload) -> Iterator[Touched]:
-    """A group or subgroup that was made, renamed or deleted."""
+    """Yield a group or subgroup that was made, renamed or deleted."""
     number = _whole(payload.get("group_id"), "group_id")
     gone = payload.get("event_name") in ("group_destroy", "subgroup_destroy")
     path = str(payload.get("full_path") or "")

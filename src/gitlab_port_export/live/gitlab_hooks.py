@@ -74,7 +74,7 @@ class HookApi:
             raise _refusal(answer, place)
 
     def test(self, place: Place, hook: int, flag: str) -> bool:
-        """Have GitLab send a trial event, which wakes a disabled hook when it is taken; say whether it was."""
+        """Send a test event, which enables a disabled hook when it is accepted; return whether it was."""
         path = f"{place.route}/{hook}" + ("" if place.level == "system" else f"/test/{flag}")
         return self._send("POST", place, path).status in (200, 201)
 

@@ -116,9 +116,9 @@ class Step:
 
 
 def is_ours(hook: Found, name: str, url: str) -> bool:
-    """Whether a hook is one of ours: by its name, which says for which integration; older GitLabs have addresses alone.
+    """Return whether a hook is the exporter's: its name holds the integration; before GitLab 17.1 the address decides.
 
-    A hook that somebody gave another name is theirs, whatever its address.
+    A hook that was renamed is not, whatever its address.
     """
     return hook.name == name if hook.name else bool(url) and hook.url == url
 

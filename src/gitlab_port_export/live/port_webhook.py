@@ -137,7 +137,7 @@ def differences(hook: PortWebhook, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _holds(found: Any, wanted: Any) -> bool:
-    """Whether all that is wanted is there; Port may show more keys, and operations in their longer form."""
+    """Return whether all that is wanted is there; Port may show more keys, and operations in their longer form."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(_holds(found.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):

@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 ITEM = "[]"
 # How much of a value is looked at: whether it is there, how long it is, or all that is in it.
 Depth = Literal["there", "size", "whole"]
-# Several paths where a value may be one or the other; none where it is no part of the row as it stands.
+# Several paths where a value may be one or the other; none where it is computed and no part of the row.
 Value = frozenset[Path]
 
 FRESH: Value = frozenset()
@@ -67,7 +67,7 @@ class _Reader:
         self.seen.update((path, depth) for path in value)
 
     def need_whole(self, value: Value) -> Value:
-        """Look at all of a value; what is made of it is no part of the row."""
+        """Note that a value is read as a whole; the result is no part of the row."""
         self.need(value, "whole")
         return FRESH
 

@@ -91,7 +91,7 @@ class _Search(_Camel):
 
 
 def is_search(rule: Any) -> bool:
-    """Whether one of a search query's rules is a nested query."""
+    """Return whether one of a search query's rules is a nested query."""
     return isinstance(rule, _Search) or (isinstance(rule, dict) and ("rules" in rule or "combinator" in rule))
 
 

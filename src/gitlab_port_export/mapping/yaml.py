@@ -71,7 +71,7 @@ def read_yaml(text: str, origin: str) -> Document:
 
 
 def read_object(data: object, origin: str) -> Document:
-    """Copy a JSON value within the same limits; positions are unknown."""
+    """Return a copy of a JSON value, within the same limits; positions are unknown."""
     faults: list[PathFault] = []
     with _within_limits(origin):
         return Document(origin, _plain(data, (), Budget(), faults), faults=faults)
