@@ -1,7 +1,7 @@
 """The words of the product as frozen values: page, entity, change, problem; no I/O here."""
 
+from collections import abc
 from collections.abc import Iterator
-from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
@@ -120,7 +120,12 @@ class Entity(NamedTuple):
 
     @classmethod
     def of(
-        cls, blueprint: str, identifier: Any, body: Dict[str, Any], resource: int, order: tuple[int, int] = (0, 0)
+        cls,
+        blueprint: str,
+        identifier: Any,
+        body: abc.Mapping[str, Any],
+        resource: int,
+        order: tuple[int, int] = (0, 0),
     ) -> "Entity":
         """Return the entity of a body as Port takes it."""
         found: dict[str, Any] = {}
@@ -170,7 +175,7 @@ class Entity(NamedTuple):
         pairs = zip(self.shape.names, self.values, strict=True)
         return self.holding({name: value for name, value in pairs if name != field})
 
-    def holding(self, fields: Dict[str, Any]) -> "Entity":
+    def holding(self, fields: abc.Mapping[str, Any]) -> "Entity":
         """Return the entity with these values, by the dotted names of their fields, and no others."""
         shape = Shape.of(tuple(fields))
         return self._replace(shape=shape, values=tuple(fields[name] for name in shape.names))

@@ -1,8 +1,8 @@
 """Chooses the mapping of a run and checks it against Port's blueprints."""
 
 import os
+from collections import abc
 from collections.abc import Container, Sequence
-from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ class Chosen:
 
     mapping: Mapping
     problems: tuple[Problem, ...]
-    blueprints: Sequence[Dict[str, Any]] = ()
-    config: Dict[str, Any] | None = None
+    blueprints: Sequence[abc.Mapping[str, Any]] = ()
+    config: abc.Mapping[str, Any] | None = None
 
 
 def late(stopped: Stopped, settings: Settings) -> ExportError:
@@ -57,7 +57,7 @@ def late(stopped: Stopped, settings: Settings) -> ExportError:
 
 
 def choose_mapping(
-    settings: Settings, integration: Integration, dialect: Dialect, existing: Dict[str, Blueprint]
+    settings: Settings, integration: Integration, dialect: Dialect, existing: abc.Mapping[str, Blueprint]
 ) -> Chosen:
     """Return the first mapping there is: the file, the integration's in Port, the resources folder's, the default.
 
@@ -100,8 +100,8 @@ def _default_file(folder: Path | None) -> Path | None:
 
 
 def _left_to_create(
-    settings: Settings, mapping: Mapping, dialect: Dialect, existing: Dict[str, Blueprint]
-) -> Sequence[Dict[str, Any]]:
+    settings: Settings, mapping: Mapping, dialect: Dialect, existing: abc.Mapping[str, Blueprint]
+) -> Sequence[abc.Mapping[str, Any]]:
     """Return the default's blueprints where Port's mapping is the default and some are missing or half-made, else none.
 
     A first run that ended early (say, with a wrong GitLab token) leaves the mapping in Port without its blueprints.
@@ -116,7 +116,7 @@ def _left_to_create(
         return ()
 
 
-def _is_left(held: Blueprint | None, data: Dict[str, Any]) -> bool:
+def _is_left(held: Blueprint | None, data: abc.Mapping[str, Any]) -> bool:
     """Say whether a default blueprint has still to be made or completed."""
     return held is None or integrations.is_half_made(held, data)
 
@@ -145,12 +145,12 @@ def _text(file: Path) -> str:
         raise MappingError(Fault(f"cannot be read: {why}", clean(str(file), 200)), hint=hint) from None
 
 
-def _as_config(text: str) -> Dict[str, Any]:
-    config: Dict[str, Any] = read_yaml(text, "").data
+def _as_config(text: str) -> abc.Mapping[str, Any]:
+    config: abc.Mapping[str, Any] = read_yaml(text, "").data
     return config
 
 
-def _own_blueprints(folder: Path) -> Sequence[Dict[str, Any]]:
+def _own_blueprints(folder: Path) -> Sequence[abc.Mapping[str, Any]]:
     file = folder / "blueprints.json"
     if not file.is_file():
         return ()
@@ -172,19 +172,21 @@ def check_jq(mapping: Mapping, evaluator: Evaluator) -> None:
         raise MappingError(*faults, hint="every value of a mapping is a jq expression; write text as '\"text\"'")
 
 
-def blueprints_to_make(settings: Settings, chosen: Chosen) -> Sequence[Dict[str, Any]]:
+def blueprints_to_make(settings: Settings, chosen: Chosen) -> Sequence[abc.Mapping[str, Any]]:
     """Return the blueprints that a run creates where Port lacks them."""
     return chosen.blueprints if settings.initialize_port_resources else ()
 
 
-def expected_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> dict[str, Blueprint]:
+def expected_blueprints(
+    settings: Settings, chosen: Chosen, existing: abc.Mapping[str, Blueprint]
+) -> dict[str, Blueprint]:
     """Return the blueprints that a sync writes to: Port's, and those of a default mapping as it will make them."""
     made = blueprints_to_make(settings, chosen)
     left = {data["identifier"]: Blueprint.of(data) for data in made if _is_left(existing.get(data["identifier"]), data)}
     return {**existing, **left}
 
 
-def check_blueprints(settings: Settings, chosen: Chosen, existing: Dict[str, Blueprint]) -> tuple[Problem, ...]:
+def check_blueprints(settings: Settings, chosen: Chosen, existing: abc.Mapping[str, Blueprint]) -> tuple[Problem, ...]:
     """Return a problem for each blueprint that the mapping names, that Port lacks and that will not be created.
 
     Raises UsageError where no resource can run without them, or an existing one cannot hold the default mapping.

@@ -1,8 +1,7 @@
 """Entities × what Port holds → changes, and the deletion policy: what may go, what is held and why; pure."""
 
-from collections import OrderedDict
+from collections import OrderedDict, abc
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -63,10 +62,10 @@ def weight(entity: Entity) -> int:
 class Finder(Protocol):
     """What answers search queries; see port.searches."""
 
-    def ask(self, wanted: Iterable[tuple[str, Dict[str, Any]]]) -> None:
+    def ask(self, wanted: Iterable[tuple[str, abc.Mapping[str, Any]]]) -> None:
         """Ask each of these (blueprint, query) that has no answer yet."""
 
-    def found(self, target: str, query: Dict[str, Any]) -> list[str] | None:
+    def found(self, target: str, query: abc.Mapping[str, Any]) -> list[str] | None:
         """Return what a query finds that was asked, or None where Port did not say."""
 
     def shows(self, blueprint: str) -> bool:

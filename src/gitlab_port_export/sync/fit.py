@@ -2,8 +2,8 @@
 
 import json
 import re
+from collections import abc
 from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as Dict
 from typing import Any
 
 from gitlab_port_export.base.text import did_you_mean, shown
@@ -37,10 +37,12 @@ _GIVES = {
     "array": ("keys", "sort", "unique", "to_entries", "reverse"),
 }
 _LAST_STEP = re.compile(rf"\|\s*({'|'.join(word for words in _GIVES.values() for word in words)})\s*\Z")
-NO_TYPES: Dict[str, str] = {}
+NO_TYPES: abc.Mapping[str, str] = {}
 
 
-def judge(mapping: Mapping, found: Iterable[Problem], blueprints: Dict[str, Blueprint] | None) -> tuple[Problem, ...]:
+def judge(
+    mapping: Mapping, found: Iterable[Problem], blueprints: abc.Mapping[str, Blueprint] | None
+) -> tuple[Problem, ...]:
     """Return what is wrong with a mapping and what is doubtful, the same for check, plan and sync.
 
     `found` is what reading it told. What Port will certainly refuse is a Problem, also before there is a row.
@@ -55,7 +57,7 @@ def _empty(mapping: Mapping) -> Iterator[Problem]:
         yield Problem("mapping", why, "add resources to the mapping", holds_all=True)
 
 
-def misfits(mapping: Mapping, blueprints: Dict[str, Blueprint]) -> Iterator[Problem]:
+def misfits(mapping: Mapping, blueprints: abc.Mapping[str, Blueprint]) -> Iterator[Problem]:
     """Yield a problem for each field that Port would refuse; blueprints that the row decides on are passed over."""
     mapped: dict[str, set[str]] = {}
     for resource in mapping.resources:
@@ -94,7 +96,9 @@ def unknown_releases(names: Iterable[str], blueprints: Iterable[str]) -> Iterato
             yield Problem("settings", why, did_you_mean(name, known), warning=True)
 
 
-def _faults(entity: EntityMapping, blueprint: Blueprint, types: Dict[str, str]) -> Iterator[tuple[str, str, str]]:
+def _faults(
+    entity: EntityMapping, blueprint: Blueprint, types: abc.Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
     """Yield (field, what is wrong, what to do)."""
     for field, value in entity.fields():
         head, _, name = field.partition(".")
@@ -107,7 +111,7 @@ def _faults(entity: EntityMapping, blueprint: Blueprint, types: Dict[str, str]) 
         yield from ((field, what, hint) for what, hint in faults)
 
 
-def _property(name: str, value: Any, blueprint: Blueprint, types: Dict[str, str]) -> Iterator[tuple[str, str]]:
+def _property(name: str, value: Any, blueprint: Blueprint, types: abc.Mapping[str, str]) -> Iterator[tuple[str, str]]:
     schema = blueprint.properties.get(name)
     if name in blueprint.computed:
         yield computed(blueprint), "leave it out of the mapping"
@@ -135,7 +139,7 @@ def _relation(name: str, value: Any, blueprint: Blueprint) -> Iterator[tuple[str
         yield wrong_target(kind, relation)
 
 
-def outcome(value: Any, types: Dict[str, str] = NO_TYPES) -> tuple[str | None, Any]:
+def outcome(value: Any, types: abc.Mapping[str, str] = NO_TYPES) -> tuple[str | None, Any]:
     """Return the JSON type that an expression gives and its constant value, None and UNKNOWN where a row decides.
 
     `types` are those of the row's fields, where they are not null.

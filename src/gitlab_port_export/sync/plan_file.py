@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import abc
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.files import replacing
 from gitlab_port_export.base.jsontext import decode, encode
 from gitlab_port_export.base.text import clean
-from gitlab_port_export.mapping.model import Mapping as PortMapping
+from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update, Write, target
 
 VERSION = 2
@@ -27,9 +28,9 @@ _AGAIN = "make a new plan"
 
 _Told = TypeVar("_Told", Problem, Held)
 # Digests of an entity's fields as Port holds them, by name; None where Port does not hold it.
-State = Mapping[str, str] | None
+State = abc.Mapping[str, str] | None
 # Asks Port for the states of entities of one blueprint; those that it does not hold are absent.
-States = Callable[[str, Sequence[str]], Mapping[str, Mapping[str, str]]]
+States = Callable[[str, Sequence[str]], abc.Mapping[str, abc.Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Basis:
     mapping: str
 
 
-def digest_of(mapping: PortMapping) -> str:
+def digest_of(mapping: Mapping) -> str:
     """Return the digest of what a mapping says, wherever it came from."""
     # Search queries are kept as plain JSON, of which pydantic would warn.
     text = json.dumps(mapping.model_dump(mode="json", by_alias=True, warnings=False), sort_keys=True)
@@ -114,7 +115,7 @@ class Recorder:
         self._stream.write(line)
 
 
-def _no_states(_blueprint: str, _identifiers: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+def _no_states(_blueprint: str, _identifiers: Sequence[str]) -> abc.Mapping[str, abc.Mapping[str, str]]:
     return {}
 
 
@@ -130,7 +131,7 @@ def _record(change: Write, state: State) -> dict[str, Any]:
     return {**found, **more, "body": change.entity.body}
 
 
-def _change(record: Mapping[str, Any]) -> Write:
+def _change(record: abc.Mapping[str, Any]) -> Write:
     blueprint, identifier = record["blueprint"], record["identifier"]
     match record["action"]:
         case "create":
@@ -219,7 +220,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _well_formed(record: Mapping[str, Any]) -> None:
+def _well_formed(record: abc.Mapping[str, Any]) -> None:
     change = _change(record)
     _text(record["blueprint"])
     _text(record["identifier"])

@@ -1,6 +1,6 @@
 """From settings to everything that a run needs: signed in, the mapping chosen and checked, nothing written yet."""
 
-from collections.abc import Mapping as Dict
+from collections import abc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -40,7 +40,7 @@ class Run:
     integration: Integration
     dialect: Dialect
     chosen: Chosen
-    blueprints: Dict[str, Blueprint]
+    blueprints: abc.Mapping[str, Blueprint]
     port_time: str | None
     writes: bool
     redactor: Redactor

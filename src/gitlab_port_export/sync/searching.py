@@ -1,8 +1,8 @@
 """Entities with search queries: they wait until what the queries may find is written, and get the answers; pure."""
 
 import zlib
+from collections import abc
 from collections.abc import Callable, Iterator
-from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +22,10 @@ MOST_FOUND = 100
 PACK, PACK_BYTES = 1000, 4 * 1024 * 1024
 
 # What a query finds in a blueprint, None where Port did not say.
-Find = Callable[[str, Dict[str, Any]], list[str] | None]
+Find = Callable[[str, abc.Mapping[str, Any]], list[str] | None]
 
 
-def queries(entity: Entity, blueprint: Blueprint) -> Iterator[tuple[str, str, Dict[str, Any]]]:
+def queries(entity: Entity, blueprint: Blueprint) -> Iterator[tuple[str, str, abc.Mapping[str, Any]]]:
     """Yield (field, blueprint to search in, query) of each field that has to be found by a query."""
     if isinstance(entity.identifier, dict):
         yield "identifier", entity.blueprint, entity.identifier
@@ -174,7 +174,7 @@ def _problem(entity: Entity, name: str, why: str, hint: str, *, warning: bool = 
     )
 
 
-def search_targets(mapping: Mapping, blueprints: Dict[str, Blueprint]) -> frozenset[str]:
+def search_targets(mapping: Mapping, blueprints: abc.Mapping[str, Blueprint]) -> frozenset[str]:
     """Return the blueprints in which the mapping searches."""
     found: set[str] = set()
     for resource in mapping.resources:

@@ -5,8 +5,8 @@ out of sight; a row may leave a list that is yet to be read for one that was rea
 tells.
 """
 
-from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections import Counter, abc
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.gitlab.quiet import is_importing, quiet_lists, shows_all, whereabouts
 from gitlab_port_export.gitlab.read import pages_for, read
 from gitlab_port_export.mapping.blueprints import feeding
-from gitlab_port_export.mapping.model import Mapping as PortMapping
+from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import (
     Began,
     Counted,
@@ -60,7 +60,7 @@ class Again:
 
     gitlab: GitLab
     workers: int
-    mapping: PortMapping
+    mapping: Mapping
     catalog: Catalog
     faults: Sequence[Problem | Unnamed]
     inventory: Callable[[], Inventory]
@@ -188,7 +188,7 @@ def _not_found_before(
                 yield event
 
 
-def _further(event: Event, before: Mapping[str, int]) -> Iterator[Event]:
+def _further(event: Event, before: abc.Mapping[str, int]) -> Iterator[Event]:
     """Yield what the report does not have from the first look."""
     match event:
         case Page():

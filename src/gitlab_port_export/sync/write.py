@@ -1,6 +1,7 @@
 """The write stage: the catalog that a run compares with, and changes to Port in the order that relations need."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError, Interrupted
 from gitlab_port_export.mapping.blueprints import constant_blueprints, fields_of
-from gitlab_port_export.mapping.model import Mapping as PortMapping
+from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Event, Failed, Settle, Update, Written
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.blueprint import Blueprint
@@ -48,7 +49,7 @@ class Sink:
         return replace(self, rules=replace(self.rules, agent=agent))
 
 
-def sink_of(port: Port, mapping: PortMapping, settings: Settings, executor: Executor, *, writes: bool) -> Sink:
+def sink_of(port: Port, mapping: Mapping, settings: Settings, executor: Executor, *, writes: bool) -> Sink:
     """Return the sink that a mapping and the settings describe."""
     rules = Rules(
         mapping.enable_merge_entity,
@@ -59,7 +60,9 @@ def sink_of(port: Port, mapping: PortMapping, settings: Settings, executor: Exec
     return Sink(port, rules, executor, 2 * settings.workers, writes)
 
 
-def ensure_blueprints(sink: Sink, wanted: Sequence[Mapping[str, Any]], existing: Mapping[str, Blueprint]) -> None:
+def ensure_blueprints(
+    sink: Sink, wanted: Sequence[abc.Mapping[str, Any]], existing: abc.Mapping[str, Blueprint]
+) -> None:
     """Create the blueprints of a default mapping that Port lacks."""
     if sink.writes and wanted:
         integrations.create_blueprints(sink.port, existing, wanted)
@@ -67,9 +70,9 @@ def ensure_blueprints(sink: Sink, wanted: Sequence[Mapping[str, Any]], existing:
 
 def make_catalog(
     port: Port,
-    mapping: PortMapping,
-    blueprints: Mapping[str, Blueprint],
-    existing: Mapping[str, Blueprint],
+    mapping: Mapping,
+    blueprints: abc.Mapping[str, Blueprint],
+    existing: abc.Mapping[str, Blueprint],
     executor: Executor,
     fields: Callable[[str], Sequence[str]] | None = None,
 ) -> Catalog:
@@ -88,13 +91,13 @@ def make_catalog(
     )
 
 
-def start_reading(catalog: Catalog, mapping: PortMapping, integration: str) -> None:
+def start_reading(catalog: Catalog, mapping: Mapping, integration: str) -> None:
     """Begin to read the mapped blueprints of Port and the list of owned entities, while GitLab is being read."""
     catalog.start(constant_blueprints(mapping))
     catalog.start_owned(integration)
 
 
-def make_searches(sink: Sink, mapping: PortMapping, catalog: Catalog) -> Searches:
+def make_searches(sink: Sink, mapping: Mapping, catalog: Catalog) -> Searches:
     """Return what answers search queries."""
     watched = frozenset() if sink.writes else search_targets(mapping, catalog.blueprints)
     return Searches(sink.port, catalog.blueprints, sink.executor, catalog.is_empty, watched)
@@ -131,7 +134,7 @@ def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
             yield event
 
 
-def foreseen(events: Iterable[Event], blueprints: Mapping[str, Blueprint]) -> Iterator[Event]:
+def foreseen(events: Iterable[Event], blueprints: abc.Mapping[str, Blueprint]) -> Iterator[Event]:
     """Yield a failure for each change of a plan that Port will refuse for a value, and everything else as it came.
 
     A sync sends these, since Port's own word is the truth; a plan sends nothing and has to tell all the same.
@@ -146,7 +149,7 @@ def foreseen(events: Iterable[Event], blueprints: Mapping[str, Blueprint]) -> It
         yield event
 
 
-def write(sink: Sink, events: Iterable[Event], blueprints: Mapping[str, Blueprint]) -> Iterator[Event]:
+def write(sink: Sink, events: Iterable[Event], blueprints: abc.Mapping[str, Blueprint]) -> Iterator[Event]:
     """Write changes as they come, or targets before sources when Port is not to create missing ones.
 
     Then they wait, but where many do, those that came so far are written: a row whose target is still missing is
@@ -179,7 +182,7 @@ def write(sink: Sink, events: Iterable[Event], blueprints: Mapping[str, Blueprin
 
 
 def _in_order(
-    waiting: Mapping[str, Sequence[Create | Update]], writer: Writer, blueprints: Mapping[str, Blueprint]
+    waiting: abc.Mapping[str, Sequence[Create | Update]], writer: Writer, blueprints: abc.Mapping[str, Blueprint]
 ) -> Iterator[Event]:
     """Write what waits, by blueprint, targets before sources."""
     for name in blueprint_order(waiting, blueprints):
