@@ -1,4 +1,4 @@
-"""The words of the product as frozen values: page, entity, change, problem; no I/O here."""
+"""The values that travel through a run: page, entity, change, Problem; frozen, no I/O."""
 
 from collections import abc
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Stage = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that went wrong with one thing; it travels down the line and never ends the run.
+    """Something that went wrong with one thing: an event like others, which does not end the run.
 
     `resources` are the indexes of the mapping's resources whose rows may be missing because of it; deletions
     of every blueprint that those may feed are held. `holds_all` holds every deletion. A `warning` holds
@@ -67,7 +67,7 @@ class Page:
 
 
 def place_of(field: str) -> int:
-    """Return where a dotted field stands: title and icon, properties, and those that are sets to Port, team first."""
+    """Return the place of a dotted field: 0 title and icon, 1 properties, 2 team, 3 relations; 2 and 3 are sets."""
     head, dot, _ = field.partition(".")
     return {"properties": 1, "relations": 3}[head] if dot else 2 if head == "team" else 0
 
@@ -106,8 +106,8 @@ class Shape:
 class Entity(NamedTuple):
     """What one row became: a value for each field of its shape. `identifier` may be a search query.
 
-    `resource` and `part` say which entity mapping of which resource made it. There is one of each row, and most are
-    as Port has them: a named tuple is made in a third of the time, and the body only of what is written.
+    `resource` and `part` say which entity mapping of which resource made it. There is one for each row, and most are
+    unchanged: a named tuple is made in a third of the time of a dataclass, and `body` only for what is written.
     """
 
     blueprint: str
@@ -231,7 +231,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Port already holds what the mapping says, for so many entities."""
+    """Port already holds these `count` entities as they are."""
 
     blueprint: str
     count: int = 1
@@ -239,12 +239,12 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """What came so far is to be written before what follows is asked for: that searches in Port for it."""
+    """All changes so far must be written before the next event is asked for: the searches behind it may find them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Ours in Port and no longer produced; `cascade` when Port had to delete its dependents too."""
+    """An owned entity is no longer produced; `cascade` when Port had to delete its dependents too."""
 
     blueprint: str
     identifier: str
@@ -253,7 +253,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Deletions that were not made: `reason` is what held them, `hint` how to release them.
+    """Deletions that were not made (held): `reason` and `why` say what held them, `hint` how to go on.
 
     A report that keeps only some of the identifiers counts the others in `more`.
     """

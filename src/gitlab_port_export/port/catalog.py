@@ -1,4 +1,4 @@
-"""What Port holds: blueprints, the entities of each mapped one by pages, and which entities are ours."""
+"""What Port holds: blueprints, the entities of each mapped one, and which entities are owned."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -148,19 +148,19 @@ class Catalog:
         return named | {row["identifier"]: row["identifier"] for row in rows}
 
     def start_owned(self, integration: str) -> None:
-        """Begin to list what is ours: what comes to Port from now on is not deleted in this run."""
+        """Begin to read the list of owned entities: what is created from now on is not deleted in this run."""
         if not self._ours:
             self._ours = [self._executor.submit(self._packed, kind, integration) for kind in TYPES]
 
     def wait_for_owned(self) -> None:
-        """Return when the list of what is ours has ended, well or badly: `owned` tells."""
+        """Wait until the list of owned entities was read, or could not be: `owned` raises then."""
         wait(self._ours)
 
     def owned(self, integration: str, *, anew: bool = False) -> Iterator[tuple[str, str]]:
-        """Yield (blueprint, identifier) of every entity that an exporter of this identifier wrote.
+        """Yield (blueprint, identifier) of every owned entity: an exporter of this integration wrote it.
 
-        Ours is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both ends. `anew`
-        lists them once more.
+        The datasource is `port-ocean/<gitlab or gitlab-v2>/<any version>/<identifier>/exporter`; Port matches both
+        ends. `anew` reads the list once more.
         """
         if anew:
             self._ours = []
@@ -171,11 +171,11 @@ class Catalog:
                     yield from ((blueprint, identifier) for identifier in identifiers)
 
     def _packed(self, kind: str, integration: str) -> list[bytes]:
-        """Return the pages as JSON, identifiers by blueprint: a million of them wait in a few MiB."""
+        """Return the pages as JSON, identifiers by blueprint: a million of them take a few MiB."""
         pages: list[bytes] = []
         for page in self._owned(kind, integration):
             found: dict[str, list[str]] = {}
-            with documented("the list of what is ours"):
+            with documented("the list of owned entities"):
                 for row in page:
                     found.setdefault(_text(row["blueprint"]), []).append(_text(row["identifier"]))
             pages.append(packed(found))
@@ -190,7 +190,7 @@ class Catalog:
         return read_pages(self._port, "/blueprints/entities/datasource-entities", payload)
 
     def fresh(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield these entities, and no others, as Port holds them now, with relations and times."""
+        """Yield these entities as Port holds them now, with relations and times."""
         known = self.blueprints.get(blueprint)
         include = ["$identifier", "$updatedAt", *(known.relations if known else ())]
         for part in _parts(identifiers):
@@ -200,7 +200,7 @@ class Catalog:
                 yield from (row for row in page if row["identifier"] in part)
 
     def bare(self, blueprint: str, identifiers: Sequence[str]) -> set[str]:
-        """Return which of these entities hold nothing but what Port gives a relation target that it makes itself."""
+        """Return which of these entities are placeholders: Port made them to relate to, and they hold nothing."""
         known = self.blueprints[blueprint]
         defaults = {name: schema.get("default") for name, schema in known.properties.items()}
         return {

@@ -1,4 +1,4 @@
-"""What Port holds of one blueprint beside what this run produced, in a few bytes an entity."""
+"""What Port holds and what this run produced of one blueprint, in a few bytes an entity."""
 
 from array import array
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What an entity is to Port: its status, the fields that differ, and whether another row already won."""
+    """How an entity compares with Port: its status, the fields that differ, and whether another row already won."""
 
     status: Status
     fields: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ class Comparison:
     other: Order | None = field(default=None, compare=False)
 
 
-# What nearly all entities are.
+# The comparisons of nearly all entities, made once.
 UNCHANGED, CREATED = Comparison(Status.UNCHANGED), Comparison(Status.CREATED)
 LOST = Comparison(Status.HELD, lost=True)
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there is no ledger of a blueprint, and what to do about it; `told`: the run has said so before."""
+    """Why there is no ledger of a blueprint, and what to do about it; `told`: a Problem says so already."""
 
     why: str
     hint: str
@@ -70,7 +70,7 @@ class Ledger:
     `fields` are dotted names (title, icon, team, properties.x, relations.y). Slots are found by the stable key of an
     entity; the codes of values hold Python's `hash`, which differs between processes, so they never leave this one.
     With `whole`, fields that an entity does not set count as null: Port overwrites. `teams` gives the identifier of a
-    team by each of its names: Port takes either and shows what it likes.
+    team by each of its names: Port takes either, and shows either.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Ledger:
         self.unknown_teams: set[str] = set()
 
     def hold(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take in entities as Port's search gives them."""
+        """Add entities as Port's search gives them."""
         self.held += len(rows)
         name = self.blueprint.identifier
         for slot, row in enumerate(rows, len(self._status)):
@@ -164,7 +164,7 @@ class Ledger:
         return [self._teams.get(name, name) for name in team if isinstance(name, str)] if type(team) is list else team
 
     def meet(self, entity: Entity) -> Comparison:
-        """Take in an entity that was produced; of several with one key the later resource, then the lowest row wins."""
+        """Compare an entity that was produced; of several with one key the later resource, then the lowest row wins."""
         identifier = str(entity.identifier)
         codes = self.codes(entity)
         mark = entity_key(entity.blueprint, identifier)
@@ -262,7 +262,7 @@ class Ledger:
         return self._overlay(slot, entity)
 
     def patch(self, entity: Entity) -> Comparison:
-        """Take in an entity that a search found: it stands in Port already, perhaps since this run."""
+        """Compare an entity that a search found: Port holds it already, perhaps since this run."""
         mark = entity_key(*entity.key)
         slot = self._slots.get(mark)
         if slot is not None:
@@ -295,7 +295,7 @@ class Ledger:
 
     @property
     def unchanged(self) -> int:
-        """How many produced entities Port holds just so."""
+        """How many produced entities are unchanged."""
         return self._status.count(Status.UNCHANGED)
 
     @property

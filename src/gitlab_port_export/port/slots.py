@@ -1,4 +1,4 @@
-"""Which slot of a ledger a key has: some fifteen bytes an entity, where a dict takes a hundred."""
+"""The slot of each key in a ledger: about fifteen bytes an entity, where a dict takes a hundred."""
 
 from array import array
 from bisect import bisect_left

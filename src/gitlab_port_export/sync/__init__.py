@@ -1,1 +1,1 @@
-"""The stages of a run, one file a stage; `line.py` shows their order."""
+"""The stages of a run, one file a stage; read `line.py` first, which calls them in order."""

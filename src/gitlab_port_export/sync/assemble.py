@@ -1,4 +1,4 @@
-"""The second half of transform: what the expressions give for a batch of rows → entities, and faults."""
+"""The second half of transform: makes entities of the values that expressions gave for a batch of rows."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -165,9 +165,9 @@ class Assembler:
         return Mapped(names, batch.program.shapes[number], rows, orders, columns, lost, failed)
 
     def _judge(self, index: int, number: int, name: str, rows: list[Row], column: list[Any], lost: set[int]) -> bool:
-        """Find what nests too deeply or is an error in a field's values: FAILED stands there, or the row is lost.
+        """Replace errors in a field's values by FAILED, or mark the row as lost; return whether any value is FAILED.
 
-        Returns whether FAILED stands anywhere.
+        A row is lost by an error in its identifier or blueprint, and by a value that nests too deeply.
         """
         failed = False
         nested = [at for at, value in enumerate(column) if type(value) in NESTED]
@@ -188,11 +188,11 @@ class Assembler:
         return failed
 
     def _settled(self, index: int, number: int, mapped: Mapped) -> Mapped | None:
-        """Return the rows with something in place of what failed; None where more rows have to tell what that is.
+        """Return the rows with a value in place of FAILED, or None where more rows have to show which.
 
-        A field that fails on every row is wrong and is left as it is in Port. On how many it fails is known at the
-        end alone, and rows are sent before; so a field is left while it has failed on every row, of ten or more, and
-        becomes null where it fails once it has worked.
+        A field that fails on every row is wrong and is left as it is in Port. How many rows fail is known only at the
+        end, but rows are sent before; so a field is left while it has failed on all rows so far, of ten or more, and
+        is null where it fails after it has worked once.
         """
         if (index, number) in self._few:
             mapped = self._few.pop((index, number)).joined(mapped)
@@ -217,7 +217,7 @@ class Assembler:
         return mapped
 
     def _entities(self, index: int, number: int, mapped: Mapped) -> Iterator[Entity]:
-        """Yield what each row becomes. This runs for every row."""
+        """Yield the entity of each row. This loop runs for every row."""
         shape, rows, orders, lost = mapped.shape, mapped.rows, mapped.orders, mapped.lost
         identifiers, blueprints, *others = mapped.columns
         given = list(zip(*others, strict=True)) if others else [()] * len(rows)
@@ -244,8 +244,8 @@ class Assembler:
     def _is_fit(
         self, index: int, number: int, row: Row, identifier: Any, blueprint: Any, values: tuple[Any, ...]
     ) -> bool:
-        """Say whether a row gives an entity, and note why where it does not."""
-        # An entity that is replaced as a whole would lose the fields that are left. Why they are left was told.
+        """Return whether a row gives an entity; if not, add the fault."""
+        # An entity that is replaced as a whole would lose the fields that are left; their fault is known already.
         if LEFT in (identifier, blueprint) or (LEFT in values and not self._mapping.enable_merge_entity):
             return False
         if not identifier or not blueprint or finds_nothing(identifier):

@@ -1,4 +1,6 @@
-"""The last stage: which of our entities are gone, which may be deleted, and deleting them, sources first."""
+"""The last stage: finds the owned entities that are gone, asks the policy, and deletes, sources before targets.
+
+An entity is *owned* if this integration, or Ocean under the same identifier, wrote it."""
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,9 +19,10 @@ from gitlab_port_export.sync.policy import Decisions, Gone, Policy
 
 
 def find_gone(catalog: Catalog, integration: str, targets: set[int]) -> list[Gone]:
-    """Return per blueprint what is ours and was not produced.
+    """Return by blueprint the owned entities that this run did not produce.
 
-    `targets` are keys of keys.target_key. Raises PortRefused and Unreachable: without the whole list nothing goes.
+    `targets` are the keys of entities that something relates to, see `port/keys.py`. Raises PortRefused and
+    Unreachable: without the whole list of owned entities nothing is deleted.
     """
     ledgers = catalog.ledgers
     owned: Counter[str] = Counter()
@@ -47,7 +50,7 @@ def judge(catalog: Catalog, policy: Policy, integration: str, targets: set[int])
 
 
 def set_apart(catalog: Catalog, coverage: Coverage, entries: Sequence[Gone]) -> Iterator[Gone]:
-    """Yield the placeholders of a blueprint that no resource feeds apart from what else is gone there.
+    """Separate, in blueprints that no resource feeds, placeholders from the other entities that are gone.
 
     Raises PortRefused and Unreachable.
     """
@@ -73,9 +76,9 @@ def _may_hold_placeholders(catalog: Catalog, coverage: Coverage, blueprint: str)
     )
 
 
-# Judges what is gone, as far as is known when it is called.
+# Returns the policy's decisions on what is known when it is called.
 Judge = Callable[[], Decisions]
-# Makes sure that what may be deleted is gone, and returns the decisions after that.
+# Reads GitLab again for what may be deleted, and returns the decisions after that.
 Confirm = Callable[[Judge], Generator[Event, None, Decisions]]
 
 
@@ -88,9 +91,9 @@ def deletions(
     instant: str | None,
     deleter: Deleter | None,
 ) -> Iterator[Event]:
-    """Yield what is held, and what was deleted (or, without a deleter, would be).
+    """Yield the held deletions and those that were made (or, without a deleter, would be).
 
-    Right before deleting, Port is asked again: what changed there after `instant` (ISO, Port's clock) stays.
+    Right before deleting, Port is read again: an entity that changed there after `instant` (ISO, Port's clock) stays.
     """
     try:
         decisions = yield from confirm(lambda: judge(catalog, policy(), integration, targets))
@@ -98,43 +101,51 @@ def deletions(
         allowed = decisions.allowed
         if not allowed:
             return
-        ours = _still_ours(catalog, integration, allowed)
-        taken = [(one.blueprint, [n for n in one.identifiers if (one.blueprint, n) not in ours]) for one in allowed]
+        owned = _still_owned(catalog, integration, allowed)
+        taken = [(one.blueprint, [n for n in one.identifiers if (one.blueprint, n) not in owned]) for one in allowed]
         keep = targets | _targets_of(catalog, [*decisions.staying, *taken], {entry.blueprint for entry in allowed})
-        doomed: list[Entity] = []
-        for entry in allowed:
-            recent: list[str] = []
-            doubted = [name for name in entry.identifiers if (entry.blueprint, name) in ours]
-            for entity, changed in fresh(catalog, entry.blueprint, doubted):
-                if _is_before(changed, instant or ""):
-                    doomed.append(entity)
-                else:
-                    recent.append(str(entity.identifier))
-                    keep.update(related(catalog, entity))
-            if recent:
-                why = "changed in Port after this run began"
-                yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
+        old = yield from _without_recent(catalog, allowed, owned, instant or "", keep)
         for entry in allowed:
             if entry.placeholders:
-                keep.update(_wanted(catalog, entry, {one.key for one in doomed}))
-        yield from delete(catalog, not_needed(catalog, doomed, keep), keep, deleter)
+                keep.update(_wanted(catalog, entry, {one.key for one in old}))
+        yield from delete(catalog, not_needed(catalog, old, keep), keep, deleter)
     except (PortRefused, Unreachable) as failure:
         yield Problem(
             "delete",
-            f"Port did not list what is ours, so nothing more is deleted: {failure}",
+            f"Port did not list the owned entities, so nothing more is deleted: {failure}",
             advice(failure, "read entities"),
             holds_all=True,
         )
 
 
-def _still_ours(catalog: Catalog, integration: str, entries: Sequence[Gone]) -> set[tuple[str, str]]:
-    """Return (blueprint, identifier) of those that are ours now: somebody may have taken one over during the run."""
+def _without_recent(
+    catalog: Catalog, allowed: Sequence[Gone], owned: set[tuple[str, str]], instant: str, keep: set[int]
+) -> Generator[Event, None, list[Entity]]:
+    """Hold what changed in Port after `instant` and return the others; `keep` grows by what the held ones relate to."""
+    old: list[Entity] = []
+    for entry in allowed:
+        recent: list[str] = []
+        names = [name for name in entry.identifiers if (entry.blueprint, name) in owned]
+        for entity, changed in fresh(catalog, entry.blueprint, names):
+            if _is_before(changed, instant):
+                old.append(entity)
+            else:
+                recent.append(str(entity.identifier))
+                keep.update(related(catalog, entity))
+        if recent:
+            why = "changed in Port after this run began"
+            yield Held(entry.blueprint, tuple(recent), "recent", why, "the next run looks at it again")
+    return old
+
+
+def _still_owned(catalog: Catalog, integration: str, entries: Sequence[Gone]) -> set[tuple[str, str]]:
+    """Return (blueprint, identifier) of what is still owned: another integration may have taken an entity over."""
     candidates = {(entry.blueprint, name) for entry in entries for name in entry.identifiers}
     return candidates.intersection(catalog.owned(integration, anew=True))
 
 
 def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], among: set[str]) -> set[int]:
-    """Return what of the blueprints `among` our entities relate to that stay although they were not produced."""
+    """Return the keys of what staying entities that were not produced relate to, in the blueprints `among`."""
     found: set[int] = set()
     for name, identifiers in staying:
         relations = catalog.blueprints[name].relations if name in catalog.blueprints else {}
@@ -145,9 +156,9 @@ def _targets_of(catalog: Catalog, staying: Sequence[tuple[str, Sequence[str]]], 
 
 
 def _wanted(catalog: Catalog, entry: Gone, doomed: set[tuple[str, str]]) -> Iterator[int]:
-    """Yield which of these placeholders something relates to that stays, whoever wrote it.
+    """Yield the keys of the placeholders to which an entity relates that stays, whoever wrote it.
 
-    What this run produced was looked at: its relations are known, and in a plan Port still holds the old ones.
+    Entities that this run produced are left out: their new relations are known, and in a plan Port has the old ones.
     """
     ledgers = catalog.ledgers
     for entity, identifier in catalog.referrers(entry.blueprint, entry.identifiers):
@@ -164,13 +175,13 @@ def fresh(catalog: Catalog, blueprint: str, identifiers: Sequence[str]) -> Itera
 
 
 def related(catalog: Catalog, entity: Entity) -> list[int]:
-    """Return a key of keys.target_key for each entity that this one relates to."""
+    """Return the key of each entity that this one relates to."""
     blueprint = catalog.blueprints.get(entity.blueprint)
     return relation_targets(blueprint, entity.relations) if blueprint else []
 
 
 def not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list[Entity]:
-    """Return the entities that nothing which stays relates to; `keep` grows by what those that stay relate to."""
+    """Return the entities to which nothing that stays relates; the targets of those that stay are added to `keep`."""
     while staying := [entity for entity in entities if target_key(*entity.key) in keep]:
         entities = [entity for entity in entities if target_key(*entity.key) not in keep]
         for entity in staying:
@@ -179,7 +190,7 @@ def not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list
 
 
 def _is_before(moment: str, instant: str) -> bool:
-    """Compare two ISO instants; one that cannot be read counts as recent."""
+    """Return whether one ISO instant is before another; one that cannot be read counts as recent."""
     try:
         return datetime.fromisoformat(moment) < datetime.fromisoformat(instant)
     except (ValueError, TypeError):  # TypeError: one of them names no time zone
@@ -187,7 +198,7 @@ def _is_before(moment: str, instant: str) -> bool:
 
 
 def delete(catalog: Catalog, entities: list[Entity], keep: set[int], deleter: Deleter | None) -> Iterator[Event]:
-    """Delete sources before targets (without a deleter, say what would go); what stays keeps what it relates to."""
+    """Delete sources before targets, or without a deleter yield what would be deleted; targets of what stays stay."""
     by_blueprint: dict[str, list[Entity]] = {}
     for entity in entities:
         by_blueprint.setdefault(entity.blueprint, []).append(entity)

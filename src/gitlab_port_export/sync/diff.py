@@ -1,4 +1,4 @@
-"""Entities × what Port holds → changes, and the deletion policy: what may go, what is held and why; pure."""
+"""Compares entities with Port and yields changes: create, update or nothing; no I/O."""
 
 from collections import OrderedDict, abc
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -12,11 +12,11 @@ from gitlab_port_export.port.ledger import UNCHANGED, Comparison, Ledger, Missin
 from gitlab_port_export.sync.merge import merge_shared
 from gitlab_port_export.sync.searching import Later, answered, explicit_targets, queries
 
-# Updates that wait for a better row hold no more than this, of which Python's objects take about twice as much.
+# Updates that wait for a better row hold at most so many bytes of values; in memory they take about twice as much.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 # What an entity takes beside its values.
 FRAME_BYTES = 300
-# How often the entities of a blueprint are looked at while what they search for goes on changing.
+# How often the entities of a blueprint are compared while the answers to their searches go on changing.
 MAX_LOOKS = 5
 
 
@@ -29,25 +29,25 @@ class Pending(NamedTuple):
 
 @dataclass
 class Waiting:
-    """Updates that wait, the oldest first."""
+    """Updates that wait for a better row, the oldest first."""
 
     updates: OrderedDict[tuple[str, str], Pending] = field(default_factory=OrderedDict)
     weight: int = 0
 
     def put(self, update: Update) -> None:
-        """Let an update wait, in place of the one that its entity may have."""
+        """Add an update; it replaces an earlier one of the same entity."""
         self.drop(update.entity.key)
         pending = Pending(update, weight(update.entity))
         self.updates[update.entity.key] = pending
         self.weight += pending.weight
 
     def drop(self, key: tuple[str, str]) -> None:
-        """Forget the update of an entity, if there is one."""
+        """Remove the update of an entity, if there is one."""
         if pending := self.updates.pop(key, None):
             self.weight -= pending.weight
 
     def overdue(self, most: int) -> Iterator[Update]:
-        """Take out the oldest until no more than `most` bytes wait."""
+        """Remove and yield the oldest updates until at most `most` bytes wait."""
         while self.weight > most and self.updates:
             _, pending = self.updates.popitem(last=False)
             self.weight -= pending.weight
@@ -55,7 +55,7 @@ class Waiting:
 
 
 def weight(entity: Entity) -> int:
-    """Return about how many bytes an entity holds."""
+    """Return the approximate size of an entity in bytes."""
     return FRAME_BYTES + len(encode(entity.values))
 
 
@@ -63,29 +63,29 @@ class Finder(Protocol):
     """What answers search queries; see port.searches."""
 
     def ask(self, wanted: Iterable[tuple[str, abc.Mapping[str, Any]]]) -> None:
-        """Ask each of these (blueprint, query) that has no answer yet."""
+        """Send each of these (blueprint, query) that has no answer yet."""
 
     def found(self, target: str, query: abc.Mapping[str, Any]) -> list[str] | None:
-        """Return what a query finds that was asked, or None where Port did not say."""
+        """Return the identifiers that a query found, or None where Port gave no answer."""
 
     def shows(self, blueprint: str) -> bool:
-        """Say whether Port shows the blueprint."""
+        """Return whether Port shows the blueprint."""
 
     def touch(self, *blueprints: str) -> None:
         """Note that entities of these blueprints may have been created."""
 
     def refresh(self) -> set[str]:
-        """Forget outdated answers; return the blueprints that were written to since last time."""
+        """Drop outdated answers; return the blueprints that were written to since the last call."""
 
 
 @dataclass
 class Differ:
-    """Turns entities into changes; creates pass at once, updates wait for a while, what searches waits to the end.
+    """Turns entities into changes: creates pass at once, updates wait a while, entities with searches until the end.
 
-    An update may still be taken back: of rows with the same key the lowest wins, whichever came first. Where many
-    wait, the oldest pass, so that memory does not grow with the changes; a better row that comes after its update
-    passed is an update again. `ledger` gives what Port holds of a blueprint, or why that is not known. `fixed` names
-    the fields of a blueprint that rows with an identifier of their own set; what a search found leaves those alone.
+    Updates wait because several rows may have the same key: the lowest wins, whichever came first. When many wait,
+    the oldest pass, so that memory stays bounded; a better row that comes later is then a second update. `ledger` gives
+    what Port holds of a blueprint, or why that is not known. `fixed` names the fields of a blueprint that rows with an
+    identifier of their own set: a row that finds the entity by a search does not change those.
     """
 
     ledger: Callable[[str], Ledger | Missing]
@@ -107,7 +107,7 @@ class Differ:
     patched: set[int] = field(default_factory=set)
 
     def afresh(self) -> "Differ":
-        """Return one for further entities: no update waits, and what was learned is shared."""
+        """Return a Differ for further entities: it shares what is known, and no update waits."""
         return replace(self, waiting=Waiting(), ledgers={}, later=Later())
 
     def run(self, events: Iterable[Event | Entity]) -> Iterator[Event]:
@@ -128,7 +128,7 @@ class Differ:
                 yield _unknown_teams(ledger)
 
     def _take(self, entity: Entity) -> Iterable[Event]:
-        """Return what follows from an entity, mostly nothing: it stands in Port just so."""
+        """Compare one entity with Port; yields nothing when it is unchanged."""
         ledger = self.ledgers.get(entity.blueprint) or self.ledger(entity.blueprint)
         if isinstance(ledger, Missing):
             return () if ledger.told else self._not_written(ledger, entity)
@@ -143,7 +143,7 @@ class Differ:
         return self._meet(ledger, entity)
 
     def _not_written(self, missing: Missing, entity: Entity) -> Iterator[Problem]:
-        """Say at once that entities of a resource cannot be written; the others are counted until the end."""
+        """Yield a Problem for the first entity of a resource that cannot be written; count the others until the end."""
         key = entity.blueprint, entity.resource
         if known := self.unwritable.get(key):
             self.unwritable[key] = replace(known, count=known.count + 1)
@@ -153,7 +153,7 @@ class Differ:
         yield problem
 
     def _told(self, entity: Entity) -> Iterator[Problem]:
-        """Say once for each resource that Port takes no team for its entities."""
+        """Yield a warning, once for each resource, that Port takes no team for its entities."""
         if entity.resource not in self.teamless:
             self.teamless.add(entity.resource)
             why = f"entities of blueprint {entity.blueprint} inherit their teams, so the mapped ones are left out"
@@ -187,16 +187,16 @@ class Differ:
         return found
 
     def _overdue(self, most: int) -> Iterator[Update]:
-        """Yield the updates that waited longest, until no more than so many bytes wait."""
+        """Yield the updates that have waited longest, until at most `most` bytes wait."""
         for update in self.waiting.overdue(most):
             self.ledgers[update.entity.blueprint].send(update.entity)
             yield update
 
     def _search(self) -> Iterator[Event]:
-        """Compare what waited for the answers to its searches; what was written since then is looked at again.
+        """Compare the entities with searches; again when this run has written to a blueprint in which they search.
 
-        What is found by a search comes before what searches for it. In a circle of blueprints, or within one, the
-        answers may change by what is written last.
+        A blueprint comes after those that its entities search in. In a cycle of blueprints, or within one, later writes
+        may change the answers.
         """
         names = self.later.order()
         stale, seen = set(names), set[str]()
@@ -222,7 +222,7 @@ class Differ:
     def _look(
         self, ledger: Ledger, entities: Sequence[Entity], patches: list[Entity], *, first: bool
     ) -> Iterator[Event]:
-        """Compare these entities; those that have to be found themselves are put into `patches`."""
+        """Compare these entities; those whose own identifier was found by a search are added to `patches`."""
         blueprint = ledger.blueprint
         self.searches.ask((target, query) for entity in entities for _, target, query in queries(entity, blueprint))
         for entity in entities:
@@ -248,7 +248,7 @@ class Differ:
         return _changed(entity, ledger.meet_again(entity))
 
     def _patch(self, ledger: Ledger, entity: Entity) -> Sequence[Event]:
-        """Compare an entity that a search found; a row with its identifier has the say of what it sets."""
+        """Compare an entity that a search found; fields that a row with its identifier sets are left out."""
         key = target_key(*entity.key)
         if key not in self.patched:
             if ledger.produced(str(entity.identifier)):

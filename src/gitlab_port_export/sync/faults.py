@@ -1,4 +1,4 @@
-"""What expressions did wrong or did not give: one entry a fault and not a row, with its count and first sample."""
+"""Faults of expressions: one entry for each fault, not for each row, with its count and first sample."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +59,7 @@ class Faults:
         return count >= EVERY_ROW and not self.has_worked(resource, part, name)
 
     def events(self, mapping: Mapping) -> Iterator[Problem | Unnamed]:
-        """Yield what was found in the whole run."""
+        """Yield the faults of the whole run."""
         for (resource, part, name, hint), (why, count, sample) in self._found.items():
             always = hint == NULLED and self.fails_always(resource, part, name)
             line, column = mapping.field_mark(resource, part, name)
@@ -81,7 +81,7 @@ class Faults:
 
 
 def explained(events: Iterable[Event], mapping: Mapping, label: Callable[[int, Order], str]) -> Iterator[Event]:
-    """Yield the events and what some of them mean: rows without entity, and objects that became one entity.
+    """Yield the events, and a Problem for rows that gave no entity and for different objects with one identifier.
 
     `label` names a row of a resource by its order.
     """
@@ -114,12 +114,12 @@ def explained(events: Iterable[Event], mapping: Mapping, label: Callable[[int, O
 
 
 def are_different(one: Order, other: Order) -> bool:
-    """Say whether two rows tell of different objects: an id is the same wherever a row is listed, a name is not."""
+    """Return whether two rows are of different objects: an id is the same wherever a row is listed, a name is not."""
     return one[1] != other[1] or (one[0] != other[0] and one[1] <= 0)
 
 
 def _explained(rows: Unnamed, mapping: Mapping) -> Problem:
-    """Return a warning, as deletions are held apart; where no row gave an entity, the mapping is wrong."""
+    """Return a warning, since the policy holds the deletions; where no row gave an entity, the mapping is wrong."""
     line, column = _mark(rows, mapping)
     if rows.every:
         why = f"no row gave an entity: {rows.field} gave nothing for all of them"
@@ -147,7 +147,7 @@ def _mark(rows: Unnamed, mapping: Mapping) -> Position:
 
 
 def way_out(rows: Unnamed) -> str:
-    """Return how to say in the mapping that such rows shall give no entity."""
+    """Return the hint how a mapping leaves such rows out."""
     if rows.field == ITEMS:
         return "where a row may have no items, end the expression in `// []`"
     return "leave such rows out with `selector.query`"

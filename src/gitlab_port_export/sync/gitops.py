@@ -1,4 +1,4 @@
-"""GitOps: documents of `specPath` files → entities, taken as they are, and written in the name of GitOps."""
+"""GitOps: the documents of `specPath` files become entities as they are, written under GitOps' own User-Agent."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace

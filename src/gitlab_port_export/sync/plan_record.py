@@ -1,4 +1,4 @@
-"""Records a plan: its changes as they come."""
+"""Records the changes of a plan in a plan file, as they come."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial

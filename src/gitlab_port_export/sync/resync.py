@@ -23,7 +23,7 @@ EXAMPLES_SECONDS = 10.0
 
 @dataclass
 class Resync:
-    """What Port is told of a run; silent in a plan and where the credentials may not touch the integration."""
+    """Reports the state of a run to Port; not in a plan, nor where the credentials may not write to the integration."""
 
     port: Port
     integration: Integration
@@ -70,7 +70,7 @@ class Resync:
         return integrations.set_state(self.port, self.integration.identifier, "running", self.started)
 
     def show(self, examples: Mapping[str, Sequence[Row]]) -> None:
-        """Send raw rows for Port's mapping editor: nothing that a run waits for long, so it has a bound of its own."""
+        """Send raw rows for Port's mapping editor, within a few seconds: the run must not wait long for that."""
         if not self.reporting:
             return
         http = self.port.http
@@ -83,7 +83,7 @@ class Resync:
             logger.info("not all raw examples were sent: that took too long")
 
     def end(self, state: integrations.State) -> None:
-        """Report how the run ended, briefly: the run's own clock may have stopped."""
+        """Report how the run ended, on a short clock of its own: the run's deadline may have passed."""
         self._ended.set()
         if not self.reporting:
             return

@@ -1,4 +1,4 @@
-"""Entities with search queries: they wait until what the queries may find is written, and get the answers; pure."""
+"""Entities with search queries: they wait until what the queries may find is written, then get the answers; no I/O."""
 
 import zlib
 from collections import abc

@@ -1,8 +1,8 @@
-"""The second look: before anything is deleted, what feeds it is read again, and only what every look lacks goes.
+"""The second look: before anything is deleted, GitLab is read again; only what no look finds is deleted.
 
-Lists are no snapshot. A row that leaves an earlier page of a list moves all others up, and the first of the next page
-out of sight; a row may leave a list that is yet to be read for one that was read. Where another one joins, no count
-tells.
+Pages of a list are not a snapshot. When a row leaves a page that was read, all later rows move up, and the first row of
+the next page is never seen. A row may also move from a list that is yet to be read to one that was read. Counts do not
+show this when another row joins.
 """
 
 from collections import Counter, abc
@@ -44,7 +44,7 @@ Mapped = Iterable[Event | Entity]
 
 @dataclass(frozen=True)
 class First:
-    """The first look: its plan, and the long lists that may prove to be as they were."""
+    """The first look: its plan, and its long lists, which may prove to be unchanged."""
 
     plan: SyncPlan
     counted: Sequence[Counted] = ()
@@ -52,10 +52,10 @@ class First:
 
 @dataclass(frozen=True)
 class Again:
-    """How GitLab is read once more: with a new inventory, and its plan for some kinds.
+    """How GitLab is read again: with a new inventory, and a plan of some kinds.
 
-    `faults` are what was wrong until now. `changes` takes what is read through transform, diff and
-    write; on the way it has `choose` pick the entities. `low_roles` reads what is left out for a low role.
+    `faults` are those found so far. `changes` takes pages through transform, diff and write; its second argument picks
+    the entities that are compared. `low_roles` reads what is left out for a low role.
     """
 
     gitlab: GitLab
@@ -70,10 +70,10 @@ class Again:
 
 
 def confirming(first: First, again: Again) -> Confirm:
-    """Return what makes sure that entities are gone.
+    """Return a function that makes sure that entities are gone.
 
-    A look that finds something which the first one lacked shows that the lists shift: then another one is taken, and
-    what that one finds something of is held.
+    A look that finds an entity which the look before missed shows that lists are changing. Then GitLab is read a third
+    time, and the deletions of blueprints of which that finds an entity are held.
     """
 
     def confirm(judge: Judge) -> Generator[Event, None, Decisions]:
@@ -119,9 +119,9 @@ def _shifting(entry: Gone) -> Held:
 
 
 def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
-    """Read again what may feed these blueprints, and yield what follows from what was not found before."""
+    """Read the resources that feed these blueprints again; yield the changes of entities that were not found before."""
     resources = frozenset().union(*(feeding(again.mapping, name) for name in blueprints))
-    # What no resource feeds any more is gone by the mapping, whatever GitLab has.
+    # A blueprint that no resource feeds is gone by the mapping, whatever GitLab has.
     if not resources:
         return
     try:
@@ -143,7 +143,7 @@ def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
 
 
 def _quiet(first: First, again: Again, inventory: Inventory, resources: Set[int]) -> frozenset[int]:
-    """Return the numbers of the first plan's reads whose lists are proved to be as they were read."""
+    """Return the numbers of the first plan's reads whose lists are proved to be unchanged."""
     lists = [
         one
         for one in first.counted
@@ -156,7 +156,7 @@ def _quiet(first: First, again: Again, inventory: Inventory, resources: Set[int]
 
 
 def _fault(one: Problem | Unnamed) -> Hashable:
-    """Return what tells a fault of the mapping apart, however many rows have it."""
+    """Return the identity of a fault of the mapping, however many rows have it."""
     if isinstance(one, Unnamed):
         return one.resource, one.part, one.field
     return one.stage, one.resources, one.field, one.line, one.column
@@ -169,7 +169,7 @@ def _not_found_before(
     found: set[tuple[str, str]] = set()
     for event in events:
         if isinstance(event, Unnamed):
-            # Some rows say nothing of all, which the first look has seen.
+            # A part of the rows does not show whether every row failed; the first look did.
             if _fault(event) not in known:
                 yield replace(event, every=False)
         elif isinstance(event, Problem) and event.stage == "transform":
@@ -189,7 +189,7 @@ def _not_found_before(
 
 
 def _further(event: Event, before: abc.Mapping[str, int]) -> Iterator[Event]:
-    """Yield what the report does not have from the first look."""
+    """Yield only what the report does not yet have from the first look."""
     match event:
         case Page():
             yield ReadAgain(event.kind)

@@ -79,7 +79,7 @@ class Transformer:
         self._batches: dict[int, _Batch] = {}
         self._under_way: deque[_Sent] = deque()
         self._given_up: set[int] = set()
-        # What a person recognises the first rows of each resource by.
+        # Names of the first rows of each resource, for messages.
         self._labels: dict[int, dict[Order, str]] = {}
         # The field that ends the program for some rows, by resource and how it does that.
         self._enders: dict[tuple[int, str], str] = {}
@@ -89,13 +89,13 @@ class Transformer:
         self._assembler = Assembler(mapping, error_key, self._faults)
 
     def label(self, resource: int, order: Order) -> str:
-        """Return what a person recognises a row by; of very many rows, its numbers."""
+        """Return a name for a row that a person recognises; where there are very many rows, its number."""
         project, number = order
         known = self._labels.get(resource, {}).get(order)
         return known or (f"id {number}" if number > 0 else f"a row of project or group {project}")
 
     def run(self, events: Iterable[Event]) -> Iterator[Event | Entity]:
-        """Yield what came in (pages too, for whoever counts) and the entities of the pages."""
+        """Yield the events, and after each page the entities that are ready."""
         for event in events:
             yield event
             if isinstance(event, Page):
@@ -163,7 +163,7 @@ class Transformer:
         self._under_way.append(_Sent(evaluated, self._evaluator.submit(program.text, text)))
 
     def _leave_to_jq(self, index: int, field: str) -> None:
-        """Evaluate a field in jq from now on: where one such value came, others will."""
+        """Evaluate a field in jq from now on: where one such value came, others are likely."""
         names = self._in_jq.setdefault(index, set())
         names.add(field)
         self._programs[index] = build(self._mapping.resources[index], self._key, in_jq=names)
@@ -238,7 +238,7 @@ class Transformer:
         return []
 
     def _give_up(self, index: int) -> Problem:
-        """Leave out the rest of a resource and return its Problem, naming the field that does not end."""
+        """Skip the rest of a resource and return its Problem, which names the field that does not end."""
         self._given_up.add(index)
         self._batches.pop(index, None)
         for other in self._under_way:

@@ -1,4 +1,4 @@
-"""The write stage: the catalog that a run compares with, and changes to Port in the order that relations need."""
+"""The write stage: sends changes to Port in the order that relations need; a plan only yields them."""
 
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,7 +98,7 @@ def start_reading(catalog: Catalog, mapping: Mapping, integration: str) -> None:
 
 
 def make_searches(sink: Sink, mapping: Mapping, catalog: Catalog) -> Searches:
-    """Return what answers search queries."""
+    """Return the object that answers search queries."""
     watched = frozenset() if sink.writes else search_targets(mapping, catalog.blueprints)
     return Searches(sink.port, catalog.blueprints, sink.executor, catalog.is_empty, watched)
 
@@ -122,9 +122,9 @@ def _once_listed(changes: Iterable[Event], catalog: Catalog) -> Iterator[Event]:
 
 
 def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield a failure for each change that Port's schema would refuse, and everything else as it came.
+    """Yield a Failed for each change that Port's schema would refuse, and all other events unchanged.
 
-    Nothing of these is sent: a faulty expression gives the same in every row, and each would refuse a whole call.
+    These are not sent: a faulty expression gives the same in every row, and one such row refuses a whole call.
     """
     for event in events:
         slip = slip_of(event.entity) if isinstance(event, Create | Update) else None
@@ -135,9 +135,9 @@ def fit_to_send(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def foreseen(events: Iterable[Event], blueprints: abc.Mapping[str, Blueprint]) -> Iterator[Event]:
-    """Yield a failure for each change of a plan that Port will refuse for a value, and everything else as it came.
+    """Yield a Failed for each change of a plan that Port will refuse for a value, and all other events unchanged.
 
-    A sync sends these, since Port's own word is the truth; a plan sends nothing and has to tell all the same.
+    Only for plans: a sync sends these changes and reports Port's own answer.
     """
     for event in events:
         blueprint = blueprints.get(event.entity.blueprint) if isinstance(event, Create | Update) else None
@@ -152,8 +152,8 @@ def foreseen(events: Iterable[Event], blueprints: abc.Mapping[str, Blueprint]) -
 def write(sink: Sink, events: Iterable[Event], blueprints: abc.Mapping[str, Blueprint]) -> Iterator[Event]:
     """Write changes as they come, or targets before sources when Port is not to create missing ones.
 
-    Then they wait, but where many do, those that came so far are written: a row whose target is still missing is
-    tried once more at the end. Yields what Port answered, and every other event as it came.
+    In that case they wait for the end, or until many wait: a row whose target is still missing is sent once more at the
+    end. Yields Port's answers, and all other events unchanged.
     """
     writer = Writer(sink.port, sink.rules, sink.executor, sink.ahead)
     waiting: dict[str, list[Create | Update]] = {}
@@ -184,7 +184,7 @@ def write(sink: Sink, events: Iterable[Event], blueprints: abc.Mapping[str, Blue
 def _in_order(
     waiting: abc.Mapping[str, Sequence[Create | Update]], writer: Writer, blueprints: abc.Mapping[str, Blueprint]
 ) -> Iterator[Event]:
-    """Write what waits, by blueprint, targets before sources."""
+    """Write the waiting changes by blueprint, targets before sources."""
     for name in blueprint_order(waiting, blueprints):
         changes = _last_of_each(waiting[name])
         for group in dependency_order([change.entity for change in changes.values()], blueprints):
@@ -203,7 +203,7 @@ def _last_of_each(changes: Iterable[Create | Update]) -> dict[Key, Create | Upda
 
 
 def intended(changes: Iterable[Event], searches: Searches) -> Iterator[Event]:
-    """Yield the changes of a plan, of which nothing is written; what is searched for is found as if it were."""
+    """Yield the changes of a plan; searches find them as if they had been written."""
     for event in changes:
         if isinstance(event, Create | Update):
             searches.intend(event)
@@ -212,7 +212,7 @@ def intended(changes: Iterable[Event], searches: Searches) -> Iterator[Event]:
 
 
 def noted(outcomes: Iterable[Event], searches: Searches) -> Iterator[Event]:
-    """Tell the searches what was written, so that they are asked again where that may change what they find."""
+    """Yield Port's answers, and mark the searches whose result they may change."""
     for outcome in outcomes:
         if isinstance(outcome, Written) and isinstance(outcome.change, Create | Update):
             searches.touch(outcome.change.entity.blueprint)
