@@ -16,12 +16,12 @@ from gitlab_port_export.base.parallel import All, Job, Once
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.serve import JsonHandler, Server, serve
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, ReadFailed, Token, secret_reader
+from gitlab_port_export.gitlab.contact import first_contact
 from gitlab_port_export.gitlab.inventory import (
     Active,
     Inventory,
     Listing,
     Patterns,
-    first_contact,
     merge,
     read_inventory,
 )

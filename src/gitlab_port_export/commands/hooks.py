@@ -15,7 +15,8 @@ from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands import hooks_output
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import secret_reader
-from gitlab_port_export.gitlab.inventory import Patterns, first_contact
+from gitlab_port_export.gitlab.contact import first_contact
+from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.live import port_webhook
 from gitlab_port_export.live.derive import KINDS, Derived, derive

@@ -15,7 +15,8 @@ from gitlab_port_export.commands import preview_output
 from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, PreviewRequest, RowSample
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab
-from gitlab_port_export.gitlab.inventory import Patterns, first_contact, glimpse
+from gitlab_port_export.gitlab.contact import first_contact
+from gitlab_port_export.gitlab.inventory import Patterns, glimpse
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read

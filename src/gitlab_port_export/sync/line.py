@@ -15,7 +15,8 @@ from datetime import datetime
 from functools import partial
 
 from gitlab_port_export.gitlab.client import GitLab
-from gitlab_port_export.gitlab.inventory import Inventory, Patterns, doubtful_clock, first_contact, read_inventory
+from gitlab_port_export.gitlab.contact import doubtful_clock, first_contact
+from gitlab_port_export.gitlab.inventory import Inventory, Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import pages_for, read
