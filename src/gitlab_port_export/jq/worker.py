@@ -53,8 +53,8 @@ def serve(seconds: float, most: int) -> None:
     while len(head := source.read(HEADER.size)) == HEADER.size:
         program_size, input_size = HEADER.unpack(head)
         program, text = source.read(program_size).decode(), source.read(input_size).decode()
-        # The default action of SIGPROF ends the process, also while jq holds Python's global lock. This clock stands
-        # still while others have the processor.
+        # The default action of SIGPROF ends the process, also while jq holds Python's global lock. This timer counts
+        # processor time alone.
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             if program:

@@ -19,7 +19,7 @@ ISO = (
 )
 # The address of the GitLab, which may live under a path.
 BASE = "($b.project | .web_url[0:((.web_url | length) - (.path_with_namespace | length) - 1)])"
-# `user` is who acted; the author is known where somebody in the payload has the author's id.
+# `user` is who acted; the author is known where a user in the payload has the author's id.
 AUTHOR = (
     "([$b.user, $b.assignees[]?, $b.reviewers[]?]"
     ' | map(select(type == "object" and .id != null and .id == $o.author_id)) | .[0])'

@@ -33,7 +33,7 @@ class Done:
 
 @dataclass(frozen=True)
 class HookState:
-    """How one of our hooks stands: whether GitLab uses it, and its newest failures."""
+    """The state of one of the exporter's hooks: whether GitLab uses it, and its newest failures."""
 
     place: Place
     id: int
@@ -124,7 +124,7 @@ def steps_for(wanted: list[Wanted], scope: Scope, name: str, url: str) -> tuple[
 
 
 def carry_out(api: HookApi, steps: tuple[Done, ...]) -> Iterator[Done]:
-    """Take each step, whatever becomes of the others; but none goes away when another one could not be made."""
+    """Carry out each step, also when another fails; but delete no hook when another could not be created."""
     failed = False
     for done in steps:
         if failed and done.step.action == "delete":
@@ -176,7 +176,7 @@ def _asleep(api: HookApi, step: Step, hook: Found) -> str:
 
 
 def states_of(api: HookApi, steps: tuple[Done, ...]) -> Iterator[HookState]:
-    """Yield how each of our hooks stands."""
+    """Yield the state of each of the exporter's hooks."""
     for step in (done.step for done in steps if done.step.hook is not None):
         hook = step.hook
         assert hook is not None  # noqa: S101  # for mypy: those without were left out

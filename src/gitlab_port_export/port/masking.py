@@ -24,7 +24,8 @@ _SECRET_WORDS = frozenset({"auth", "dsn", "jwt", "otp", "pass", "pwd", "passwd",
 _ABOUT = frozenset({"at", "count", "days", "expiry", "id", "ids", "length", "level", "limit", "seconds", "size", "ttl"})
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-# What comes first matters: a key's block goes as a whole. No part can start twice in one run of signs, or is short.
+# The order matters: the block of a private key is masked as a whole. Each part starts once in a run of characters, or
+# is short, so that the search stays linear.
 _SHAPES = re.compile(
     r"""
     -----BEGIN[ ][A-Z0-9 ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----.*?

@@ -12,10 +12,10 @@ from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import search
 from gitlab_port_export.port.client import Port, PortRefused
 
-# So many values go into one request, and a body far below Port's limit.
+# The most values in one request, and the most bytes, far below Port's limit.
 MOST_VALUES = 100
 MOST_BYTES = 256 * 1024
-# From so many requests on, Port is first asked whether there is anything to be found.
+# From so many requests on, Port is asked first whether it holds anything of the blueprint.
 MANY_REQUESTS = 3
 # Port may compare texts of these formats in another way than letter by letter.
 LOOSE = ("date-time", "timer")
