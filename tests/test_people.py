@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -22,7 +23,7 @@ from gitlab_port_export.gitlab.kinds.user import note
 from gitlab_port_export.port.defaults import default_blueprints
 from gitlab_port_export.report.values import Report
 from testbed.faults import one_evaluator
-from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
+from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 from testbed.parity import BY_CHANCE, SOAK, TWO, read_twice, worlds
 from testbed.parity import ONE as READER
 
@@ -460,7 +461,7 @@ def test_who_left_is_deleted(world: World) -> None:
     held = port_with(blueprint("thing", object="object"), blueprint("person"))
     mapping = mapping_of(
         access_resource(),
-        resource("user", "person", identifier=".username"),
+        resource("user", "person", identifier=".username", selector={"source": "members"}),
         entityDeletionThreshold=1,
         **ALL_LEVELS,
     )
@@ -497,3 +498,26 @@ def test_the_sample_fills_its_blueprints() -> None:
     assert properties["membership"] == "direct"
     assert relations == {"user": "chen.wei", "service": "platform/gateway"}
     assert found["gitlabUser"]["ada.nwosu"][3]["source"] == "members"
+
+
+@pytest.mark.parametrize(("selector", "code", "deleted"), [({}, 5, 0), ({"source": "members"}, 0, 3)])
+def test_accounts_without_a_role_go_only_where_the_selector_chose_members(
+    selector: dict[str, Any], code: int, deleted: int
+) -> None:
+    world, reader, group = acme()
+    world.add_token(ADMIN, reader, admin=True)
+    for number in range(17):
+        world.add_member(group, world.add_user(f"member{number}"), DEVELOPER)
+    for number in range(3):
+        world.add_user(f"stranger{number}")
+    port = port_with(blueprint("thing", object="object"), clock=lambda: time.time() - 3600)
+    assert run_sync(world, port, mapping_of(user_resource(), **ALL_LEVELS), tokens=[ADMIN]).report.exit_code == 0
+    port.clock = time.time
+    world.tokens[ADMIN] = replace(world.tokens[ADMIN], admin=False)
+    report = run_sync(world, port, mapping_of(user_resource(**selector), **ALL_LEVELS), tokens=[ADMIN]).report
+    assert (report.exit_code, report.blueprints["thing"].deleted) == (code, deleted), report.problems
+    if not selector:
+        (held,) = report.held
+        assert (held.reason, held.count) == ("role", 3)
+        assert "source: members" in held.hint
+        assert "--allow-deletes thing=3" in held.hint

@@ -211,6 +211,15 @@ class Unnamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A resource was read from a source that may show fewer rows than another one, which its selector allows too."""
+
+    resource: int
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """Port does not hold the entity."""
 
@@ -340,6 +349,7 @@ Event = (
     | Problem
     | Skipped
     | Unnamed
+    | Narrowed
     | Unchanged
     | Written
     | Failed

@@ -6,7 +6,7 @@ from typing import Literal
 
 from gitlab_port_export.mapping.blueprints import mapped_blueprints
 from gitlab_port_export.mapping.model import Mapping
-from gitlab_port_export.model import Problem, Unnamed
+from gitlab_port_export.model import Narrowed, Problem, Unnamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class LeftOut:
 
 
 # Why an entity of a resource may be absent although GitLab has its object.
-Gap = Problem | Unnamed | Searched | LeftOut
+Gap = Problem | Unnamed | Narrowed | Searched | LeftOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.jq.program import LEGACY
-from gitlab_port_export.model import Counted, Event, Failed, Page, Problem, Row, Unnamed, Update, Written
+from gitlab_port_export.model import Counted, Event, Failed, Narrowed, Page, Problem, Row, Unnamed, Update, Written
 from gitlab_port_export.port.integration import EXAMPLES_PER_KIND
 
 
@@ -17,7 +17,7 @@ class Outcomes:
     did nothing because another one is active.
     """
 
-    faults: list[Problem | Unnamed] = field(default_factory=list)
+    faults: list[Problem | Unnamed | Narrowed] = field(default_factory=list)
     examples: dict[str, list[Row]] = field(default_factory=dict)
     plan: SyncPlan | None = None
     counted: list[Counted] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Outcomes:
     def note(self, event: Event) -> None:
         """Remember what an event says of the run."""
         match event:
-            case Problem() | Unnamed():
+            case Problem() | Unnamed() | Narrowed():
                 self.faults.append(event)
             case Page():
                 rows = self.examples.setdefault(event.kind, [])

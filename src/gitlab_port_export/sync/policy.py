@@ -5,7 +5,7 @@ from collections import abc
 from dataclasses import dataclass
 from typing import Literal
 
-from gitlab_port_export.model import Held, Problem, Unnamed
+from gitlab_port_export.model import Held, Narrowed, Problem, Unnamed
 from gitlab_port_export.sync.coverage import Coverage, LeftOut, ResourceCoverage, Searched
 from gitlab_port_export.sync.faults import way_out
 
@@ -117,9 +117,8 @@ class Policy:
             return _held(gone, "never", why, _release(gone))
         if gone.placeholders:
             return None  # no source says that there should be any, so no share of them is too large
-        if rows := self._unnamed(gone.blueprint):
-            why = f"{rows.count} rows gave no entity, as {rows.field} gave nothing (such as {rows.sample or 'one'})"
-            return _held(gone, "unnamed", why, f"{way_out(rows)}; {_release(gone)}")
+        if held := self._may_be_there(gone):
+            return held
         if not gone.produced and self.threshold != 1:
             why = f"nothing of this blueprint was found in GitLab, and {number} entities would go"
             return _held(gone, "empty", why, _release(gone))
@@ -132,6 +131,20 @@ class Policy:
                 if isinstance(gap, Unnamed) and resource.feeds(blueprint, gap.part):
                     return gap
         return None
+
+    def _may_be_there(self, gone: Gone) -> Held | None:
+        """Hold what rows without identifier may be, or rows of another source."""
+        if narrowed := self._narrowed(gone.blueprint):
+            return _held(gone, "role", narrowed.why, f"{narrowed.hint}; {_release(gone)}")
+        if rows := self._unnamed(gone.blueprint):
+            why = f"{rows.count} rows gave no entity, as {rows.field} gave nothing (such as {rows.sample or 'one'})"
+            return _held(gone, "unnamed", why, f"{way_out(rows)}; {_release(gone)}")
+        return None
+
+    def _narrowed(self, blueprint: str) -> Narrowed | None:
+        """Return what says that the blueprint's entities came from a source that may show fewer of them."""
+        gaps = (gap for resource in self.coverage.feeding(blueprint) for gap in resource.gaps)
+        return next((gap for gap in gaps if isinstance(gap, Narrowed)), None)
 
     def _limit(self, owned: int) -> int:
         """Return how many of so many entities may be deleted."""
@@ -166,6 +179,6 @@ def _release(gone: Gone) -> str:
 
 
 def _held(
-    gone: Gone, reason: Literal["problem", "search", "unnamed", "limit", "empty", "never"], why: str, hint: str
+    gone: Gone, reason: Literal["problem", "search", "unnamed", "limit", "empty", "never", "role"], why: str, hint: str
 ) -> Held:
     return Held(gone.blueprint, gone.identifiers, reason, why, hint)

@@ -25,6 +25,7 @@ from gitlab_port_export.model import (
     Entity,
     Event,
     Held,
+    Narrowed,
     Page,
     Problem,
     ReadAgain,
@@ -62,7 +63,7 @@ class Again:
     workers: int
     mapping: Mapping
     catalog: Catalog
-    faults: Sequence[Problem | Unnamed]
+    faults: Sequence[Problem | Unnamed | Narrowed]
     inventory: Callable[[], Inventory]
     plan: Callable[[Inventory, Set[str]], SyncPlan]
     changes: Callable[[Iterable[Event], Callable[[Mapped], Mapped]], Iterable[Event]]
@@ -155,10 +156,12 @@ def _quiet(first: First, again: Again, inventory: Inventory, resources: Set[int]
     return quiet_lists(lists, again.gitlab, again.workers)
 
 
-def _fault(one: Problem | Unnamed) -> Hashable:
+def _fault(one: Problem | Unnamed | Narrowed) -> Hashable:
     """Return the identity of a fault of the mapping, however many rows have it."""
     if isinstance(one, Unnamed):
         return one.resource, one.part, one.field
+    if isinstance(one, Narrowed):
+        return one
     return one.stage, one.resources, one.field, one.line, one.column
 
 

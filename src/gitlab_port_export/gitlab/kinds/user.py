@@ -25,13 +25,17 @@ from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
 from gitlab_port_export.gitlab.lists import read_keyset, whole_list
 from gitlab_port_export.mapping.model import Resource, Selector
-from gitlab_port_export.model import Page, Problem, Row, Scope
+from gitlab_port_export.model import Narrowed, Page, Problem, Row, Scope
 
 # What a member row tells of the account; the rest is the membership's.
 ACCOUNT = ("id", "username", "name", "state", "locked", "public_email", "email", "bot", "avatar_url", "web_url")
 # Where people signed in from is nobody's business in a catalog.
 WITHHELD = ("current_sign_in_ip", "last_sign_in_ip")
 NO_ADMINISTRATOR = "use a token of an administrator (on instances with admin mode: with the scope admin_mode)"
+
+# A token that was an administrator's and is none any more is told by nothing that GitLab says.
+NO_SOURCE = "members were read, as no token is an administrator's, and accounts without a role are not among them"
+SET_SOURCE = "choose in the selector: `source: members` deletes accounts without a role, `source: users` reads all"
 
 Source = Literal["users", "members"]
 
@@ -44,7 +48,7 @@ class UserSelector(Selector):
         description="`users`: all accounts of the instance, with their last sign-in and activity; needs the token of "
         "an administrator. `members`: everybody who has a role in a group or project that is read; GitLab shows no "
         "dates there. By default `users` where a token that may read everything (`**`) is an administrator's, else "
-        "`members`",
+        "`members`; accounts that members then lack are not deleted until one of the two is chosen here",
     )
     include_bot_members: bool = Field(
         default=False, description="also the users of project and group access tokens, and GitLab's internal ones"
@@ -83,6 +87,8 @@ def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: 
     elif wish.source == "users":
         raise ReadFailed("forbidden", "no token is an administrator's, so GitLab lists no accounts", NO_ADMINISTRATOR)
     else:
+        if wish.source is None:
+            yield from (Narrowed(index, NO_SOURCE, SET_SOURCE) for index in resources)
         yield from _members(context, tree, resources, wish)
 
 
