@@ -42,6 +42,7 @@ format: $(DEV) ## Format the code and apply safe fixes
 docs: $(DEV) ## Write the generated parts of the pages in docs
 	$(BIN)/python tools/mapping_docs.py
 	$(BIN)/python tools/settings_docs.py
+	$(BIN)/python tools/report_docs.py
 
 # Material's notice about the next version of MkDocs is not about these pages.
 site: $(DOCS) ## Build the documentation site into build/site, with all links checked

@@ -1,7 +1,7 @@
 """The registry of report formats: to add one, write its renderer beside this file and add a row to FORMATS.
 
-Each row gives the option `--report-<name>` and the setting `OCEAN__EXPORT__REPORT_<NAME>`. docs/reports.md lists all
-rows, which a test checks.
+Each row gives the option `--report-<name>` and the setting `OCEAN__EXPORT__REPORT_<NAME>`. `make docs` writes all rows
+to docs/reports.md.
 """
 
 from collections.abc import Mapping
