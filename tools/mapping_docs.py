@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ PAGE = DOCS / "mapping.md"
 PAGES = (PAGE, DOCS / "permissions.md")
 PART = re.compile(r"(<!-- generated: (?P<name>[\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SCHEMA = mapping_schema(KINDS)
+
+# A row of a table, and the rows of a nested block.
+Cells = tuple[str, ...]
+Block = tuple[Cells, ...]
 
 
 def world() -> World:
@@ -62,6 +67,8 @@ def _part(name: str, text: str) -> str:
             return _table(SCHEMA, skip=("resources",), snake_case=False)
         case ["definition", title]:
             return _table(SCHEMA["$defs"][title])
+        case ["kinds"]:
+            return " · ".join(f"[`{kind}`](#{kind})" for kind in KINDS) + "\n"
         case ["kind", kind]:
             return _kind(KINDS[kind], text)
         case ["permissions"]:
@@ -135,19 +142,62 @@ def _kind(kind: Kind, text: str) -> str:
     if about.role:
         effect = f"refuses {about.refuses}" if about.refuses else f"silently leaves out {about.hides}"
         lines += ["", f"Below the role {_ROLES[about.role]} GitLab {effect}."]
-    definition = SCHEMA["$defs"][kind.selector.__name__]
-    rows = [row for row in _rows(definition) if row[0] not in ("query", "exportEnvVariables")]
-    if rows:
+    if rows := list(_told_once(kind)):
         lines += ["", _markdown(("selector", "value", "default", ""), rows).rstrip()]
-    keys = sorted({key for dialect in ("gitlab-v2", "gitlab") for key in row_keys(kind.name, dialect, text)})
+    keys = _keys(kind.name, text)
     if untold := [key for key in keys if key.startswith("__") and key not in about.adds and key not in about.what]:
         sys.exit(f"the kind {kind.name} does not tell what {', '.join(untold)} is")
-    own = [f"`.{key}`" for key in keys if key not in about.adds]
-    if own:
-        lines += ["", f"A row has {', '.join(own)}."]
+    if own := _own_keys(kind.name, text):
+        same = next(name for name in KINDS if _own_keys(name, text) == own)
+        fields = ", ".join(f"`.{key}`" for key in own)
+        lines += ["", f"A row has {fields if same == kind.name else f'the fields of [`{same}`](#{same})'}."]
     if about.adds:
         lines += ["", _markdown(("added", ""), [(f".{name}", what) for name, what in about.adds.items()]).rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def _own_keys(kind: str, text: str) -> list[str]:
+    """Return the keys of a kind's rows but for those that are added."""
+    return [key for key in _keys(kind, text) if key not in KINDS[kind].about.adds]
+
+
+@cache
+def _keys(kind: str, text: str) -> list[str]:
+    return sorted({key for dialect in ("gitlab-v2", "gitlab") for key in row_keys(kind, dialect, text)})
+
+
+def _selector_rows(kind: Kind) -> list[Cells]:
+    definition = SCHEMA["$defs"][kind.selector.__name__]
+    return [row for row in _rows(definition) if row[0] not in ("query", "exportEnvVariables")]
+
+
+def _told_once(kind: Kind) -> Iterator[Cells]:
+    """Yield the rows of a selector; the fields of a block that an earlier kind has too are told there."""
+    known: dict[Block, tuple[str, str]] = {}
+    for name, other in KINDS.items():
+        for block, fields in _blocks(_selector_rows(other)).items():
+            known.setdefault(fields, (name, block))
+        if name == kind.name:
+            break
+    rows = _selector_rows(kind)
+    elsewhere = {block: known[fields] for block, fields in _blocks(rows).items() if known[fields][0] != kind.name}
+    for name, values, default, description in rows:
+        head, _, inner = name.partition(".")
+        if inner and head in elsewhere:
+            continue
+        other_kind, block = elsewhere.get(head, ("", ""))
+        same = f"; its fields are those of `{block}` of [`{other_kind}`](#{other_kind})" if block else ""
+        yield name, values, default, description + same
+
+
+def _blocks(rows: list[Cells]) -> dict[str, Block]:
+    """Return the fields of each block of a table, by the block's name."""
+    found: dict[str, list[Cells]] = {}
+    for name, *cells in rows:
+        head, _, inner = name.partition(".")
+        if inner:
+            found.setdefault(head, []).append((inner, *cells))
+    return {name: tuple(fields) for name, fields in found.items()}
 
 
 def _permissions() -> str:
