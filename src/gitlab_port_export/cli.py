@@ -185,11 +185,12 @@ def schema() -> None:
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave both servers up, to try the other commands on.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Show as well how the catalog follows without a sync.")] = False,
 ) -> None:
     """Sync sample data on this machine: no account, no network."""
     from gitlab_port_export.demo.command import run_demo  # noqa: PLC0415  # not needed by any other command
 
-    leave(run_demo(keep=keep))
+    leave(run_demo(keep=keep, live=live))
 
 
 def main() -> None:
