@@ -100,6 +100,11 @@ class Catalog:
                 advice(failure, "read entities of this blueprint", "see whether the blueprint still exists in Port"),
             )
 
+    def holds(self, blueprint: str, identifier: str) -> bool:
+        """Say whether Port held an entity when its blueprint was read, or this run wrote it."""
+        ledger = self.ledger(blueprint)
+        return not isinstance(ledger, Missing) and ledger.knows(identifier)
+
     @property
     def ledgers(self) -> Mapping[str, Ledger]:
         """All ledgers that could be read."""

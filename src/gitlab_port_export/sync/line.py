@@ -30,7 +30,6 @@ from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.integration import gitops_agent
-from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync import plan_record
 from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected_blueprints
@@ -40,7 +39,7 @@ from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.faults import explained
 from gitlab_port_export.sync.gitops import write_entities, write_files
 from gitlab_port_export.sync.lost_roles import LowRoles
-from gitlab_port_export.sync.merge import merge_shared
+from gitlab_port_export.sync.merge import Unread, merge_shared
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_file import Recorder
 from gitlab_port_export.sync.policy import Policy, Unsettled
@@ -49,7 +48,6 @@ from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.second_look import Again, First, Mapped, confirming
 from gitlab_port_export.sync.transform import Transformer
 from gitlab_port_export.sync.write import (
-    Sink,
     carried_out,
     ensure_blueprints,
     make_catalog,
@@ -94,7 +92,10 @@ def line(
 
     # Read, transform, diff, write.
     differ = Differ(catalog.ledger, searches, partial(fixed_fields, mapping), targets=from_files.keys)
-    through = partial(_through, mapping, run.evaluator, sink, catalog, searches)
+    unread = Unread(mapping, outcomes.faults, catalog.holds)
+    through = partial(
+        _through, mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches)
+    )
     yield from keep(through(differ, read(plan, run.gitlab, settings.workers)))
     yield from write_found(from_files.later)
 
@@ -168,9 +169,8 @@ def _specs(gitlab: GitLab, context: Context, mapping: Mapping, workers: int) -> 
 def _through(
     mapping: Mapping,
     evaluator: Evaluator,
-    sink: Sink,
-    catalog: Catalog,
-    searches: Searches,
+    unread: Unread,
+    written: Callable[[Iterable[Event]], Iterable[Event]],
     differ: Differ,
     pages: Iterable[Event],
     choose: Callable[[Mapped], Mapped] = iter,
@@ -178,9 +178,9 @@ def _through(
     """Take pages through transform, diff and write; `choose` picks the entities that are compared."""
     transformer = _transformer(mapping, evaluator)
     entities = choose(transformer.run(pages))
-    merged = merge_shared(entities, shared_blueprints(mapping), by_field=mapping.enable_merge_entity)
+    merged = merge_shared(entities, shared_blueprints(mapping), by_field=mapping.enable_merge_entity, unread=unread)
     changes = explained(differ.run(merged), mapping, transformer.label)
-    return carried_out(sink, changes, catalog, searches)
+    return written(changes)
 
 
 def _policy(
