@@ -353,7 +353,7 @@ def test_a_sync_does_not_load_what_it_may_not_need() -> None:
     others = {"wcmatch", "bracex"} | {
         f"gitlab_port_export.{name}"
         for name in (
-            *("commands.check", "commands.preview", "demo", "report.findings", "commands.preview_output"),
+            *("commands.check", "commands.preview", "demo", "commands.check_output", "commands.preview_output"),
             *("report.html", "report.junit"),
             *("gitlab.kinds.skill", "gitlab.kinds.project"),
         )

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import OutOfTime, UsageError
 from gitlab_port_export.base.text import Redactor
+from gitlab_port_export.commands import check_output as output
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.commands.checks.gitlab import gitlab_answers, gitlab_tokens
 from gitlab_port_export.commands.checks.mapping import (
     check_file,
@@ -31,8 +33,6 @@ from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.model import Dialect
-from gitlab_port_export.report import findings as output
-from gitlab_port_export.report.values import Finding
 from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import MORE_TIME

@@ -1,21 +1,9 @@
-"""The values that a report and a check hold; every renderer reads these and nothing else."""
+"""Report: the values that a report holds; every renderer reads these and nothing else."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Literal
 
 from gitlab_port_export.model import Create, Delete, Held, Problem, Update
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One result of `check`: where, what, and what to do about it. With an error a sync would fail."""
-
-    level: Literal["ok", "warning", "error"]
-    area: Literal["settings", "mapping", "gitlab", "port"]
-    where: str
-    what: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

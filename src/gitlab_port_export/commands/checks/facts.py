@@ -4,6 +4,7 @@ from collections import abc
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import About
@@ -13,7 +14,6 @@ from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.integration import Integration
-from gitlab_port_export.report.values import Finding
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import Chosen
 

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.model import Row
-from gitlab_port_export.report.values import Finding
 
 EXPIRY_DAYS = 14
 

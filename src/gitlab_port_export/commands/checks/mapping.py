@@ -9,12 +9,12 @@ from typing import Literal
 
 from gitlab_port_export.base.errors import ExportError, MachineError, UsageError
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Problem
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.integration import Integration
-from gitlab_port_export.report.values import Finding
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import (
     Chosen,

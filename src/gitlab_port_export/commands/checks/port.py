@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from gitlab_port_export.base.errors import ExportError, PortUnavailable
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.port import integration as integrations
 from gitlab_port_export.port.integration import Integration
-from gitlab_port_export.report.values import Finding
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.connect import port_blueprints
 

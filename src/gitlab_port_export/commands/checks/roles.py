@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from gitlab_port_export.base.parallel import drive
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.inventory import REPORTER, Patterns
 from gitlab_port_export.gitlab.kinds.kind import About
@@ -12,7 +13,6 @@ from gitlab_port_export.gitlab.kinds.shared.roles import ROLES
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Dialect, Row
-from gitlab_port_export.report.values import Finding
 from gitlab_port_export.settings.settings import Token
 
 GUEST, PLANNER = 10, 15

@@ -2,7 +2,7 @@
 
 from gitlab_port_export.base.errors import ExportError
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
-from gitlab_port_export.report.values import Finding
+from gitlab_port_export.commands.checks.finding import Finding
 
 
 def faulty_settings(error: ExportError) -> Findings:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from gitlab_port_export.base.text import clean
+from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
-from gitlab_port_export.report.values import Finding
 from gitlab_port_export.report.words import some
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
