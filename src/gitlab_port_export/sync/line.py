@@ -86,8 +86,7 @@ def line(
     from_files = yield from write_files(specs, expected.keys(), write_found)
     start_reading(catalog, mapping, integration)
     if recorder:
-        basis = plan_record.basis_of(run.port, integration, run.dialect, mapping)
-        yield from plan_record.begin(recorder, basis, catalog.states, mapping)
+        yield from plan_record.begin(recorder, run.port, integration, run.dialect, mapping, catalog.states)
     keep = partial(plan_record.recorded, recorder) if recorder else iter
 
     # Read, transform, diff, write.

@@ -23,13 +23,15 @@ def basis_of(port: Port, integration: str, dialect: Dialect, mapping: Mapping) -
     return Basis(integration, dialect, port.http.base_url, organization, digest_of(mapping))
 
 
-def begin(recorder: Recorder, basis: Basis, states: States, mapping: Mapping) -> Iterator[Problem]:
-    """Begin a plan file, and warn of what it cannot hold."""
+def begin(
+    recorder: Recorder, port: Port, integration: str, dialect: Dialect, mapping: Mapping, states: States
+) -> Iterator[Problem]:
+    """Begin a plan file, and warn of what it cannot hold; `states` gives what Port holds of entities."""
     if mapping.spec_paths:
         yield Problem(
             "mapping", "a plan file does not hold the entities of specPath", "sync without --plan", warning=True
         )
-    recorder.begin(basis, states)
+    recorder.begin(basis_of(port, integration, dialect, mapping), states)
 
 
 def recorded(recorder: Recorder, events: Iterable[Event]) -> Iterator[Event]:
