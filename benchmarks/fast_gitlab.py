@@ -39,7 +39,7 @@ class FastGitLab:
         else:
             pairs = tuple(parse_qsl(request.query, keep_blank_values=True))
             found = self._stand_in.respond(secret, path, pairs, request.query)
-        headers = [*found.headers, ("X-Request-Id", f"{next(self._numbers):032x}")]
+        headers = [*found.headers, ("X-Request-Id", f"{next(self._numbers):032x}"), ("X-Runtime", "0.001")]
         return Answer(path.rpartition("/")[2], found.body, found.status, headers, found.rows)
 
     @property
