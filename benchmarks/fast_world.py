@@ -68,7 +68,8 @@ class Listed:
 class _Marks(World):
     """A world whose numbers are marks: what is built in it becomes a template."""
 
-    def _id(self, kind: str) -> Any:
+    def new_id(self, kind: str) -> Any:
+        """Return the mark of a number."""
         return f"@{kind}@"
 
     def _iid(self, kind: str, project: Row) -> Any:  # noqa: ARG002  # the number is a mark whatever it counts
