@@ -1,4 +1,4 @@
-"""Whether a mapping fits the blueprints of Port, as far as that can be told without a row; pure."""
+"""Judges a mapping against Port's blueprints without reading a row; no I/O."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from gitlab_port_export.port.values import (
     wrong_type,
 )
 
-# What stands for a value that only a row can tell.
+# Stands for a value that depends on the row.
 UNKNOWN = object()
 # What the last step of a pipe gives, whatever goes in.
 _GIVES = {
@@ -45,7 +45,7 @@ def judge(
 ) -> tuple[Problem, ...]:
     """Return what is wrong with a mapping and what is doubtful, the same for check, plan and sync.
 
-    `found` is what reading it told. What Port will certainly refuse is a Problem, also before there is a row.
+    `found` are the Problems of loading it. A field that Port will certainly refuse is a Problem before any row is read.
     """
     misfit = () if blueprints is None else misfits(mapping, blueprints)
     return (*found, *_empty(mapping), *misfit)
@@ -58,7 +58,7 @@ def _empty(mapping: Mapping) -> Iterator[Problem]:
 
 
 def misfits(mapping: Mapping, blueprints: abc.Mapping[str, Blueprint]) -> Iterator[Problem]:
-    """Yield a problem for each field that Port would refuse; blueprints that the row decides on are passed over."""
+    """Yield a Problem for each field that Port would refuse; where the row decides on the blueprint, none."""
     mapped: dict[str, set[str]] = {}
     for resource in mapping.resources:
         types = {} if resource.port.items_to_parse else field_types(resource.kind)
@@ -81,7 +81,7 @@ def misfits(mapping: Mapping, blueprints: abc.Mapping[str, Blueprint]) -> Iterat
                 )
     for identifier, names in mapped.items():
         for what in unmapped(blueprints[identifier], names):
-            # What Port holds already may have it, and is only added to.
+            # An entity that Port holds may have it already; merging only adds fields.
             yield Problem(
                 "mapping", required(what), UNMAPPED, blueprint=identifier, warning=mapping.enable_merge_entity
             )

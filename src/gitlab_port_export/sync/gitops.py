@@ -22,7 +22,7 @@ OBJECTS = ("properties", "relations")
 
 @dataclass
 class FromFiles:
-    """What stands in files: keys (of keys.target_key) of all entities, and those that come after what they relate to.
+    """The entities of files: the keys of all, see `port/keys.py`, and those that come after what they relate to.
 
     These search, or relate to what is neither in Port nor in a file, but may come from GitLab.
     """
@@ -36,7 +36,7 @@ def write_files(
     blueprints: Set[str],
     write_found: Callable[[Sequence[Entity]], Iterator[Event]],
 ) -> Generator[Event, None, FromFiles]:
-    """Write the entities that stand in files (in a plan: say what would be), but not those that come later.
+    """Write the entities of files (in a plan: yield what would be written), but not those that come later.
 
     Whatever goes wrong holds all deletions: the entities may be needed, or owned since another run.
     """
@@ -116,7 +116,7 @@ def _entity(spec: Spec, item: Any, blueprints: Set[str]) -> Entity | Problem:
 
 
 def _problem(spec: Spec, why: str) -> Problem:
-    """Return the Problem of a document; it holds all deletions, as its entities may be ours from another run."""
+    """Return the Problem of a document; it holds all deletions, as its entities may be owned since another run."""
     return Problem(
         "read",
         f"{spec.path}, document {spec.number}: {why}",

@@ -8,15 +8,15 @@ from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Entity, Event, Narrowed, Problem, Skipped, Unnamed
 
-# A resource and its entity mapping, by number: of two that set a field the higher one has the say.
+# A resource and its entity mapping, by number: of two that set a field the higher one wins.
 Source = tuple[int, int]
 
 
 @dataclass
 class Unread:
-    """Which entity mappings may set fields of an entity although they gave no row of it: they were not read whole.
+    """Which entity mappings were not read whole: they may set fields of an entity without a row of it.
 
-    `faults` are what went wrong until now. `holds` says of (blueprint, identifier) whether Port holds the entity: a new
+    `faults` are those found so far. `holds` says of (blueprint, identifier) whether Port holds the entity: a new
     one has no fields to lose.
     """
 
@@ -27,12 +27,12 @@ class Unread:
     left: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Take in what went wrong in all reads."""
+        """Take over the faults of all reads."""
         every = frozenset(resource.index for resource in self.mapping.resources)
         self.resources = frozenset[int]().union(*(_of(one, every) for one in self.faults))
 
     def above(self, entity: Entity, found: Mapping[Source, Entity]) -> dict[Source, frozenset[str]]:
-        """Return the fields of each mapping that was not read and may say more of an entity than what was found."""
+        """Return the fields of each later mapping that was not read whole and may set them in the entity."""
         if not self.resources:
             return {}
         missing = {
@@ -49,7 +49,7 @@ class Unread:
         self.left[entity.blueprint] = (count + 1, sample)
 
     def problems(self, *, by_field: bool) -> Iterator[Problem]:
-        """Yield what was left as it is."""
+        """Yield a Problem for the fields that were left as they are."""
         what = "fields that it may set are left as they are in Port" if by_field else "their entities are not written"
         for blueprint, (count, sample) in self.left.items():
             yield Problem(
@@ -115,7 +115,7 @@ def _merged(
 
 
 def _joined(found: Mapping[Source, Entity], missing: Mapping[Source, frozenset[str]]) -> Entity:
-    """Return the entity with the last word of each field; those whose last word was not read are left out."""
+    """Return the entity with the last mapping's value of each field; where that was not read, without the field."""
     fields: dict[str, Any] = {}
     for source in sorted({*found, *missing}):
         if source in found:

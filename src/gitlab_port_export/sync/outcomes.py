@@ -1,4 +1,4 @@
-"""What the stages of a run leave behind for later ones, gathered from the events."""
+"""What earlier stages found and later ones need, gathered from the events."""
 
 from dataclasses import dataclass, field
 
@@ -10,9 +10,9 @@ from gitlab_port_export.port.integration import EXAMPLES_PER_KIND
 
 @dataclass
 class Outcomes:
-    """What went wrong, a few raw rows of each kind, and the plan that was carried out.
+    """The faults of a run, a few raw rows of each kind, and the plan that was read.
 
-    `counted` are the long lists that may prove, before something is deleted, to be as they were read. `refused` are the
+    `counted` are the long lists, which may prove to be unchanged before something is deleted. `refused` are the
     blueprints of updates that Port refused. `wrote` says whether Port confirmed any write, `skipped` whether the run
     did nothing because another one is active.
     """
@@ -26,7 +26,7 @@ class Outcomes:
     skipped: bool = False
 
     def note(self, event: Event) -> None:
-        """Remember what an event says of the run."""
+        """Keep what later stages need of an event."""
         match event:
             case Problem() | Unnamed() | Narrowed():
                 self.faults.append(event)

@@ -38,7 +38,7 @@ def apply(plan: PlanFile, sink: Sink, catalog: Catalog, *, cascade: bool) -> Ite
     for outcome in write(sink, upserts, catalog.blueprints):
         failed |= isinstance(outcome, Failed)
         yield outcome
-    # What is wrong with the mapping this run has said itself: it is the plan's.
+    # Problems of the mapping were reported when this run was prepared: its mapping is the plan's.
     yield from (problem for problem in plan.problems if problem.stage != "mapping")
     yield from plan.held
     doomed = _doomed(plan)
@@ -59,7 +59,7 @@ def _doomed(plan: PlanFile) -> dict[str, dict[str, str]]:
 
 
 def _deleted(catalog: Catalog, doomed: Mapping[str, Mapping[str, str]], deleter: Deleter) -> Iterator[Event]:
-    """Delete, but for what changed while the upserts were written, and what relates to that."""
+    """Delete, except what changed while the upserts were written, and what that relates to."""
     entities: list[Entity] = []
     keep: set[int] = set()
     for name, gone in doomed.items():
@@ -81,14 +81,14 @@ def differences(
 ) -> list[str]:
     """Return what is not as it was when the plan was made, in words: at most so many of them, and how many more.
 
-    `owned` gives (blueprint, identifier) of all that is ours; it is asked for only when something is to be deleted.
+    `owned` gives (blueprint, identifier) of all owned entities; it is asked for only when something is to be deleted.
     """
     found = [
         f"the plan was made for {_words(one.name)} {planned}, and this run has {now}"
         for one in fields(Basis)
         if (planned := getattr(plan.basis, one.name)) != (now := getattr(basis, one.name))
     ]
-    # Another integration or another mapping means other entities, and no one wants a list of those.
+    # Another integration or mapping means other entities; a list of them would not help.
     if found:
         return found
     number = 0
@@ -113,7 +113,7 @@ def _words(name: str) -> str:
 def _changed(plan: PlanFile, states: States, doomed: set[tuple[str, str]]) -> Iterator[str]:
     """Yield each entity that Port holds in another state, asking for some of them at once.
 
-    What is gone leaves `doomed`: nobody owns it, and once is enough to say so.
+    Entities that are gone are removed from `doomed`, so that each is reported once.
     """
     waiting: dict[str, dict[str, State]] = {}
     for change, was in plan.changes():

@@ -1,4 +1,4 @@
-"""Plan files: the exact changes of a plan, one a line and sealed with a checksum, with what they were decided upon."""
+"""Plan files: the exact changes of a plan, one a line, with Port's state of each entity, sealed with a checksum."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def digest_of(mapping: Mapping) -> str:
 class Recorder:
     """Takes the changes of a plan as they come, each with what Port holds of its entity, into a stream of bytes.
 
-    What comes of it is JSON, and each line can be read alone. `whole` says whether the plan came to its end.
+    The file is JSON, and each line can be read alone. `whole` says whether the plan came to its end.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -125,7 +125,7 @@ def _record(change: Write, state: State) -> dict[str, Any]:
     found = {"action": action, "blueprint": blueprint, "identifier": identifier, "was": state}
     if isinstance(change, Delete):
         return found
-    # What others add to an entity meanwhile is no reason to refuse an update, which leaves it alone.
+    # Fields that the update does not set may change meanwhile.
     found["was"] = state and {name: digest for name, digest in state.items() if name != "updatedAt"}
     more = {"fields": change.fields, "again": change.again} if isinstance(change, Update) else {}
     return {**found, **more, "body": change.entity.body}
@@ -166,7 +166,7 @@ class PlanFile:
 
 @contextmanager
 def opened(path: Path) -> Iterator[PlanFile]:
-    """Give the plan of a file. Raises UsageError where it cannot be read, is no plan, or was changed."""
+    """Return the plan of a file as a context. Raises UsageError where it cannot be read, is no plan, or was changed."""
     try:
         stream = path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: no name that a file may have

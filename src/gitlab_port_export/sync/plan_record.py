@@ -35,7 +35,7 @@ def begin(
 
 
 def recorded(recorder: Recorder, events: Iterable[Event]) -> Iterator[Event]:
-    """Hand on the events of a plan and record its changes."""
+    """Yield the events of a plan, and record its changes."""
     for event in events:
         yield event
         match event:
@@ -49,7 +49,7 @@ def finish(recorder: Recorder) -> Iterator[Problem]:
 
 
 def _tried(record: Callable[[], None]) -> Iterator[Problem]:
-    """Record something; a plan file that cannot be had is a Problem of the plan."""
+    """Call `record`; yield a Problem where the plan file cannot be made."""
     try:
         record()
     except (PortRefused, Unreachable, OSError) as failure:

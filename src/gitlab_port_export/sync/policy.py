@@ -1,4 +1,4 @@
-"""The deletion policy: coverage and what Port holds → what may be deleted, and what is held, why and how to go on."""
+"""The deletion policy: from the coverage and what Port holds, decides what may be deleted and what is held, and why."""
 
 import math
 from collections import abc
@@ -33,7 +33,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What becomes of all that is gone: what may be deleted, what is held, and by blueprint what stays with it."""
+    """The decisions on all that is gone: what may be deleted, what is held, and by blueprint what stays."""
 
     allowed: tuple[Gone, ...] = ()
     held: tuple[Held, ...] = ()
@@ -61,7 +61,7 @@ class Policy:
     unsettled: Unsettled = Unsettled()
 
     def decide(self, found: abc.Iterable[Gone]) -> Decisions:
-        """Return what becomes of all that is gone."""
+        """Return the decisions on all that is gone."""
         allowed: list[Gone] = []
         held: list[Held] = []
         staying: list[tuple[str, abc.Sequence[str]]] = []
@@ -84,7 +84,7 @@ class Policy:
         return self._unproven(gone) or self._unsettled(gone) or self._unreleased(gone)
 
     def _unproven(self, gone: Gone) -> Held | None:
-        """Hold what something that feeds the blueprint may still have: it was not read whole."""
+        """Hold where a resource that feeds the blueprint was not read whole."""
         for problem in self.coverage.everywhere:
             why = f"not everything was read ({problem.token or problem.stage}: {problem.why})"
             return _held(gone, "problem", why, SOLVE)
@@ -155,7 +155,7 @@ class Policy:
 
 
 def _not_whole(gone: Gone, resource: ResourceCoverage) -> Held | None:
-    """Hold where a resource was not read, or where a part of it is missing that nobody can release."""
+    """Hold where a resource was not read whole; no option releases this."""
     for gap in resource.gaps:
         if isinstance(gap, Problem):
             why = f"not everything was read or mapped ({gap.kind or gap.stage}: {gap.why})"

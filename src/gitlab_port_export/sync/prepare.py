@@ -1,4 +1,4 @@
-"""From settings to everything that a run needs: signed in, the mapping chosen and checked, nothing written yet."""
+"""Prepares a run: signs in, reads the integration, chooses and checks the mapping; writes nothing."""
 
 from collections import abc
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ from gitlab_port_export.sync.fit import judge, unknown_releases
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that a run needs."""
+    """A prepared run. `execute.py` and `line.py` take it apart: each stage gets only what it needs."""
 
     settings: Settings
     port: Port
@@ -90,11 +90,11 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         if isinstance(error, Stopped):
             raise late(error, settings) from None
         if isinstance(error, OutOfTime):
-            # Questions to Port look at the clock themselves.
+            # Requests to Port check the deadline themselves.
             raise UsageError("the deadline passed while the mapping was read and checked", hint=MORE_TIME) from None
         raise
     finally:
-        # Whoever ends the run does not wait for Port's answer.
+        # A run that ends here does not wait for Port's answer.
         beside.shutdown(wait=False)
     return Run(
         settings, port, connect_gitlab(settings, clock, dialect, identifier, redactor), evaluator, integration,

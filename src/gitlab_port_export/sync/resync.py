@@ -88,7 +88,7 @@ class Resync:
         if not self.reporting:
             return
         self.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
-        # A `running` that is under way must not arrive last; a Port that does not answer it is not waited for.
+        # A `running` that is under way must not arrive last; if Port does not answer, go on after a moment.
         waited = self._telling.acquire(timeout=LAST_WORDS_SECONDS / 2)
         try:
             integrations.set_state(self.port, self.integration.identifier, state, self.started)

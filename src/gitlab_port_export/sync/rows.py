@@ -1,4 +1,4 @@
-"""What tells a row apart from others: its order among rows of one key, and what a person recognises it by."""
+"""The identity of a row: its order among rows with the same key, and a name that a person recognises."""
 
 from zlib import crc32
 
@@ -6,7 +6,7 @@ from gitlab_port_export.model import Order, Row, Scope
 
 
 def label_of(row: Row) -> str:
-    """Return what a person recognises a row by."""
+    """Return a name of a row that a person recognises."""
     for name in ("web_url", "path_with_namespace", "full_path", "username", "name", "id"):
         if isinstance(found := row.get(name), str | int) and found:
             return str(found)

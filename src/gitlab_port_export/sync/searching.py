@@ -18,10 +18,10 @@ from gitlab_port_export.port.order import layers
 # Port relates to no more of what a search finds.
 # https://docs.port.io/build-your-software-catalog/customize-integrations/configure-mapping/#limitations
 MOST_FOUND = 100
-# So many entities, or bytes of them, are kept and looked at together.
+# So many entities, or bytes of them, are compressed and compared together.
 PACK, PACK_BYTES = 1000, 4 * 1024 * 1024
 
-# What a query finds in a blueprint, None where Port did not say.
+# Returns what a query finds in a blueprint, None where Port gave no answer.
 Find = Callable[[str, abc.Mapping[str, Any]], list[str] | None]
 
 
@@ -48,7 +48,7 @@ def explicit_targets(entity: Entity, blueprint: Blueprint) -> Iterator[str]:
 
 @dataclass
 class Later:
-    """Entities that wait, by blueprint: compressed, as all of them may have to.
+    """Entities that wait, by blueprint; compressed, since all entities of a run may wait.
 
     `searched` are the blueprints that each blueprint's entities search in.
     """
@@ -59,7 +59,7 @@ class Later:
     _size: dict[str, int] = field(default_factory=dict)
 
     def put(self, entity: Entity, blueprint: Blueprint) -> None:
-        """Let an entity wait."""
+        """Add an entity."""
         name = entity.blueprint
         self.searched.setdefault(name, set()).update(target for _, target, _ in queries(entity, blueprint))
         text = packed(
@@ -72,7 +72,7 @@ class Later:
             self._pack(name)
 
     def take(self, name: str) -> Iterator[list[Entity]]:
-        """Yield the entities of a blueprint, some at a time; they stay here."""
+        """Yield the entities of a blueprint in packs; they can be taken again."""
         if name in self._open:
             self._pack(name)
         for pack in self._packs[name]:
@@ -94,9 +94,9 @@ class Later:
 
 @dataclass(frozen=True)
 class Answered:
-    """An entity with the answers in place of its queries, and what is to be said of them.
+    """An entity with the answers in place of its queries, and the Problems of these.
 
-    `targets` are keys of keys.target_key of all that was found, `unknown` the blueprints of searches that Port did
+    `targets` are the keys of all that was found, `unknown` the blueprints of searches that Port did
     not answer. `entity` is None where the search for it does not find exactly one.
     """
 
