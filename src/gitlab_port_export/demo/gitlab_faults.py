@@ -1,4 +1,4 @@
-"""Ways in which the stand-in GitLab can fail on purpose, each as a real one or its proxy does."""
+"""Ways in which the stand-in GitLab can fail on purpose, as GitLab or a proxy in front of it fails."""
 
 from __future__ import annotations
 

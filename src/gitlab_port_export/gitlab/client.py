@@ -245,7 +245,7 @@ def query_of(url: str) -> Params:
 
 
 def count_of(answer: Answer, header: str) -> int | None:
-    """Return a count from a header, or None where GitLab does not count. Raises ReadFailed for one that nobody has."""
+    """Return a count from a header, or None where GitLab does not count. Raises ReadFailed for a far too long one."""
     text = answer.headers.get(header, "")
     if len(text) > MOST_DIGITS and text.isdecimal():
         raise ReadFailed("shape", f"answered 200 and counts rows with a number of {len(text)} digits", NO_GITLAB, 200)

@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 
 class _NotPlain(Exception):
-    """YAML that is not plain values: bad syntax, a tag that nobody knows, or more than the limits allow."""
+    """YAML that is not plain values: bad syntax, an unknown tag, or more than the limits allow."""
 
 
 def text_of(file: Row) -> str:

@@ -24,7 +24,7 @@ Active = bool | None
 class Listed:
     """A group or project: its row, its scope, and the tokens that may read it, best first.
 
-    The `weaker` tokens see it too, but GitLab may leave out rows for them without a word.
+    The `weaker` tokens see it too, but GitLab may silently leave out rows for them.
     """
 
     kept: bytes | Row

@@ -1,4 +1,4 @@
-"""The languages of projects: of a hundred at once over GraphQL, and one by one over REST for whom that gives none."""
+"""Reads the languages of projects: a hundred at once over GraphQL, and over REST those that GraphQL leaves out."""
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass

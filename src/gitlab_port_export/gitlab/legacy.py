@@ -1,4 +1,4 @@
-"""Ocean's older properties, `file://path` and `search://scope=…&&query=…`: read for each row while its page goes by."""
+"""Ocean's older properties, `file://path` and `search://scope=…&&query=…`: read for each row of a page."""
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace

@@ -93,7 +93,7 @@ class _List:
 
     @property
     def expected(self) -> int:
-        """What the first page counted: a row that comes later is missed by nobody.
+        """The number of rows that the first page counts; a row that is added later need not come.
 
         One that goes moves those behind it, and the first of the next page out of sight: then the list is read again.
         """

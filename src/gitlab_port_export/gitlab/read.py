@@ -1,4 +1,4 @@
-"""Carries out the plan: pages as they come, and a Problem for every read that did not end complete."""
+"""Carries out the plan: yields pages as they come, and a Problem for every read that was not complete."""
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Set

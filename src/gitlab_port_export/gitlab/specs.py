@@ -1,4 +1,4 @@
-"""The files that a mapping's `specPath` names: each holds entities as they are to stand in Port."""
+"""The files that a mapping's `specPath` names: each holds entities for Port."""
 
 import posixpath
 from collections.abc import Generator, Iterator

@@ -1,4 +1,4 @@
-"""What a repository holds: trees walked once for everybody, and files; only what GitLab proves is absent."""
+"""Reads trees (each once for all that want it) and files; absent is only what GitLab confirms to be absent."""
 
 from collections.abc import Generator, Hashable, Iterable
 from dataclasses import dataclass

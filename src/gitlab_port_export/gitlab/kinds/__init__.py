@@ -1,4 +1,4 @@
-"""The table of kinds: adding one is one file here and one name below."""
+"""The table of kinds; each kind is a file in this folder and a name in `NAMES`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -38,7 +38,7 @@ Looked = TypeVar("Looked")
 
 
 class _Table(Mapping[str, Looked]):
-    """Something of each kind by its name; a kind is imported when it is looked at, since a mapping names a few."""
+    """Maps each kind's name to something of it. A kind is imported on first use, because a mapping names only a few."""
 
     def __init__(self, look: Callable[[str], Looked]) -> None:
         self._look = look

@@ -55,20 +55,20 @@ class AccessQuery(NamedTuple):
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and project; what a group gives to everything below it is read once."""
     tree = GroupTree.of(context.inventory.all_groups())
-    for wish, indexes in by(resources, _wish).items():
+    for query, indexes in by(resources, _query).items():
         places: list[Listed] = []
-        places += context.inventory.groups(wish.active_groups) if wish.groups else ()
-        places += context.inventory.projects(wish.active_projects) if wish.projects else ()
+        places += context.inventory.groups(query.active_groups) if query.groups else ()
+        places += context.inventory.projects(query.active_projects) if query.projects else ()
         for place in places:
-            job = partial(_start, tree, place, indexes, wish)
-            lists = tree.keys(place) if wish.inherited else tree.keys(place)[:1]
-            givers = [*tree.above(place), *([place] if place.scope.is_group else [])] if wish.inherited else []
+            job = partial(_start, tree, place, indexes, query)
+            lists = tree.keys(place) if query.inherited else tree.keys(place)[:1]
+            givers = [*tree.above(place), *([place] if place.scope.is_group else [])] if query.inherited else []
             needs = [roles_key(group, group.scope.token) for group in givers]
-            needs += [tree.keys(group)[0] for group in tree.invited(place)] if wish.inherited else []
+            needs += [tree.keys(group)[0] for group in tree.invited(place)] if query.inherited else []
             yield scope_read("access", place, indexes, job, requests=len(lists), shares=lists, needs=tuple(needs))
 
 
-def _wish(selector: Any) -> AccessQuery:
+def _query(selector: Any) -> AccessQuery:
     return AccessQuery(
         "group" in selector.scopes,
         "project" in selector.scopes,
@@ -79,14 +79,14 @@ def _wish(selector: Any) -> AccessQuery:
     )
 
 
-def _start(tree: GroupTree, place: Listed, resources: tuple[int, ...], wish: AccessQuery, scope: Scope) -> Job:
-    found = yield from _roles(tree, place, wish, scope)
-    rows = [row_of(found[person], scope) for person in sorted(found) if wish.bots or not is_bot(found[person].row)]
+def _start(tree: GroupTree, place: Listed, resources: tuple[int, ...], query: AccessQuery, scope: Scope) -> Job:
+    found = yield from _roles(tree, place, query, scope)
+    rows = [row_of(found[person], scope) for person in sorted(found) if query.bots or not is_bot(found[person].row)]
     yield from pages("access", resources, scope, rows)
 
 
-def _roles(tree: GroupTree, place: Listed, wish: AccessQuery, scope: Scope) -> Generator[Any, Any, Roles]:
-    if not wish.inherited:
+def _roles(tree: GroupTree, place: Listed, query: AccessQuery, scope: Scope) -> Generator[Any, Any, Roles]:
+    if not query.inherited:
         return effective(scope.path, (yield from direct_members(scope)), {})
     if scope.is_group:
         return (yield from group_roles(tree, place, scope.token))

@@ -33,10 +33,10 @@ class BranchSelector(ProjectRowsSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project that has code and a default branch."""
-    yield from project_reads("branch", resources, context, _wishes, nothing_there, _start)
+    yield from project_reads("branch", resources, context, _queries, nothing_there, _start)
 
 
-def _wishes(selector: Any) -> tuple[Params | None]:
+def _queries(selector: Any) -> tuple[Params | None]:
     """Return the query of the list; None asks for the default branch alone."""
     if selector.default_branch_only:
         return (None,)
@@ -45,13 +45,13 @@ def _wishes(selector: Any) -> tuple[Params | None]:
     return ((("search", selector.search),),) if selector.search else ((),)
 
 
-def _start(place: Listed, scope: Scope, wish: Params | None, handle: RowHandler) -> Job:
-    if wish is None:
+def _start(place: Listed, scope: Scope, query: Params | None, handle: RowHandler) -> Job:
+    if query is None:
         if row := (yield from _default_branch(place, scope)):
             yield handle([row])
     else:
         # GitLab gives everything that a filter leaves at once; a link then leads to the same page again.
-        yield from read_keyset(scope.token, branches_path(scope), wish, handle, linked=not wish)
+        yield from read_keyset(scope.token, branches_path(scope), query, handle, linked=not query)
 
 
 def _default_branch(place: Listed, scope: Scope) -> Generator[Any, Any, Row | None]:

@@ -30,10 +30,10 @@ class EnvironmentSelector(ProjectRowsSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project that can have environments, and per state unless all are wanted."""
-    yield from project_reads("environment", resources, context, _wishes, no_deployments, from_list("environments"))
+    yield from project_reads("environment", resources, context, _queries, no_deployments, from_list("environments"))
 
 
-def _wishes(selector: Any) -> tuple[Params, ...]:
+def _queries(selector: Any) -> tuple[Params, ...]:
     if set(selector.states) == set(STATES):
         return ((),)
     return tuple((("states", state),) for state in selector.states)

@@ -18,9 +18,9 @@ class GroupWithMembersSelector(MemberSelector):
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group."""
 
-    def start(place: Listed, indexes: tuple[int, ...], wish: MembersQuery, scope: Scope) -> Job:
-        members = yield from members_of(scope, wish)
-        row = {**place.row, "__members": shaped(members, context.dialect, verbose=wish.verbose)}
+    def start(place: Listed, indexes: tuple[int, ...], query: MembersQuery, scope: Scope) -> Job:
+        members = yield from members_of(scope, query)
+        row = {**place.row, "__members": shaped(members, context.dialect, verbose=query.verbose)}
         yield Page("group-with-members", indexes, scope, [row])
 
     yield from member_reads("group-with-members", resources, _active, context.inventory.groups, start)

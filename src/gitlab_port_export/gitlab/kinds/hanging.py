@@ -1,4 +1,4 @@
-"""Which resources make their entities out of a text that may be unreadable; pure.
+"""Finds the resources whose entities depend on a text that may be unreadable; pure.
 
 An unreadable text is not an empty one: the entities that would come of it may still be there, so they are not deleted.
 A value that is only shown may be null, as in Ocean.
@@ -17,7 +17,7 @@ FRONT_MATTER = re.compile(r"""\b(name|description|instructions|frontmatter)\b|\.
 
 
 def hanging(resources: Iterable[Resource], text: re.Pattern[str]) -> frozenset[int]:
-    """Return the resources whose entities hang on a text: whether there are any, or what tells them apart."""
+    """Return the resources whose entities, or their identifiers, depend on a text."""
     return frozenset(
         resource.index for resource in resources if any(_reaches(part, text) for part in _deciding(resource))
     )

@@ -23,12 +23,12 @@ class IssueSelector(Selector):
 
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
-    """Yield one read per topmost group (or lone project) and wish."""
-    wants = by(resources, lambda selector: _wish(selector, context))
+    """Yield one read per topmost group (or lone project) and query."""
+    wants = by(resources, lambda selector: _query(selector, context))
     yield from group_reads("issue", "issues", "#", wants, context)
 
 
-def _wish(selector: Any, context: Context) -> GroupQuery:
+def _query(selector: Any, context: Context) -> GroupQuery:
     found: Params = (("scope", "all"), ("order_by", "created_at"), ("sort", "asc"))
     named = (("state", selector.state), ("issue_type", selector.issue_type), ("labels", selector.labels))
     found += tuple((name, value) for name, value in named if value is not None)

@@ -45,7 +45,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
 
     Ocean's `gitlab` takes every job of a project; `gitlab-v2` the latest jobs of each wanted pipeline.
     """
-    yield from each_once(_wanted(by(resources, _wish), context))
+    yield from each_once(_wanted(by(resources, _query), context))
 
 
 def _wanted(
@@ -72,7 +72,7 @@ def _latest_of(place: Listed, params: Params, resources: tuple[int, ...]) -> Rea
     return scope_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=(key,))
 
 
-def _wish(selector: Any) -> tuple[bool | None, PipelineQuery | None]:
+def _query(selector: Any) -> tuple[bool | None, PipelineQuery | None]:
     return selector.include_only_active_projects, selector.pipeline_query_params
 
 

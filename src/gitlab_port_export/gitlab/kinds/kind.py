@@ -1,4 +1,4 @@
-"""What a kind is: a selector model and the reads that its resources need; one file a kind lives beside this."""
+"""Defines a kind: its selector, the reads that its resources need, and what its users must know."""
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Context:
     doubtful: bool = False
 
     def skips(self, project: Row, says_nothing: SaysNothing) -> bool:
-        """Say whether a project is not asked, because its row says that there is nothing and nobody doubts it."""
+        """Say whether a project is not asked: its row says that there is nothing, and the plan is not doubtful."""
         return not self.doubtful and says_nothing(project)
 
     def days_ago(self, days: float) -> str:
@@ -112,17 +112,17 @@ class Kind:
     about: About = About()
 
 
-def by(resources: Iterable[Resource], wish: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:
+def by(resources: Iterable[Resource], query: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:
     """Group resource indexes by what their selector makes them read, in mapping order."""
-    return by_each(resources, lambda selector: (wish(selector),))
+    return by_each(resources, lambda selector: (query(selector),))
 
 
-def by_each(resources: Iterable[Resource], wishes: Callable[[Any], Iterable[Any]]) -> Mapping[Any, tuple[int, ...]]:
-    """Group resource indexes by each of the wishes that their selector has, in mapping order."""
+def by_each(resources: Iterable[Resource], queries: Callable[[Any], Iterable[Any]]) -> Mapping[Any, tuple[int, ...]]:
+    """Group resource indexes by each query of their selector, in mapping order."""
     found: dict[Any, tuple[int, ...]] = {}
     for resource in resources:
-        for wish in dict.fromkeys(wishes(resource.selector)):
-            found[wish] = (*found.get(wish, ()), resource.index)
+        for query in dict.fromkeys(queries(resource.selector)):
+            found[query] = (*found.get(query, ()), resource.index)
     return found
 
 

@@ -27,8 +27,8 @@ def _active(selector: MemberSelector) -> bool | None:
     return selector.include_only_active_groups
 
 
-def _start(_: Listed, resources: tuple[int, ...], wish: MembersQuery, scope: Scope) -> Job:
-    if rows := (yield from members_of(scope, wish)):
+def _start(_: Listed, resources: tuple[int, ...], query: MembersQuery, scope: Scope) -> Job:
+    if rows := (yield from members_of(scope, query)):
         yield Page("member", resources, scope, rows)
 
 

@@ -28,11 +28,11 @@ class MergeRequestSelector(Selector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per topmost group (or lone project) and state."""
-    wants = by_each(resources, lambda selector: _wishes(selector, context))
+    wants = by_each(resources, lambda selector: _queries(selector, context))
     yield from group_reads("merge-request", "merge_requests", "!", wants, context)
 
 
-def _wishes(selector: Any, context: Context) -> Iterator[GroupQuery]:
+def _queries(selector: Any, context: Context) -> Iterator[GroupQuery]:
     for state, days in _windows(selector, context):
         params: Params = (("scope", "all"), ("state", state), ("order_by", "created_at"), ("sort", "asc"))
         if days is not None:

@@ -75,13 +75,13 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     }
     yield from each_once(
         ((place.scope.id, params), partial(_read, place, params, context.dialect, params in shared), indexes)
-        for (active, params), indexes in by(resources, lambda selector: _wish(selector, context)).items()
+        for (active, params), indexes in by(resources, lambda selector: _query(selector, context)).items()
         for place in context.inventory.projects(active)
         if not context.skips(place.row, no_pipelines)
     )
 
 
-def _wish(selector: Any, context: Context) -> tuple[bool | None, Params]:
+def _query(selector: Any, context: Context) -> tuple[bool | None, Params]:
     return selector.include_only_active_projects, pipeline_params(selector.api_query_params, context)
 
 

@@ -50,7 +50,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     always = context.dialect == "gitlab"
     older = {resource.index for resource in resources if legacy_texts(resource)}
 
-    def wish(selector: Any) -> tuple[Active, Additions]:
+    def query(selector: Any) -> tuple[Active, Additions]:
         return selector.include_only_active_projects, Additions(
             selector.include_languages or always,
             selector.include_labels,
@@ -59,7 +59,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         )
 
     on_included = hanging(resources, INCLUDED)
-    wants = by(resources, wish)
+    wants = by(resources, query)
     asked = {active for active, wanted in wants if wanted.languages}
     together = batches(place for active in asked for place in context.inventory.projects(active))
     for (active, wanted), indexes in wants.items():

@@ -31,9 +31,9 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     actives = by(resources, _active) if languages else ()
     together = batches(place for active in actives for place in context.inventory.projects(active))
 
-    def start(place: Listed, indexes: tuple[int, ...], wish: MembersQuery, scope: Scope) -> Job:
-        members = yield from members_of(scope, wish)
-        row = {**place.row, "__members": shaped(members, context.dialect, verbose=wish.verbose)}
+    def start(place: Listed, indexes: tuple[int, ...], query: MembersQuery, scope: Scope) -> Job:
+        members = yield from members_of(scope, query)
+        row = {**place.row, "__members": shaped(members, context.dialect, verbose=query.verbose)}
         if languages:
             row["__languages"] = yield from languages_of(scope, place.row, together.get(scope.id))
         yield Page("project-with-members", indexes, scope, [row])

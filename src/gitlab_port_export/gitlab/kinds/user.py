@@ -1,4 +1,4 @@
-"""Kind `user`: accounts; all of the instance where a token is an administrator's, else the members that are seen."""
+"""Kind `user`: all accounts of the instance with an administrator's token, else everybody who has a role."""
 
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -29,7 +29,7 @@ from gitlab_port_export.model import Narrowed, Page, Problem, Row, Scope
 
 # What a member row tells of the account; the rest is the membership's.
 ACCOUNT = ("id", "username", "name", "state", "locked", "public_email", "email", "bot", "avatar_url", "web_url")
-# Where people signed in from is nobody's business in a catalog.
+# The addresses that people signed in from are personal data, and are left out.
 WITHHELD = ("current_sign_in_ip", "last_sign_in_ip")
 NO_ADMINISTRATOR = "use a token of an administrator (on instances with admin mode: with the scope admin_mode)"
 
@@ -67,35 +67,35 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     tree = GroupTree.of(context.inventory.groups())
     places = (*context.inventory.groups(), *context.inventory.projects())
     lists = tuple(key for place in places for key in tree.keys(place))
-    for wish, indexes in by(
+    for query, indexes in by(
         resources, lambda selector: UserQuery(selector.source, selector.include_bot_members)
     ).items():
-        start = partial(_start, context, tree, indexes, wish)
-        if wish.source == "members":
+        start = partial(_start, context, tree, indexes, query)
+        if query.source == "members":
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=len(lists), shares=lists)
         else:
-            needs = lists if wish.source is None else ()
+            needs = lists if query.source is None else ()
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=2, needs=needs)
 
 
-def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: UserQuery, _: Scope) -> Job:
+def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], query: UserQuery, _: Scope) -> Job:
     administrators: list[str] = []
-    if wish.source != "members":
-        administrators = yield from _administrators(context, wish, resources)
+    if query.source != "members":
+        administrators = yield from _administrators(context, query, resources)
     if administrators:
-        yield from _accounts(administrators, resources, wish)
-    elif wish.source == "users":
+        yield from _accounts(administrators, resources, query)
+    elif query.source == "users":
         raise ReadFailed("forbidden", "no token is an administrator's, so GitLab lists no accounts", NO_ADMINISTRATOR)
     else:
-        if wish.source is None:
+        if query.source is None:
             yield from (Narrowed(index, NO_SOURCE, SET_SOURCE) for index in resources)
-        yield from _members(context, tree, resources, wish)
+        yield from _members(context, tree, resources, query)
 
 
-def _administrators(context: Context, wish: UserQuery, resources: tuple[int, ...]) -> Generator[Any, Any, list[str]]:
+def _administrators(context: Context, query: UserQuery, resources: tuple[int, ...]) -> Generator[Any, Any, list[str]]:
     """Return the tokens of administrators; a Problem where none is one and GitLab refused to say so of some."""
     patterns = context.inventory.patterns
-    asked = [token for token in patterns if wish.source == "users" or patterns[token].allow_all_below("")]
+    asked = [token for token in patterns if query.source == "users" or patterns[token].allow_all_below("")]
     found: list[str] = []
     refused: list[tuple[str, ReadFailed]] = []
     for token in asked:
@@ -117,17 +117,17 @@ def _is_administrator(token: str) -> Job:
     return answer.data.get("is_admin") is True
 
 
-def _accounts(tokens: list[str], resources: tuple[int, ...], wish: UserQuery) -> Job:
+def _accounts(tokens: list[str], resources: tuple[int, ...], query: UserQuery) -> Job:
     """Read all accounts of the instance with the first of these tokens that may."""
     params: Params = (("order_by", "id"), ("sort", "desc"))
-    if not wish.bots:
+    if not query.bots:
         params += (("without_project_bots", "true"), ("exclude_internal", "true"))
 
     def handle(rows: list[Row]) -> Page | None:
         # What others than administrators are shown is neither all accounts nor all of an account.
         if any("is_admin" not in row for row in rows):
             raise ReadFailed("incomplete", "GitLab lists accounts as to no administrator", NO_ADMINISTRATOR)
-        kept = [_shown(row) for row in rows if wish.bots or not is_bot(row)]
+        kept = [_shown(row) for row in rows if query.bots or not is_bot(row)]
         return Page("user", resources, ALL_OF_GITLAB, kept) if kept else None
 
     failure: ReadFailed | None = None
@@ -149,7 +149,7 @@ def _shown(row: Row) -> Row:
 Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
 
 
-def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], wish: UserQuery) -> Job:
+def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], query: UserQuery) -> Job:
     """Gather the accounts from all member lists, each row once; a list that cannot be read is a Problem of its own."""
     found: Found = {}
     places = (*context.inventory.groups(), *context.inventory.projects())
@@ -157,7 +157,7 @@ def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], wish
         tuple(guarded(scope_read("user", place, resources, partial(_gather, tree, place, found))) for place in places)
     )
     rows = [{name: value for name, (_, value) in found[person].items()} for person in sorted(found)]
-    kept = [_account(row) for row in rows if wish.bots or not is_bot(row)]
+    kept = [_account(row) for row in rows if query.bots or not is_bot(row)]
     yield from pages("user", resources, ALL_OF_GITLAB, kept)
 
 

@@ -33,7 +33,7 @@ class GroupQuery(NamedTuple):
 def group_reads(
     kind: str, endpoint: str, mark: str, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context
 ) -> Iterator[Read]:
-    """Yield one read per topmost group (or lone project) and wish; resources that want the same share it.
+    """Yield one read per topmost group (or lone project) and query; resources that want the same share it.
 
     The endpoint is also the name of the project's feature; `mark` stands before the number in a reference to a row.
     """
@@ -46,12 +46,12 @@ def _wanted(
     def no_feature(project: Row) -> bool:
         return feature_off(project, endpoint)
 
-    for wish, indexes in wants.items():
-        for covered in cover(context.inventory, wish.active):
-            place, params = covered.place, wish.params
+    for query, indexes in wants.items():
+        for covered in cover(context.inventory, query.active):
+            place, params = covered.place, query.params
             if place.scope.is_group:
-                params += (("non_archived", str(wish.non_archived).lower()),)
-            elif (wish.non_archived and place.row.get("archived")) or context.skips(place.row, no_feature):
+                params += (("non_archived", str(query.non_archived).lower()),)
+            elif (query.non_archived and place.row.get("archived")) or context.skips(place.row, no_feature):
                 continue
             # The same rows of the same place are the same read.
             key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, covered.only, params)

@@ -1,4 +1,4 @@
-"""What `member`, `group-with-members` and `project-with-members` share: member lists, bots and their shapes."""
+"""What the kinds of members share: member lists, bots, and how members are shown."""
 
 import re
 from collections.abc import Callable, Generator, Hashable, Iterator
@@ -30,7 +30,7 @@ class MembersSelector(Selector):
 
 
 class MembersQuery(NamedTuple):
-    """What a selector asks for; resources with equal wishes share their reads."""
+    """What a selector asks for; resources with equal queries share their reads."""
 
     active: Active
     inherited: bool
@@ -38,7 +38,7 @@ class MembersQuery(NamedTuple):
     verbose: bool
 
 
-# Reads the members of one place as the wish has them: (place, resources, wish, scope) → job.
+# Reads the members of one place as the query asks: (place, resources, query, scope) → job.
 Start = Callable[[Listed, tuple[int, ...], MembersQuery, Scope], Job]
 
 
@@ -55,7 +55,7 @@ def member_reads(
     `also` gives what a further request of a place shares with other reads.
     """
 
-    def wish(selector: Any) -> MembersQuery:
+    def query(selector: Any) -> MembersQuery:
         return MembersQuery(
             active(selector),
             selector.include_inherited_members,
@@ -63,7 +63,7 @@ def member_reads(
             selector.include_verbose_member_object,
         )
 
-    for wanted, indexes in by(resources, wish).items():
+    for wanted, indexes in by(resources, query).items():
         for place in places(wanted.active):
             path = members_path(place.scope, inherited=wanted.inherited)
             further = also(place)
@@ -83,14 +83,14 @@ def members_path(scope: Scope, *, inherited: bool) -> str:
     return f"{api_path(scope)}/members{'/all' if inherited else ''}"
 
 
-def members_of(scope: Scope, wish: MembersQuery) -> Generator[Any, Any, list[Row]]:
+def members_of(scope: Scope, query: MembersQuery) -> Generator[Any, Any, list[Row]]:
     """Return the wanted members, as GitLab gives them.
 
     /members/all is filtered after paging (members of private invited groups), so its count proves nothing.
     """
-    path = members_path(scope, inherited=wish.inherited)
-    rows: list[Row] = yield from whole_list(scope.token, path, counted=not wish.inherited)
-    return rows if wish.bots else [row for row in rows if not is_bot(row)]
+    path = members_path(scope, inherited=query.inherited)
+    rows: list[Row] = yield from whole_list(scope.token, path, counted=not query.inherited)
+    return rows if query.bots else [row for row in rows if not is_bot(row)]
 
 
 def shaped(members: list[Row], dialect: Dialect, *, verbose: bool) -> list[Row]:

@@ -15,7 +15,7 @@ from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Page, Row, Scope
 
 PROJECT_PATH = "the project's `path_with_namespace`"
-# Reads one project's rows as a selector wishes: (project, scope, wish, handle) → job.
+# Reads one project's rows for a selector: (project, scope, query, handle) → job.
 Start = Callable[[Listed, Scope, Any, RowHandler], Job]
 
 
@@ -33,37 +33,37 @@ def project_reads(
     kind: str,
     resources: tuple[Resource, ...],
     context: Context,
-    wishes: Callable[[Any], Iterable[Hashable]],
+    queries: Callable[[Any], Iterable[Hashable]],
     nothing_there: SaysNothing,
     start: Start,
     *,
     whole_project: bool = False,
 ) -> Iterator[Read]:
-    """Yield one read per project that may hold something and per wish; resources that wish the same share it.
+    """Yield one read per project that may hold something and per query; resources with equal queries share it.
 
-    `wishes` are those of a selector. `__project` is the project's path alone, or its whole row.
+    `queries` are those of a selector. `__project` is the project's path alone, or its whole row.
     """
 
     def of(selector: Any) -> Iterator[tuple[Active, Hashable]]:
-        yield from ((selector.include_only_active_projects, wish) for wish in wishes(selector))
+        yield from ((selector.include_only_active_projects, query) for query in queries(selector))
 
-    def read(place: Listed, wish: Hashable, indexes: tuple[int, ...]) -> Read:
+    def read(place: Listed, query: Hashable, indexes: tuple[int, ...]) -> Read:
         def job(scope: Scope) -> Job:
             project = place.row if whole_project else {"path_with_namespace": place.scope.path}
-            yield from start(place, scope, wish, with_owner(kind, indexes, scope, "__project", project))
+            yield from start(place, scope, query, with_owner(kind, indexes, scope, "__project", project))
 
         return scope_read(kind, place, indexes, job, unless=nothing_there)
 
     yield from each_once(
-        ((place.scope.id, wish), partial(read, place, wish), indexes)
-        for (active, wish), indexes in by_each(resources, of).items()
+        ((place.scope.id, query), partial(read, place, query), indexes)
+        for (active, query), indexes in by_each(resources, of).items()
         for place in context.inventory.projects(active)
         if not context.skips(place.row, nothing_there)
     )
 
 
 def from_list(endpoint: str) -> Start:
-    """Return the start that reads one of a project's lists; the wish is its query."""
+    """Return the start that reads one of a project's lists; the query is that of the list."""
 
     def start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
         yield from read_list(scope.token, f"/projects/{scope.id}/{endpoint}", params, handle)

@@ -1,4 +1,4 @@
-"""What `label` and `milestone` share: they live in groups and in projects, and each is read where it lives."""
+"""What kinds share whose rows belong to a group or to a project: each is read where it belongs."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -43,13 +43,13 @@ class ScopedSelector(Selector):
 
 
 def scoped_reads(
-    kind: str, endpoint: str, resources: tuple[Resource, ...], context: Context, wish: QueryOf
+    kind: str, endpoint: str, resources: tuple[Resource, ...], context: Context, query: QueryOf
 ) -> Iterator[Read]:
     """Yield one read per group, then one per project; rows get `__group` (full_path) or `__project`."""
-    yield from each_once(entry for resource in resources for entry in _wanted(kind, endpoint, resource, context, wish))
+    yield from each_once(entry for resource in resources for entry in _wanted(kind, endpoint, resource, context, query))
 
 
-def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, wish: QueryOf) -> Iterator[Wanted]:
+def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, query: QueryOf) -> Iterator[Wanted]:
     selector: Any = resource.selector
     places: list[Listed] = []
     if "group" in selector.scopes:
@@ -60,7 +60,7 @@ def _wanted(kind: str, endpoint: str, resource: Resource, context: Context, wish
             place for place in context.inventory.projects(active) if not context.skips(place.row, _nothing_there)
         ]
     for place in places:
-        params = wish(selector, place.scope.is_group)
+        params = query(selector, place.scope.is_group)
         key = (place.scope.is_group, place.scope.id, params)
         yield key, partial(_read, kind, endpoint, place, params), (resource.index,)
 
