@@ -26,6 +26,7 @@ from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import OWNER, Row, World
 from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.live.events import read_events
 from gitlab_port_export.mapping.yaml import read_yaml
 from gitlab_port_export.model import Event
 from gitlab_port_export.report.values import Report
@@ -75,12 +76,14 @@ def run_sync(
     clock: Clock | None = None,
     watch: Callable[[Event], None] = lambda event: None,
     detailed: bool = False,
+    events: Sequence[Row] | None = None,
     **settings: Any,
 ) -> Ran:
     """Run once in this process and return (report, store, GitLab server).
 
     Stand-ins that run are used; a world or store gets one for the call. `mapping` is data, YAML text, a file,
-    or None for what Port holds, else the default mapping. `tokens` are by default all of the world's.
+    or None for what Port holds, else the default mapping. With `events`, payloads of hooks, a run reads what they name.
+    `tokens` are by default all of the world's.
     `settings` are options of `load_settings` (`workers=2`), or variables by their full name (`OCEAN__...="x"`).
     """
     with ExitStack() as stack:
@@ -96,7 +99,8 @@ def run_sync(
         stack.callback(run.close)
         if mapping is not None and all(problem.warning for problem in run.chosen.problems):
             assert_fits_the_schema(options["mapping_file"].read_text("utf-8"))
-        return Ran(execute(run, command, watch, detailed=detailed), port.store, gitlab)
+        intake = read_events(json.dumps(events), "events") if events else None
+        return Ran(execute(run, command, watch, detailed=detailed, intake=intake), port.store, gitlab)
 
 
 @cache

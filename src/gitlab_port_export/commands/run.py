@@ -10,6 +10,7 @@ from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.commands.signals import signals
+from gitlab_port_export.live.events import Intake, read_file
 from gitlab_port_export.model import Problem
 from gitlab_port_export.report.exit_code import Command, FailOn, with_late
 from gitlab_port_export.report.formats import FORMATS
@@ -62,6 +63,7 @@ def _report(
     session: Session, settings: Settings, command: Command, *, detailed: bool, out: Path | None, plan: Path | None
 ) -> Report:
     """Carry out the run and return its report."""
+    intake = _intake(settings, plan)
     with ExitStack() as stack:
         recorder = Recorder(stack.enter_context(_beside(out))) if out else None
         planned = stack.enter_context(opened(plan)) if plan else None
@@ -71,8 +73,21 @@ def _report(
             prepared = prepare(settings, clock, writes=command == "sync", redactor=session.redactor)
         stack.callback(prepared.close)
         with Progress(session.err) as progress:
-            report = execute(prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned)
+            report = execute(
+                prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned, intake=intake
+            )
         return _saved(report, recorder, out, settings.fail_on) if recorder and out else report
+
+
+def _intake(settings: Settings, plan: Path | None) -> Intake | None:
+    """Return what the given events name, None where none are given. Raises UsageError."""
+    if plan and (settings.event or settings.only or settings.kinds):
+        raise UsageError("--plan: applies a plan and reads nothing", hint="leave out --event, --only and --kind")
+    if settings.event is None:
+        return None
+    if settings.only or settings.kinds:
+        raise UsageError("--event: names itself what is read", hint="leave out --only and --kind")
+    return read_file(settings.event)
 
 
 def _print(session: Session, report: Report) -> None:

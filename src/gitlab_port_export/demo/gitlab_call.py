@@ -191,6 +191,13 @@ def _has(key: str, wanted: str) -> Keep:
     return lambda row: str(row[key]) == wanted
 
 
+def numbered(call: Call) -> Iterator[Keep]:
+    """The condition of `iids[]`: one of these numbers."""
+    found = call.params.get("iids", [])
+    if wanted := {found} if isinstance(found, str) else set(found):
+        yield lambda row: str(row["iid"]) in wanted
+
+
 def searched(call: Call, *fields: str) -> Iterator[Keep]:
     """The condition of `search`: found in one of the fields, in any case."""
     if words := call.text("search").casefold():

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gitlab_port_export.demo.gitlab_access import MINIMAL
-from gitlab_port_export.demo.gitlab_call import Call, Keep, kept, ordered, searched, wanted_group, wanted_project
+from gitlab_port_export.demo.gitlab_call import (
+    Call,
+    Keep,
+    equal,
+    kept,
+    only,
+    ordered,
+    searched,
+    wanted_group,
+    wanted_project,
+)
 from gitlab_port_export.demo.gitlab_pages import Listing
 from gitlab_port_export.demo.gitlab_rows import Row, account_row
 
@@ -72,10 +82,15 @@ def _named_like(call: Call) -> Iterator[Keep]:
         yield lambda row: words in row["name"].casefold() or words in row["username"].casefold()
 
 
+def one_user(call: Call) -> Row:
+    """One account, as everybody sees it."""
+    return only(call.world.users.values(), "id", call)
+
+
 def users(call: Call) -> Listing:
     """All accounts; only administrators see more of them than their names."""
     world = call.world
-    rows = kept(world.users.values(), _humans(call), searched(call, "name", "username"))
+    rows = kept(world.users.values(), _humans(call), searched(call, "name", "username"), equal(call, "username"))
     found = ordered(call, rows, ("id", "name", "username", "created_at", "updated_at"), "id", "desc")
     by_id = call.text("order_by") in ("", "id") and call.text("sort") != "asc"
 

@@ -44,6 +44,7 @@ def _of_kinds() -> tuple[Route, ...]:
 ROUTES = (
     Route("/user", "user", _user),
     Route("/users", "users", people.users),
+    Route("/users/:number", "users", people.one_user),
     Route("/personal_access_tokens/self", "token", _token),
     Route("/version", "version", _version),
     Route("/groups/:id/members", "members", people.group_members),

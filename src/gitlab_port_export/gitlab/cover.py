@@ -62,9 +62,9 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     """
     if inventory.restricted:
         return _by_token(inventory, active)
-    groups = inventory.all_groups(active)
+    groups = _groups(inventory, active)
     known = {place.scope.path for place in groups}
-    listed = {place.scope.path for place in inventory.all_groups()}
+    listed = {place.scope.path for place in _groups(inventory, None)}
     children: dict[str, list[Listed]] = {}
     for place in groups:
         children.setdefault(_above(place, known), []).append(place)
@@ -78,6 +78,14 @@ def cover(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     tree = _Tree(inventory, children, direct, _best_levels(inventory))
     found = [entry for root in children.get("", ()) for entry in _visit(tree, root)]
     return (*found, *(Covered(place) for place in alone))
+
+
+def _groups(inventory: Inventory, active: Active) -> tuple[Listed, ...]:
+    """Return the listed groups of the part that is to be read."""
+    part = inventory.part
+    if part is None:
+        return inventory.all_groups(active)
+    return tuple(group for group in inventory.all_groups(active) if part.allow_at_or_above(group.scope.path))
 
 
 def _with(group: Listed, token: str) -> Listed:
@@ -162,7 +170,7 @@ def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     """
     found: list[Covered] = []
     for token, patterns in inventory.patterns.items():
-        own = [group for group in inventory.all_groups(active) if token in group.tokens]
+        own = [group for group in _groups(inventory, active) if token in group.tokens]
         known = {group.scope.path for group in own}
         for group in own:
             if not _above(group, known) and patterns.may_allow_below(group.scope.path):
@@ -185,6 +193,14 @@ def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
         and not any(_covers(entry, project.scope.path) for entry in kept)
     ]
     return (*kept, *alone)
+
+
+def covers(inventory: Inventory, active: Active, project: Listed) -> bool:
+    """Say whether the rows of a project are read for a kind that GitLab lists by group."""
+    if active is None and project in inventory.projects():
+        return True
+    found = cover(inventory, active)
+    return any(entry.place == project or _covers(entry, project.scope.path) for entry in found)
 
 
 def _covers(entry: Covered, path: str) -> bool:

@@ -61,6 +61,10 @@ class Patterns:
         """Whether every possible path below a group is allowed."""
         return any(_covers(text, path) for text in self.texts)
 
+    def allow_at_or_above(self, path: str) -> bool:
+        """Whether a path or that of a group above it is allowed."""
+        return self.allows(path) or any(self.allows(above) for above in _above(path))
+
     def may_allow_below(self, path: str) -> bool:
         """Whether some possible path below a group could be allowed: the literal start of a pattern fits."""
         below = f"{path}/"
@@ -111,6 +115,27 @@ class Inventory:
     problems: tuple[Problem, ...] = ()
     # The project listing leaves out what the tokens see all the same (`filterOwnedProjects`).
     restricted: bool = False
+    # What is to be read of it, by groups and projects and all below them; None is everything.
+    part: Patterns | None = None
+    # Of an inventory of what events name: projects below listed groups that a restricted listing leaves out.
+    unlisted: tuple[Listed, ...] = ()
+
+    def part_of(self, patterns: Patterns) -> "Inventory":
+        """Return the part at and below the groups and projects that the patterns allow."""
+        return replace(self.only(lambda place: patterns.allow_at_or_above(place.scope.path)), part=patterns)
+
+    def only(self, keeps: Callable[[Listed], bool]) -> "Inventory":
+        """Return the inventory of the groups and projects that are to be kept; groups above stay known."""
+
+        def kept(places: Mapping[Active, tuple[Listed, ...]]) -> dict[Active, tuple[Listed, ...]]:
+            return {active: tuple(filter(keeps, some)) for active, some in places.items()}
+
+        return replace(
+            self,
+            groups_by=kept(self.groups_by),
+            projects_by=kept(self.projects_by),
+            unlisted=tuple(filter(keeps, self.unlisted)),
+        )
 
     def groups(self, active: Active = None) -> tuple[Listed, ...]:
         """Groups that the patterns allow, in order of id."""
@@ -177,8 +202,13 @@ def read_inventory(
     order = {alias: place for place, alias in enumerate(patterns)}
     listings.sort(key=lambda entry: order[entry.token])
     found = merge(listings, patterns, drop_pending=dialect == "gitlab-v2")
+    return replace(found, problems=(*odd, *found.problems), restricted=is_restricted(dialect, mapping))
+
+
+def is_restricted(dialect: Dialect, mapping: PortMapping) -> bool:
+    """Say whether the project listing leaves out what the tokens see all the same."""
     owned_or_visible = mapping.filter_owned_projects or mapping.project_visibility_filter is not None
-    return replace(found, problems=(*odd, *found.problems), restricted=dialect == "gitlab" and bool(owned_or_visible))
+    return dialect == "gitlab" and bool(owned_or_visible)
 
 
 def glimpse(
@@ -238,13 +268,13 @@ def _listing(
         # One after the other: GitLab allows few requests a minute here.
         for active in sorted(actives[0] | {None}, key=str):
             rows: list[Row] = []
-            handle = partial(_take, rows, "full_path")
+            handle = partial(take, rows, "full_path")
             yield from read_list(token, "/groups", listing_params(dialect, mapping, "groups", active), handle)
             groups[active] = tuple(rows)
 
     def list_projects(active: Active) -> Job:
         rows: list[Row] = []
-        handle = partial(_take, rows, "path_with_namespace")
+        handle = partial(take, rows, "path_with_namespace")
         params = listing_params(dialect, mapping, "projects", active)
         # A page with any projects names a next one.
         yield from read_keyset(token, "/projects", params, handle, always=True)
@@ -258,7 +288,7 @@ def _listing(
     yield Listing(token, groups, projects, failure)
 
 
-def _take(rows: list[Row], path: str, page: list[Row]) -> Problem | None:
+def take(rows: list[Row], path: str, page: list[Row]) -> Problem | None:
     """Add the rows of a page, and return a Problem for those without id and path: everything hangs on these.
 
     Raises ReadFailed where no row has them: then it was not GitLab that answered.
@@ -276,7 +306,7 @@ def _take(rows: list[Row], path: str, page: list[Row]) -> Problem | None:
 def merge(listings: Iterable[Listing], patterns: Mapping[str, Patterns], *, drop_pending: bool) -> Inventory:
     """Fold the listings of all tokens, in order of configuration, into one inventory; pure."""
     known = list(listings)
-    problems = [*_failures(known), *_unmatched(known, patterns)]
+    problems = [*listing_failures(known), *_unmatched(known, patterns)]
 
     def wanted(row: Row) -> bool:
         return not (drop_pending and (row.get("marked_for_deletion_at") or row.get("marked_for_deletion_on")))
@@ -347,6 +377,11 @@ def _allowed(listings: Iterable[Iterable[Row]], patterns: Patterns) -> Set[int]:
     return {row["id"] for rows in listings for row in rows if patterns.allows(path_of(row))}
 
 
+def listed_of(seen: list[tuple[str, Row]], *, is_group: bool) -> Listed:
+    """Return a group or project that these tokens, in order of configuration, see with these rows."""
+    return _place([(-access_of(row), at, token, row) for at, (token, row) in enumerate(seen)], is_group=is_group)
+
+
 def _place(seen: list[tuple[int, int, str, Row]], *, is_group: bool) -> Listed:
     """Keep the row of the token with the highest access there, then the first configured."""
     ranked = sorted(seen, key=lambda entry: entry[:2])
@@ -370,7 +405,8 @@ def access_of(row: Row) -> int:
     return max((level for level in levels if isinstance(level, int)), default=0)
 
 
-def _failures(listings: list[Listing]) -> Iterator[Problem]:
+def listing_failures(listings: list[Listing]) -> Iterator[Problem]:
+    """Yield a Problem for each token whose listing was cut short."""
     for entry in listings:
         if entry.failure:
             yield Problem(

@@ -6,49 +6,23 @@ https://docs.gitlab.com/administration/system_hooks/
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.jsontext import decode
 from gitlab_port_export.base.text import clean
+from gitlab_port_export.gitlab.touched import Touched, What
 
-What = Literal[
-    "merge-request", "issue", "pipeline", "job", "deployment", "release", "tag", "branch", "files", "project",
-    "environment", "milestone", "group", "members", "user",
-]  # fmt: skip
 Payload = Mapping[str, Any]
 NO_COMMIT = "0" * 40
+# GitLab sends no payload above 25 MB; several may be given at once.
+MOST_BYTES = 256 * 1024 * 1024
 EXPECTED = "one payload of a GitLab hook, a list of them, or one a line, as JSON"
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """One object that is to be read again.
-
-    `key` is the iid of a merge request or issue, the name of a tag, branch or release, else the id; nothing for a
-    project, its files, a group and members, which `project` or `group` (ids) name, and their paths where known.
-    `gone` says that the event tells of its end. `files` are the paths that a push changed; None for "any".
-    `at` is when it happened, as the payload has it.
-    """
-
-    what: What
-    project: int | None = None
-    project_path: str = ""
-    group: int | None = None
-    group_path: str = ""
-    key: int | str | None = None
-    gone: bool = False
-    files: frozenset[str] | None = frozenset()
-    at: str = ""
-
-    @property
-    def identity(self) -> tuple[str, int | None, str, int | None, int | str | None]:
-        """What two events have in common that tell of one object."""
-        path = "" if self.project or self.group else self.project_path or self.group_path
-        return self.what, self.project, path, self.group, self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +65,18 @@ def read_events(text: bytes | str, origin: str) -> Intake:
         touched += (one for one in found if isinstance(one, Touched))
         untold += (one for one in found if isinstance(one, Untold))
     return Intake(fold(touched), tuple(dict.fromkeys(untold)), len(payloads))
+
+
+def read_file(file: Path) -> Intake:
+    """Return what the payloads of a file name, `-` is standard input. Raises UsageError."""
+    if str(file) == "-":
+        return read_events(sys.stdin.buffer.read(MOST_BYTES), "standard input")
+    try:
+        with file.open("rb") as stream:
+            return read_events(stream.read(MOST_BYTES), str(file))
+    except (OSError, ValueError) as error:  # ValueError: no name that a file may have
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=f"give {EXPECTED}") from None
 
 
 def fold(touched: Iterable[Touched]) -> tuple[Touched, ...]:

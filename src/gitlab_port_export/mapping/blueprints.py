@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Container
 from functools import lru_cache
 
 from gitlab_port_export.mapping.model import Mapping
@@ -64,6 +65,12 @@ def shared_blueprints(mapping: Mapping) -> frozenset[str] | None:
     if None in names and len(names) > 1:
         return None
     return frozenset(name for name in names if name is not None and names.count(name) > 1)
+
+
+def blueprints_of(mapping: Mapping, resources: Container[int]) -> tuple[str, ...]:
+    """Return every blueprint that these resources name, in mapping order."""
+    found = (name for index, names in mapped_blueprints(mapping).items() if index in resources for name in names)
+    return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
 def constant_blueprints(mapping: Mapping) -> tuple[str, ...]:

@@ -56,7 +56,10 @@ def search(
 
 
 class Catalog:
-    """The ledgers of the mapped blueprints, read on threads while GitLab is being read."""
+    """The ledgers of the mapped blueprints, read on threads while GitLab is being read.
+
+    A `narrow` one holds the entities alone that `look_up` was asked for.
+    """
 
     def __init__(
         self,
@@ -68,13 +71,20 @@ class Catalog:
         whole: bool,
         absent: frozenset[str] = frozenset(),
         missing: frozenset[str] = frozenset(),
+        narrow: bool = False,
     ) -> None:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
-        self._whole, self._absent, self._missing = whole, absent, missing
+        self._whole, self._absent, self._missing, self._narrow = whole, absent, missing, narrow
+        self._looked_up: set[tuple[str, str]] = set()
         self._loading: dict[str, Future[Ledger]] = {}
         self._ours: list[Future[list[bytes]]] = []
         self._teams: dict[str, str] | None = None
         self._teams_lock = Lock()
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether entities have to be looked up before they are compared."""
+        return self._narrow
 
     def start(self, names: Iterable[str]) -> None:
         """Begin to read these blueprints' entities."""
@@ -124,17 +134,53 @@ class Catalog:
         blueprint, fields = self.blueprints[name], self._compared(name)
         teams = self._team_names() if "team" in self._fields(name) and "team" in fields else {}
         ledger = Ledger(blueprint, fields, whole=self._whole, teams=teams)
-        include = None
-        if not self._whole:
-            # Relations that the mapping does not set are kept by merging, and what they point at must stay.
-            names = ["$identifier", *(_bare(field) for field in fields), *blueprint.relations]
-            include = list(dict.fromkeys(names))
-        # Of a blueprint that this run created, or would create, Port holds nothing.
-        slim = ["$identifier", *blueprint.relations]
-        for page in () if name in self._absent else search(self._port, name, (), include, slim=slim):
+        for page in () if self._narrow else self._pages(name, ()):
             with documented(f"an entity of {name}"):
                 ledger.hold(page)
         return ledger
+
+    def _pages(self, name: str, rules: Sequence[Any]) -> Iterator[list[Any]]:
+        """Yield pages of what is compared of a blueprint's entities."""
+        # Of a blueprint that this run created, or would create, Port holds nothing.
+        if name in self._absent:
+            return
+        include = None
+        blueprint = self.blueprints[name]
+        if not self._whole:
+            # Relations that the mapping does not set are kept by merging, and what they point at must stay.
+            names = ["$identifier", *map(_bare, self._compared(name)), *blueprint.relations]
+            include = list(dict.fromkeys(names))
+        yield from search(self._port, name, rules, include, slim=["$identifier", *blueprint.relations])
+
+    def look_up(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Read these entities, (blueprint, identifier) each, as far as that was not done before; for a narrow catalog.
+
+        Where Port does not give them, `ledger` tells.
+        """
+        wanted: dict[str, list[str]] = {}
+        for name, identifier in dict.fromkeys(keys):
+            if name in self.blueprints and (name, identifier) not in self._looked_up:
+                self._looked_up.add((name, identifier))
+                wanted.setdefault(name, []).append(identifier)
+        self.start(wanted)
+        asked = [
+            (name, self._executor.submit(self._found, name, part))
+            for name, identifiers in wanted.items()
+            for part in _parts(identifiers)
+        ]
+        for name, reading in asked:
+            try:
+                rows, ledger = reading.result(), self._loading[name].result()
+            except (PortRefused, Unreachable) as failure:
+                self._loading[name] = Future()
+                self._loading[name].set_exception(failure)
+            else:
+                ledger.hold(rows)
+
+    def _found(self, name: str, identifiers: Sequence[str]) -> list[Any]:
+        with documented(f"an entity of {name}"):
+            pages = self._pages(name, [_named(list(identifiers))])
+            return [row for page in pages for row in page if row["identifier"] in identifiers]
 
     def _team_names(self) -> Mapping[str, str]:
         """Return the identifier of each team by identifier and title; none where Port does not show its teams."""
@@ -254,6 +300,8 @@ class Catalog:
         """Return whether Port held no entity of the blueprint when this run began, as far as that was read."""
         if name in self._absent:
             return True
+        if self._narrow:
+            return False
         ledger = self.ledger(name) if name in self._loading else None
         return isinstance(ledger, Ledger) and not ledger.held
 

@@ -113,6 +113,8 @@ class ReportBuilder:
         fail_on: FailOn = "problems",
         code: int | None = None,
         skipped: bool = False,
+        part: str = "",
+        left: Sequence[str] = (),
     ) -> Report:
         """Return the report; `code` is the exit code of a run that ended early, None for one that was completed."""
         problems, held = self._problems.merged(), self._all_held()
@@ -138,6 +140,8 @@ class ReportBuilder:
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
             skipped=skipped,
+            part=self._redact(part),
+            left=tuple(map(self._redact, left)),
             timeline=tuple(Span(name, round(start, 3), round(end, 3)) for name, (start, end) in self._spans.items()),
             reads=tuple(sorted(self._reads, key=lambda read: (read.kind, read.scope))),
         )

@@ -91,13 +91,15 @@ def _blocks(report: Report, console: Console, folds: bool) -> Iterator[Renderabl
     yield from _section("Deletions held", [line for group in by_cause(report.held) for line in _held(group, shown)])
     yield from _section("Problems", [line for one in report.failures for line in _problem(one, "red")])
     yield from _section("Warnings", [line for one in report.warnings for line in _problem(one, "yellow")])
+    yield from _section("Left to full runs", _capped([_line(text) for text in report.left], shown))
     yield _exit(report)
 
 
 def _head(report: Report) -> Text:
     origin = f", mapping: {report.mapping_origin}" if report.mapping_origin else ""
+    part = f", only {report.part}" if report.part else ""
     dry = ", nothing was written" if report.command == "plan" else ""
-    return _line(f"{subject(report)}{origin}{dry}", 0, "bold").append("\n")
+    return _line(f"{subject(report)}{part}{origin}{dry}", 0, "bold").append("\n")
 
 
 def _part(title: str, lines: Sequence[Text]) -> Iterator[_Part]:

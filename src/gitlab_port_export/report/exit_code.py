@@ -78,6 +78,8 @@ def _good(report: Report) -> str:
         return "deletions were held, which --fail-on lets pass"
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
+    if report.part:
+        return f"done for a part: {report.part}; what is left to full runs is listed"
     return f"{EXIT_MEANINGS[0]}, but for deletions that were held" if report.held else EXIT_MEANINGS[0]
 
 

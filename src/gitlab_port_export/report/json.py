@@ -38,6 +38,8 @@ def render(report: Report) -> str:
         "reads": [asdict(read) for read in report.reads],
         "left_out": asdict(left_out(report)),
         "skipped": report.skipped,
+        "part": report.part,
+        "left": report.left,
     }
     return dumps(document)
 

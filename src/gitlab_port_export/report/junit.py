@@ -77,7 +77,7 @@ def _run(report: Report) -> Iterator[_Case]:
         report.seconds,
         ended,
         skipped,
-        said=(said, counts) if report.blueprints else (said,),
+        said=(said, *((counts,) if report.blueprints else ()), *(f"left to full runs: {one}" for one in report.left)),
     )
     for problem in report.problems:
         # The case of the read shows this failure.

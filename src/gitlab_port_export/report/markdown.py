@@ -70,13 +70,15 @@ def _blocks(report: Report, lines: int) -> Iterator[str]:
             is_open=True,
         )
         yield from _section(some(len(warnings), "warning"), _capped(map(_problem, warnings), lines))
+        yield from _section("left to full runs", _capped((code(one, MAX_TEXT) for one in report.left), lines))
         yield from _changes(report, lines)
     yield _foot(report, lines)
 
 
 def _head(report: Report) -> str:
     what = {"plan": "Plan", "sync": "Sync"}.get(report.command, report.command)
-    return f"### {what} of {code(report.integration)}" if report.integration else f"### {what}"
+    of = f" of {code(report.integration)}" if report.integration else ""
+    return f"### {what}{of}, only {code(report.part)}" if report.part else f"### {what}{of}"
 
 
 def _outcome(report: Report) -> str:

@@ -31,10 +31,15 @@ def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "run", "The run that these metrics describe.", [({"command": report.command, "version": __version__}, 1)]
     yield "exit_code", "The exit code of the run.", [({}, report.exit_code)]
     yield "skipped", "Whether the run did nothing.", [({}, int(report.skipped))]
+    yield "partial", "Whether the run read a part.", [({}, int(bool(report.part)))]
     yield "duration_seconds", "How long the run took.", [({}, report.seconds)]
     yield "start_time_seconds", "When the run began.", [({}, _instant(report.started))]
     success: list[_Sample] = [({}, ended)] if _is_success(report) else []
-    yield "last_success_timestamp_seconds", "When a sync without Problems ended; absent after any other run.", success
+    yield (
+        "last_success_timestamp_seconds",
+        "When a full sync without Problems ended; absent after any other run.",
+        success,
+    )
     requests: list[_Sample] = [
         ({"server": "gitlab"}, report.gitlab_requests),
         ({"server": "port"}, report.port_requests),
@@ -57,7 +62,13 @@ def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
 
 
 def _is_success(report: Report) -> bool:
-    return report.command == "sync" and report.exit_code == 0 and not report.skipped and not is_let_pass(report)
+    return (
+        report.command == "sync"
+        and report.exit_code == 0
+        and not report.skipped
+        and not report.part
+        and not is_let_pass(report)
+    )
 
 
 def _family(name: str, help_text: str, samples: list[_Sample], shared: Mapping[str, str]) -> Iterator[str]:

@@ -64,7 +64,8 @@ class Report:
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
     Counts are exact. Of `changes`, `reads` and held identifiers a large run keeps only some, without the values of
-    entities. `links` are (label, address) of pages about the run. `skipped` says that the run did nothing, because
+    entities. `links` are (label, address) of pages about the run. `part` is empty for a full run, or
+    says what was read, and `left` what is left to full runs. `skipped` says that the run did nothing, because
     another run was active.
     """
 
@@ -86,6 +87,8 @@ class Report:
     reads: tuple[ReadCounts, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     skipped: bool = False
+    part: str = ""
+    left: tuple[str, ...] = ()
 
     @property
     def failures(self) -> list[Problem]:

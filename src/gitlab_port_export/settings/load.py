@@ -79,7 +79,7 @@ def input_files(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **opti
     found = _sources(environ, dotenv, options)
     given = {name: one for name, one in found.given.items() if not one.fault}
     files = {f"the file of {one.shown}": one.file for one in given.values() if one.file}
-    for name, what in (("mapping_file", "the mapping"), ("env_file", "the file of variables")):
+    for name, what in (("mapping_file", "the mapping"), ("env_file", "the file of variables"), ("event", "the events")):
         if name in given:
             files[what] = Path(given[name].text)
     if dotenv:

@@ -100,6 +100,11 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^,\s]+", text))
 
 
+def parse_words(text: str) -> tuple[str, ...]:
+    """Return the words of a list, separated by commas or blanks."""
+    return tuple(dict.fromkeys(word.strip("/") for word in re.findall(r"[^,\s]+", text)))
+
+
 def parse_address(text: str, api: str = "/api/v4") -> str:
     """Return scheme://host[:port][/path], without the path of the API and the usual port; else ValueError."""
     bare = re.fullmatch(r"([a-z0-9-]+\.)+[a-z][a-z0-9-]+(:[0-9]+)?(/.*)?", text, re.IGNORECASE)

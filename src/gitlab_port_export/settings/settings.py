@@ -14,7 +14,13 @@ from gitlab_port_export.model import Dialect, Problem
 from gitlab_port_export.report.ci import CHOICES
 from gitlab_port_export.report.formats import FORMATS
 from gitlab_port_export.settings.declare import Setting, any_of, declared
-from gitlab_port_export.settings.parse import parse_allow_deletes, parse_duration, parse_names, parse_token_mapping
+from gitlab_port_export.settings.parse import (
+    parse_allow_deletes,
+    parse_duration,
+    parse_names,
+    parse_token_mapping,
+    parse_words,
+)
 from gitlab_port_export.settings.types import (
     Ci,
     FailOn,
@@ -207,6 +213,45 @@ class Settings(_Frozen):
             value=list[str],
         ),
     ] = Field(default={})
+    only: Annotated[
+        tuple[str, ...],
+        from_text(parse_words),
+        Setting(
+            "OCEAN__EXPORT__ONLY",
+            "Read this group or project alone, with all below it; deletes nothing.",
+            expected="paths, or patterns as in a token mapping, for example my-group/web,other/**",
+            option="--only",
+            on=_RUNS,
+            metavar="PATH",
+            value=list[str],
+            found_file="left out",
+        ),
+    ] = ()
+    kinds: Annotated[
+        tuple[str, ...],
+        from_text(parse_words),
+        Setting(
+            "OCEAN__EXPORT__KINDS",
+            "Read this kind of the mapping alone; deletes nothing.",
+            expected="kinds of the mapping, for example issue,merge-request",
+            option="--kind",
+            on=_RUNS,
+            metavar="KIND",
+            value=list[str],
+            found_file="left out",
+        ),
+    ] = ()
+    event: Annotated[
+        Path | None,
+        Setting(
+            "OCEAN__EXPORT__EVENT",
+            "File with what GitLab's hooks sent (- for standard input): read again what it names, and nothing else.",
+            expected="a file of JSON, for example $TRIGGER_PAYLOAD, or -",
+            option="--event",
+            on=_RUNS,
+            found_file="left out",
+        ),
+    ] = None
     fail_on: Annotated[
         FailOn,
         Setting("OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_RUNS, found_file="taken"),

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError, Interrupted, OutOfTime, limits_reported
+from gitlab_port_export.live.events import Intake
 from gitlab_port_export.model import Event, Problem
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.exit_code import Command
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.sync.choose import blueprints_to_make, expected_blueprints
+from gitlab_port_export.sync.follow import follow
 from gitlab_port_export.sync.line import line
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_apply import apply, check_unchanged
@@ -32,12 +34,14 @@ def execute(
     detailed: bool = False,
     recorder: Recorder | None = None,
     plan: PlanFile | None = None,
+    intake: Intake | None = None,
 ) -> Report:
     """Carry out a prepared run and return its report; `watch` sees every event as it happens.
 
-    A `recorder` is given the changes of a plan; with `plan` a sync applies that, and reads nothing of GitLab. Raises
-    GitLabUnavailable and PortUnavailable when nothing could be done, UsageError when a plan no longer fits;
-    Interrupted, and Port failing after it took some writes, end in a report too.
+    A `recorder` is given the changes of a plan; with `plan` a sync applies that, and reads nothing of GitLab; with
+    `intake` it reads what events name, and nothing else. Raises GitLabUnavailable and PortUnavailable when nothing
+    could be done, UsageError when a plan no longer fits or a part is not known; Interrupted, and Port failing after it
+    took some writes, end in a report too.
     """
     # In whole seconds: this marks a run that repeats its state, see `integration.SILENT_SECONDS`.
     started, clock = datetime.now(UTC).replace(microsecond=0), time.monotonic()
@@ -49,7 +53,7 @@ def execute(
         builder.add(event)
         watch(event)
 
-    code = _carry_out(run, outcomes, resync, _events(run, outcomes, resync, recorder, plan), take)
+    code = _carry_out(run, outcomes, resync, _events(run, outcomes, resync, recorder, plan, intake), take)
     report = builder.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
@@ -62,6 +66,8 @@ def execute(
         fail_on=run.settings.fail_on,
         code=code,
         skipped=outcomes.skipped,
+        part=outcomes.part,
+        left=tuple(outcomes.left),
     )
     failed = any(not problem.warning for problem in report.problems)
     resync.end("aborted" if code is not None else "failed" if failed else "completed")
@@ -106,10 +112,16 @@ def _carry_out(
 
 
 def _events(
-    run: Run, outcomes: Outcomes, resync: Resync, recorder: Recorder | None, plan: PlanFile | None
+    run: Run,
+    outcomes: Outcomes,
+    resync: Resync,
+    recorder: Recorder | None,
+    plan: PlanFile | None,
+    intake: Intake | None,
 ) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
-    if run.overlaps and run.writes:
+    # What events name is read beside any other run: that one may have read it before.
+    if run.overlaps and run.writes and intake is None:
         yield _overlap(run)
         if run.settings.on_overlap == "skip":
             outcomes.skipped = True
@@ -121,6 +133,8 @@ def _events(
         try:
             if plan:
                 yield from _applied(run, resync, executor, plan)
+            elif intake:
+                yield from follow(run, outcomes, executor, intake)
             else:
                 yield from line(run, outcomes, resync, executor, recorder)
         except Stopped as stopped:

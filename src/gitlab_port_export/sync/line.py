@@ -6,7 +6,6 @@ Events pass through all stages: a page of rows becomes entities, an entity a cha
 goes wrong with one thing is an event too (a Problem) and ends nothing. `execute.py` makes the report of all events.
 """
 
-import secrets
 from collections import abc
 from collections.abc import Callable, Container, Generator, Iterable, Set
 from concurrent.futures import Executor
@@ -22,8 +21,7 @@ from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import pages_for, read
 from gitlab_port_export.gitlab.specs import Spec, read_specs
 from gitlab_port_export.gitlab.weaker_roles import read_weaker, role_asked_for
-from gitlab_port_export.jq.pool import Evaluator
-from gitlab_port_export.mapping.blueprints import fixed_fields, shared_blueprints
+from gitlab_port_export.mapping.blueprints import blueprints_of, fixed_fields
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Dialect, Entity, Event, Problem
 from gitlab_port_export.port.blueprint import Blueprint
@@ -36,17 +34,18 @@ from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected
 from gitlab_port_export.sync.coverage import Searched, coverage_of
 from gitlab_port_export.sync.delete import deletions
 from gitlab_port_export.sync.diff import Differ
-from gitlab_port_export.sync.faults import explained
 from gitlab_port_export.sync.gitops import write_entities, write_files
 from gitlab_port_export.sync.lost_roles import LowRoles
-from gitlab_port_export.sync.merge import Unread, merge_shared
+from gitlab_port_export.sync.merge import Unread
 from gitlab_port_export.sync.outcomes import Outcomes
+from gitlab_port_export.sync.part import NO_DELETES, Part
+from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.plan_file import Recorder
 from gitlab_port_export.sync.policy import Policy, Unsettled
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.resync import Resync
-from gitlab_port_export.sync.second_look import Again, First, Mapped, confirming
-from gitlab_port_export.sync.transform import Transformer
+from gitlab_port_export.sync.second_look import Again, First, confirming
+from gitlab_port_export.sync.through import Stages, transformer
 from gitlab_port_export.sync.write import (
     carried_out,
     ensure_blueprints,
@@ -61,9 +60,11 @@ def line(
     run: Run, outcomes: Outcomes, resync: Resync, executor: Executor, recorder: Recorder | None
 ) -> Generator[Event, None, None]:
     """Yield everything that happens between GitLab and Port, stage by stage."""
-    # What changes in Port from this instant on is not deleted.
-    instant = resync.begin()
     mapping, settings, integration = run.mapping, run.settings, run.integration.identifier
+    part = Part(settings.only, settings.kinds)
+    part.check_kinds(mapping)
+    # What changes in Port from this instant on is not deleted. A part that is unknown ends the run before it says so.
+    instant = None if part else resync.begin()
     expected = expected_blueprints(settings, run.chosen, run.blueprints)
     sink = sink_of(run.port, mapping, settings, executor, writes=run.writes)
     new_catalog = partial(make_catalog, run.port, mapping, expected, run.blueprints, executor)
@@ -71,38 +72,52 @@ def line(
     searches = make_searches(sink, mapping, catalog)
     now = first_contact(run.gitlab, tuple(token.alias for token in settings.tokens))
     yield from doubtful_clock(now)
-    if not mapping.spec_paths:
+    if not (mapping.spec_paths or part):
         start_reading(catalog, mapping, integration)
 
     # Plan.
     inventory = _inventory_reader(run.gitlab, settings, run.dialect, mapping)
     context = yield from _context(inventory(), run.dialect, now, mapping, expected)
+    if part:
+        context = part.narrowed(context)
+        outcomes.part = part.words
+        resync.begin()
     outcomes.plan = plan = make_plan(context)
     ensure_blueprints(sink, blueprints_to_make(settings, run.chosen), run.blueprints)
 
     # Entities of `specPath` files come first, but for those that need what is mapped.
-    specs = _specs(run.gitlab, context, mapping, settings.workers)
+    specs = () if part.kinds else _specs(run.gitlab, context, mapping, settings.workers)
     write_found = partial(write_entities, sink.named(gitops_agent(run.dialect, integration)), mapping, new_catalog)
     from_files = yield from write_files(specs, expected.keys(), write_found)
-    start_reading(catalog, mapping, integration)
+    wanted = frozenset(resource.index for resource in context.resources)
+    if part:
+        catalog.start(blueprints_of(mapping, wanted))
+    else:
+        start_reading(catalog, mapping, integration)
     if recorder:
         yield from plan_record.begin(recorder, run.port, integration, run.dialect, mapping, catalog.states)
     keep = partial(plan_record.recorded, recorder) if recorder else iter
 
     # Read, transform, diff, write.
     differ = Differ(catalog.ledger, searches, partial(fixed_fields, mapping), targets=from_files.keys)
-    unread = Unread(mapping, outcomes.faults, catalog.holds)
-    through = partial(
-        _through, mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches)
+    rules = Partly(mapping, wanted, whole=not part.paths) if part else None
+    unread = Unread(mapping, outcomes.faults, catalog.holds, rules.left_out if rules else frozenset())
+    stages = Stages(
+        mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches), rules=rules
     )
-    yield from keep(through(differ, read(plan, run.gitlab, settings.workers)))
+    yield from keep(stages.through(differ, read(plan, run.gitlab, settings.workers)))
     yield from write_found(from_files.later)
+
+    if rules:
+        outcomes.left += (NO_DELETES, *rules.words(), *unread.words())
+        yield from plan_record.finish(recorder) if recorder else ()
+        return
 
     # Delete: the policy judges the coverage, then GitLab is read again, and what no look found goes.
     policy = partial(_policy, mapping, settings.allow_deletes, context, outcomes, differ, expected)
     again = Again(
         run.gitlab, settings.workers, mapping, catalog, outcomes.faults, inventory,
-        partial(_plan_again, context), lambda pages, choose: through(differ.afresh(), pages, choose),
+        partial(_plan_again, context), lambda pages, choose: stages.through(differ.afresh(), pages, choose),
         _low_roles(run, context, catalog),
     )  # fmt: skip
     confirm = confirming(First(plan, outcomes.counted), again)
@@ -142,7 +157,7 @@ def _low_roles(run: Run, context: Context, catalog: Catalog) -> LowRoles:
     def rows(inventory: Inventory, resources: Set[int]) -> Iterable[Event | Entity]:
         plan = _plan_again(context, inventory, frozenset(run.mapping.resources[index].kind for index in resources))
         pages = read(plan, run.gitlab, settings.workers, doubtful=True)
-        return _transformer(run.mapping, run.evaluator).run(pages_for(resources, pages))
+        return transformer(run.mapping, run.evaluator).run(pages_for(resources, pages))
 
     return LowRoles(
         run.mapping, catalog, role_asked_for(run.dialect, run.mapping), settings.allow_deletes,
@@ -153,33 +168,11 @@ def _low_roles(run: Run, context: Context, catalog: Catalog) -> LowRoles:
     )  # fmt: skip
 
 
-def _transformer(mapping: Mapping, evaluator: Evaluator) -> Transformer:
-    # The key under which jq puts errors: nobody can foresee it and put one into a row.
-    return Transformer(mapping, evaluator, f"__jq_error_{secrets.token_hex(4)}")
-
-
 def _specs(gitlab: GitLab, context: Context, mapping: Mapping, workers: int) -> Iterable[Spec | Problem]:
     """Return the documents of `specPath` files."""
     if not mapping.spec_paths:
         return ()
     return read_specs(gitlab, context.inventory, mapping.spec_paths, mapping.branch or "", context.dialect, workers)
-
-
-def _through(
-    mapping: Mapping,
-    evaluator: Evaluator,
-    unread: Unread,
-    written: Callable[[Iterable[Event]], Iterable[Event]],
-    differ: Differ,
-    pages: Iterable[Event],
-    choose: Callable[[Mapped], Mapped] = iter,
-) -> Iterable[Event]:
-    """Take pages through transform, diff and write; `choose` picks the entities that are compared."""
-    transformer = _transformer(mapping, evaluator)
-    entities = choose(transformer.run(pages))
-    merged = merge_shared(entities, shared_blueprints(mapping), by_field=mapping.enable_merge_entity, unread=unread)
-    changes = explained(differ.run(merged), mapping, transformer.label)
-    return written(changes)
 
 
 def _policy(

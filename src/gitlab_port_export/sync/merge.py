@@ -17,19 +17,20 @@ class Unread:
     """Which entity mappings were not read whole: they may set fields of an entity without a row of it.
 
     `faults` are those found so far. `holds` says of (blueprint, identifier) whether Port holds the entity: a new
-    one has no fields to lose.
+    one has no fields to lose. `left_out` are the resources that a run of a part does not read.
     """
 
     mapping: PortMapping
     faults: Sequence[Problem | Unnamed | Narrowed]
     holds: Callable[[str, str], bool]
+    left_out: frozenset[int] = frozenset()
     resources: frozenset[int] = frozenset()
     left: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def settle(self) -> None:
         """Take over the faults of all reads."""
         every = frozenset(resource.index for resource in self.mapping.resources)
-        self.resources = frozenset[int]().union(*(_of(one, every) for one in self.faults))
+        self.resources = self.left_out.union(*(_of(one, every) for one in self.faults))
 
     def above(self, entity: Entity, found: Mapping[Source, Entity]) -> dict[Source, frozenset[str]]:
         """Return the fields of each later mapping that was not read whole and may set them in the entity."""
@@ -48,8 +49,16 @@ class Unread:
         count, sample = self.left.get(entity.blueprint, (0, str(entity.identifier)))
         self.left[entity.blueprint] = (count + 1, sample)
 
+    def words(self) -> Iterator[str]:
+        """Yield what a run of a part left as it is, for people."""
+        for blueprint, (count, _) in self.left.items() if self.left_out else ():
+            some = "1 entity" if count == 1 else f"{count} entities"
+            yield f"{blueprint}: what other resources set of {some}"
+
     def problems(self, *, by_field: bool) -> Iterator[Problem]:
-        """Yield a Problem for the fields that were left as they are."""
+        """Yield a Problem for the fields that were left as they are; a run of a part says so in `words`."""
+        if self.left_out:
+            return
         what = "fields that it may set are left as they are in Port" if by_field else "their entities are not written"
         for blueprint, (count, sample) in self.left.items():
             yield Problem(

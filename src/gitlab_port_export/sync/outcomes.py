@@ -13,8 +13,8 @@ class Outcomes:
     """The faults of a run, a few raw rows of each kind, and the plan that was read.
 
     `counted` are the long lists, which may prove to be unchanged before something is deleted. `refused` are the
-    blueprints of updates that Port refused. `wrote` says whether Port confirmed any write, `skipped` whether the run
-    did nothing because another one is active.
+    blueprints of updates that Port refused. `part` says which part was read, `left` what is left to full runs. `wrote`
+    says whether Port confirmed any write, `skipped` whether the run did nothing because another one is active.
     """
 
     faults: list[Problem | Unnamed | Narrowed] = field(default_factory=list)
@@ -22,6 +22,8 @@ class Outcomes:
     plan: SyncPlan | None = None
     counted: list[Counted] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    part: str = ""
+    left: list[str] = field(default_factory=list)
     wrote: bool = False
     skipped: bool = False
 

@@ -75,10 +75,13 @@ def make_catalog(
     existing: abc.Mapping[str, Blueprint],
     executor: Executor,
     fields: Callable[[str], Sequence[str]] | None = None,
+    *,
+    narrow: bool = False,
 ) -> Catalog:
     """Return the catalog of these blueprints, of which Port held the `existing` ones when the run began.
 
-    `fields` gives the fields of a blueprint that are written, by default those that the mapping sets.
+    `fields` gives the fields of a blueprint that are written, by default those that the mapping sets. A `narrow` one
+    holds no more than the entities that are looked up.
     """
     return Catalog(
         port,
@@ -88,6 +91,7 @@ def make_catalog(
         whole=not mapping.enable_merge_entity,
         absent=frozenset(blueprints) - frozenset(existing),
         missing=frozenset(constant_blueprints(mapping)) - frozenset(blueprints),
+        narrow=narrow,
     )
 
 

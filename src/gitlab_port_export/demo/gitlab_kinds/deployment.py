@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitlab_port_export.demo.gitlab_call import Call, equal, kept, ordered, period
+from gitlab_port_export.demo.gitlab_call import Call, equal, kept, only, ordered, period
 from gitlab_port_export.demo.gitlab_kinds.environment import deploying
 from gitlab_port_export.demo.gitlab_pages import Listing, RefusedError
 from gitlab_port_export.demo.gitlab_route import Route
@@ -51,4 +51,13 @@ def _bad(why: str) -> RefusedError:
     return RefusedError(400, {"message": f"400 Bad request - {why}"})
 
 
-ROUTES = (Route("/projects/:id/deployments", "deployments", _deployments),)
+def _one_deployment(call: Call) -> Row:
+    """One deployment, which shows more than in the list."""
+    rows = call.world.deployments.get(deploying(call)["id"], ())
+    return only(rows, "id", call) | {"approvals": [], "pending_approval_count": 0}
+
+
+ROUTES = (
+    Route("/projects/:id/deployments", "deployments", _deployments),
+    Route("/projects/:id/deployments/:number", "deployments", _one_deployment),
+)

@@ -9,6 +9,7 @@ from gitlab_port_export.demo.gitlab_call import (
     feature,
     forbid_unless,
     kept,
+    only,
     role,
     searched,
     wanted_project,
@@ -32,4 +33,12 @@ def _environments(call: Call) -> Listing:
     return Listing(kept(rows, [lambda row: state in ("", row["state"])], equal(call, "name"), searched(call, "name")))
 
 
-ROUTES = (Route("/projects/:id/environments", "environments", _environments),)
+def _one_environment(call: Call) -> Row:
+    """One environment, which shows more than in the list."""
+    return only(call.world.environments.get(deploying(call)["id"], ()), "id", call) | {"last_deployment": None}
+
+
+ROUTES = (
+    Route("/projects/:id/environments", "environments", _environments),
+    Route("/projects/:id/environments/:number", "environments", _one_environment),
+)

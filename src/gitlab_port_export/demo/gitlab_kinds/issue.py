@@ -12,6 +12,7 @@ from gitlab_port_export.demo.gitlab_call import (
     kept,
     labelled,
     mine,
+    numbered,
     only,
     ordered,
     period,
@@ -50,7 +51,7 @@ def _issues(call: Call, projects: Iterable[Row], keyset: str) -> Listing:
         _visible_issues(call, projects),
         in_state(call, ("opened", "closed", "all")),
         *(mine(call), labelled(call), written_by(call), period(call, "created", "updated")),
-        _typed(call),
+        *(_typed(call), numbered(call)),
         searched(call, "title", "description"),
     )
     orders = ("created_at", "updated_at", "title", "id", "due_date", "weight", "relative_position")

@@ -8,6 +8,7 @@ from gitlab_port_export.demo.gitlab_call import Call, Keep, kept, only
 from gitlab_port_export.demo.gitlab_kinds.pipeline import STATUSES, building
 from gitlab_port_export.demo.gitlab_pages import Listing, RefusedError
 from gitlab_port_export.demo.gitlab_route import Route
+from gitlab_port_export.demo.gitlab_rows import Row
 
 
 def _pipeline_jobs(call: Call) -> Listing:
@@ -38,7 +39,12 @@ def _job_scope(call: Call) -> Iterator[Keep]:
         yield lambda row: row["status"] in scopes
 
 
+def _one_job(call: Call) -> Row:
+    return only(call.world.jobs.get(building(call)["id"], ()), "id", call)
+
+
 ROUTES = (
     Route("/projects/:id/pipelines/:number/jobs", "jobs", _pipeline_jobs),
     Route("/projects/:id/jobs", "jobs", _project_jobs),
+    Route("/projects/:id/jobs/:number", "jobs", _one_job),
 )

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 from gitlab_port_export.demo.gitlab_call import (
     Call,
+    Keep,
     forbid_unless,
     in_state,
     kept,
     labelled,
     mine,
+    numbered,
     only,
     ordered,
     period,
@@ -30,7 +32,7 @@ def _group_merge_requests(call: Call) -> Listing:
 
 
 def _project_merge_requests(call: Call) -> Listing:
-    return _merge_requests(call, [_mergeable(call)])
+    return _merge_requests(call, [_mergeable(call)], numbered(call))
 
 
 def _one_merge_request(call: Call) -> Row:
@@ -43,11 +45,12 @@ def _mergeable(call: Call) -> Row:
     return project
 
 
-def _merge_requests(call: Call, projects: Iterable[Row]) -> Listing:
+def _merge_requests(call: Call, projects: Iterable[Row], numbers: Iterable[Keep] = ()) -> Listing:
     rows = kept(
         (row for project in projects for row in call.world.merge_requests.get(project["id"], ())),
         in_state(call, ("opened", "closed", "locked", "merged", "all")),
         *(mine(call), labelled(call), written_by(call), period(call, "created", "updated", "merged")),
+        numbers,
         searched(call, "title", "description"),
     )
     orders = ("created_at", "updated_at", "merged_at", "title", "label_priority", "priority", "popularity")

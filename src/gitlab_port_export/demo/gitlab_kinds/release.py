@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitlab_port_export.demo.gitlab_call import Call, feature, forbid_unless, ordered, sees_code, wanted_project
+from gitlab_port_export.demo.gitlab_call import Call, feature, forbid_unless, only, ordered, sees_code, wanted_project
 from gitlab_port_export.demo.gitlab_pages import Listing
 from gitlab_port_export.demo.gitlab_route import Route
 from gitlab_port_export.demo.gitlab_rows import Row
@@ -23,4 +23,13 @@ def _without_code(row: Row) -> Row:
     return {key: value for key, value in row.items() if key not in CODE_OF_RELEASE}
 
 
-ROUTES = (Route("/projects/:id/releases", "releases", _releases),)
+def _one_release(call: Call) -> Row:
+    project = wanted_project(call)
+    forbid_unless(feature(call, project, "releases") and sees_code(call, project))
+    return only(call.world.releases.get(project["id"], ()), "tag_name", call)
+
+
+ROUTES = (
+    Route("/projects/:id/releases", "releases", _releases),
+    Route("/projects/:id/releases/:number", "releases", _one_release),
+)

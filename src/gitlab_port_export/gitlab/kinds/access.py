@@ -8,7 +8,8 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Active, Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by, pages, scope_read
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by, pages, scope_read
+from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.kinds.shared.roles import (
     ROLES,
@@ -134,5 +135,11 @@ KIND = Kind(
             "__inherited_from": "the path of the group that gives the role; null for direct members",
         },
         requests=Requests(group=2, project=1),
+    ),
+    again=Again(
+        ("group", "project", "members"),
+        of_scope(reads),
+        above=True,
+        left="the access to what is below the group",
     ),
 )

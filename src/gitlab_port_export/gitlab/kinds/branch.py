@@ -9,9 +9,11 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.gitlab.trees import branches_path, nothing_there, readable_ref
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Row, Scope
@@ -80,6 +82,30 @@ def _is_empty(scope: Scope) -> Generator[Any, Any, bool]:
     return bool(answer.data.get("empty_repo"))
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    """Yield the read of one branch; only GitLab can tell whether a filter would list it."""
+
+    def start(place: Listed, scope: Scope, query: Params | None, handle: RowHandler) -> Job:
+        if query is None:
+            row = yield from _default_branch(place, scope)
+            yield from (handle([row]) for _ in range(1) if row and row["name"] == touched.key)
+        elif query:
+            named = _named(handle, touched)
+            yield from read_keyset(scope.token, branches_path(scope), query, named, linked=False)
+        elif row := (yield from one_row(scope, f"{branches_path(scope)}/{quote(str(touched.key), safe='')}")):
+            yield handle([row])
+
+    return project_reads("branch", resources, at(context, touched), _queries, nothing_there, start)
+
+
+def _named(handle: RowHandler, touched: Touched) -> RowHandler:
+    def named(rows: list[Row]) -> Any:
+        kept = [row for row in rows if row.get("name") == touched.key]
+        return handle(kept) if kept else None
+
+    return named
+
+
 KIND = Kind(
     "branch",
     BranchSelector,
@@ -93,4 +119,5 @@ KIND = Kind(
         refuses="branches of private projects",
         requests=Requests(project=1),
     ),
+    again=Again(("branch",), _again),
 )

@@ -6,16 +6,22 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, query_params
+from gitlab_port_export.gitlab.inventory import Listed
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, query_params
 from gitlab_port_export.gitlab.kinds.pipeline import Instant
+from gitlab_port_export.gitlab.kinds.shared.again import at, listed_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     ProjectRowsSelector,
     from_list,
     no_deployments,
     project_reads,
 )
+from gitlab_port_export.gitlab.lists import RowHandler
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Scope
 
 
 class DeploymentQuery(BaseModel):
@@ -76,6 +82,22 @@ def _params(selector: Any) -> Params:
     return (*query_params(query), ("order_by", order[0]), ("sort", "asc"))
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    """Yield the read of one deployment out of the list, the newest first; no filter takes an id."""
+
+    def start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
+        newest = (*(pair for pair in params if pair[0] != "sort"), ("sort", "desc"))
+        path = f"/projects/{scope.id}/deployments"
+        row = yield from listed_row(scope, path, newest, int(touched.key or 0), by_id=("order_by", "id") in params)
+        if row:
+            yield handle([row])
+
+    return project_reads(
+        "deployment", resources, at(context, touched), lambda selector: (_params(selector),), no_deployments, start,
+        whole_project=True,
+    )  # fmt: skip
+
+
 KIND = Kind(
     "deployment",
     DeploymentSelector,
@@ -89,4 +111,5 @@ KIND = Kind(
         refuses="deployments",
         requests=Requests(project=1),
     ),
+    again=Again(("deployment",), _again),
 )

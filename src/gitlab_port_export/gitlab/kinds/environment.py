@@ -5,8 +5,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.inventory import Listed
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
     ProjectRowsSelector,
@@ -14,7 +17,10 @@ from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     no_deployments,
     project_reads,
 )
+from gitlab_port_export.gitlab.lists import RowHandler
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Scope
 
 State = Literal["available", "stopping", "stopped"]
 STATES: tuple[State, ...] = get_args(State)
@@ -39,6 +45,17 @@ def _queries(selector: Any) -> tuple[Params, ...]:
     return tuple((("states", state),) for state in selector.states)
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    """Yield the reads of one environment: by its id it comes in another shape than in the list, which takes a name."""
+
+    def start(place: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
+        if row := (yield from one_row(scope, f"/projects/{scope.id}/environments/{touched.key}")):
+            named = (*params, ("name", str(row.get("name"))))
+            yield from from_list("environments")(place, scope, named, handle)
+
+    return project_reads("environment", resources, at(context, touched), _queries, no_deployments, start)
+
+
 KIND = Kind(
     "environment",
     EnvironmentSelector,
@@ -52,4 +69,5 @@ KIND = Kind(
         refuses="environments",
         requests=Requests(project=1),
     ),
+    again=Again(("environment",), _again),
 )

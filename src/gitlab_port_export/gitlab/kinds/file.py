@@ -20,8 +20,15 @@ from gitlab_port_export.gitlab.content import (
 )
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import CONTENT, INCLUDED, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
-from gitlab_port_export.gitlab.kinds.shared.repository import FileSelector, Tree, Variant, entries, tree_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.repository import (
+    FileSelector,
+    Tree,
+    Variant,
+    branch_again,
+    entries,
+    tree_reads,
+)
 from gitlab_port_export.gitlab.trees import fewest, is_plain_file, read_file
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Dialect, Page, Problem, Row, Scope
@@ -178,4 +185,5 @@ KIND = Kind(
         refuses="files of private projects",
         requests=Requests(project=1, each="file"),
     ),
+    again=Again(("files",), branch_again("file", reads)),
 )

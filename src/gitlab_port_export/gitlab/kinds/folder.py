@@ -7,8 +7,15 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, pages
-from gitlab_port_export.gitlab.kinds.shared.repository import FolderSelector, Tree, Variant, entries, tree_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, pages
+from gitlab_port_export.gitlab.kinds.shared.repository import (
+    FolderSelector,
+    Tree,
+    Variant,
+    branch_again,
+    entries,
+    tree_reads,
+)
 from gitlab_port_export.gitlab.trees import has_ref
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Problem, Row, Scope
@@ -65,4 +72,5 @@ KIND = Kind(
         refuses="folders of private projects",
         requests=Requests(project=1),
     ),
+    again=Again(("files",), branch_again("folder", reads)),
 )

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, by, listed_reads
+from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.mapping.model import Resource, Selector
 
 
@@ -29,4 +30,5 @@ KIND = Kind(
     reads,
     active_groups=lambda selector: selector.include_only_active_groups,
     about=About("Groups and subgroups.", ("GET /groups",)),
+    again=Again(("group",), of_scope(reads)),
 )

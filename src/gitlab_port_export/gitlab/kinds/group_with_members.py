@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
+from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, member_reads, members_of, shaped
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
@@ -44,4 +45,5 @@ KIND = Kind(
         },
         requests=Requests(group=1),
     ),
+    again=Again(("group", "members"), of_scope(reads)),
 )

@@ -6,9 +6,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by
-from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by
+from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads, reads_again
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Row
 
 
 class IssueSelector(Selector):
@@ -37,6 +39,16 @@ def _query(selector: Any, context: Context) -> GroupQuery:
     return GroupQuery(selector.include_only_active_groups, selector.non_archived, found)
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    wants = by(resources, lambda selector: (_query(selector, context), _any))
+    return reads_again("issue", "issues", wants, context, touched)
+
+
+def _any(_: Row) -> bool:
+    """GitLab's filters decide."""
+    return True
+
+
 KIND = Kind(
     "issue",
     IssueSelector,
@@ -49,4 +61,5 @@ KIND = Kind(
         hides="confidential issues",
         requests=Requests(top_group=1),
     ),
+    again=Again(("issue",), _again),
 )

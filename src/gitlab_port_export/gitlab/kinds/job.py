@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import Field
 
 from gitlab_port_export.base.parallel import All, Job
-from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import (
     About,
+    Again,
     Context,
     Kind,
     Read,
@@ -22,8 +23,16 @@ from gitlab_port_export.gitlab.kinds.kind import (
     page_of,
     scope_read,
 )
-from gitlab_port_export.gitlab.kinds.pipeline import PipelineQuery, no_pipelines, pipeline_params, pipelines_path
+from gitlab_port_export.gitlab.kinds.pipeline import (
+    PipelineQuery,
+    listed_pipeline,
+    no_pipelines,
+    pipeline_params,
+    pipelines_path,
+)
+from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Page, Row, Scope
 
@@ -139,6 +148,32 @@ def _latest_jobs(resources: tuple[int, ...], params: Params, scope: Scope) -> Jo
         yield All(tuple(read_list(scope.token, path, (), handle) for path in paths))
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    """Yield the reads of all jobs of the pipeline that an event names, or of the pipeline of the job that it names."""
+    narrow = at(context, touched)
+    for (active, query), indexes in by(resources, _query).items():
+        params = None if context.dialect == "gitlab" else pipeline_params(query, context)
+        for place in narrow.inventory.projects(active):
+            start = partial(_of_one, indexes, params, touched)
+            yield scope_read("job", place, indexes, start, unless=no_pipelines)
+
+
+def _of_one(resources: tuple[int, ...], params: Params | None, touched: Touched, scope: Scope) -> Job:
+    number = touched.key
+    if touched.what == "job":
+        job = yield from one_row(scope, f"{jobs_path(scope)}/{number}")
+        number = (job or {}).get("pipeline", {}).get("id")
+    if number is None or (params is not None and not (yield from listed_pipeline(scope, params, number))):
+        return
+    retried: Params = (("include_retried", "true"),) if params is None else ()
+    path = f"{pipelines_path(scope)}/{number}/jobs"
+    try:
+        yield from read_list(scope.token, path, retried, page_of("job", resources, scope))
+    except ReadFailed as failure:
+        if failure.reason != "missing":
+            raise
+
+
 KIND = Kind(
     "job",
     JobSelector,
@@ -151,4 +186,5 @@ KIND = Kind(
         refuses="jobs that are not public",
         requests=Requests(project=2),
     ),
+    again=Again(("pipeline", "job"), _again),
 )

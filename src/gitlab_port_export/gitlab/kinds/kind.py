@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Inventory, Listed
+from gitlab_port_export.gitlab.touched import Touched, What
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Dialect, Page, Row, Scope
 
@@ -101,8 +102,27 @@ class About:
 
 
 @dataclass(frozen=True)
+class Again:
+    """How the rows of a kind are read that an event names.
+
+    `of` are the objects that rows of the kind come from. `reads` gives the reads of one of them, with the filters of
+    the selectors, in the shape of GitLab's list; the context's inventory holds what events name. `above` says that the
+    groups above are needed too. `left` names the rows that the event may change too and that are left to a full run.
+    """
+
+    of: tuple[What, ...]
+    reads: Callable[[tuple[Resource, ...], Context, Touched], Iterator[Read]]
+    above: bool = False
+    left: str = ""
+
+
+@dataclass(frozen=True)
 class Kind:
-    """One kind of GitLab resource: its name in mappings, its selector, and how its resources are read."""
+    """One kind of GitLab resource: its name in mappings, its selector, and how its resources are read.
+
+    `again` is None where GitLab sends no event that names a row of the kind. `repeats` says that several rows may be of
+    one object: a person in several groups.
+    """
 
     name: str
     selector: type[Selector]
@@ -110,6 +130,8 @@ class Kind:
     active_groups: Callable[[Any], bool | None] | None = None
     active_projects: Callable[[Any], bool | None] | None = None
     about: About = About()
+    again: Again | None = None
+    repeats: bool = False
 
 
 def by(resources: Iterable[Resource], query: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:

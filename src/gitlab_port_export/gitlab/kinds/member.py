@@ -6,7 +6,8 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, MembersSelector, member_reads, members_of
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
@@ -42,4 +43,6 @@ KIND = Kind(
         ("GET /groups/:id/members", "GET /groups/:id/members/all"),
         requests=Requests(group=1),
     ),
+    again=Again(("group", "members"), of_scope(reads)),
+    repeats=True,
 )

@@ -1,14 +1,18 @@
 """Kind `merge-request`: merge requests by state, read per topmost group."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, by_each
-from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by, by_each
+from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads, reads_again
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
+from gitlab_port_export.model import Row
 
 # Ocean's `gitlab` reads what was closed, locked or merged in the last 14 days.
 OLD_WINDOW_DAYS = 14.0
@@ -54,6 +58,35 @@ def _windows(selector: Any, context: Context) -> Iterator[tuple[str, float | Non
         yield "locked", None
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    """Yield one read of all states, of whose rows each selector keeps those of its states and times."""
+    wants = by(resources, lambda selector: _query(selector, context))
+    return reads_again("merge-request", "merge_requests", wants, context, touched)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """States, each with the instant from which on a merge request has to be updated."""
+
+    since: tuple[tuple[str, str | None], ...]
+
+    def __call__(self, row: Row) -> bool:
+        return any(
+            row["state"] == state and (since is None or _instant(row["updated_at"]) >= _instant(since))
+            for state, since in self.since
+        )
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _query(selector: Any, context: Context) -> tuple[GroupQuery, _Windows]:
+    since = [(state, None if days is None else context.days_ago(days)) for state, days in _windows(selector, context)]
+    every = GroupQuery(selector.include_only_active_groups, True, (("scope", "all"), ("state", "all")))
+    return every, _Windows(tuple(since))
+
+
 KIND = Kind(
     "merge-request",
     MergeRequestSelector,
@@ -66,4 +99,5 @@ KIND = Kind(
         hides="merge requests of private projects",
         requests=Requests(top_group=1),
     ),
+    again=Again(("merge-request",), _again),
 )

@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.again import picked
 from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
 from gitlab_port_export.mapping.model import Resource
 
@@ -41,4 +42,5 @@ KIND = Kind(
         OWNER,
         requests=Requests(group=1, project=1),
     ),
+    again=Again(("milestone",), picked(reads, lambda row, touched: row.get("id") == touched.key)),
 )

@@ -1,6 +1,6 @@
 """Kind `pipeline`: the pipelines of each project, with the project in `__project`."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import (
     About,
+    Again,
     Context,
     Kind,
     Read,
@@ -21,8 +22,10 @@ from gitlab_port_export.gitlab.kinds.kind import (
     query_params,
     scope_read,
 )
+from gitlab_port_export.gitlab.kinds.shared.again import at, listed_row, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import with_owner
-from gitlab_port_export.gitlab.lists import list_key, read_list, whole_list
+from gitlab_port_export.gitlab.lists import RowHandler, list_key, read_list, whole_list
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Dialect, Row, Scope
 
@@ -107,8 +110,7 @@ def _read(place: Listed, params: Params, dialect: Dialect, shared: bool, resourc
     """Return the read of one project's pipelines; jobs of the same pipelines share the list."""
 
     def start(scope: Scope) -> Job:
-        project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
-        handle = with_owner("pipeline", resources, scope, "__project", project)
+        handle = _handler(place, dialect, resources, scope)
         path = pipelines_path(scope)
         if not shared:
             yield from read_list(scope.token, path, params, handle)
@@ -117,6 +119,45 @@ def _read(place: Listed, params: Params, dialect: Dialect, shared: bool, resourc
 
     shares = (list_key(place.scope.token, pipelines_path(place.scope), params),) if shared else ()
     return scope_read("pipeline", place, resources, start, unless=no_pipelines, shares=shares)
+
+
+def _handler(place: Listed, dialect: Dialect, resources: tuple[int, ...], scope: Scope) -> RowHandler:
+    project = place.row if dialect == "gitlab" else {"path_with_namespace": place.scope.path}
+    return with_owner("pipeline", resources, scope, "__project", project)
+
+
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    narrow = at(context, touched)
+    for (active, params), indexes in by(resources, lambda selector: _query(selector, context)).items():
+        for place in narrow.inventory.projects(active):
+            start = partial(_one, place, params, context.dialect, touched, indexes)
+            yield scope_read("pipeline", place, indexes, start, unless=no_pipelines)
+
+
+def _one(
+    place: Listed, params: Params, dialect: Dialect, touched: Touched, resources: tuple[int, ...], scope: Scope
+) -> Job:
+    if row := (yield from listed_pipeline(scope, params, touched.key)):
+        yield _handler(place, dialect, resources, scope)([row])
+
+
+def listed_pipeline(scope: Scope, params: Params, number: Any) -> Generator[Any, Any, Row | None]:
+    """Return a pipeline out of the list of a query, or None where that leaves it out, as it does child pipelines.
+
+    By its number GitLab gives it in another shape. The list takes no number, but the commit, of which there are few
+    pipelines; with a scope of branches or tags it has the newest of each alone.
+    """
+    path = pipelines_path(scope)
+    found = yield from one_row(scope, f"{path}/{number}")
+    if found is None:
+        return None
+    named = dict(params)
+    if named.setdefault("sha", found["sha"]) != found["sha"]:
+        return None
+    if named.get("scope") in ("branches", "tags"):
+        named = dict(params)
+    newest = tuple((named | {"sort": "desc"}).items())
+    return (yield from listed_row(scope, path, newest, int(number)))
 
 
 KIND = Kind(
@@ -132,4 +173,5 @@ KIND = Kind(
         refuses="pipelines that are not public",
         requests=Requests(project=1),
     ),
+    again=Again(("pipeline",), _again),
 )

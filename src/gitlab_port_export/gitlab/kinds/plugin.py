@@ -10,9 +10,9 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import unreadable
 from gitlab_port_export.gitlab.content import Unreadable, is_parsed, parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
-from gitlab_port_export.gitlab.kinds.shared.repository import PLUGIN_FILES, Tree, tree_reads
+from gitlab_port_export.gitlab.kinds.shared.repository import PLUGIN_FILES, Tree, branch_again, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Page, Row, Scope
@@ -176,4 +176,5 @@ KIND = Kind(
         refuses="files of private projects",
         requests=Requests(project=1, each="manifest"),
     ),
+    again=Again(("files",), branch_again("plugin", reads)),
 )

@@ -9,7 +9,8 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Active, Listed
 from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, by, listed_reads, scope_read
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, by, listed_reads, scope_read
+from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.gitlab.kinds.shared.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
@@ -142,4 +143,5 @@ KIND = Kind(
             "(`GET /projects/:id/search`); with `searchQueries`",
         },
     ),
+    again=Again(("project",), of_scope(reads)),
 )

@@ -1,13 +1,16 @@
 """Kind `release`: the releases of each project, with the project's path in `__project`."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, feature_off
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, feature_off
+from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_list
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Row, Scope
 
@@ -42,6 +45,15 @@ def _start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
     yield from read_list(scope.token, f"/projects/{scope.id}/releases", params, named)
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    def start(_: Listed, scope: Scope, __: Params, handle: RowHandler) -> Job:
+        path = f"/projects/{scope.id}/releases/{quote(str(touched.key), safe='')}"
+        if row := (yield from one_row(scope, path)):
+            yield handle([row])
+
+    return project_reads("release", resources, at(context, touched), lambda _: (ORDER,), _nothing_there, start)
+
+
 KIND = Kind(
     "release",
     ReleaseSelector,
@@ -55,4 +67,5 @@ KIND = Kind(
         refuses="releases of private projects",
         requests=Requests(project=1),
     ),
+    again=Again(("release",), _again),
 )

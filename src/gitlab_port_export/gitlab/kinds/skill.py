@@ -13,9 +13,9 @@ from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.hanging import FRONT_MATTER, hanging
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
-from gitlab_port_export.gitlab.kinds.shared.repository import Tree, tree_reads
+from gitlab_port_export.gitlab.kinds.shared.repository import Tree, branch_again, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Page, Problem, Row, Scope
@@ -187,4 +187,5 @@ KIND = Kind(
         refuses="files of private projects",
         requests=Requests(project=1, each="folder that may hold skills, and each skill"),
     ),
+    again=Again(("files",), branch_again("skill", reads)),
 )

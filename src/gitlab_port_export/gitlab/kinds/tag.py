@@ -1,11 +1,13 @@
 """Kind `tag`: the tags of each project's repository, with the project's path in `__project`."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
     ProjectRowsSelector,
@@ -13,6 +15,7 @@ from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     project_reads,
 )
 from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Scope
 
@@ -33,6 +36,15 @@ def _start(_: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
     yield from read_keyset(scope.token, f"/projects/{scope.id}/repository/tags", params, handle)
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    def start(_: Listed, scope: Scope, __: Params, handle: RowHandler) -> Job:
+        path = f"/projects/{scope.id}/repository/tags/{quote(str(touched.key), safe='')}"
+        if row := (yield from one_row(scope, path)):
+            yield handle([row])
+
+    return project_reads("tag", resources, at(context, touched), lambda _: (ORDER,), no_code, start)
+
+
 KIND = Kind(
     "tag",
     TagSelector,
@@ -46,4 +58,5 @@ KIND = Kind(
         refuses="tags of private projects",
         requests=Requests(project=1),
     ),
+    again=Again(("tag",), _again),
 )

@@ -1,6 +1,7 @@
 """Kind `user`: all accounts of the instance with an administrator's token, else everybody who has a role."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import (
     ALL_OF_GITLAB,
     About,
+    Again,
     Context,
     Kind,
     Read,
@@ -20,10 +22,12 @@ from gitlab_port_export.gitlab.kinds.kind import (
     pages,
     scope_read,
 )
+from gitlab_port_export.gitlab.kinds.shared.again import one_row
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
 from gitlab_port_export.gitlab.lists import read_keyset, whole_list
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Narrowed, Page, Problem, Row, Scope
 
@@ -67,15 +71,17 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     tree = GroupTree.of(context.inventory.groups())
     places = (*context.inventory.groups(), *context.inventory.projects())
     lists = tuple(key for place in places for key in tree.keys(place))
-    for query, indexes in by(
-        resources, lambda selector: UserQuery(selector.source, selector.include_bot_members)
-    ).items():
+    for query, indexes in _by_query(resources).items():
         start = partial(_start, context, tree, indexes, query)
         if query.source == "members":
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=len(lists), shares=lists)
         else:
             needs = lists if query.source is None else ()
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=2, needs=needs)
+
+
+def _by_query(resources: tuple[Resource, ...]) -> Mapping[UserQuery, tuple[int, ...]]:
+    return by(resources, lambda selector: UserQuery(selector.source, selector.include_bot_members))
 
 
 def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], query: UserQuery, _: Scope) -> Job:
@@ -117,9 +123,9 @@ def _is_administrator(token: str) -> Job:
     return answer.data.get("is_admin") is True
 
 
-def _accounts(tokens: list[str], resources: tuple[int, ...], query: UserQuery) -> Job:
+def _accounts(tokens: list[str], resources: tuple[int, ...], query: UserQuery, more: Params = ()) -> Job:
     """Read all accounts of the instance with the first of these tokens that may."""
-    params: Params = (("order_by", "id"), ("sort", "desc"))
+    params: Params = (*more, ("order_by", "id"), ("sort", "desc"))
     if not query.bots:
         params += (("without_project_bots", "true"), ("exclude_internal", "true"))
 
@@ -185,6 +191,21 @@ def _account(row: Row) -> Row:
     return {name: row.get(name) for name in ACCOUNT} | {"__source": "members"}
 
 
+def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+    """Yield the reads of one account, where accounts are read of all of the instance."""
+    for query, indexes in _by_query(resources).items():
+        if query.source != "members":
+            yield Read("user", ALL_OF_GITLAB, ("",), indexes, partial(_one, context, touched, indexes, query))
+
+
+def _one(context: Context, touched: Touched, resources: tuple[int, ...], query: UserQuery, scope: Scope) -> Job:
+    administrators = yield from _administrators(context, query, resources)
+    for token in administrators[:1]:
+        found = yield from one_row(replace(scope, token=token), f"/users/{touched.key}")
+        if found is not None:
+            yield from _accounts(administrators, resources, query, (("username", str(found["username"])),))
+
+
 KIND = Kind(
     "user",
     UserSelector,
@@ -201,4 +222,5 @@ KIND = Kind(
         {"__source": "`users` or `members`: where the row is from, and so which fields it has"},
         requests=Requests(once=1, group=2, project=1),
     ),
+    again=Again(("user",), _again, left="the accounts that come from lists of members"),
 )

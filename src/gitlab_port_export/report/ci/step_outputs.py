@@ -16,5 +16,6 @@ def step_outputs(report: Report, file: str = "") -> dict[str, str]:
         "problems": str(len(report.failures)),
         "exit-code": str(report.exit_code),
         **({"skipped": "true"} if report.skipped else {}),
+        **({"part": clean(report.part)} if report.part else {}),
         "report": clean(file),
     }

@@ -1,12 +1,12 @@
 """What `issue` and `merge-request` share: GitLab lists them by group, so they are read at the topmost groups."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.cover import Covered, cover
+from gitlab_port_export.gitlab.cover import Covered, cover, covers
 from gitlab_port_export.gitlab.inventory import Active
 from gitlab_port_export.gitlab.kinds.kind import (
     Context,
@@ -18,7 +18,9 @@ from gitlab_port_export.gitlab.kinds.kind import (
     feature_off,
     scope_read,
 )
+from gitlab_port_export.gitlab.kinds.shared.again import at
 from gitlab_port_export.gitlab.lists import read_list
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.model import Page, Row, Scope
 
 
@@ -76,3 +78,36 @@ def _read(
         yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, handle)
 
     return scope_read(kind, covered.place, resources, start, unless=unless)
+
+
+# Says whether a row is wanted of those that a query gives.
+Keeps = Callable[[Row], bool]
+
+
+def reads_again(
+    kind: str,
+    endpoint: str,
+    wants: Mapping[tuple[GroupQuery, Keeps], tuple[int, ...]],
+    context: Context,
+    touched: Touched,
+) -> Iterator[Read]:
+    """Yield the reads of one row by its number in its project, of which a selector keeps what it would list."""
+    inventory = at(context, touched).inventory
+
+    def no_feature(project: Row) -> bool:
+        return feature_off(project, endpoint)
+
+    for (query, keeps), indexes in wants.items():
+        for place in dict.fromkeys((*inventory.projects(), *inventory.unlisted)):
+            if covers(inventory, query.active, place) and not (query.non_archived and place.row.get("archived")):
+                params = (("iids[]", str(touched.key)), *query.params)
+                start = partial(_kept, kind, endpoint, params, keeps, indexes)
+                yield scope_read(kind, place, indexes, start, unless=no_feature)
+
+
+def _kept(kind: str, endpoint: str, params: Params, keeps: Keeps, resources: tuple[int, ...], scope: Scope) -> Job:
+    def handle(rows: list[Row]) -> Page | None:
+        kept = [row for row in rows if keeps(row)]
+        return Page(kind, resources, scope, kept) if kept else None
+
+    yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, handle)

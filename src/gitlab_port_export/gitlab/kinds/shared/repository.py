@@ -13,6 +13,8 @@ from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.globs import Glob, file_globs
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.gitlab.kinds.shared.again import Reads, ReadsAgain, at
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.gitlab.trees import (
     ROOT,
     Walk,
@@ -319,3 +321,22 @@ def _named_read(kind: str, context: Context, tree: Tree, resources: tuple[int, .
         yield from _begin(start, replace(tree, wishes=tree.of(kind)), place)(found)
 
     return Read(kind, Scope(0, tree.name), tokens or tuple(patterns)[:1], resources, find, requests=2)
+
+
+def branch_again(kind: str, reads: Reads) -> ReadsAgain:
+    """Return what reads a project's rows of this kind where a push went to a branch that they come from.
+
+    All of them, as one file may refer to another.
+    """
+
+    def again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+        narrow = at(context, touched)
+        for place in narrow.inventory.projects():
+            names = (place.scope.path, str(place.scope.id))
+            default = str(place.row.get("default_branch") or "")
+            refs = {tree.ref or default for tree in trees(narrow) if tree.name in names and tree.of(kind)}
+            if touched.key in refs:
+                # A project that a selector names and that is not in this inventory is another one.
+                yield from (read for read in reads(resources, narrow) if read.scope.path in names)
+
+    return again

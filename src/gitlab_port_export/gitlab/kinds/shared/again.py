@@ -1,0 +1,82 @@
+"""What kinds share that read again what an event names: one scope, one row, or a row out of a list."""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gitlab_port_export.base.parallel import Job, through
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
+from gitlab_port_export.gitlab.kinds.kind import Context, Read
+from gitlab_port_export.gitlab.lists import next_page
+from gitlab_port_export.gitlab.touched import Touched
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Page, Row, Scope
+
+Reads = Callable[[tuple[Resource, ...], Context], Iterator[Read]]
+ReadsAgain = Callable[[tuple[Resource, ...], Context, Touched], Iterator[Read]]
+
+
+def at(context: Context, touched: Touched) -> Context:
+    """Return the context with no other group or project than the one that an event names."""
+    inventory = context.inventory.only(
+        lambda place: place.scope.id == (touched.group if place.scope.is_group else touched.project)
+    )
+    return replace(context, inventory=inventory)
+
+
+def of_scope(reads: Reads) -> ReadsAgain:
+    """Return what reads the rows of the group or project that an event names, as `reads` does those of all."""
+    return lambda resources, context, touched: reads(resources, at(context, touched))
+
+
+def picked(reads: Reads, fits: Callable[[Row, Touched], bool]) -> ReadsAgain:
+    """Return what reads the lists of the group or project that an event names, and keeps the rows that fit."""
+
+    def again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+        for read in reads(resources, at(context, touched)):
+            yield replace(read, start=_picking(read, lambda row: fits(row, touched)))
+
+    return again
+
+
+def _picking(read: Read, keeps: Callable[[Row], bool]) -> Callable[[Scope], Job]:
+    def hand_on(said: Any) -> Job:
+        if not isinstance(said, Page):
+            return (yield said)
+        if rows := [row for row in said.rows if keeps(row)]:
+            yield replace(said, rows=rows)
+        return None
+
+    return lambda scope: through(read.start(scope), hand_on)
+
+
+def one_row(scope: Scope, path: str, params: Params = ()) -> Generator[Any, Any, Row | None]:
+    """Return one object, or None where GitLab has none there. Raises ReadFailed."""
+    try:
+        answer = yield Get(scope.token, path, params, gives="object")
+    except ReadFailed as failure:
+        if failure.reason == "missing":
+            return None
+        raise
+    row: Row = answer.data
+    return row
+
+
+def listed_row(
+    scope: Scope, path: str, params: Params, number: int, *, by_id: bool = True
+) -> Generator[Any, Any, Row | None]:
+    """Return the row with an id out of a list that has the newest first, or None where it is not in there.
+
+    A list in order of id ends for us where lower ids begin. Raises ReadFailed.
+    """
+    page: int | None = 1
+    while page:
+        answer = yield Get(scope.token, path, (*params, ("per_page", "100"), ("page", str(page))))
+        rows = rows_of(answer)
+        for row in rows:
+            if row.get("id") == number:
+                return row
+        if by_id and any(row["id"] < number for row in rows):
+            return None
+        page = next_page(answer, page, rows)
+    return None

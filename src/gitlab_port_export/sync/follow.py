@@ -1,0 +1,125 @@
+"""The line of a run that events start: what they name is read again, compared with Port and written."""
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from gitlab_port_export.gitlab.again import PlanAgain, concerned, left_to_full_runs, named_by, plan_again, seen
+from gitlab_port_export.gitlab.contact import doubtful_clock, first_contact
+from gitlab_port_export.gitlab.inventory import Patterns
+from gitlab_port_export.gitlab.kinds.kind import Context
+from gitlab_port_export.gitlab.named import read_named
+from gitlab_port_export.gitlab.read import read
+from gitlab_port_export.gitlab.touched import Touched
+from gitlab_port_export.live.events import Intake
+from gitlab_port_export.mapping.blueprints import fixed_fields
+from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Create, Ended, Event, Failed, Page, Problem, ReadAgain, Update, Written
+from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected_blueprints
+from gitlab_port_export.sync.diff import Differ
+from gitlab_port_export.sync.merge import Unread
+from gitlab_port_export.sync.outcomes import Outcomes
+from gitlab_port_export.sync.partly import Partly
+from gitlab_port_export.sync.prepare import Run
+from gitlab_port_export.sync.through import Stages
+from gitlab_port_export.sync.write import carried_out, ensure_blueprints, make_catalog, make_searches, sink_of
+
+# What was written is read once more: another run may have read it later than this one and written it earlier. So often
+# at most, for an object may go on changing.
+MOST_LOOKS = 3
+
+
+def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> Generator[Event, None, None]:
+    """Yield what becomes of the objects that events name. Raises GitLabUnavailable."""
+    blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
+    resources = tuple(one for one in run.mapping.resources if can_run(run.mapping, one, blueprints))
+    touched = tuple(one for one in intake.touched if concerned(resources, one))
+    outcomes.part = f"{intake.events} events of GitLab" if intake.events > 1 else "an event of GitLab"
+    outcomes.left += (f"{one.event}: {one.why}" for one in intake.untold)
+    others = (one for one in intake.touched if one not in touched)
+    outcomes.left += (f"{one.shown}: no kind of the mapping is read for it" for one in others)
+    if not touched:
+        return
+    now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))
+    yield from doubtful_clock(now)
+    looks = _Looks(run, now, resources, touched)
+    found = looks.plan()
+    outcomes.plan = found.plan
+    yield from found.plan.inventory.problems
+    yield from _compared(run, outcomes, executor, looks, found)
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """How the objects are looked at: each time with a fresh inventory, as that has rows too."""
+
+    run: Run
+    now: datetime
+    resources: tuple[Resource, ...]
+    touched: tuple[Touched, ...]
+
+    def plan(self) -> PlanAgain:
+        """Ask for the groups and projects, and return what is to be read. Raises GitLabUnavailable."""
+        run = self.run
+        patterns = {token.alias: Patterns(token.patterns) for token in run.settings.tokens}
+        named = named_by(self.touched, self.resources)
+        known = read_named(run.gitlab, patterns, run.dialect, run.mapping, named, run.settings.workers)
+        return plan_again(Context(known, run.dialect, self.now, self.resources), self.touched)
+
+
+def _compared(run: Run, outcomes: Outcomes, executor: Executor, looks: _Looks, found: PlanAgain) -> Iterator[Event]:
+    """Read, compare and write, and look once more as long as something was written."""
+    mapping, blueprints = run.mapping, expected_blueprints(run.settings, run.chosen, run.blueprints)
+    sink = sink_of(run.port, mapping, run.settings, executor, writes=run.writes)
+    ensure_blueprints(sink, blueprints_to_make(run.settings, run.chosen), run.blueprints)
+    catalog = make_catalog(run.port, mapping, blueprints, run.blueprints, executor, narrow=True)
+    searches = make_searches(sink, mapping, catalog)
+    rules = Partly(mapping, frozenset(index for one in found.plan.reads for index in one.resources))
+    unread = Unread(mapping, outcomes.faults, catalog.holds, rules.left_out)
+    stages = Stages(
+        mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches), catalog, rules
+    )
+    pages = partial(read, gitlab=run.gitlab, workers=run.settings.workers)
+    differ = Differ(catalog.ledger, searches, partial(fixed_fields, mapping))
+    rows: Counter[Touched] = Counter()
+    wrote = False
+    for event in stages.through(differ, pages(found.plan)):
+        if isinstance(event, Ended):
+            rows[found.of[event.number]] += event.rows
+        wrote |= _is_write(event)
+        yield event
+    outcomes.left += (*_without_rows(looks, found, rows), *rules.words(), *unread.words())
+    for _ in range(MOST_LOOKS - 1):
+        if not wrote:
+            return
+        wrote = False
+        for event in stages.through(differ.afresh(), pages(looks.plan().plan)):
+            wrote |= _is_write(event)
+            yield from _further(event, outcomes.faults)
+
+
+def _without_rows(looks: _Looks, found: PlanAgain, rows: Counter[Touched]) -> Iterator[str]:
+    for one in looks.touched:
+        if not seen(found.plan.inventory, one):
+            yield f"{one.shown}: no token lists it, or the token mapping leaves it out"
+        elif not rows[one]:
+            yield f"{one.shown}: it is gone or a selector leaves it out, so what Port holds of it stays"
+    yield from dict.fromkeys(left_to_full_runs(looks.resources, looks.touched))
+
+
+def _is_write(event: Event) -> bool:
+    return isinstance(event, Written) and isinstance(event.change, Create | Update)
+
+
+def _further(event: Event, known: Iterable[object]) -> Iterator[Event]:
+    """Yield what the report does not have from the first look."""
+    match event:
+        case Page():
+            yield ReadAgain(event.kind)
+        case Written() | Failed() | Create() | Update():
+            yield event
+        case Problem(warning=False) if event not in tuple(known):
+            yield event

@@ -1,0 +1,435 @@
+"""`sync --event`: what an event names stands in Port as a full sync would leave it, for few requests."""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import pytest
+
+from gitlab_port_export.demo import gitlab_list_rows as lists
+from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_payloads import Shapes
+from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
+from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.gitlab.touched import What
+from gitlab_port_export.report.values import Counts, writes
+from testbed.harness import Ran, acme, blueprint, mapping_of, port_with, resource, run_sync
+
+# What tells rows of a kind apart, where not the id.
+NAMED = '.__project.path_with_namespace + "/" + '
+IDENTIFIERS = {
+    "branch": f"{NAMED}.name",
+    "tag": f"{NAMED}.name",
+    "release": f"{NAMED}.tag_name",
+    "file": '.repo.path_with_namespace + "/" + .file.path',
+    "folder": '.repo.path_with_namespace + "/" + .folder.path',
+    "skill": '.repo.path_with_namespace + "/" + .skill.skillMdPath',
+    "plugin": ".repo.path_with_namespace",
+    "access": '"\\(.__scope.kind)-\\(.__scope.id)-\\(.id)"',
+}
+SELECTORS: dict[str, Row] = {
+    "merge-request": {"states": ["opened", "merged"]},
+    "file": {"files": {"path": "**/*.yaml"}},
+    "folder": {"folders": [{"path": "*"}]},
+    "branch": {"defaultBranchOnly": False},
+    "user": {"source": "users"},
+    "issue": {"state": "opened"},
+}
+
+
+def named(kind: str) -> str:
+    return kind.replace("-", "_")
+
+
+def whole(kind: str, **selector: Any) -> Any:
+    """A resource whose entities hold their whole row."""
+    return resource(
+        kind,
+        named(kind),
+        identifier=IDENTIFIERS.get(kind, ".id | tostring"),
+        properties={"row": ". | tojson"},
+        selector=SELECTORS.get(kind, {}) | selector,
+    )
+
+
+@dataclass
+class Bed:
+    """A world with one of everything, and its stand-ins."""
+
+    world: World
+    ann: Row
+    group: Row
+    project: Row
+    gitlab: GitLabServer
+    port: PortServer
+    version: int = 18
+    shapes: Shapes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shapes = Shapes(self.world, self.version)
+
+    def sync(self, mapping: Any, **more: Any) -> Ran:
+        return run_sync(self.gitlab, more.pop("port", self.port), mapping, **more)
+
+
+def kinds() -> tuple[str, ...]:
+    return tuple(name for name, kind in KINDS.items() if kind.again)
+
+
+def new_port() -> Any:
+    return port_with(*(blueprint(named(kind), row="string") for kind in KINDS))
+
+
+@pytest.fixture
+def bed() -> Iterator[Bed]:
+    world, ann, group = acme()
+    world.tokens["token-of-reader"].admin = True
+    shop = world.add_group("shop", group)
+    project = world.add_project(shop, "web")
+    other = world.add_project(shop, "other")
+    world.add_member(shop, ann, MAINTAINER)
+    for one in (project, other):
+        lists.fill_lists(world, one, ann)
+        world.add_merge_request(one, "First")
+        world.add_issue(one, "First")
+        world.add_job(world.add_pipeline(one), "build")
+        world.set_file(one, "a/one.yaml", "a: 1")
+        world.set_file(one, ".claude-plugin/plugin.json", '{"name": "p"}')
+        world.set_file(one, "skills/x/SKILL.md", "---\nname: x\n---\nHello")
+    lists.add_milestone(world, shop, "Of the group")
+    with gitlab_server(world) as gitlab, port_server(new_port()) as port:
+        yield Bed(world, ann, group, project, gitlab, port)
+
+
+def merge_request(bed: Bed) -> Row:
+    row = bed.world.merge_requests[bed.project["id"]][0]
+    row |= {"title": "Renamed", "updated_at": row["updated_at"]}
+    return bed.shapes.merge_request(row, bed.ann)
+
+
+def merge_request_made(bed: Bed) -> Row:
+    return bed.shapes.merge_request(bed.world.add_merge_request(bed.project, "New"), bed.ann, "open")
+
+
+def comment(bed: Bed) -> Row:
+    row = bed.world.merge_requests[bed.project["id"]][0]
+    row["user_notes_count"] = 9
+    return {"object_kind": "note", "project": Shapes.project(bed.project), "merge_request": {"iid": row["iid"]}}
+
+
+def issue(bed: Bed) -> Row:
+    row = bed.world.issues[bed.project["id"]][0]
+    row["title"] = "Renamed"
+    return bed.shapes.issue(row, bed.ann)
+
+
+def pipeline(bed: Bed) -> Row:
+    row = bed.world.pipelines[bed.project["id"]][0]
+    job = bed.world.jobs[bed.project["id"]][0]
+    row["status"] = job["status"] = "failed"
+    job["pipeline"]["status"] = "failed"
+    return bed.shapes.pipeline(row, bed.ann)
+
+
+def job(bed: Bed) -> Row:
+    row = bed.world.jobs[bed.project["id"]][0]
+    row["status"] = "canceled"
+    return bed.shapes.job(row, bed.ann)
+
+
+def job_alone(bed: Bed) -> Row:
+    payload = job(bed)
+    del payload["pipeline_id"]
+    return payload
+
+
+def deployment(bed: Bed) -> Row:
+    row = bed.world.deployments[bed.project["id"]][0]
+    row["status"] = "failed"
+    return bed.shapes.deployment(bed.project, row["id"], "failed")
+
+
+def environment(bed: Bed) -> Row:
+    row = bed.world.environments[bed.project["id"]][0]
+    row["external_url"] = "https://changed.example.com"
+    id = bed.world.deployments[bed.project["id"]][0]["id"]
+    return bed.shapes.deployment(bed.project, id) | {"environment": {"id": row["id"]}}
+
+
+def release(bed: Bed) -> Row:
+    lists.add_release(bed.world, bed.project, "v2.0", bed.ann)
+    return bed.shapes.release(bed.project, "v2.0")
+
+
+def tag(bed: Bed) -> Row:
+    lists.add_tag(bed.world, bed.project, "v9/odd+name")
+    return bed.shapes.tag_push(bed.project, bed.ann, "v9/odd+name")
+
+
+def branch(bed: Bed) -> Row:
+    lists.add_branch(bed.world, bed.project, "feat/new")
+    return bed.shapes.push(bed.project, bed.ann, "feat/new")
+
+
+def files(bed: Bed) -> Row:
+    bed.world.set_file(bed.project, "b/two.yaml", "b: 2")
+    bed.world.set_file(bed.project, "a/one.yaml", "a: 3")
+    bed.world.set_file(bed.project, ".claude-plugin/plugin.json", '{"name": "q"}')
+    bed.world.set_file(bed.project, "skills/y/SKILL.md", "---\nname: y\n---\nHi")
+    return bed.shapes.push(bed.project, bed.ann, added=["b/two.yaml"], modified=["a/one.yaml"])
+
+
+def milestone(bed: Bed) -> Row:
+    row = bed.world.milestones[bed.project["id"]][0]
+    row["title"] = "Later"
+    return {"object_kind": "milestone", "project": Shapes.project(bed.project), "object_attributes": {"id": row["id"]}}
+
+
+def group_milestone(bed: Bed) -> Row:
+    shop = bed.world.group("acme/shop")
+    row = bed.world.group_milestones[shop["id"]][0]
+    row["title"] = "Later"
+    return {"object_kind": "milestone", "object_attributes": {"id": row["id"], "group_id": shop["id"]}}
+
+
+def project_made(bed: Bed) -> Row:
+    return bed.shapes.project_event(bed.world.add_project(bed.group, "new"))
+
+
+def project_renamed(bed: Bed) -> Row:
+    project = bed.world.add_project(bed.group, "new")
+    before = bed.shapes.project_event(project, "project_rename")
+    bed.world.rename_project(project, "Newer", "newer")
+    return before
+
+
+def group_made(bed: Bed) -> Row:
+    return bed.shapes.subgroup(bed.world.add_group("tools", bed.group))
+
+
+def member(bed: Bed) -> Row:
+    bob = bed.world.add_user("bob")
+    shop = bed.world.group("acme/shop")
+    bed.world.add_member(shop, bob, DEVELOPER)
+    return bed.shapes.member(shop, bob, DEVELOPER)
+
+
+def project_member(bed: Bed) -> Row:
+    bob = bed.world.add_user("bob")
+    bed.world.add_member(bed.project, bob, DEVELOPER)
+    return {
+        "event_name": "user_add_to_team",
+        "project_id": bed.project["id"],
+        "project_path_with_namespace": bed.project["path_with_namespace"],
+        "user_id": bob["id"],
+    }
+
+
+def user(bed: Bed) -> Row:
+    bed.ann["name"] = "Ann Renamed"
+    return {"event_name": "user_rename", "user_id": bed.ann["id"]}
+
+
+EVENTS: dict[str, tuple[Callable[[Bed], Row], tuple[str, ...]]] = {
+    "merge request": (merge_request, ("merge-request",)),
+    "new merge request": (merge_request_made, ("merge-request",)),
+    "comment": (comment, ("merge-request",)),
+    "issue": (issue, ("issue",)),
+    "pipeline": (pipeline, ("pipeline", "job")),
+    "job": (job, ("job",)),
+    "job without its pipeline": (job_alone, ("job",)),
+    "deployment": (deployment, ("deployment",)),
+    "environment": (environment, ("environment",)),
+    "release": (release, ("release",)),
+    "tag": (tag, ("tag",)),
+    "branch": (branch, ("branch",)),
+    "files": (files, ("file", "folder", "skill", "plugin")),
+    "milestone": (milestone, ("milestone",)),
+    "milestone of a group": (group_milestone, ("milestone",)),
+    "new project": (project_made, ("project", "project-with-members")),
+    "renamed project": (project_renamed, ("project",)),
+    "new group": (group_made, ("group", "group-with-members")),
+    "member": (member, ("group-with-members", "access", "member")),
+    "member of a project": (project_member, ("project-with-members", "access")),
+    "user": (user, ("user",)),
+}
+
+
+@pytest.mark.parametrize("type", ["gitlab-v2", "gitlab"])
+@pytest.mark.parametrize("name", EVENTS)
+def test_port_equals_what_a_full_sync_leaves(bed: Bed, name: str, type: str) -> None:
+    edit, read = EVENTS[name]
+    mapping = mapping_of(*(whole(kind) for kind in read))
+    assert bed.sync(mapping, type=type).report.exit_code == 0
+    payload = edit(bed)
+    bed.world.touch()
+    report = bed.sync(mapping, type=type, events=[payload]).report
+    assert report.exit_code == 0, report.problems
+    with port_server(new_port()) as fresh:
+        bed.sync(mapping, type=type, port=fresh)
+        changed = 0
+        for kind in read:
+            after, wanted = rows(bed.port, kind), rows(fresh, kind)
+            changed += writes(report.blueprints.get(named(kind), Counts()))
+            left = {key for key in wanted if key not in after or after[key] != wanted[key]}
+            assert left == LEFT.get((name, kind), set()), kind
+    assert changed
+
+
+# What depends on the members of a group is more than the event names.
+LEFT: dict[tuple[str, str], set[str]] = {("member", "access"): {"project-1-2", "project-2-2"}}
+
+
+def rows(port: PortServer, kind: str) -> dict[str, Any]:
+    found = ((name, port.store.entity(named(kind), name)) for name in port.store.identifiers(named(kind)))
+    return {name: one["properties"]["row"] for name, one in found if one}
+
+
+def test_every_kind_with_events_can_be_read_again() -> None:
+    """GitLab sends no event about labels."""
+    assert {name for name, kind in KINDS.items() if kind.again is None} == {"label"}
+
+
+def test_everything_that_an_event_names_is_read_by_some_kind() -> None:
+    assert {what for kind in KINDS.values() if kind.again for what in kind.again.of} == set(get_args(What))
+
+
+def test_a_merge_request_takes_few_requests_however_much_there_is(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request", states=["opened", "closed", "merged"]), whole("project"))
+    for number in range(250):
+        bed.world.add_merge_request(bed.project, f"More {number}")
+    bed.sync(mapping)
+    payload = merge_request(bed)
+    bed.world.touch()
+    report = bed.sync(mapping, events=[payload]).report
+    assert report.blueprints["merge_request"] == Counts(updated=1)
+    assert report.gitlab_requests <= 6
+    assert report.port_requests <= 6
+
+
+def test_events_are_folded_and_each_object_is_read_once(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request"), whole("issue"))
+    bed.sync(mapping)
+    payloads = [merge_request(bed), issue(bed), merge_request(bed), comment(bed)]
+    bed.world.touch()
+    report = bed.sync(mapping, events=payloads).report
+    assert report.part == "4 events of GitLab"
+    assert {kind: counts.rows for kind, counts in report.kinds.items()} == {"merge-request": 1, "issue": 1}
+    assert report.blueprints == {"merge_request": Counts(updated=1), "issue": Counts(updated=1)}
+
+
+def test_what_no_mapped_kind_reads_ends_well_and_is_told(bed: Bed) -> None:
+    mapping = mapping_of(whole("issue"))
+    bed.sync(mapping)
+    report = bed.sync(mapping, events=[merge_request(bed), {"object_kind": "wiki_page"}]).report
+    assert report.exit_code == 0
+    assert report.gitlab_requests == 0
+    assert report.left == (
+        "wiki_page: no kind of the mapping is read for it",
+        "merge-request 1 of acme/shop/web: no kind of the mapping is read for it",
+    )
+
+
+def test_what_a_selector_leaves_out_ends_well_and_stays(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request", states=["opened"]))
+    bed.sync(mapping)
+    row = bed.world.merge_requests[bed.project["id"]][0]
+    row |= {"state": "merged", "merged_at": row["updated_at"]}
+    bed.world.touch()
+    report = bed.sync(mapping, events=[bed.shapes.merge_request(row, bed.ann, "merge")]).report
+    assert report.exit_code == 0
+    assert report.left == (
+        "merge-request 1 of acme/shop/web: it is gone or a selector leaves it out, so what Port holds of it stays",
+    )
+    assert str(row["id"]) in rows(bed.port, "merge-request")
+
+
+def test_windows_of_selectors_count(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request", states=["merged"], updatedAfter=10))
+    bed.sync(mapping)
+    old, new = (
+        bed.world.add_merge_request(bed.project, "Done", state="merged", updated_at=bed.world.ago(days=days))
+        for days in (11, 9)
+    )
+    bed.world.touch()
+    bed.sync(mapping, events=[bed.shapes.merge_request(one, bed.ann) for one in (old, new)])
+    assert set(rows(bed.port, "merge-request")) == {str(new["id"])}
+
+
+def test_what_the_token_mapping_leaves_out_is_not_read(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request"))
+    tokens = {"token-of-reader": ["acme/shop/other"]}
+    bed.sync(mapping, tokens=tokens)
+    report = bed.sync(mapping, tokens=tokens, events=[merge_request_made(bed)]).report
+    assert report.exit_code == 0
+    assert report.left == ("merge-request 2 of acme/shop/web: no token lists it, or the token mapping leaves it out",)
+    assert len(rows(bed.port, "merge-request")) == 1
+
+
+def test_of_several_tokens_the_one_with_the_highest_role_reads(bed: Bed) -> None:
+    bob = bed.world.add_user("bob")
+    bed.world.add_token("token-of-bob", bob)
+    bed.world.add_member(bed.project, bob, 10)
+    mapping = mapping_of(whole("merge-request"), visibility={"useMinAccessLevel": False})
+    tokens = {"token-of-bob": ["**"], "token-of-reader": ["**"]}
+    report = bed.sync(mapping, tokens=tokens, events=[merge_request(bed)]).report
+    assert report.exit_code == 0
+    assert report.blueprints == {"merge_request": Counts(created=1)}
+
+
+def test_selectors_of_active_groups_count(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request", includeOnlyActiveGroups=False))
+    bed.sync(mapping)
+    report = bed.sync(mapping, events=[merge_request_made(bed)]).report
+    assert (report.exit_code, report.blueprints) == (0, {})
+    mapping = mapping_of(whole("merge-request", includeOnlyActiveGroups=True))
+    report = bed.sync(mapping, events=[merge_request_made(bed)]).report
+    assert report.blueprints == {"merge_request": Counts(created=1)}
+
+
+def test_an_event_beside_a_running_sync_changes_no_state(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request"))
+    bed.sync(mapping)
+    before = deepcopy(bed.port.store.integrations)
+    bed.sync(mapping, events=[merge_request(bed)])
+    assert bed.port.store.integrations == before
+
+
+def test_an_entity_of_several_rows_is_made_and_not_changed(bed: Bed) -> None:
+    people = resource(
+        "group-with-members",
+        "member",
+        port={"itemsToParse": ".__members"},
+        identifier=".item.username",
+        properties={"row": ".item.access_level | tostring"},
+    )
+    mapping = mapping_of(people)
+    bed.sync(mapping)
+    shop, bob = bed.world.group("acme/shop"), bed.world.add_user("bob")
+    bed.world.add_member(shop, bob, DEVELOPER)
+    report = bed.sync(mapping, events=[bed.shapes.member(shop, bob, DEVELOPER)]).report
+    assert report.blueprints == {"member": Counts(created=1)}
+    assert rows(bed.port, "member") == {"reader": "50", "bob": "30"}
+    assert report.left == (
+        "group-with-members: 1 entity that other rows may give as well, which only a full run compares",
+    )
+
+
+def test_what_a_later_resource_sets_is_left_to_it(bed: Bed) -> None:
+    ids = ".path_with_namespace"
+    mapping = mapping_of(
+        resource("project", "project", identifier=ids, title=".name", properties={"row": '"of the project"'}),
+        resource("file", "project", identifier=".repo.path_with_namespace", properties={"row": '"of the file"'}, **{
+            "selector": {"files": {"path": "a/one.yaml"}}
+        }),
+    )  # fmt: skip
+    bed.sync(mapping)
+    bed.project["name"] = "Renamed"
+    bed.world.touch()
+    report = bed.sync(mapping, events=[bed.shapes.project_event(bed.project, "project_update")]).report
+    entity = bed.port.store.entity("project", "acme/shop/web")
+    assert entity is not None
+    assert (entity["title"], entity["properties"]["row"]) == ("Renamed", "of the file")
+    assert report.blueprints == {"project": Counts(updated=1)}
