@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import stat
 import tracemalloc
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal, Protocol
@@ -300,6 +302,19 @@ def test_nothing_is_deleted_when_something_was_not_written(bench: Bench, run: Ru
     assert bench.held() == before
 
 
+def test_a_plan_that_is_older_than_a_day_is_written_and_deletes_nothing(bench: Bench, run: Run) -> None:
+    planned(bench, run)
+    path = bench.folder / "plan.json"
+    made = (datetime.now(UTC) - timedelta(hours=25)).isoformat(timespec="seconds")
+    path.write_text(sealed(re.sub('"made":"[^"]*"', f'"made":"{made}"', path.read_text("utf-8"))), encoding="utf-8")
+    ran = run(plan=Path("plan.json"))
+    assert (ran.code, counts(ran)) == (5, (1, 1, 0)), ran.all
+    held = json.loads(ran.out)["held"]
+    assert sum(one["count"] for one in held) == 7
+    assert {(one["reason"], one["hint"]) for one in held} == {("plan", "make a new plan")}
+    assert "made 25 hours ago" in held[0]["why"]
+
+
 def test_what_changes_while_the_plan_is_written_is_not_deleted(bench: Bench, run: Run) -> None:
     gone = of(planned(bench, run), "delete")
     blueprint, identifier = gone[-1]
@@ -398,7 +413,8 @@ def a_plan(path: Path) -> str:
         (lambda text: text[: len(text) // 2], "not a plan file, or only a part of one"),
         (lambda text: "", "not a plan file"),
         (lambda text: "[]", "not a plan file"),
-        (lambda text: text.replace('"version":2', '"version":1'), "has the plan format 1; this program reads 2"),
+        (lambda text: text.replace('"version":3', '"version":1'), "has the plan format 1; this program reads 3"),
+        (lambda text: re.sub('"made":"[^"]*"', '"made":"yesterday"', text), "not a plan file"),
         (lambda text: text.replace('"action":"delete"', '"action":"drop"'), "not a plan file"),
         (lambda text: text.replace('"identifier":"old"', '"identifier":["old"]'), "not a plan file"),
     ],

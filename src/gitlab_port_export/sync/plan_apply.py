@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 
@@ -16,6 +17,8 @@ from gitlab_port_export.sync.plan_file import BATCH, Basis, PlanFile, State, Sta
 from gitlab_port_export.sync.write import Sink, write
 
 MAX_NAMED = 20
+# An older plan deletes nothing: GitLab is not asked again before a plan is applied.
+MOST_AGE = timedelta(hours=24)
 
 
 def check_unchanged(plan: PlanFile, basis: Basis, catalog: Catalog, integration: str) -> None:
@@ -45,6 +48,11 @@ def apply(plan: PlanFile, sink: Sink, catalog: Catalog, *, cascade: bool) -> Ite
     if failed:
         why = "not everything that the plan writes was written"
         yield from (Held(name, tuple(gone), "problem", why, "make a new plan") for name, gone in doomed.items())
+    elif (age := datetime.now(UTC) - plan.made) > MOST_AGE:
+        why = (
+            f"the plan was made {age // timedelta(hours=1)} hours ago, and what came back to GitLab since is not known"
+        )
+        yield from (Held(name, tuple(gone), "plan", why, "make a new plan") for name, gone in doomed.items())
     else:
         yield from _deleted(catalog, doomed, Deleter(sink.port, cascade=cascade))
 

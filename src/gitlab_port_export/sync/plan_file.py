@@ -6,6 +6,7 @@ from collections import abc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, Any, TypeVar
@@ -20,7 +21,7 @@ from gitlab_port_export.base.text import clean
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update, Write, target
 
-VERSION = 2
+VERSION = 3
 # How many entities Port is asked for at once.
 BATCH = 100
 MAX_LINE = 16 * 1024 * 1024
@@ -68,7 +69,8 @@ class Recorder:
     def begin(self, basis: Basis, states: States) -> None:
         """Write what the plan is for; `states` is asked for the state of every entity that a change is about."""
         self._states = states
-        head = {"version": VERSION, "program": __version__, **asdict(basis)}
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        head = {"version": VERSION, "program": __version__, "made": made, **asdict(basis)}
         self._write(encode(head).removesuffix(b"}") + b',"changes":[\n')
 
     def add(self, change: Write) -> None:
@@ -150,6 +152,7 @@ class PlanFile:
 
     stream: IO[bytes]
     basis: Basis
+    made: datetime
     start: int
     problems: tuple[Problem, ...] = ()
     held: tuple[Held, ...] = ()
@@ -193,6 +196,7 @@ def _checked(stream: IO[bytes]) -> PlanFile:
     head = decode(first.rstrip() + b"]}")
     if head["version"] != VERSION:
         raise _Unfit(f"has the plan format {head['version']!r:.20}; this program reads {VERSION}")
+    made = datetime.fromisoformat(_text(head["made"])).astimezone(UTC)
     basis = Basis(**{one.name: _text(head[one.name]) for one in fields(Basis)})
     seen, start = hashlib.sha256(first), stream.tell()
     while not (line := stream.readline(MAX_LINE)).startswith(b"]"):
@@ -206,7 +210,7 @@ def _checked(stream: IO[bytes]) -> PlanFile:
         raise _Unfit("was changed after it was made: its checksum is another")
     problems = [{**one, "resources": ()} for one in rest["problems"]]
     held = [{**one, "identifiers": tuple(one["identifiers"])} for one in rest["held"]]
-    return PlanFile(stream, basis, start, _told(Problem, problems), _told(Held, held))
+    return PlanFile(stream, basis, made, start, _told(Problem, problems), _told(Held, held))
 
 
 def _told(sort: type[_Told], found: list[dict[str, Any]]) -> tuple[_Told, ...]:
