@@ -9,23 +9,9 @@ from hypothesis import given
 
 from gitlab_port_export.demo.gitlab_access import DEVELOPER, MAINTAINER
 from gitlab_port_export.demo.gitlab_store import World
+from testbed.by_chance import BY_CHANCE, mappings, tokens, worlds
 from testbed.harness import mapping_of, resource
-from testbed.parity import (
-    BY_CHANCE,
-    ONE,
-    SOAK,
-    TWO,
-    Case,
-    Party,
-    check,
-    company,
-    guest_and_owner,
-    mappings,
-    parties,
-    tokens,
-    whole,
-    worlds,
-)
+from testbed.parity import ONE, SOAK, TWO, Case, Party, check, company, guest_and_owner, parties, whole
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 

@@ -23,10 +23,11 @@ from gitlab_port_export.demo.world import sample_world
 from gitlab_port_export.gitlab.kinds.user import note
 from gitlab_port_export.port.defaults import default_blueprints
 from gitlab_port_export.report.values import Report
+from testbed.by_chance import BY_CHANCE, worlds
 from testbed.faults import one_evaluator
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
-from testbed.parity import BY_CHANCE, SOAK, TWO, read_twice, worlds
 from testbed.parity import ONE as READER
+from testbed.parity import SOAK, TWO, read_twice
 
 DEFAULTS = files("gitlab_port_export.port.defaults")
 KEY = '"\\(.__scope.full_path):\\(.username)"'
