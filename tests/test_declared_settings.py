@@ -6,7 +6,9 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -29,13 +31,20 @@ MADE = {
 
 
 def options() -> dict[str, dict[str, TyperOption]]:
-    """Return {command: {name of the option: option}}."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
+    """Return {command: {name of the option: option}}, also of commands of two words, such as `mapping show`."""
     return {
         name: {opt: one for one in command.params if isinstance(one, TyperOption) for opt in one.opts}
-        for name, command in group.commands.items()
+        for name, command in commands(typer.main.get_command(app))
     }
+
+
+def commands(group: Any, start: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each command that does something, by its words."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{start}{name} ")
+        else:
+            yield f"{start}{name}", command
 
 
 OPTIONS = options()
@@ -124,6 +133,7 @@ FIELD = """\
 SCRIPT = """
 import runpy, sys
 from pathlib import Path
+from typing import Any
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.settings.load import load_settings
 

@@ -109,6 +109,57 @@ def preview(
     _end("preview", output, debug, lambda run, session: run(session, wanted, **options))
 
 
+class Preset(StrEnum):
+    """A mapping to begin with."""
+
+    ocean = "ocean"
+    full = "full"
+    people = "people"
+
+
+mapping_app = typer.Typer(help="Show the mapping in use, write one to begin with, or compare a file with it.")
+app.add_typer(mapping_app, name="mapping")
+
+
+@mapping_app.command("show")
+@with_settings
+def mapping_show(output: OutputOption = Output.table, debug: DebugOption = False, **options: Any) -> None:
+    """Print the mapping in use as YAML, with its origin as a comment."""
+    _end("mapping", output, debug, lambda run, session: run(session, "show", **options))
+
+
+@mapping_app.command("init")
+def mapping_init(
+    preset: Annotated[
+        Preset, typer.Option("--preset", help="Ocean's default kinds, all of our default, or accounts and roles.")
+    ] = Preset.full,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to this new file, not to standard output.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Write a commented mapping to begin with; asks no server."""
+    _end("mapping", Output.table, debug, lambda run, session: run(session, "init", preset=preset.value, out=out))
+
+
+@mapping_app.command("diff")
+@with_settings
+def mapping_diff(
+    file: Annotated[Path, typer.Argument(help="The mapping file to compare with the one in use.")],
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 10 when there is a difference.")
+    ] = False,
+    output: OutputOption = Output.table,
+    debug: DebugOption = False,
+    **options: Any,
+) -> None:
+    """Show what a mapping file would change, and how many entities could go."""
+    _end(
+        "mapping",
+        output,
+        debug,
+        lambda run, session: run(session, "diff", file=file, detailed=detailed_exitcode, **options),
+    )
+
+
 class HooksTo(StrEnum):
     """Where GitLab's events go."""
 

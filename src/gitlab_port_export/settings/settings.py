@@ -41,7 +41,7 @@ RESOURCE_NAMES = (*MAPPING_NAMES, "blueprints.json")
 # Commands that have an option.
 _RUNS = ("sync", "plan")
 _RUNS_AND_HOOKS = (*_RUNS, "hooks")
-_ALL = (*_RUNS_AND_HOOKS, "check", "preview")
+_ALL = (*_RUNS_AND_HOOKS, "check", "preview", "mapping show", "mapping diff")
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,7 @@ def choose_mapping(
             problems += (_inaccessible(integration),)
         return Chosen(mapping, problems)
     if not integration.accessible:
-        raise PortUnavailable(
-            f"the credentials may not read the integration {integration.identifier}, which holds the mapping",
-            hint="use credentials of a moderator or administrator, or give a mapping file with --mapping",
-        )
+        raise refused_integration(integration)
     if integration.config:
         origin = f"integration {integration.identifier} in Port"
         mapping, problems = mapping_from_object(integration.config, origin, SELECTORS)
@@ -81,21 +78,30 @@ def choose_mapping(
     return _default(settings, dialect)
 
 
+def refused_integration(integration: Integration) -> PortUnavailable:
+    """Return what ends a command that needs the mapping in Port and may not read it."""
+    return PortUnavailable(
+        f"the credentials may not read the integration {integration.identifier}, which holds the mapping",
+        hint="use credentials of a moderator or administrator, or give a mapping file with --mapping",
+    )
+
+
 def read_mapping(file: Path) -> tuple[Mapping, tuple[Problem, ...]]:
     """Return the mapping of a file and what is doubtful about it. Raises UsageError."""
-    return load_mapping(_text(file), str(file), SELECTORS)
+    return load_mapping(read_text(file), str(file), SELECTORS)
 
 
 def _default(settings: Settings, dialect: Dialect) -> Chosen:
     """Return the mapping that a new integration gets: the resources folder's, else the built-in one."""
-    if found := _default_file(settings.resources_path):
-        text, origin, blueprints = _text(found), str(found), _own_blueprints(found.parent)
+    if found := default_file(settings.resources_path):
+        text, origin, blueprints = read_text(found), str(found), _own_blueprints(found.parent)
     else:
         text, origin, blueprints = default_mapping_text(dialect), "the default mapping", default_blueprints()
     return Chosen(*load_mapping(text, origin, SELECTORS), blueprints, _as_config(text))
 
 
-def _default_file(folder: Path | None) -> Path | None:
+def default_file(folder: Path | None) -> Path | None:
+    """Return the mapping file in a resources folder, or None."""
     return folder and next((folder / name for name in MAPPING_NAMES if os.path.isfile(folder / name)), None)
 
 
@@ -107,7 +113,7 @@ def _left_to_create(
     A first run that ended early (say, with a wrong GitLab token) leaves the mapping in Port without its blueprints.
     """
     try:
-        file = _default_file(settings.resources_path)
+        file = default_file(settings.resources_path)
         blueprints = _own_blueprints(file.parent) if file else default_blueprints()
         if not any(_is_left(existing.get(data["identifier"]), data) for data in blueprints):
             return ()
@@ -130,7 +136,8 @@ def _inaccessible(integration: Integration) -> Problem:
     )
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Return the text of a mapping file. Raises MappingError."""
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_MAPPING_BYTES + 1)
@@ -154,7 +161,7 @@ def _own_blueprints(folder: Path) -> Sequence[abc.Mapping[str, Any]]:
     file = folder / "blueprints.json"
     if not file.is_file():
         return ()
-    found = read_yaml(_text(file), str(file)).data
+    found = read_yaml(read_text(file), str(file)).data
     try:
         wanted = [Blueprint.of(one) for one in found if isinstance(one["identifier"], str)]
     except (AttributeError, LookupError, TypeError, ValueError):

@@ -2,11 +2,13 @@
 
 import json
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 from gitlab_port_export.model import Dialect
 
 _MAPPINGS: dict[Dialect, str] = {"gitlab-v2": "mapping.yml", "gitlab": "mapping-v1.yml"}
+# A mapping to begin with: the kinds that Ocean maps, all of the default mapping, or accounts and their roles alone.
+Preset = Literal["ocean", "full", "people"]
 
 
 def default_blueprints() -> list[dict[str, Any]]:
@@ -18,6 +20,13 @@ def default_blueprints() -> list[dict[str, Any]]:
 def default_mapping_text(dialect: Dialect) -> str:
     """Return the YAML text of the mapping that is used where there is no other."""
     return _text(_MAPPINGS[dialect])
+
+
+def preset_text(preset: Preset, dialect: Dialect) -> str:
+    """Return the YAML text of a mapping to begin with."""
+    if preset == "full":
+        return default_mapping_text(dialect)
+    return _text(f"{'people-mapping' if preset == 'people' else 'mapping-ocean'}.yml")
 
 
 def _text(name: str) -> str:
