@@ -8,6 +8,7 @@ import pytest
 
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import gitlab_server
+from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
 from gitlab_port_export.demo.world import GUEST, REPORTER, Row, World
 from test_demo_gitlab import NOW, Reader
 
@@ -148,9 +149,9 @@ def test_environments_by_state_and_milestones_by_level() -> None:
     below = world.add_group("below", group)
     for state in ("available", "stopped"):
         lists.add_environment(world, project, state, state=state)
-    lists.add_milestone(world, project, "own")
-    lists.add_milestone(world, group, "shared", "closed")
-    lists.add_milestone(world, below, "deep")
+    add_milestone(world, project, "own")
+    add_milestone(world, group, "shared", "closed")
+    add_milestone(world, below, "deep")
     with reading(world) as reader:
 
         def titles(path: str, **query: Any) -> set[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
@@ -98,7 +99,7 @@ def bed() -> Iterator[Bed]:
         world.set_file(one, "a/one.yaml", "a: 1")
         world.set_file(one, ".claude-plugin/plugin.json", '{"name": "p"}')
         world.set_file(one, "skills/x/SKILL.md", "---\nname: x\n---\nHello")
-    lists.add_milestone(world, shop, "Of the group")
+    add_milestone(world, shop, "Of the group")
     with gitlab_server(world) as gitlab, port_server(new_port()) as port:
         yield Bed(world, ann, group, project, gitlab, port)
 

@@ -14,6 +14,7 @@ import yaml
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import reply_json
+from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.world import GUEST, MAINTAINER, Row, World, sample_world
 from gitlab_port_export.port import defaults
@@ -45,7 +46,7 @@ def served() -> Iterator[tuple[World, Row, Row, GitLabServer, PortServer]]:
     project = world.add_project(group, "core")
     world.add_project(group, "empty", empty_repo=True)
     lists.fill_lists(world, project, reader)
-    lists.add_milestone(world, group, "Shared")
+    add_milestone(world, group, "Shared")
     world.add_label(group, "shared")
     world.add_label(project, "own")
     with gitlab_server(world) as gitlab, port_server(port_with(*(blueprint(kind) for kind in KINDS))) as port:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import GitLabServer, Recorded, gitlab_server
 from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER
+from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
 from gitlab_port_export.demo.gitlab_rows import Row
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
@@ -318,12 +319,12 @@ def fill_lists(world: World, project: Row, ada: Row) -> None:
         for status, days in runs if state == "available" else runs[:1]:
             lists.add_deployment(world, project, environment, ada if days > 1 else None, status, world.ago(days=days))
     world.add_label(project, "own", "#ff0000", description="It's | odd\n")
-    lists.add_milestone(world, project, "Now", due_date="2026-05-01")
-    lists.add_milestone(world, project, "Done 🌍", "closed")
+    add_milestone(world, project, "Now", due_date="2026-05-01")
+    add_milestone(world, project, "Done 🌍", "closed")
     for group in world.ancestors(project["namespace"]["id"]):
         if not world.group_milestones[group["id"]]:
             world.add_label(group, f"of {group['path']}")
-            lists.add_milestone(world, group, "Whole group", "closed")
+            add_milestone(world, group, "Whole group", "closed")
 
 
 FILLERS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
 from gitlab_port_export.demo.gitlab_rows import Row, sha, stamp
 from gitlab_port_export.demo.gitlab_store import World
 
@@ -126,29 +127,6 @@ def add_deployment(
     }
     world.finished[id] = updated if status in ("success", "failed", "canceled") else None
     return _add(world, world.deployments[project["id"]], row | overrides)
-
-
-def add_milestone(world: World, source: Row, title: str, state: str = "active", **overrides: Any) -> Row:
-    """Add a milestone to a group or project (`source`); `state` is active or closed."""
-    of_group = "full_path" in source
-    created_at = stamp(world.ago(days=30))
-    iid = world._iid("group milestone" if of_group else "milestone", source)
-    row = {
-        "id": world.new_id("milestone"),
-        "iid": iid,
-        "group_id" if of_group else "project_id": source["id"],
-        "title": title,
-        "description": "",
-        "state": state,
-        "created_at": created_at,
-        "updated_at": created_at,
-        "due_date": None,
-        "start_date": None,
-        "expired": False,
-        "web_url": f"{source['web_url']}/-/milestones/{iid}",
-    }
-    lists = world.group_milestones if of_group else world.milestones
-    return _add(world, lists[source["id"]], row | overrides)
 
 
 def branch_row(project: Row, name: str) -> Row:

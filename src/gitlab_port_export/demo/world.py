@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER, Token
 from gitlab_port_export.demo.gitlab_kinds import kind_modules
-from gitlab_port_export.demo.gitlab_list_rows import add_milestone, fill_lists
+from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
+from gitlab_port_export.demo.gitlab_list_rows import fill_lists
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.gitlab_work_rows import commit_of

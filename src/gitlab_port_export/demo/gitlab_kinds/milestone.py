@@ -1,6 +1,8 @@
-"""The milestones of groups and projects."""
+"""The milestones of groups and projects: their rows and what the stand-in GitLab answers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from gitlab_port_export.demo.gitlab_call import (
     Call,
@@ -13,7 +15,32 @@ from gitlab_port_export.demo.gitlab_call import (
 )
 from gitlab_port_export.demo.gitlab_pages import Listing
 from gitlab_port_export.demo.gitlab_route import Route
-from gitlab_port_export.demo.gitlab_rows import Row
+from gitlab_port_export.demo.gitlab_rows import Row, stamp
+from gitlab_port_export.demo.gitlab_store import World
+
+
+def add_milestone(world: World, source: Row, title: str, state: str = "active", **overrides: Any) -> Row:
+    """Add a milestone to a group or project (`source`); `state` is active or closed."""
+    of_group = "full_path" in source
+    created_at = stamp(world.ago(days=30))
+    iid = world._iid("group milestone" if of_group else "milestone", source)
+    row = {
+        "id": world.new_id("milestone"),
+        "iid": iid,
+        "group_id" if of_group else "project_id": source["id"],
+        "title": title,
+        "description": "",
+        "state": state,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "due_date": None,
+        "start_date": None,
+        "expired": False,
+        "web_url": f"{source['web_url']}/-/milestones/{iid}",
+    }
+    lists = world.group_milestones if of_group else world.milestones
+    lists[source["id"]].append(row | overrides)
+    return lists[source["id"]][-1]
 
 
 def _project_milestones(call: Call) -> Listing:
