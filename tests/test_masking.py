@@ -197,3 +197,56 @@ def test_any_json_stays_json_of_the_same_shape() -> None:
         value = some(4)
         assert shape(masked(value)) == shape(value)
         assert JWT not in json.dumps(masked(value))
+
+
+SPELLINGS = [
+    "- name: DB_PASSWORD\n  value: {}", '{{"name":"DB_PASSWORD","value":"{}"}}', '{{\\"password\\":\\"{}\\"}}',
+    "password: |\n  {}\nother: 1", "password: >-\n    {}", "secrets:\n- {}", '"password":\n  "{}"',
+    "ENV DB_PASSWORD {}", "--password {}", '["--password","{}"]', "machine h login u password {}",
+    "sshpass -p {} ssh h",
+    "curl -u user:{} h", "mysql -h db -p{}", "<password>{}</password>",
+    "password = \'\'\'{}\'\'\'", "password = \'\'\'\n{}\n\'\'\'",
+    'password: "x\\"{}"', "PASSWORD=$(echo {})", "client_secret%3D{}", "%22password%22%3A%22{}%22",
+    "https://h.example.com/b?sv=1&sig={}&se=2", "https://h.example.com/b?X-Amz-Signature={}",
+    "https://discord.com/api/webhooks/123456789/{0}{0}{0}", "https://x.webhook.office.com/webhookb2/{0}{0}@{0}",
+    "https://hooks.zapier.com/hooks/catch/123/{0}{0}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_secrets_in_texts_of_files_are_masked_however_they_are_written(spelling: str) -> None:
+    secret = "Zq8vLx2Kp9"
+    for text in (spelling, f"a: 1\n{spelling}\nb: 2"):
+        shown = masked_text(text.format(secret))
+        assert secret not in shown
+        assert MASK in shown
+        assert "\ue000" not in shown
+        assert ("b: 2" in shown) == (text != spelling)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"key": "COLOUR", "value": "hunter2", "protected": True},
+        {"name": "password", "default": "hunter2"},
+        {"key": "password", "val": "hunter2"},
+        {"command": ["mysql", "--password", "hunter2"]},
+        {"env": ["DB_PASSWORD", "hunter2"]},
+    ],
+)
+def test_values_beside_the_name_of_a_secret_are_masked(row: Any) -> None:
+    assert "hunter2" not in json.dumps(masked(row))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Add a token for deploys",
+        "Rotate secrets, then tokens",
+        "tokens are kept in a vault",
+        "keys:\n  a: 1",
+        "- name: x\n  value: y",
+    ],
+)
+def test_prose_about_secrets_stays(text: str) -> None:
+    assert masked_text(text) == text
