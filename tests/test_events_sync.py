@@ -15,6 +15,7 @@ from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, Row, World
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.touched import What
+from gitlab_port_export.model import Page
 from gitlab_port_export.report.values import Counts, writes
 from testbed.harness import Ran, acme, blueprint, mapping_of, port_with, resource, run_sync
 
@@ -434,3 +435,70 @@ def test_what_a_later_resource_sets_is_left_to_it(bed: Bed) -> None:
     assert entity is not None
     assert (entity["title"], entity["properties"]["row"]) == ("Renamed", "of the file")
     assert report.blueprints == {"project": Counts(updated=1)}
+
+
+def once(act: Callable[[], Any], kind: str) -> Callable[[Any], None]:
+    """What calls `act` when the first page of a kind was read."""
+    left = [act]
+
+    def watch(event: Any) -> None:
+        if isinstance(event, Page) and event.kind == kind and left:
+            left.pop()()
+
+    return watch
+
+
+def test_of_two_events_at_once_the_newest_state_stays(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request"))
+    bed.sync(mapping)
+    row = bed.world.merge_requests[bed.project["id"]][0]
+
+    def change(title: str) -> Row:
+        row["title"] = title
+        bed.world.touch()
+        return bed.shapes.merge_request(row, bed.ann)
+
+    def second() -> None:
+        bed.sync(mapping, events=[change("Third")])
+
+    report = bed.sync(mapping, events=[change("Second")], watch=once(second, "merge-request")).report
+    assert '"title":"Third"' in rows(bed.port, "merge-request")[str(row["id"])]
+    assert report.exit_code == 0
+
+
+def test_an_event_while_a_sync_goes_on_has_the_last_word(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request"))
+    bed.sync(mapping)
+    row = bed.world.merge_requests[bed.project["id"]][0]
+
+    def event() -> None:
+        row["title"] = "Second"
+        bed.world.touch()
+        bed.sync(mapping, events=[bed.shapes.merge_request(row, bed.ann)])
+
+    bed.sync(mapping, watch=once(event, "merge-request"))
+    assert '"title":"Second"' in rows(bed.port, "merge-request")[str(row["id"])]
+
+
+def test_a_sync_deletes_nothing_that_an_event_wrote_after_it_began(bed: Bed) -> None:
+    mapping = mapping_of(whole("merge-request"))
+    gone, moved = (bed.world.add_merge_request(bed.project, f"More {number}") for number in range(2))
+    bed.sync(mapping)
+    listed = bed.world.merge_requests[bed.project["id"]]
+    for row in (gone, moved):
+        listed.remove(row)
+    bed.world.touch()
+
+    def event() -> None:
+        # The lists of the sync come from a replica that does not have it; the event finds it.
+        listed.append(moved | {"title": "Changed"})
+        bed.world.touch()
+        bed.sync(mapping, events=[bed.shapes.merge_request(listed[-1], bed.ann)])
+        listed.pop()
+        bed.world.touch()
+
+    report = bed.sync(mapping, watch=once(event, "merge-request")).report
+    assert report.blueprints["merge_request"].deleted == 1
+    assert [(held.reason, held.identifiers) for held in report.held] == [("recent", (str(moved["id"]),))]
+    assert '"title":"Changed"' in rows(bed.port, "merge-request")[str(moved["id"])]
+    assert str(gone["id"]) not in rows(bed.port, "merge-request")

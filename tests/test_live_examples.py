@@ -1,18 +1,34 @@
 """The files of examples/live: each fits its system, shows no secret, and hands on enough of every event."""
 
 import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.gitlab_hooks import _filled
 from gitlab_port_export.demo.gitlab_payloads import Shapes
+from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import DEVELOPER, Row
 from gitlab_port_export.live.events import read_events
 from test_examples import as_json, check
 from testbed.ci_bed import ROOT
-from testbed.harness import acme
+from testbed.harness import (
+    acme,
+    blueprint,
+    environ_for,
+    mapping_file,
+    mapping_of,
+    port_with,
+    process_environ,
+    resource,
+    run_sync,
+)
 
 LIVE = ROOT / "examples" / "live"
 
@@ -80,3 +96,50 @@ def test_no_payload_is_part_of_a_script(name: str) -> None:
     for line in text.splitlines():
         if "${{" in line and "PAYLOAD" in line:
             assert line.strip().startswith("PAYLOAD: ")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the job of an example gives to `sync --event`: the argument, and what is on standard input."""
+
+    argument: str
+    stdin: str = ""
+
+
+def job_of(system: str, payload: Row, folder: Path) -> Job:
+    """The job that the hook of an example starts for a payload."""
+    if system == "gitlab-ci.yml":
+        file = folder / "TRIGGER_PAYLOAD"
+        file.write_text(json.dumps(payload), "utf-8")
+        return Job(str(file))
+    if system == "github-actions.yml":
+        sent = json.loads(_filled((LIVE / "github-payload.json").read_text("utf-8"), payload))
+        return Job("-", json.dumps(sent["client_payload"], indent=2))
+    if system == "azure-pipelines.yml":
+        return Job("-", _filled((LIVE / "payload.json").read_text("utf-8"), payload))
+    return Job("-", json.dumps(payload))
+
+
+@pytest.mark.parametrize("system", ["gitlab-ci.yml", "github-actions.yml", "azure-pipelines.yml", "Jenkinsfile"])
+def test_the_job_of_an_event_brings_port_up_to_date(system: str, tmp_path: Path) -> None:
+    """Only the command itself is run, as the script of each example has it."""
+    world, ann, group = acme()
+    project = world.add_project(group, "web")
+    row = world.add_merge_request(project, "First")
+    script = (LIVE / system).read_text("utf-8")
+    mapping = mapping_of(resource("merge-request", "mr", title=".title"))
+    with gitlab_server(world) as gitlab, port_server(port_with(blueprint("mr"))) as port:
+        run_sync(gitlab, port, mapping)
+        row["title"] = "Second"
+        world.touch()
+        job = job_of(system, Shapes(world).merge_request(row, ann), tmp_path)
+        assert "sync --event -" in script if job.argument == "-" else 'sync --event "$TRIGGER_PAYLOAD"' in script
+        file = mapping_file(mapping, tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-m", "gitlab_port_export", "sync", "--mapping", file, "--event", job.argument],
+            input=job.stdin, env=process_environ(environ_for(gitlab, port)), cwd=tmp_path, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1].startswith("exit 0: done for a part: an event of GitLab")
+        assert (port.store.entity("mr", str(row["id"])) or {})["title"] == "Second"
