@@ -227,3 +227,52 @@ def test_entities_of_files_are_written_although_no_resource_can_run() -> None:
     assert report.exit_code == 1
     assert [problem.why for problem in report.problems] == ["Port has no blueprint 'nowhere'"]
     assert names(store)["thing"] == {"gateway"}
+
+
+FILE_AND_ROW = "blueprint: thing\nidentifier: one\ntitle: from the file\nproperties: {text: file, notes: file}\n"
+
+
+@pytest.mark.parametrize("merge", [True, False])
+def test_an_entity_of_a_file_and_of_a_row_has_the_fields_of_the_row_and_is_written_once(merge: bool) -> None:
+    world, _, group = acme()
+    project, store = world.add_project(group, "one"), port_with(*BLUEPRINTS)
+    world.set_file(project, "port.yml", FILE_AND_ROW)
+    row = resource("project", identifier=".path", title=".name", properties={"text": ".path"})
+    synced(world, store, row, enableMergeEntity=merge)
+    entity = store.entity("thing", "one")
+    assert (entity["title"], entity["properties"]["text"]) == (project["name"], "one")
+    assert entity["properties"].get("notes") == ("file" if merge else None)
+    for command in ("sync", "plan"):
+        before = store.writes
+        report = synced(world, store, row, enableMergeEntity=merge, command=command)
+        assert store.writes == before
+        assert (report.exit_code, report.blueprints["thing"].updated) == (0, 0)
+        (warning,) = [one for one in report.problems if "stand in a file" in one.why]
+        assert (warning.scope, warning.sample, "(project)" in warning.why) == ("acme/one/port.yml", "one", True)
+    world.set_file(project, "port.yml", FILE_AND_ROW.replace("notes: file", "notes: changed"))
+    synced(world, store, row, enableMergeEntity=merge)
+    assert store.entity("thing", "one")["properties"].get("notes") == ("changed" if merge else None)
+
+
+def test_a_file_does_not_set_what_rows_that_were_not_read_may_set() -> None:
+    world, _, group = acme()
+    project, store = world.add_project(group, "one"), port_with(*BLUEPRINTS)
+    world.add_merge_request(project, "m")
+    world.set_file(project, "port.yml", FILE_AND_ROW)
+    row = resource("merge-request", identifier='"one"', title=".title")
+    with gitlab_server(world) as gitlab:
+        run_sync(gitlab, store, mapping_of(row, specPath="port.yml"))
+        gitlab.faults.append(Fault("/merge_requests", faults.forbidden()))
+        run_sync(gitlab, store, mapping_of(row, specPath="port.yml"))
+    assert store.entity("thing", "one")["title"] == "m"
+
+
+def test_an_entity_of_a_file_that_no_row_gives_any_more_has_all_fields_of_the_file() -> None:
+    world, _, group = acme()
+    project, store = world.add_project(group, "one"), port_with(*BLUEPRINTS)
+    world.set_file(project, "port.yml", FILE_AND_ROW)
+    row = resource("project", identifier=".path", title=".name")
+    synced(world, store, row)
+    project["path"] = "other"
+    synced(world, store, row)
+    assert store.entity("thing", "one")["title"] == "from the file"

@@ -1,13 +1,18 @@
 """GitOps: the documents of `specPath` files become entities as they are, written under GitOps' own User-Agent."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.gitlab.specs import KIND, Spec
+from gitlab_port_export.mapping.blueprints import feeding, fixed_fields
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Delete, Entity, Event, Failed, Problem
 from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.hints import RELATED
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.sync.diff import Differ
@@ -16,6 +21,10 @@ from gitlab_port_export.sync.write import Sink, carried_out, make_searches
 
 # Entities from files belong to no resource of the mapping.
 NO_RESOURCE = -1
+# How many entities Port is asked for at once.
+BATCH = 100
+# An entity by blueprint and identifier.
+Key = tuple[str, str]
 FIELDS = ("title", "icon", "team", "properties", "relations")
 OBJECTS = ("properties", "relations")
 
@@ -24,35 +33,92 @@ OBJECTS = ("properties", "relations")
 class FromFiles:
     """The entities of files: the keys of all, see `port/keys.py`, and those that come after what they relate to.
 
-    These search, or relate to what is neither in Port nor in a file, but may come from GitLab.
+    These search, or relate to what is neither in Port nor in a file, but may come from GitLab. So do the `held` ones:
+    Port holds them, and rows may give them as well. `places` names the file of each entity that rows may give.
     """
 
     keys: set[int] = field(default_factory=set)
     later: list[Entity] = field(default_factory=list)
+    held: Set[Key] = frozenset()
+    places: dict[Key, str] = field(default_factory=dict)
 
 
 def write_files(
     specs: Iterable[Spec | Problem],
     blueprints: Set[str],
     write_found: Callable[[Sequence[Entity]], Iterator[Event]],
+    held_of: Callable[[Sequence[Entity]], Set[Key]],
 ) -> Generator[Event, None, FromFiles]:
     """Write the entities of files (in a plan: yield what would be written), but not those that come later.
 
-    Whatever goes wrong holds all deletions: the entities may be needed, or owned since another run.
+    Whatever goes wrong holds all deletions: the entities may be needed, or owned since another run. `held_of` returns
+    the keys of those that Port holds and rows may give as well.
     """
     found: list[Entity] = []
-    for item in entities(specs, blueprints):
+    places: dict[Key, str] = {}
+    for item in entities(specs, blueprints, places):
         if isinstance(item, Entity):
             found.append(item)
         else:
             yield item
-    later = [one for one in found if one.searches]
-    for event in write_found([one for one in found if not one.searches]):
+    held = held_of(found)
+    later = [one for one in found if one.searches or one.key in held]
+    for event in write_found([one for one in found if not (one.searches or one.key in held)]):
         if isinstance(event, Failed) and event.hint == RELATED and not isinstance(event.change, Delete):
             later.append(event.change.entity)
         else:
             yield event
-    return FromFiles({target_key(*one.key) for one in found}, later)
+    return FromFiles({target_key(*one.key) for one in found}, later, held, places)
+
+
+def held_by_port(catalog: Catalog, mapping: Mapping, found: Sequence[Entity]) -> Set[Key]:
+    """Return the keys of the entities of mapped blueprints that Port holds; where it does not say so, of all."""
+    asked: dict[str, list[str]] = {}
+    for entity in found:
+        if feeding(mapping, entity.blueprint):
+            asked.setdefault(entity.blueprint, []).append(str(entity.identifier))
+    held: set[Key] = set()
+    for name, identifiers in asked.items():
+        for at in range(0, len(identifiers), BATCH):
+            some: Iterable[str] = identifiers[at : at + BATCH]
+            with suppress(PortRefused, Unreachable):
+                some = catalog.states(name, identifiers[at : at + BATCH])
+            held.update((name, identifier) for identifier in some)
+    return held
+
+
+def beside_rows(
+    files: FromFiles, mapping: Mapping, catalog: Catalog, unread: Container[int]
+) -> Generator[Problem, None, list[Entity]]:
+    """Return the entities that come later without the fields that rows set, and yield a warning for each blueprint.
+
+    Two that write the same field would do so in every run. Rows that were not read may set them too. Where Port
+    overwrites, the row's entity is the whole one.
+    """
+
+    def given(key: Key) -> bool:
+        ledger = catalog.ledgers.get(key[0])
+        return ledger is not None and ledger.produced(key[1])
+
+    twice = Counter(key[0] for key in files.places if given(key))
+    for name, count in twice.items():
+        first = next(key for key in files.places if key[0] == name and given(key))
+        kinds = dict.fromkeys(mapping.resources[index].kind for index in sorted(feeding(mapping, name)))
+        yield Problem(
+            "diff", f"entities stand in a file and come of rows too ({', '.join(kinds)}); where both set a field, "
+            "the row's value counts", "take them out of the file, or out of the mapping",
+            scope=files.places[first], blueprint=name, warning=True, count=count, sample=first[1],
+        )  # fmt: skip
+    kept: list[Entity] = []
+    for entity in files.later:
+        doubted = entity.key in files.held and any(one in unread for one in feeding(mapping, entity.blueprint))
+        if not (given(entity.key) or doubted):
+            kept.append(entity)
+        elif mapping.enable_merge_entity:
+            fixed = fixed_fields(mapping, entity.blueprint)
+            fields = dict(zip(entity.shape.names, entity.values, strict=True))
+            kept.append(entity.holding({name: value for name, value in fields.items() if name not in fixed}))
+    return kept
 
 
 def write_entities(
@@ -67,8 +133,12 @@ def write_entities(
         yield replace(event, resources=(), holds_all=True) if isinstance(event, Problem) else event
 
 
-def entities(specs: Iterable[Spec | Problem], blueprints: Set[str]) -> Iterator[Entity | Problem]:
+def entities(
+    specs: Iterable[Spec | Problem], blueprints: Set[str], places: dict[Key, str]
+) -> Iterator[Entity | Problem]:
     """Yield the entities of all documents, and a Problem for each document or entity that is not one.
+
+    `places` takes the file of each.
 
     A document is an entity or a list of them; of equal entities the first one counts.
     """
@@ -86,6 +156,7 @@ def entities(specs: Iterable[Spec | Problem], blueprints: Set[str]) -> Iterator[
                 continue
             if isinstance(found, Entity):
                 seen.add(found.key)
+                places[found.key] = f"{spec.scope.path}/{spec.path}"
             yield found
 
 

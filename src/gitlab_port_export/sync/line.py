@@ -34,7 +34,7 @@ from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected
 from gitlab_port_export.sync.coverage import Searched, coverage_of
 from gitlab_port_export.sync.delete import deletions
 from gitlab_port_export.sync.diff import Differ
-from gitlab_port_export.sync.gitops import write_entities, write_files
+from gitlab_port_export.sync.gitops import beside_rows, held_by_port, write_entities, write_files
 from gitlab_port_export.sync.lost_roles import LowRoles
 from gitlab_port_export.sync.merge import Unread
 from gitlab_port_export.sync.outcomes import Outcomes
@@ -88,7 +88,7 @@ def line(
     # Entities of `specPath` files come first, but for those that need what is mapped.
     specs = () if part.kinds else _specs(run.gitlab, context, mapping, settings.workers)
     write_found = partial(write_entities, sink.named(gitops_agent(run.dialect, integration)), mapping, new_catalog)
-    from_files = yield from write_files(specs, expected.keys(), write_found)
+    from_files = yield from write_files(specs, expected.keys(), write_found, partial(held_by_port, catalog, mapping))
     wanted = frozenset(resource.index for resource in context.resources)
     if part:
         catalog.start(blueprints_of(mapping, wanted))
@@ -106,7 +106,8 @@ def line(
         mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches), rules=rules
     )
     yield from keep(stages.through(differ, read(plan, run.gitlab, settings.workers)))
-    yield from write_found(from_files.later)
+    unread.settle()
+    yield from write_found((yield from beside_rows(from_files, mapping, catalog, unread.resources)))
 
     if rules:
         outcomes.left += (NO_DELETES, *rules.words(), *unread.words())
