@@ -1,5 +1,6 @@
 """`sync --event`: what an event names stands in Port as a full sync would leave it, for few requests."""
 
+import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from gitlab_port_export.demo import gitlab_list_rows as lists
-from gitlab_port_export.demo.gitlab import GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_faults import forbidden
 from gitlab_port_export.demo.gitlab_kinds.milestone import add_milestone
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.port import PortServer, port_server
@@ -81,7 +83,7 @@ def kinds() -> tuple[str, ...]:
 
 
 def new_port() -> Any:
-    return port_with(*(blueprint(named(kind), row="string") for kind in KINDS))
+    return port_with(*(blueprint(named(kind), row="string") for kind in KINDS), clock=lambda: time.time() - 3600)
 
 
 @pytest.fixture
@@ -502,3 +504,118 @@ def test_a_sync_deletes_nothing_that_an_event_wrote_after_it_began(bed: Bed) -> 
     assert [(held.reason, held.identifiers) for held in report.held] == [("recent", (str(moved["id"]),))]
     assert '"title":"Changed"' in rows(bed.port, "merge-request")[str(moved["id"])]
     assert str(gone["id"]) not in rows(bed.port, "merge-request")
+
+
+def branch_deleted(bed: Bed) -> Row:
+    rows = bed.world.branches[bed.project["id"]]
+    rows[:] = [row for row in rows if row["name"] != "fix/drain"]
+    return bed.shapes.push(bed.project, bed.ann, "fix/drain", gone=True)
+
+
+def tag_deleted(bed: Bed) -> Row:
+    bed.world.tags[bed.project["id"]].pop()
+    return bed.shapes.tag_push(bed.project, bed.ann, "v1.2", gone=True)
+
+
+def release_deleted(bed: Bed) -> Row:
+    bed.world.releases[bed.project["id"]].pop()
+    return bed.shapes.release(bed.project, "v1.2", "delete")
+
+
+def milestone_deleted(bed: Bed) -> Row:
+    row = bed.world.milestones[bed.project["id"]].pop()
+    found = {"object_kind": "milestone", "action": "delete", "object_attributes": {"id": row["id"]}}
+    return found | {"project": Shapes.project(bed.project)}
+
+
+DELETED = {
+    "branch": (branch_deleted, "acme/shop/web/fix/drain"),
+    "tag": (tag_deleted, "acme/shop/web/v1.2"),
+    "release": (release_deleted, "acme/shop/web/v1.2"),
+    "milestone": (milestone_deleted, "1"),
+}
+
+
+def sync_an_hour_ago(bed: Bed, mapping: Any) -> None:
+    """What Port holds was written an hour ago."""
+    bed.sync(mapping)
+    bed.port.store.clock = time.time
+
+
+@pytest.mark.parametrize("kind", DELETED)
+def test_what_is_proved_gone_is_deleted_where_its_entity_follows_from_the_event(bed: Bed, kind: str) -> None:
+    edit, identifier = DELETED[kind]
+    mapping = mapping_of(whole(kind))
+    sync_an_hour_ago(bed, mapping)
+    assert identifier in rows(bed.port, kind)
+    payload = edit(bed)
+    bed.world.touch()
+    before = rows(bed.port, kind)
+    report = bed.sync(mapping, events=[payload]).report
+    assert (report.exit_code, report.left) == (0, ())
+    assert before.keys() - rows(bed.port, kind).keys() == {identifier}
+    assert report.blueprints[kind] == Counts(deleted=1)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "options"),
+    [
+        (".name", {}),
+        (f"{NAMED}.name | length | tostring", {}),
+        (f"{NAMED}.commit.id", {}),
+        (f'{NAMED}.name + (.message // "")', {}),
+        (f"{NAMED}.name", {"entityDeletionThreshold": 0}),
+    ],
+)
+def test_what_does_not_follow_or_may_not_be_deleted_stays(bed: Bed, identifier: str, options: Any) -> None:
+    one = resource("tag", "tag", identifier=identifier, properties={"row": ".name"})
+    mapping = mapping_of(one, **options)
+    sync_an_hour_ago(bed, mapping)
+    before = rows(bed.port, "tag")
+    payload = tag_deleted(bed)
+    bed.world.touch()
+    report = bed.sync(mapping, events=[payload]).report
+    assert report.exit_code == 0
+    assert rows(bed.port, "tag") == before
+    assert report.left or report.held
+
+
+def test_what_still_exists_or_cannot_be_read_is_not_deleted(bed: Bed) -> None:
+    mapping = mapping_of(whole("tag"))
+    sync_an_hour_ago(bed, mapping)
+    payload = bed.shapes.tag_push(bed.project, bed.ann, "v1.2", gone=True)
+    bed.sync(mapping, events=[payload])
+    assert "acme/shop/web/v1.2" in rows(bed.port, "tag")
+    tag_deleted(bed)
+    bed.world.touch()
+    bed.gitlab.faults.append(Fault("/repository/tags$", forbidden()))
+    report = bed.sync(mapping, events=[payload]).report
+    assert report.left == (
+        "tag v1.2 of acme/shop/web: it is gone or a selector leaves it out, so what Port holds of it stays",
+    )
+    assert "acme/shop/web/v1.2" in rows(bed.port, "tag")
+
+
+def test_what_another_kind_may_give_too_is_not_deleted(bed: Bed) -> None:
+    releases = resource("release", "tag", identifier=f"{NAMED}.tag_name", title=".name")
+    mapping = mapping_of(whole("tag"), releases)
+    sync_an_hour_ago(bed, mapping)
+    bed.sync(mapping, events=[tag_deleted(bed)])
+    assert "acme/shop/web/v1.2" in rows(bed.port, "tag")
+
+
+def test_what_something_relates_to_is_not_deleted(bed: Bed) -> None:
+    bed.port.store.add_blueprint(blueprint("user_of_tag", {"tag": "tag"}))
+    mapping = mapping_of(whole("tag"))
+    sync_an_hour_ago(bed, mapping)
+    bed.port.store.seed("user_of_tag", [{"identifier": "x", "relations": {"tag": "acme/shop/web/v1.2"}}])
+    report = bed.sync(mapping, events=[tag_deleted(bed)]).report
+    assert "acme/shop/web/v1.2" in rows(bed.port, "tag")
+    assert [held.why for held in report.held] == ["other entities relate to it"]
+
+
+def test_what_somebody_else_wrote_is_not_deleted(bed: Bed) -> None:
+    mapping = mapping_of(whole("tag"))
+    bed.port.store.seed("tag", [{"identifier": "acme/shop/web/v1.2"}])
+    bed.sync(mapping, events=[tag_deleted(bed)])
+    assert bed.port.store.identifiers("tag") == {"acme/shop/web/v1.2"}

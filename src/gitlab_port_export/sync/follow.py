@@ -18,6 +18,8 @@ from gitlab_port_export.live.events import Intake
 from gitlab_port_export.mapping.blueprints import fixed_fields
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Create, Ended, Event, Failed, Page, Problem, ReadAgain, Update, Written
+from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected_blueprints
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.merge import Unread
@@ -25,6 +27,7 @@ from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.through import Stages
+from gitlab_port_export.sync.vanished import deleted, entities_of, proved_gone
 from gitlab_port_export.sync.write import carried_out, ensure_blueprints, make_catalog, make_searches, sink_of
 
 # What was written is read once more: another run may have read it later than this one and written it earlier. So often
@@ -91,7 +94,8 @@ def _compared(run: Run, outcomes: Outcomes, executor: Executor, looks: _Looks, f
             rows[found.of[event.number]] += event.rows
         wrote |= _is_write(event)
         yield event
-    outcomes.left += (*_without_rows(looks, found, rows), *rules.words(), *unread.words())
+    lost = yield from _deleted(run, catalog, looks, found, rows)
+    outcomes.left += (*_without_rows(looks, found, rows, lost), *rules.words(), *unread.words())
     for _ in range(MOST_LOOKS - 1):
         if not wrote:
             return
@@ -101,8 +105,27 @@ def _compared(run: Run, outcomes: Outcomes, executor: Executor, looks: _Looks, f
             yield from _further(event, outcomes.faults)
 
 
-def _without_rows(looks: _Looks, found: PlanAgain, rows: Counter[Touched]) -> Iterator[str]:
+def _deleted(
+    run: Run, catalog: Catalog, looks: _Looks, found: PlanAgain, rows: Counter[Touched]
+) -> Generator[Event, None, frozenset[Touched]]:
+    """Delete what GitLab proves to be gone and the events themselves name; return these objects."""
+    known = found.plan.inventory
+    absent = [one for one in looks.touched if not rows[one] and seen(known, one)]
+    keys: dict[tuple[str, str], Touched] = {}
+    for kind, lost in proved_gone(run.gitlab, known, looks.resources, absent, run.settings.workers):
+        keys |= dict.fromkeys(entities_of(run.mapping, run.evaluator, kind, lost), lost.touched)
+    if keys:
+        deleter = Deleter(run.port, cascade=False) if run.writes else None
+        yield from deleted(
+            run.mapping, catalog, keys, run.integration.identifier, run.settings.allow_deletes, run.port_time, deleter
+        )
+    return frozenset(keys.values())
+
+
+def _without_rows(looks: _Looks, found: PlanAgain, rows: Counter[Touched], lost: frozenset[Touched]) -> Iterator[str]:
     for one in looks.touched:
+        if one in lost:
+            continue
         if not seen(found.plan.inventory, one):
             yield f"{one.shown}: no token lists it, or the token mapping leaves it out"
         elif not rows[one]:

@@ -9,6 +9,7 @@ from gitlab_port_export.demo.gitlab_call import (
     feature,
     forbid_unless,
     kept,
+    only,
     searched,
     wanted_group,
     wanted_project,
@@ -65,7 +66,17 @@ def _milestones(call: Call, rows: list[Row]) -> Listing:
     return Listing(sorted(found, key=lambda row: (row["due_date"] or "9", row["id"])))
 
 
+def _one_of_project(call: Call) -> Row:
+    return only(call.world.milestones.get(wanted_project(call)["id"], ()), "id", call)
+
+
+def _one_of_group(call: Call) -> Row:
+    return only(call.world.group_milestones.get(wanted_group(call)["id"], ()), "id", call)
+
+
 ROUTES = (
+    Route("/projects/:id/milestones/:number", "milestones", _one_of_project),
+    Route("/groups/:id/milestones/:number", "milestones", _one_of_group),
     Route("/projects/:id/milestones", "milestones", _project_milestones),
     Route("/groups/:id/milestones", "milestones", _group_milestones),
 )

@@ -9,8 +9,8 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
-from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
+from gitlab_port_export.gitlab.kinds.shared.again import at, named_like, of_project, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
 from gitlab_port_export.gitlab.touched import Touched
@@ -106,6 +106,8 @@ def _named(handle: RowHandler, touched: Touched) -> RowHandler:
     return named
 
 
+VANISHED = Vanished("repository/branches/{}", "repository/branches", "name", of_project("name"), named_like)
+
 KIND = Kind(
     "branch",
     BranchSelector,
@@ -119,5 +121,5 @@ KIND = Kind(
         refuses="branches of private projects",
         requests=Requests(project=1),
     ),
-    again=Again(("branch",), _again),
+    again=Again(("branch",), _again, vanished=VANISHED),
 )

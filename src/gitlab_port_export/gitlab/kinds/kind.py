@@ -102,18 +102,35 @@ class About:
 
 
 @dataclass(frozen=True)
+class Vanished:
+    """How GitLab proves that an object is gone: by a 404 of its own, and by a fresh list without it.
+
+    `own` and `listing` are paths below the group or project, `{}` stands for the object's key; `name` is where rows of
+    the list have that key. `row` gives what is known of the row of an object that is gone, and nothing else.
+    """
+
+    own: str
+    listing: str
+    name: str
+    row: Callable[[Touched, Scope], Row]
+    params: Callable[[Touched], Params] = lambda touched: ()  # noqa: ARG005  # most lists are asked for as a whole
+
+
+@dataclass(frozen=True)
 class Again:
     """How the rows of a kind are read that an event names.
 
     `of` are the objects that rows of the kind come from. `reads` gives the reads of one of them, with the filters of
     the selectors, in the shape of GitLab's list; the context's inventory holds what events name. `above` says that the
     groups above are needed too. `left` names the rows that the event may change too and that are left to a full run.
+    `vanished` is there where a deletion may follow from an event.
     """
 
     of: tuple[What, ...]
     reads: Callable[[tuple[Resource, ...], Context, Touched], Iterator[Read]]
     above: bool = False
     left: str = ""
+    vanished: Vanished | None = None
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
 from gitlab_port_export.gitlab.kinds.shared.again import picked
 from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
+from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Row, Scope
 
 
 class MilestoneSelector(ScopedSelector):
@@ -30,6 +32,14 @@ def _params(selector: Any, of_group: bool) -> Params:
     return (*found, ("state", selector.state)) if selector.state else found
 
 
+def _row(touched: Touched, scope: Scope) -> Row:
+    if scope.is_group:
+        return {"id": touched.key, "__group": {"full_path": scope.path}}
+    return {"id": touched.key, "__project": {"path_with_namespace": scope.path}}
+
+
+VANISHED = Vanished("milestones/{}", "milestones", "id", _row)
+
 KIND = Kind(
     "milestone",
     MilestoneSelector,
@@ -42,5 +52,5 @@ KIND = Kind(
         OWNER,
         requests=Requests(group=1, project=1),
     ),
-    again=Again(("milestone",), picked(reads, lambda row, touched: row.get("id") == touched.key)),
+    again=Again(("milestone",), picked(reads, lambda row, touched: row.get("id") == touched.key), vanished=VANISHED),
 )

@@ -6,8 +6,8 @@ from urllib.parse import quote
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, feature_off
-from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished, feature_off
+from gitlab_port_export.gitlab.kinds.shared.again import at, of_project, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_list
 from gitlab_port_export.gitlab.touched import Touched
@@ -54,6 +54,8 @@ def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) 
     return project_reads("release", resources, at(context, touched), lambda _: (ORDER,), _nothing_there, start)
 
 
+VANISHED = Vanished("releases/{}", "releases", "tag_name", of_project("tag_name"))
+
 KIND = Kind(
     "release",
     ReleaseSelector,
@@ -67,5 +69,5 @@ KIND = Kind(
         refuses="releases of private projects",
         requests=Requests(project=1),
     ),
-    again=Again(("release",), _again),
+    again=Again(("release",), _again, vanished=VANISHED),
 )

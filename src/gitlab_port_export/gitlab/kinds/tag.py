@@ -6,8 +6,8 @@ from urllib.parse import quote
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
-from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
+from gitlab_port_export.gitlab.kinds.shared.again import at, named_like, of_project, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
     ProjectRowsSelector,
@@ -45,6 +45,8 @@ def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) 
     return project_reads("tag", resources, at(context, touched), lambda _: (ORDER,), no_code, start)
 
 
+VANISHED = Vanished("repository/tags/{}", "repository/tags", "name", of_project("name"), named_like)
+
 KIND = Kind(
     "tag",
     TagSelector,
@@ -58,5 +60,5 @@ KIND = Kind(
         refuses="tags of private projects",
         requests=Requests(project=1),
     ),
-    again=Again(("tag",), _again),
+    again=Again(("tag",), _again, vanished=VANISHED),
 )

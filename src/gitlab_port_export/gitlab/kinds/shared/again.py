@@ -3,11 +3,12 @@
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from gitlab_port_export.base.parallel import Job, through
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
-from gitlab_port_export.gitlab.kinds.kind import Context, Read
-from gitlab_port_export.gitlab.lists import next_page
+from gitlab_port_export.gitlab.kinds.kind import Context, Read, Vanished, api_path
+from gitlab_port_export.gitlab.lists import next_page, whole_list
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Row, Scope
@@ -80,3 +81,23 @@ def listed_row(
             return None
         page = next_page(answer, page, rows)
     return None
+
+
+def is_gone(scope: Scope, vanished: Vanished, touched: Touched) -> Generator[Any, Any, bool]:
+    """Say whether GitLab proves that an object is gone. Raises ReadFailed."""
+    base, key = api_path(scope), quote(str(touched.key), safe="")
+    if (yield from one_row(scope, f"{base}/{vanished.own.format(key)}")) is not None:
+        return False
+    rows = yield from whole_list(scope.token, f"{base}/{vanished.listing}", vanished.params(touched), counted=False)
+    # A row that does not tell its key may be the object.
+    return all(row.get(vanished.name) not in (None, touched.key) for row in rows)
+
+
+def of_project(name: str) -> Callable[[Touched, Scope], Row]:
+    """Return what makes the row of an object that is gone: its key under that name, and the path of its project."""
+    return lambda touched, scope: {name: touched.key, "__project": {"path_with_namespace": scope.path}}
+
+
+def named_like(touched: Touched) -> Params:
+    """Return the query of the refs whose names begin as that of an object."""
+    return (("search", f"^{touched.key}"),)
