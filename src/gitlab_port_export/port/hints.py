@@ -2,6 +2,10 @@
 
 WRITE, DELETE = "create and update entities of this blueprint", "delete entities of this blueprint"
 UNFIT = "correct the field's expression in the mapping, or the blueprint in Port"
+CIRCLE = (
+    "these entities relate to each other in a circle; write createMissingRelatedEntities: true in the mapping, "
+    "or make a relation of the circle optional in Port"
+)
 RELATED = "map the related entity too, or write createMissingRelatedEntities: true in the mapping"
 # The hint for each status of Port's answers about one row.
 ADVICE = {

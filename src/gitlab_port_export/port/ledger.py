@@ -251,6 +251,11 @@ class Ledger:
         slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))
         return slot is not None and self._status[slot] != Status.HELD
 
+    def created(self, identifier: str) -> bool:
+        """Whether this run creates the entity, which Port did not hold."""
+        slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))
+        return slot is not None and self._status[slot] == Status.CREATED
+
     def meet_again(self, entity: Entity) -> Comparison:
         """Compare once more an entity of which only what it searches for may have changed; a row that lost is lost."""
         slot = self._slots.get(entity_key(*entity.key))

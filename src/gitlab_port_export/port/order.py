@@ -13,14 +13,23 @@ def dependency_order(entities: Sequence[Entity], blueprints: Mapping[str, Bluepr
     """Yield the entities in groups, relation targets before what relates to them; a cycle is one group."""
     keys = {entity.key: entity for entity in entities}
     needs = {
-        key: {target for target in _targets(entity, blueprints) if target in keys and target != key}
+        key: {target for target in targets_of(entity, blueprints) if target in keys and target != key}
         for key, entity in keys.items()
     }
     for group in layers(needs):
         yield [keys[key] for key in group]
 
 
-def _targets(entity: Entity, blueprints: Mapping[str, Blueprint]) -> Iterator[tuple[str, str]]:
+def in_circles(entities: Sequence[Entity], blueprints: Mapping[str, Blueprint]) -> set[tuple[str, str]]:
+    """Return the keys of the entities that relate to each other in a circle, or stand between two, or to themselves."""
+    found = {entity.key: set(targets_of(entity, blueprints)) for entity in entities}
+    needs = {key: {target for target in targets if target in found and target != key} for key, targets in found.items()}
+    _, core = _split(needs)
+    return core | {key for key, targets in found.items() if key in targets}
+
+
+def targets_of(entity: Entity, blueprints: Mapping[str, Blueprint]) -> Iterator[tuple[str, str]]:
+    """Yield (blueprint, identifier) of each entity that this one relates to, but for what is searched."""
     blueprint = blueprints.get(entity.blueprint)
     for name, value in entity.relations:
         relation = blueprint.relations.get(name) if blueprint else None
@@ -30,16 +39,22 @@ def _targets(entity: Entity, blueprints: Mapping[str, Blueprint]) -> Iterator[tu
 
 def layers(needs: Mapping[Any, set[Any]]) -> Iterator[list[Any]]:
     """Yield keys after all that they need; what is in a cycle, or between two, comes as one group."""
+    (first, last), core = _split(needs)
+    yield from first
+    if core:
+        yield [key for key in needs if key in core]
+    yield from reversed(last)
+
+
+def _split(needs: Mapping[Any, set[Any]]) -> tuple[tuple[list[list[Any]], list[list[Any]]], set[Any]]:
+    """Return the groups before every cycle and those after all, last ones first, and what is in a cycle or between."""
     first, left = _peeled(needs)
     users: dict[Any, set[Any]] = {key: set() for key in left}
     for key in left:
         for need in needs[key] & left:
             users[need].add(key)
     last, core = _peeled(users)
-    yield from first
-    if core:
-        yield [key for key in needs if key in core]
-    yield from reversed(last)
+    return (first, last), core
 
 
 def _peeled(needs: Mapping[Any, set[Any]]) -> tuple[list[list[Any]], set[Any]]:

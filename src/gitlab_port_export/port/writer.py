@@ -1,20 +1,20 @@
 """Collects upserts into batches by blueprint, and keeps a bounded number of calls to Port under way."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.jsontext import packed
-from gitlab_port_export.model import Entity, Failed, Written
+from gitlab_port_export.model import Entity, Failed, Written, target
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port
 from gitlab_port_export.port.halving import Tries
-from gitlab_port_export.port.hints import ADVICE
-from gitlab_port_export.port.order import dependency_order
+from gitlab_port_export.port.hints import ADVICE, CIRCLE
+from gitlab_port_export.port.order import dependency_order, in_circles, targets_of
 from gitlab_port_export.port.upsert import Batch, Outcome, Rules, Upsert, upsert
 
 # What the brackets around the entities take.
@@ -41,6 +41,15 @@ def as_sent(entity: Entity) -> dict[str, Any]:
         body["team"] = []
     body["identifier"] = entity.identifier
     return body
+
+
+def _outside(entity: Entity, circle: Set[Key], blueprints: Mapping[str, Blueprint]) -> Entity:
+    """Return an entity without its relations to these entities."""
+    for name, value in list(entity.relations):
+        alone = entity.holding({f"relations.{name}": value})
+        if not circle.isdisjoint(targets_of(alone, blueprints)):
+            entity = entity.without(f"relations.{name}")
+    return entity
 
 
 @dataclass
@@ -103,6 +112,7 @@ class Writer:
     def finish(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
         """Send everything; yield also the results of the rows whose relation target does not exist."""
         yield from self.settle(blueprints)
+        yield from self._in_two_steps(blueprints)
         yield from (result for _, result in self._again.values())
 
     def settle(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
@@ -120,6 +130,25 @@ class Writer:
             for entity in group:
                 yield from self.add(again[entity.key])
             yield from self.flush()
+
+    def _in_two_steps(self, blueprints: Mapping[str, Blueprint]) -> Iterator[Result]:
+        """Write rows that relate to each other in a circle: first without these relations, then as they are.
+
+        Port refuses each of them as long as the others are not there. Only the second step counts.
+        """
+        circle = in_circles([change.entity for change, _ in self._again.values()], blueprints)
+        waiting = {key: self._again.pop(key) for key in circle}
+        first: list[Result] = []
+        for change, _ in waiting.values():
+            first += self.add(replace(change, entity=_outside(change.entity, circle, blueprints)))
+        first += self.flush()
+        half = {target(result.change) for result in first if isinstance(result, Written)}
+        for key, (change, result) in waiting.items():
+            if key in half:
+                yield from self.add(change)
+            else:
+                self._again[key] = (change, replace(result, hint=CIRCLE))
+        yield from self.flush()
 
     def abandon(self, seconds: float) -> Iterator[Result]:
         """Send nothing more; yield what Port confirms within `seconds` of the calls that are under way."""

@@ -103,8 +103,10 @@ def line(
     rules = Partly(mapping, wanted, whole=not part.paths) if part else None
     unread = Unread(mapping, outcomes.faults, catalog.holds, rules.left_out if rules else frozenset())
     stages = Stages(
-        mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches), rules=rules
-    )
+        mapping, run.evaluator, unread,
+        partial(carried_out, sink, catalog=catalog, searches=searches, in_files=frozenset(from_files.keys)),
+        rules=rules,
+    )  # fmt: skip
     yield from keep(stages.through(differ, read(plan, run.gitlab, settings.workers)))
     unread.settle()
     yield from write_found((yield from beside_rows(from_files, mapping, catalog, unread.resources)))

@@ -1,7 +1,7 @@
 """The write stage: sends changes to Port in the order that relations need; a plan only yields them."""
 
 from collections import abc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +26,7 @@ from gitlab_port_export.port.writer import Key, Writer
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.diff import MAX_WAITING_BYTES, weight
 from gitlab_port_export.sync.searching import search_targets
+from gitlab_port_export.sync.targets import with_targets
 
 # How long a stopped run waits for the answers of calls that are under way.
 GRACE_SECONDS = 1.0
@@ -107,11 +108,19 @@ def make_searches(sink: Sink, mapping: Mapping, catalog: Catalog) -> Searches:
     return Searches(sink.port, catalog.blueprints, sink.executor, catalog.is_empty, watched)
 
 
-def carried_out(sink: Sink, changes: Iterable[Event], catalog: Catalog, searches: Searches) -> Iterable[Event]:
-    """Return what Port answers to changes, or in a plan the changes that would be sent."""
+def carried_out(
+    sink: Sink, changes: Iterable[Event], catalog: Catalog, searches: Searches, in_files: Container[int] | None = None
+) -> Iterable[Event]:
+    """Return what Port answers to changes, or in a plan the changes that would be sent.
+
+    `in_files` are the keys of the entities of files, None where targets may still be written later.
+    """
     fit = fit_to_send(changes)
     if not sink.writes:
-        return intended(foreseen(fit, catalog.blueprints), searches)
+        planned = intended(foreseen(fit, catalog.blueprints), searches)
+        if sink.rules.create_missing or in_files is None:
+            return planned
+        return with_targets(planned, catalog, in_files)
     return noted(write(sink, _once_listed(fit, catalog), catalog.blueprints), searches)
 
 
