@@ -55,6 +55,22 @@ def search(
     )
 
 
+def read_fields(
+    port: Port, blueprint: str, identifiers: Sequence[str], fields: Sequence[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Return these fields (dotted names) of these entities, by identifier; those that Port does not hold are absent.
+
+    Raises PortRefused and Unreachable.
+    """
+    include = ["$identifier", *map(_bare, fields)]
+    found: dict[str, Mapping[str, Any]] = {}
+    with documented(f"an entity of {blueprint}"):
+        for part in _parts(identifiers):
+            for page in search(port, blueprint, [_named(part)], include):
+                found |= {row["identifier"]: row for row in page if isinstance(row.get("properties") or {}, dict)}
+    return found
+
+
 class Catalog:
     """The ledgers of the mapped blueprints, read on threads while GitLab is being read.
 

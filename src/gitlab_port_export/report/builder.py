@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from gitlab_port_export.model import (
@@ -28,7 +29,7 @@ from gitlab_port_export.model import (
 )
 from gitlab_port_export.report.exit_code import Command, FailOn, exit_code
 from gitlab_port_export.report.problem_groups import ProblemGroups
-from gitlab_port_export.report.values import Counts, KindCounts, ReadCounts, Report, Span, total, writes
+from gitlab_port_export.report.values import Counts, Details, KindCounts, ReadCounts, Report, Span, total, writes
 
 # What a report keeps at most: changes, changes of one action and blueprint, identifiers of deletions that are held for
 # one reason, and reads (complete ones and failed ones).
@@ -115,9 +116,14 @@ class ReportBuilder:
         skipped: bool = False,
         part: str = "",
         left: Sequence[str] = (),
+        details: Mapping[tuple[str, str], Details] = MappingProxyType({}),
     ) -> Report:
-        """Return the report; `code` is the exit code of a run that ended early, None for one that was completed."""
+        """Return the report; `code` is the exit code of a run that ended early, None for one that was completed.
+
+        `details` are by blueprint and identifier, and hold no secrets.
+        """
         problems, held = self._problems.merged(), self._all_held()
+        changes = tuple(sorted(self._kept_changes(), key=target))
         blueprints = {name: self._counts(name) for name in sorted({name for name, _ in self._entities})}
         if code is None:
             sums = total(blueprints.values())
@@ -135,7 +141,8 @@ class ReportBuilder:
             kinds={name: self._kind_counts(name) for name in sorted({name for name, _ in self._kind_sums})},
             problems=problems,
             held=held,
-            changes=tuple(sorted(self._kept_changes(), key=target)),
+            changes=changes,
+            details=self._shown_details(details, changes),
             gitlab_requests=gitlab_requests,
             port_requests=port_requests,
             plan=tuple(map(self._redact, plan)),
@@ -212,6 +219,14 @@ class ReportBuilder:
         entity = change.entity
         shown = Entity.of(entity.blueprint, self._redact(str(entity.identifier)), {}, entity.resource, entity.order)
         return Create(shown) if isinstance(change, Create) else Update(shown, change.fields)
+
+    def _shown_details(
+        self, details: Mapping[tuple[str, str], Details], changes: Sequence[Write]
+    ) -> dict[tuple[str, str], Details]:
+        """Return the details of the changes that the report keeps, by the identifier that it shows."""
+        kept = set(map(target, changes))
+        shown = {(name, self._redact(identifier)): found for (name, identifier), found in details.items()}
+        return {key: found for key, found in shown.items() if key in kept}
 
     def _problem(self, problem: Problem) -> None:
         texts = asdict(problem).items()

@@ -7,9 +7,9 @@ from typing import Any
 
 from gitlab_port_export import __version__
 from gitlab_port_export.base.jsontext import ascii_lines
-from gitlab_port_export.model import Create, Delete, Problem, Update, Write
+from gitlab_port_export.model import Create, Delete, Problem, Update, Write, target
 from gitlab_port_export.report.exit_code import meaning
-from gitlab_port_export.report.values import Report, total
+from gitlab_port_export.report.values import Details, FieldChange, Report, total
 from gitlab_port_export.report.words import left_out
 
 SCHEMA_VERSION = 1
@@ -32,7 +32,7 @@ def render(report: Report) -> str:
         "kinds": {name: asdict(counts) for name, counts in report.kinds.items()},
         "problems": [_problem(problem) for problem in report.problems],
         "held": [{**asdict(held), "count": held.count} for held in report.held],
-        "changes": [_change(change) for change in report.changes],
+        "changes": [{**_change(one), **_details(report.details.get(target(one)))} for one in report.changes],
         "plan": report.plan,
         "timeline": [asdict(span) for span in report.timeline],
         "reads": [asdict(read) for read in report.reads],
@@ -72,7 +72,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 def _change(change: Write) -> dict[str, Any]:
-    """Return action, blueprint and identifier; never values, which may hold data of people."""
+    """Return action, blueprint, identifier and what belongs to the action."""
     match change:
         case Create(entity):
             return {"action": "create", "blueprint": entity.blueprint, "identifier": entity.identifier}
@@ -82,3 +82,21 @@ def _change(change: Write) -> dict[str, Any]:
         case Delete(blueprint, identifier, cascade):
             found = {"blueprint": blueprint, "identifier": identifier, "cascade": cascade}
             return {"action": "delete", **found}
+
+
+def _details(details: Details | None) -> dict[str, Any]:
+    """Return what a plan shows of a change: title, values, reason and links, those that there are."""
+    if details is None:
+        return {}
+    links = {name: url for name, url in (("port", details.port), ("gitlab", details.gitlab)) if url}
+    found = {
+        "title": details.title, "values": [_field(one) for one in details.fields], "why": details.why, "links": links,
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value}
+
+
+def _field(change: FieldChange) -> dict[str, Any]:
+    found: dict[str, Any] = {"field": change.field}
+    if change.is_list:
+        return {**found, "added": change.added, "removed": change.removed, "more": change.more}
+    return {**found, "old": change.old, "new": change.new, "masked": change.masked}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
+from typing import Any
 
 from gitlab_port_export.model import Create, Delete, Held, Problem, Update
 
@@ -58,15 +59,47 @@ class Span:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """What a change does to one field, its dotted name: `old` and `new` value, or of a list what is added and removed.
+
+    Values may be shown to people: they are short, and secrets are masked. An object is JSON text. `masked` says that
+    the values differ in what is masked. Of a list, `more` items are left out.
+    """
+
+    field: str
+    old: Any = None
+    new: Any = None
+    is_list: bool = False
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    more: int = 0
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a plan shows of a change: the entity's title, its fields, `why` it is deleted, and its pages.
+
+    `port` and `gitlab` are addresses (http or https) or empty. `title` is empty where it only repeats the identifier.
+    """
+
+    title: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    why: str = ""
+    port: str = ""
+    gitlab: str = ""
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that a report says of a run; every renderer reads this and nothing else.
 
     `command` is "sync" or "plan"; in a plan the counts are changes that a sync would make. `seconds` is wall time.
-    Counts are exact. Of `changes`, `reads` and held identifiers a large run keeps only some, without the values of
-    entities. `links` are (label, address) of pages about the run. `part` is empty for a full run, or
-    says what was read, and `left` what is left to full runs. `skipped` says that the run did nothing, because
-    another run was active.
+    Counts are exact. Of `changes`, `reads` and held identifiers a large run keeps only some. `details` has what a plan
+    shows of changes, by blueprint and identifier, of a large plan only of some. `links` are (label, address) of pages
+    about the run. `part` is empty for a full run, or says what was read, and `left` what is left to full runs.
+    `skipped` says that the run did nothing, because another run was active.
     """
 
     command: str
@@ -89,6 +122,7 @@ class Report:
     skipped: bool = False
     part: str = ""
     left: tuple[str, ...] = ()
+    details: Mapping[tuple[str, str], Details] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[Problem]:

@@ -256,6 +256,16 @@ class Settings(_Frozen):
         FailOn,
         Setting("OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_RUNS, found_file="taken"),
     ] = "problems"
+    no_values: Annotated[
+        bool,
+        Setting(
+            "OCEAN__EXPORT__NO_VALUES",
+            "Show which fields change, without titles and values, and read no values from Port.",
+            option="--no-values",
+            on=("plan",),
+            found_file="taken",
+        ),
+    ] = False
     on_overlap: Annotated[
         OnOverlap,
         Setting(

@@ -21,6 +21,7 @@ from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_apply import apply, check_unchanged
 from gitlab_port_export.sync.plan_file import PlanFile, Recorder
 from gitlab_port_export.sync.plan_record import basis_of
+from gitlab_port_export.sync.plan_values import PlanValues, plan_values, with_values
 from gitlab_port_export.sync.prepare import Run, first_problems
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.write import ensure_blueprints, make_catalog, sink_of
@@ -53,7 +54,10 @@ def execute(
         builder.add(event)
         watch(event)
 
-    code = _carry_out(run, outcomes, resync, _events(run, outcomes, resync, recorder, plan, intake), take)
+    shows_values = command == "plan" and not run.settings.no_values
+    values = plan_values(run.port, run.blueprints, run.redactor.redact) if shows_values else None
+    events = _events(run, outcomes, resync, recorder, plan, intake, values)
+    code = _carry_out(run, outcomes, resync, events, take)
     report = builder.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
@@ -68,6 +72,7 @@ def execute(
         skipped=outcomes.skipped,
         part=outcomes.part,
         left=tuple(outcomes.left),
+        details=values.found if values else {},
     )
     failed = any(not problem.warning for problem in report.problems)
     resync.end("aborted" if code is not None else "failed" if failed else "completed")
@@ -118,6 +123,7 @@ def _events(
     recorder: Recorder | None,
     plan: PlanFile | None,
     intake: Intake | None,
+    values: PlanValues | None,
 ) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
     # What events name is read beside any other run: that one may have read it before.
@@ -134,9 +140,9 @@ def _events(
             if plan:
                 yield from _applied(run, resync, executor, plan)
             elif intake:
-                yield from follow(run, outcomes, executor, intake)
+                yield from with_values(values, follow(run, outcomes, executor, intake))
             else:
-                yield from line(run, outcomes, resync, executor, recorder)
+                yield from with_values(values, line(run, outcomes, resync, executor, recorder))
         except Stopped as stopped:
             yield _late(run, stopped.asked)
 

@@ -1,0 +1,231 @@
+"""A plan shows what each change does: values field by field, title, links and reason, without secrets."""
+
+import json
+from typing import Any, Literal, Protocol
+
+import pytest
+
+from conftest import Bench
+from gitlab_port_export.base.answer import Unreachable
+from gitlab_port_export.demo.world import change_world
+from gitlab_port_export.model import Create, Delete, Entity, Update
+from gitlab_port_export.port.blueprint import Blueprint
+from gitlab_port_export.report.values import FieldChange
+from gitlab_port_export.sync import plan_values
+from gitlab_port_export.sync.field_changes import MAX_TEXT, field_change
+from gitlab_port_export.sync.plan_values import GONE, PlanValues
+from testbed.here import Printed, run_here
+
+pytestmark = pytest.mark.usefixtures("lent_evaluator")
+
+
+class Run(Protocol):
+    """Runs a command in the bench's folder, in this process."""
+
+    def __call__(self, command: Literal["sync", "plan"] = "plan", **options: Any) -> Printed: ...
+
+
+@pytest.fixture
+def run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def call(command: Literal["sync", "plan"] = "plan", **options: Any) -> Printed:
+        return run_here(bench.environ(), bench.folder, monkeypatch, command=command, **{"as_json": True, **options})
+
+    return call
+
+
+def changes(ran: Printed) -> dict[tuple[str, str], dict[str, Any]]:
+    """The changes of a JSON report by action and identifier."""
+    return {(one["action"], one["identifier"]): one for one in json.loads(ran.out)["changes"]}
+
+
+@pytest.fixture
+def changed(bench: Bench) -> Bench:
+    bench.sync_an_hour_ago()
+    change_world(bench.world)
+    bench.port.requests.clear()
+    return bench
+
+
+def searches(bench: Bench) -> int:
+    return sum(request.path.endswith("/entities/search") for request in bench.port.requests)
+
+
+# --- which changes have values
+
+
+def test_an_update_shows_old_and_new_value_title_and_page_in_gitlab(changed: Bench, run: Run) -> None:
+    found = changes(run())["update", "platform/infrastructure"]
+    assert found["fields"] == ["title"]
+    (value,) = found["values"]
+    assert (value["field"], value["new"]) == ("title", "Infrastructure as Code")
+    assert value["old"] == "Infra"
+    assert found["title"] == "Infrastructure as Code"
+    assert found["links"]["gitlab"].endswith("/platform/infrastructure")
+
+
+def test_a_create_lists_its_fields_and_a_deletion_says_title_and_why(changed: Bench, run: Run) -> None:
+    found = changes(run())
+    (create,) = [one for (action, _), one in found.items() if action == "create"]
+    assert {one["field"]: one for one in create["values"]}["title"]["new"] == "Answer 503 while draining"
+    assert create["values"][0]["old"] is None
+    gone = found["delete", "payments/cards/fraud-rules"]
+    assert (gone["title"], gone["why"]) == ("Fraud Rules", GONE)
+    assert "values" not in gone
+
+
+def test_no_values_asks_port_for_nothing_and_shows_names_of_fields_alone(changed: Bench, run: Run) -> None:
+    with_values = run()
+    many = searches(changed)
+    changed.port.requests.clear()
+    without = run(no_values=True)
+    assert searches(changed) < many
+    assert "Infrastructure as Code" in with_values.out
+    assert "Infrastructure as Code" not in without.out
+    assert changes(without)["update", "platform/infrastructure"] == {
+        "action": "update", "blueprint": "service", "identifier": "platform/infrastructure", "fields": ["title"],
+    }  # fmt: skip
+
+
+def test_a_sync_reads_no_values(changed: Bench, run: Run) -> None:
+    ran = run("sync")
+    assert ran.code == 0
+    assert "values" not in changes(ran)["update", "platform/infrastructure"]
+
+
+def test_a_plan_without_the_values_of_port_is_whole_and_warns_once(
+    changed: Bench, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = json.loads(run().out)
+
+    def fails(*_: Any) -> Any:
+        asked.append(1)
+        raise Unreachable("no answer")
+
+    asked: list[int] = []
+    monkeypatch.setattr(plan_values, "read_fields", fails)
+    ran = run()
+    report = json.loads(ran.out)
+    assert ran.code == 0
+    assert report["total"] == whole["total"]
+    (warning,) = report["problems"]
+    assert warning["warning"]
+    assert "did not give the values" in warning["why"]
+    assert asked == [1]
+
+
+# --- how many
+
+
+class Reader:
+    """Stands in for Port: each entity has the title `old`."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __call__(self, _blueprint: str, identifiers: Any, _fields: Any) -> dict[str, Any]:
+        self.asked.append(list(identifiers))
+        return {one: {"identifier": one, "title": "old", "properties": {}} for one in identifiers}
+
+
+BLUEPRINT = Blueprint("service", {"url": {"type": "string", "format": "url"}, "key": {"encryption": "aes256-gcm"}}, {})
+
+
+def taker(read: Reader, address: str = "https://api.us.getport.io") -> PlanValues:
+    return PlanValues({"service": BLUEPRINT}, read, address, str)
+
+
+def entity(identifier: str, **properties: Any) -> Entity:
+    return Entity.of("service", identifier, {"title": "new", "properties": properties}, 0)
+
+
+def test_port_is_asked_in_batches_for_the_first_updates_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_values, "MAX_DETAILS", 250)
+    read = Reader()
+    values = taker(read)
+    for number in range(1000):
+        values.add(Create(entity(f"c{number}")))
+        values.add(Update(entity(f"u{number}"), ("title",)))
+    values.finish()
+    assert list(map(len, read.asked)) == [100, 100, 50]
+    assert len(values.found) == 500
+    assert values.found["service", "u249"].fields == (FieldChange("title", "old", "new"),)
+
+
+def test_a_later_row_of_the_same_entity_gives_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_values, "BATCH", 1)
+    read = Reader()
+    values = taker(read)
+    for change in (Create(entity("c", n=1)), Update(entity("u", n=1), ("title",))):
+        values.add(change)
+        values.add(Update(entity(change.entity.identifier, n=2), ("properties.n",), again=True))
+    values.finish()
+    assert values.found["service", "c"].fields[-1] == FieldChange("properties.n", None, 2)
+    assert values.found["service", "u"].fields == (
+        FieldChange("title", "old", "new"), FieldChange("properties.n", None, 2),
+    )  # fmt: skip
+
+
+def test_links_lead_to_the_application_of_the_region_and_never_run_a_script() -> None:
+    values = taker(Reader())
+    values.add(Create(entity("a/b c", url="https://gitlab.example.com/a/b")))
+    values.add(Create(entity("bad", url="javascript:alert(1)")))
+    values.add(Delete("service", "gone"))
+    values.finish()
+    good, bad, gone = values.found.values()
+    assert good.port == "https://app.us.getport.io/serviceEntity?identifier=a%2Fb%20c"
+    assert good.gitlab == "https://gitlab.example.com/a/b"
+    assert (bad.gitlab, gone.gitlab) == ("", "")
+    assert (gone.title, gone.why) == ("old", GONE)
+    elsewhere = taker(Reader(), "http://127.0.0.1:3000")
+    elsewhere.add(Create(entity("a")))
+    assert elsewhere.found["service", "a"].port == ""
+
+
+# --- how a value is shown
+
+
+def test_a_long_text_is_cut_around_the_difference() -> None:
+    before, after = "a" * 50_000 + "old end", "a" * 50_000 + "new end"
+    found = field_change("properties.text", before, after, str)
+    assert found.old == "…" + "a" * 40 + "old end"
+    assert found.new == "…" + "a" * 40 + "new end"
+    begin = field_change("properties.text", "x" + "a" * 900, "y" + "a" * 900, str)
+    assert begin.new == "y" + "a" * (MAX_TEXT - 1) + "…"
+
+
+def test_a_list_shows_what_is_added_and_removed() -> None:
+    found = field_change("relations.owners", ["a", "b"], ["b", "c"], str)
+    assert (found.is_list, found.added, found.removed, found.more) == (True, ("c",), ("a",), 0)
+    many = field_change("properties.tags", None, [f"t{number}" for number in range(25)], str)
+    assert (len(many.added), many.removed, many.more) == (10, (), 15)
+    gone = field_change("properties.tags", [{"b": 1, "a": 2}], None, str)
+    assert gone.removed == ('{"a":2,"b":1}',)
+
+
+def test_other_values_keep_their_type_and_objects_are_json() -> None:
+    assert field_change("properties.n", 1, None, str) == FieldChange("properties.n", 1, None)
+    assert field_change("properties.on", False, True, str) == FieldChange("properties.on", False, True)
+    assert field_change("properties.o", {"b": 1, "a": 2}, "x", str).old == '{"a":2,"b":1}'
+
+
+@pytest.mark.parametrize(
+    ("field", "old", "new"),
+    [
+        ("properties.apiToken", "hunter2-hunter2", "hunter3-hunter3"),
+        ("properties.tokens", ["hunter2-hunter2"], ["hunter3-hunter3"]),
+        ("properties.settings", {"password": "hunter2-hunter2"}, {"password": "hunter3-hunter3"}),
+        ("properties.text", "a" * 20_000 + " password=hunter2-hunter2", "a" * 20_000 + " password=hunter3-hunter3"),
+        ("properties.url", "https://me:hunter2-hunter2@example.com/", "https://me:hunter3-hunter3@example.com/"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked_and_still_a_difference(field: str, old: Any, new: Any) -> None:
+    found = field_change(field, old, new, str)
+    assert "hunter" not in repr(found)
+    assert found.masked or found.is_list
+
+
+def test_what_port_encrypts_is_masked_and_the_secrets_of_the_run_too() -> None:
+    values = taker(Reader())
+    values.add(Create(entity("a", key="private")))
+    assert values.found["service", "a"].fields[-1].new == "[masked]"
+    assert field_change("title", None, "x 12345", lambda text: text.replace("12345", "[secret]")).new == "x [secret]"
