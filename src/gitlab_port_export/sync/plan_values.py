@@ -173,5 +173,5 @@ def _value(body: Row, field: str) -> Any:
 
 
 def _address(text: Any) -> str:
-    """Return the text where it is a whole address of a page, else nothing: a browser runs other schemes."""
-    return text if isinstance(text, str) and re.fullmatch(r"https?://[^\s\"'<>\\`…\[\]]+", text) else ""
+    """Return the text where it is a whole address in ASCII, else nothing: a browser runs other schemes."""
+    return text if isinstance(text, str) and re.fullmatch(r"(?a)https?://[\w.~:/?#@!$&()*+,;=%-]+", text) else ""
