@@ -225,7 +225,7 @@ def test_json_is_all_that_goes_to_standard_output(bench: Bench) -> None:
     change_world(bench.world)
     planned = document(bench.run("plan", "--output", "json"))
     update = {"action": "update", "blueprint": "service", "identifier": "platform/infrastructure", "fields": ["title"]}
-    assert update in planned["changes"]
+    assert [one for one in planned["changes"] if update.items() <= one.items()] != []
     assert planned["plan"][0] == "token 1: reads 6 groups and 8 projects"
 
 
