@@ -21,7 +21,7 @@ from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_apply import apply, check_unchanged
 from gitlab_port_export.sync.plan_file import PlanFile, Recorder
 from gitlab_port_export.sync.plan_record import basis_of
-from gitlab_port_export.sync.plan_values import PlanValues, plan_values, with_values
+from gitlab_port_export.sync.plan_values import GONE, PROVEN, PlanValues, plan_values, with_values
 from gitlab_port_export.sync.prepare import Run, first_problems
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.write import ensure_blueprints, make_catalog, sink_of
@@ -54,8 +54,9 @@ def execute(
         builder.add(event)
         watch(event)
 
-    shows_values = command == "plan" and not run.settings.no_values
-    values = plan_values(run.port, run.blueprints, run.redactor.redact) if shows_values else None
+    values = None
+    if command == "plan" and not run.settings.no_values:
+        values = plan_values(run.port, run.blueprints, run.redactor.redact, PROVEN if intake else GONE)
     events = _events(run, outcomes, resync, recorder, plan, intake, values)
     code = _carry_out(run, outcomes, resync, events, take)
     report = builder.finish(

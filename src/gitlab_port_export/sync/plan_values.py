@@ -16,7 +16,8 @@ from gitlab_port_export.sync.field_changes import Redact, field_change
 
 # How many changes of each action have details, and how many entities Port is asked for at once.
 MAX_DETAILS, BATCH = 2_000, 100
-GONE = "neither look at GitLab gave it"
+# Why an entity is deleted: by a run that reads everything, and by one that events start.
+GONE, PROVEN = "neither look at GitLab gave it", "GitLab answers that it is gone"
 # Properties that hold an entity's page in GitLab by convention, as in Ocean's default mappings.
 _PAGES = ("url", "link", "webUrl", "web_url")
 
@@ -28,11 +29,15 @@ ReadFields = Callable[[str, Sequence[str], Sequence[str]], Mapping[str, Row]]
 class PlanValues:
     """Takes the changes of a plan as they come, of each action the first ones, and reads Port for them in batches.
 
-    `found` has the details by blueprint and identifier. `redact` is applied to every text.
+    `found` has the details by blueprint and identifier. `redact` is applied to every text. `gone` says why entities
+    are deleted.
     """
 
-    def __init__(self, blueprints: Mapping[str, Blueprint], read: ReadFields, port_url: str, redact: Redact) -> None:
+    def __init__(
+        self, blueprints: Mapping[str, Blueprint], read: ReadFields, port_url: str, redact: Redact, gone: str = GONE
+    ) -> None:
         self._blueprints, self._read, self._port_url, self._redact = blueprints, read, port_url, redact
+        self._gone = gone
         self._left = {Create: MAX_DETAILS, Update: MAX_DETAILS, Delete: MAX_DETAILS}
         self._first: dict[tuple[str, str], Write] = {}
         self._waiting: dict[str, dict[str, Write]] = {}
@@ -74,7 +79,7 @@ class PlanValues:
             if isinstance(change, Update):
                 self.found[name, identifier] = self._details(change.entity, _fields(change), row)
             elif isinstance(change, Delete):
-                self.found[name, identifier] = self._about(name, identifier, row, GONE)
+                self.found[name, identifier] = self._about(name, identifier, row, self._gone)
 
     def _details(self, entity: Entity, fields: Sequence[str], row: Row) -> Details:
         name, identifier = entity.key
@@ -113,9 +118,9 @@ class PlanValues:
         return bool(known and known.properties.get(field.removeprefix("properties."), {}).get("encryption"))
 
 
-def plan_values(port: Port, blueprints: Mapping[str, Blueprint], redact: Redact) -> PlanValues:
+def plan_values(port: Port, blueprints: Mapping[str, Blueprint], redact: Redact, gone: str) -> PlanValues:
     """Return what takes the changes of a plan; `blueprints` are those that Port has."""
-    return PlanValues(blueprints, partial(_known, port, blueprints), port.http.base_url, redact)
+    return PlanValues(blueprints, partial(_known, port, blueprints), port.http.base_url, redact, gone)
 
 
 def with_values(values: PlanValues | None, events: Iterable[Event]) -> Iterator[Event]:
