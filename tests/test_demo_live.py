@@ -339,3 +339,5 @@ def test_the_demo_shows_how_the_catalog_follows(tmp_path: Path) -> None:
     assert "GitLab sends 2 events" in ran.stdout
     assert "    status: opened -> merged\n" in ran.stdout
     assert "    status: opened -> closed\n" in ran.stdout
+    assert "exit 0: done for a part: an event of GitLab" in ran.stdout
+    assert "    language: Go -> Rust\n" in ran.stdout

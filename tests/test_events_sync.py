@@ -619,3 +619,24 @@ def test_what_somebody_else_wrote_is_not_deleted(bed: Bed) -> None:
     bed.port.store.seed("tag", [{"identifier": "acme/shop/web/v1.2"}])
     bed.sync(mapping, events=[tag_deleted(bed)])
     assert bed.port.store.identifiers("tag") == {"acme/shop/web/v1.2"}
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_where_only_owned_projects_are_listed_merge_requests_of_the_groups_come_all_the_same(
+    bed: Bed, owned: bool
+) -> None:
+    """Ocean's `gitlab` lists owned projects, and reads merge requests of all that is below its groups."""
+    world, bob = bed.world, bed.world.add_user("bob")
+    world.add_token("token-of-bob", bob)
+    world.add_member(bed.group, bob, 50 if owned else DEVELOPER)
+    mapping = mapping_of(whole("project"), whole("merge-request"), filterOwnedProjects=True)
+    row = world.merge_requests[bed.project["id"]][0]
+    payloads = [bed.shapes.merge_request(row, bed.ann), bed.shapes.project_event(bed.project, "project_update")]
+    report = bed.sync(mapping, type="gitlab", tokens="token-of-bob", events=payloads).report
+    assert report.exit_code == 0
+    with port_server(new_port()) as fresh:
+        bed.sync(mapping, type="gitlab", tokens="token-of-bob", port=fresh)
+        for kind, key in (("merge-request", str(row["id"])), ("project", str(bed.project["id"]))):
+            assert rows(bed.port, kind).get(key) == rows(fresh, kind).get(key), kind
+    assert rows(bed.port, "merge-request")
+    assert bool(rows(bed.port, "project")) is owned

@@ -1,7 +1,9 @@
 """`--only` and `--kind`: a run reads these alone, writes, and deletes nothing."""
 
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from gitlab_port_export.report import console, html, junit, markdown, openmetric
 from gitlab_port_export.report import json as as_json
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts
-from testbed.harness import Ran, acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.harness import Ran, acme, blueprint, environ_for, mapping_of, port_with, resource, run_command, run_sync
 
 MAPPING = mapping_of(
     resource("group", "group", title=".name"),
@@ -162,3 +164,48 @@ def test_a_failed_read_of_a_part_is_a_problem_all_the_same(bed: Bed) -> None:
     report = bed.sync(only=["acme/shop/web"]).report
     assert report.exit_code == 1
     assert [problem.kind for problem in report.problems if isinstance(problem, Problem)] == ["issue"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--event", "missing.json"), "missing.json: cannot be read: No such file or directory"),
+        (("--event", "empty.json"), "empty.json: is empty"),
+        (("--event", "odd.json"), "odd.json:1: is not JSON"),
+        (("--event", "event.json", "--only", "acme"), "--event: names itself what is read"),
+        (("--event", "event.json", "--kind", "issue"), "--event: names itself what is read"),
+        (("--plan", "plan.json", "--only", "acme"), "--plan: applies a plan and reads nothing"),
+        (("--plan", "plan.json", "--event", "event.json"), "--plan: applies a plan and reads nothing"),
+    ],
+)
+def test_what_cannot_go_together_or_be_read_ends_with_2_and_nothing_is_sent(
+    bed: Bed, tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    (tmp_path / "empty.json").touch()
+    (tmp_path / "odd.json").write_text("{", "utf-8")
+    (tmp_path / "event.json").write_text('{"object_kind": "wiki_page"}', "utf-8")
+    ran = run_command(["sync", *arguments], environ_for(bed.gitlab, bed.port), tmp_path)
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[0] == f"error: {why}"
+    assert bed.port.requests == []
+
+
+def test_an_event_may_be_given_by_a_variable_and_takes_no_deletion(bed: Bed, tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text('{"object_kind": "wiki_page"}\n{"object_kind": "feature_flag"}', "utf-8")
+    environ = environ_for(bed.gitlab, bed.port) | {"OCEAN__EXPORT__EVENT": "event.json"}
+    ran = run_command(["sync", "--output", "json"], environ, tmp_path)
+    report = json.loads(ran.stdout)
+    assert (ran.returncode, report["part"]) == (0, "2 events of GitLab")
+    assert report["left"] == [
+        "wiki_page: no kind of the mapping is read for it",
+        "feature_flag: no kind of the mapping is read for it",
+    ]
+
+
+def test_no_report_replaces_the_file_of_events(bed: Bed, tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text('{"object_kind": "wiki_page"}', "utf-8")
+    arguments = ["sync", "--event", "event.json", "--report-json", "event.json"]
+    ran = run_command(arguments, environ_for(bed.gitlab, bed.port), tmp_path)
+    assert ran.returncode == 2
+    assert file.read_text("utf-8") == '{"object_kind": "wiki_page"}'

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.gitlab_access import OWNER
 from gitlab_port_export.demo.gitlab_hooks import Watch
+from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 from gitlab_port_export.demo.port_store import PortStore
 
@@ -44,7 +48,29 @@ def live_act(gitlab: GitLabServer, store: PortStore, run: Callable[..., int], sa
         for name in SHOWN:
             if new.get(name) != old.get(name):
                 say(f"    {name}: {old.get(name)} -> {new.get(name)}")
+    return _job_act(gitlab, store, run, say, actor)
+
+
+def _job_act(
+    gitlab: GitLabServer, store: PortStore, run: Callable[..., int], say: Callable[[str], None], actor: Row
+) -> int:
+    """Push code of another language and run the job that a hook starts for it; return the code of `run`."""
+    gateway = gitlab.world.project("platform/gateway")
+    before = _language(store, gateway)
+    gitlab.world.set_languages(gateway, Rust=98.5, Shell=1.5)
+    say(f"\n{actor['name']} pushes to {gateway['name']}. What a payload does not tell, a CI job reads:\n")
+    say("$ gitlab-port-export sync --event push.json\n")
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "push.json"
+        file.write_text(json.dumps(Shapes(gitlab.world).push(gateway, actor, added=["main.rs"])), "utf-8")
+        if code := run("sync", "--event", str(file)):
+            return code
+    say(f"\n  service {gateway['name']!r}\n    language: {before} -> {_language(store, gateway)}")
     return 0
+
+
+def _language(store: PortStore, project: Row) -> Any:
+    return (store.entity("service", project["path_with_namespace"]) or {"properties": {}})["properties"].get("language")
 
 
 def _held(store: PortStore, blueprint: str, row: Row) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def _good(report: Report) -> str:
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
     if report.part:
-        return f"done for a part: {report.part}; what is left to full runs is listed"
+        return f"done for a part: {report.part}" + (
+            "; the report lists what is left to full runs" if report.left else ""
+        )
     return f"{EXIT_MEANINGS[0]}, but for deletions that were held" if report.held else EXIT_MEANINGS[0]
 
 

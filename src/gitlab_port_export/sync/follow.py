@@ -42,7 +42,9 @@ def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> 
     touched = tuple(one for one in intake.touched if concerned(resources, one))
     outcomes.part = f"{intake.events} events of GitLab" if intake.events > 1 else "an event of GitLab"
     outcomes.left += (f"{one.event}: {one.why}" for one in intake.untold)
-    others = (one for one in intake.touched if one not in touched)
+    # A push names a branch, files and a project, and may be of use for one of them.
+    places = {(one.project, one.group) for one in touched}
+    others = (one for one in intake.touched if one not in touched and (one.project, one.group) not in places)
     outcomes.left += (f"{one.shown}: no kind of the mapping is read for it" for one in others)
     if not touched:
         return
