@@ -1,6 +1,7 @@
 """The commands and their options. Each makes one call and ends with the exit code; heavy imports wait until then."""
 
 import json
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -9,26 +10,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from gitlab_port_export import __version__
-from gitlab_port_export.commands.process import carry_out, leave, tune
+from gitlab_port_export.commands.process import answer_misuse, carry_out, leave, tune
+from gitlab_port_export.commands.streams import Streams, with_streams
 from gitlab_port_export.settings.options import with_settings
 
 app = typer.Typer(
     help="Keep a Port software catalog in step with GitLab. Without a command: sync.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,  # rich help writes escape sequences in CI, whatever NO_COLOR says
     pretty_exceptions_enable=False,
 )
 
-
-class Output(StrEnum):
-    """What is written to standard output; everything else goes to standard error."""
-
-    table = "table"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", help="Form of the result on standard output.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Log every request; show the traceback of a bug.")]
+PROGRAM = "gitlab-port-export"
+# What typer raises for a command line that it cannot read. Of these classes it makes only this one public.
+_Unreadable: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def _version(wanted: bool) -> None:
@@ -41,72 +36,68 @@ def _version(wanted: bool) -> None:
 def default(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001  # read by its callback
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Run `sync` when no command is given, so that the image needs no arguments."""
     if context.invoked_subcommand is None:
-        _end("sync", Output.table, False, lambda run, session: run(session, "sync"))
+        _end("sync", Streams(), lambda run, session: run(session, "sync"))
 
 
 @app.command()
 @with_settings
+@with_streams
 def sync(
+    streams: Streams,
     plan_file: Annotated[
         Path | None,
         typer.Option("--plan", help="Make exactly the changes of this plan file, if Port has not changed since."),
     ] = None,
-    output: OutputOption = Output.table,
-    debug: DebugOption = False,
     **options: Any,
 ) -> None:
     """Read GitLab, compare with Port, write and delete what changed."""
-    _end("sync", output, debug, lambda run, session: run(session, "sync", plan=plan_file, **options))
+    _end("sync", streams, lambda run, session: run(session, "sync", plan=plan_file, **options))
 
 
 @app.command()
 @with_settings
+@with_streams
 def plan(
+    streams: Streams,
     out: Annotated[Path | None, typer.Option("--out", help="Write the changes to a file for sync --plan.")] = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 10 when there are changes to make.")
     ] = False,
-    output: OutputOption = Output.table,
-    debug: DebugOption = False,
     **options: Any,
 ) -> None:
     """Show what a sync would read, write and delete; write nothing."""
-    _end(
-        "plan",
-        output,
-        debug,
-        lambda run, session: run(session, "plan", detailed=detailed_exitcode, out=out, **options),
-    )
+    _end("plan", streams, lambda run, session: run(session, "plan", detailed=detailed_exitcode, out=out, **options))
 
 
 @app.command()
 @with_settings
-def check(output: OutputOption = Output.table, debug: DebugOption = False, **options: Any) -> None:
+@with_streams
+def check(streams: Streams, **options: Any) -> None:
     """Check settings, tokens, permissions and mapping before a sync."""
-    _end("check", output, debug, lambda run, session: run(session, **options))
+    _end("check", streams, lambda run, session: run(session, **options))
 
 
 @app.command()
 @with_settings
+@with_streams
 def preview(
+    streams: Streams,
     kind: Annotated[str, typer.Argument(help="Kind of the mapping, for example merge-request.")],
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show of each resource.")] = 3,
     index: Annotated[int | None, typer.Option("--index", min=0, help="Only this resource, counted from 0.")] = None,
     row: Annotated[Path | None, typer.Option("--row", help="A saved row (JSON) instead of GitLab's.")] = None,
-    output: OutputOption = Output.table,
-    debug: DebugOption = False,
     **options: Any,
 ) -> None:
     """Show a few rows of a kind and the entities that are made of them."""
     from gitlab_port_export.commands.preview_values import PreviewRequest  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = PreviewRequest(kind, limit, index, str(row) if row else None)
-    _end("preview", output, debug, lambda run, session: run(session, wanted, **options))
+    _end("preview", streams, lambda run, session: run(session, wanted, **options))
 
 
 class Preset(StrEnum):
@@ -123,41 +114,36 @@ app.add_typer(mapping_app, name="mapping")
 
 @mapping_app.command("show")
 @with_settings
-def mapping_show(output: OutputOption = Output.table, debug: DebugOption = False, **options: Any) -> None:
+@with_streams
+def mapping_show(streams: Streams, **options: Any) -> None:
     """Print the mapping in use as YAML, with its origin as a comment."""
-    _end("mapping", output, debug, lambda run, session: run(session, "show", **options))
+    _end("mapping", streams, lambda run, session: run(session, "show", **options))
 
 
 @mapping_app.command("init")
+@with_streams
 def mapping_init(
+    streams: Streams,
     preset: Annotated[
         Preset, typer.Option("--preset", help="Ocean's default kinds, all of our default, or accounts and roles.")
     ] = Preset.full,
     out: Annotated[Path | None, typer.Option("--out", help="Write to this new file, not to standard output.")] = None,
-    debug: DebugOption = False,
 ) -> None:
     """Write a commented mapping to begin with; asks no server."""
-    _end("mapping", Output.table, debug, lambda run, session: run(session, "init", preset=preset.value, out=out))
+    _end("mapping", streams, lambda run, session: run(session, "init", preset=preset.value, out=out))
 
 
 @mapping_app.command("diff")
 @with_settings
+@with_streams
 def mapping_diff(
+    streams: Streams,
     file: Annotated[Path, typer.Argument(help="The mapping file to compare with the one in use.")],
-    detailed_exitcode: Annotated[
-        bool, typer.Option("--detailed-exitcode", help="Exit 10 when there is a difference.")
-    ] = False,
-    output: OutputOption = Output.table,
-    debug: DebugOption = False,
+    detailed: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 10 when there is a difference.")] = False,
     **options: Any,
 ) -> None:
     """Show what a mapping file would change, and how many entities could go."""
-    _end(
-        "mapping",
-        output,
-        debug,
-        lambda run, session: run(session, "diff", file=file, detailed=detailed_exitcode, **options),
-    )
+    _end("mapping", streams, lambda run, session: run(session, "diff", file=file, detailed=detailed, **options))
 
 
 class HooksTo(StrEnum):
@@ -185,7 +171,9 @@ class HooksAction(StrEnum):
 
 @app.command()
 @with_settings
-def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line gives by name
+@with_streams
+def hooks(  # an option each, which the command line gives by name
+    streams: Streams,
     action: Annotated[HooksAction, typer.Argument(help="What to do about the webhooks.")],
     to: Annotated[
         HooksTo, typer.Option("--to", help="Send events to a webhook in Port, or to an address that starts a CI job.")
@@ -204,8 +192,6 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="With plan: exit 10 when there are changes to make.")
     ] = False,
-    output: OutputOption = Output.table,
-    debug: DebugOption = False,
     **options: Any,
 ) -> None:
     """Manage the webhooks that report changes between two syncs."""
@@ -216,12 +202,7 @@ def hooks(  # noqa: PLR0913, PLR0917  # an option each, which the command line g
         "projects": level is HooksLevel.project,
         "template": template,
     }
-    _end(
-        "hooks",
-        output,
-        debug,
-        lambda run, session: run(session, action.value, wish, detailed=detailed_exitcode, **options),
-    )
+    _end("hooks", streams, lambda run, session: run(session, action.value, wish, detailed=detailed_exitcode, **options))
 
 
 @app.command()
@@ -247,8 +228,14 @@ def demo(
 def main() -> None:
     """Run the command line."""
     tune()
-    app()
+    try:
+        code = app(prog_name=PROGRAM, standalone_mode=False)
+    except _Unreadable as error:
+        leave(answer_misuse(error, sys.argv[1:]))
+    except (typer.Abort, BrokenPipeError):  # while help was shown
+        leave(1)
+    leave(code if isinstance(code, int) else 0)
 
 
-def _end(command: str, output: Output, debug: bool, act: Callable[[Any, Any], int]) -> NoReturn:
-    leave(carry_out(command, act, as_json=output is Output.json, debug=debug))
+def _end(command: str, streams: Streams, act: Callable[[Any, Any], int]) -> NoReturn:
+    leave(carry_out(command, act, streams))

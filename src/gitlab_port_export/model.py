@@ -302,6 +302,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What will be read: by kind how many reads, and the fewest requests that they take."""
+
+    kinds: abc.Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Began:
     """A read of one kind from one scope (its full path, empty for all of GitLab) begins; `number` tells it apart."""
 
@@ -358,6 +365,7 @@ Event = (
     | Update
     | Settle
     | Delete
+    | Planned
     | Began
     | Ended
     | Counted

@@ -90,7 +90,7 @@ def init(session: Session, preset: Preset, out: Path | None) -> int:
         why = getattr(error, "strerror", None) or error
         hint = "name a file in a folder that may be written"
         raise UsageError(f"--out: {clean(str(out), 200)} cannot be written: {why}", hint=hint) from None
-    session.say(f"{out} was written. Next: gitlab-port-export check --mapping {out}")
+    session.note(f"{out} was written. Next: gitlab-port-export check --mapping {out}")
     return 0
 
 

@@ -4,12 +4,14 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any, NoReturn, TextIO, cast
 
 from gitlab_port_export.base.stream import Stream
+from gitlab_port_export.commands.streams import Streams
 
 # Of glibc's malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
@@ -25,29 +27,46 @@ def tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def carry_out(command: str, act: Callable[[Any, Any], int], *, as_json: bool, debug: bool) -> int:
+def carry_out(command: str, act: Callable[[Any, Any], int], streams: Streams) -> int:
     """Return the exit code of a command; the only place that catches what ends a run.
 
     `act` receives the function `run` of the command's module in this folder, and a Session.
     """
+    run = import_module(f"gitlab_port_export.commands.{_MODULES.get(command, command)}").run
+    return _carry_out(command, streams, lambda session: act(run, session))
+
+
+def answer_misuse(error: Exception, arguments: Sequence[str]) -> int:
+    """Say what is wrong with a command line that typer cannot read, as with any other error; return the exit code."""
+    from gitlab_port_export.base.errors import UsageError  # noqa: PLC0415  # only an error needs it
+    from gitlab_port_export.commands.misuse import asked_for_json, misuse  # noqa: PLC0415  # as above
+
+    found = misuse(error, arguments)
+
+    def refuse(_: Any) -> int:
+        raise UsageError(found.what, hint=found.hint)
+
+    return _carry_out(found.command, Streams(as_json=asked_for_json(arguments)), refuse)
+
+
+def _carry_out(command: str, streams: Streams, act: Callable[[Any], int]) -> int:
     # Heavy imports wait until here, so that `--help` is fast.
     from gitlab_port_export.base.errors import ExportError, Interrupted, limits_reported  # noqa: PLC0415  # as above
     from gitlab_port_export.commands.ending import bug, fail, stray  # noqa: PLC0415  # as above
     from gitlab_port_export.commands.session import Session  # noqa: PLC0415  # as above
 
-    run = import_module(f"gitlab_port_export.commands.{_MODULES.get(command, command)}").run
     _keep_heaps_small()
     _leave_no_core()
     # What was imported stays, and need not be looked at for cycles.
     gc.freeze()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     # A Stream has every method of a text stream that is used here.
-    session = Session(cast(TextIO, out), cast(TextIO, err), os.environ, as_json=as_json, debug=debug)
+    session = Session(cast(TextIO, out), cast(TextIO, err), os.environ, **asdict(streams))
     # Python's own hook would print a traceback as it is, with any text of a server in it.
     threading.excepthook = lambda failed: stray(session, failed.exc_value)
     try:
         with limits_reported():
-            code = act(run, session)
+            code = act(session)
     except (ExportError, Interrupted) as error:
         code = fail(session, command, error)
     except Exception as error:  # noqa: BLE001  # a bug: one line for the user, the traceback on request

@@ -72,11 +72,17 @@ def _report(
         with alarm(clock):
             prepared = prepare(settings, clock, writes=command == "sync", redactor=session.redactor)
         stack.callback(prepared.close)
-        with Progress(session.err) as progress:
+        with _progress(session, "applying the plan" if planned else "listing groups and projects") as progress:
             report = execute(
                 prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned, intake=intake
             )
         return _saved(report, recorder, out, settings.fail_on) if recorder and out else report
+
+
+def _progress(session: Session, doing: str) -> Progress:
+    """Return what shows the progress of a run, in the form of the log."""
+    beat = session.beat if session.log_json else None
+    return Progress(session.err, beat=beat, silent=session.quiet, doing=doing)
 
 
 def _intake(settings: Settings, plan: Path | None) -> Intake | None:

@@ -167,6 +167,16 @@ class Settings(_Frozen):
     log_level: Annotated[
         LogLevel, Setting("APPLICATION__LOG_LEVEL", "Log lines from this level on are shown.", found_file="taken")
     ] = "INFO"
+    log_format: Annotated[
+        Annotated[Literal["text", "json"], from_text(str.lower)],
+        Setting(
+            "OCEAN__EXPORT__LOG_FORMAT",
+            "Form of what standard error gets: lines of text, or one JSON object a line.",
+            option="--log-format",
+            on=_ALL,
+            found_file="taken",
+        ),
+    ] = "text"
     mapping_file: Annotated[
         Path | None,
         Setting(

@@ -23,7 +23,7 @@ from gitlab_port_export.gitlab.specs import Spec, read_specs
 from gitlab_port_export.gitlab.weaker_roles import read_weaker, role_asked_for
 from gitlab_port_export.mapping.blueprints import blueprints_of, fixed_fields
 from gitlab_port_export.mapping.model import Mapping
-from gitlab_port_export.model import Dialect, Entity, Event, Problem
+from gitlab_port_export.model import Dialect, Entity, Event, Planned, Problem
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.deleter import Deleter
@@ -82,7 +82,7 @@ def line(
         context = part.narrowed(context)
         outcomes.part = part.words
         resync.begin()
-    outcomes.plan = plan = make_plan(context)
+    plan = yield from _planned(context, outcomes)
     ensure_blueprints(sink, blueprints_to_make(settings, run.chosen), run.blueprints)
 
     # Entities of `specPath` files come first, but for those that need what is mapped.
@@ -145,6 +145,13 @@ def _context(
     yield from inventory.problems
     resources = tuple(resource for resource in mapping.resources if can_run(mapping, resource, blueprints))
     return Context(inventory, dialect, now, resources)
+
+
+def _planned(context: Context, outcomes: Outcomes) -> Generator[Event, None, SyncPlan]:
+    """Return the plan, and yield what it comes to."""
+    outcomes.plan = plan = make_plan(context)
+    yield Planned(plan.requests())
+    return plan
 
 
 def _plan_again(context: Context, inventory: Inventory, kinds: Set[str]) -> SyncPlan:
