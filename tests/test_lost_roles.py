@@ -150,3 +150,16 @@ def test_a_listing_of_low_roles_that_fails_holds_all() -> None:
         )  # fmt: skip
         before, report = bed.requests, bed.run()
         assert (report.exit_code, bed.requests) == (1, before)
+
+
+def test_a_group_with_the_id_of_a_project_does_not_speak_for_it() -> None:
+    with filled(PROJECTS, REQUESTS, in_projects=True) as bed:
+        # The group, of which Port holds nothing, has the id of the project that fell.
+        group = bed.world.add_group("twin")
+        while group["id"] < bed.projects[0]["id"]:
+            group = bed.world.add_group(f"twin{group['id']}")
+        bed.world.add_member(group, bed.reader, GUEST)
+        bed.fall(bed.projects[0], GUEST)
+        bed.gitlab.faults.append(Fault(f"/projects/{bed.projects[0]['id']}/merge_requests", faults.forbidden()))
+        before, report = bed.store.snapshot(), bed.run()
+        assert (report.exit_code, bed.store.snapshot()) == (5, before)

@@ -1,11 +1,10 @@
 """Before anything is deleted: what GitLab leaves out of its listings for a lower role alone is not gone."""
 
-from collections import defaultdict
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from gitlab_port_export.base.errors import GitLabUnavailable
-from gitlab_port_export.gitlab.inventory import Inventory
+from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.mapping.blueprints import feeding
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Entity, Event, Held, Page, Problem, ReadAgain, Unnamed
@@ -82,7 +81,8 @@ def hold_lost(low: LowRoles, decisions: Decisions) -> Generator[Event, None, Dec
 
 
 def _look(low: LowRoles, inventory: Inventory, resources: Set[int], doomed: Set[Key]) -> Generator[Event, None, _Shown]:
-    shown, paths = _Shown(), _paths(inventory)
+    shown = _Shown()
+    groups, projects = _paths(inventory.all_groups()), _paths(inventory.projects())
     for event in low.rows(inventory, resources):
         if isinstance(event, Page):
             yield ReadAgain(event.kind)
@@ -92,7 +92,14 @@ def _look(low: LowRoles, inventory: Inventory, resources: Set[int], doomed: Set[
         elif isinstance(event, Unnamed):
             shown.unread.append(Problem("transform", f"{event.field} gave nothing", resources=(event.resource,)))
         elif isinstance(event, Entity) and not event.is_search:
-            _note(shown, event, low.catalog, doomed, paths[event.order[0] or event.order[1]])
+            kind = low.mapping.resources[event.resource].kind
+            project, row = event.order
+            if kind in PLACES:
+                paths = (groups if kind.startswith("group") else projects).get(row, frozenset())
+            else:
+                # What a row names may be a group or a project with the same id.
+                paths = groups.get(project, frozenset()) | projects.get(project, frozenset())
+            _note(shown, event, low.catalog, doomed, paths)
     return shown
 
 
@@ -102,16 +109,12 @@ def _note(shown: _Shown, entity: Entity, catalog: Catalog, doomed: Set[Key], pat
         shown.exported |= paths
         return
     ledger = catalog.ledger(entity.blueprint)
-    if not isinstance(ledger, Missing) and not ledger.knows(str(entity.identifier)):
+    if len(paths) == 1 and not isinstance(ledger, Missing) and not ledger.knows(str(entity.identifier)):
         shown.new |= paths
 
 
-def _paths(inventory: Inventory) -> defaultdict[int, set[str]]:
-    """Return the paths by id; a group and a project may have the same one."""
-    found: defaultdict[int, set[str]] = defaultdict(set)
-    for place in (*inventory.all_groups(), *inventory.projects()):
-        found[place.scope.id].add(place.scope.path)
-    return found
+def _paths(places: Iterable[Listed]) -> dict[int, frozenset[str]]:
+    return {place.scope.id: frozenset({place.scope.path}) for place in places}
 
 
 def _near(path: str, others: Set[str]) -> bool:
