@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import event
 import load
 import measure
 import plot
@@ -253,3 +254,10 @@ def test_of_several_runs_the_one_with_the_least_cpu_counts_and_the_most_memory()
 
 def test_what_other_guests_take_of_the_cores_is_known():
     assert 0 <= run.stolen() <= run.stolen()
+
+
+def test_an_event_keeps_within_its_bounds() -> None:
+    figures = event.measured(projects=3, times=1)
+    # How fast this machine is says nothing.
+    assert [name for name in event.MOST if "requests" in name and figures[name] > event.MOST[name]] == []
+    assert "| GitLab requests | **7** | 6 |" in event.table(figures | {"GitLab requests": 7})
