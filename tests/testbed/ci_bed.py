@@ -195,6 +195,7 @@ class GitHub:
     machine: Machine
     secrets: Mapping[str, str] = field(default_factory=lambda: NAMES)
     env: dict[str, str] = field(default_factory=dict)
+    github: Mapping[str, str] = field(default_factory=dict)
     ran: Ran = field(default_factory=lambda: Ran(0, "", ""))
     kept: list[str] = field(default_factory=list)
 
@@ -258,6 +259,8 @@ class GitHub:
                     return inputs.get(name, "")
                 case ["github", "action_path"]:
                     return str(ROOT)
+                case ["github", *names]:
+                    return self.github[".".join(names)]
             raise AssertionError(f"not known here: {found[0]}")
 
         return re.sub(r"\$\{\{ *([\w.]+) *\}\}", known, text)
@@ -276,19 +279,25 @@ class Azure:
 
     machine: Machine
     secrets: Mapping[str, str] = field(default_factory=lambda: NAMES)
+    env: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def staging(self) -> Path:
         return self.machine.work / "staging"
 
     def job(self, steps: Iterable[dict[str, Any]]) -> Ran:
-        """Run the scripts until one fails; a macro is replaced everywhere, also in scripts."""
+        """Run the scripts, after one that failed only those that run all the same; macros are replaced everywhere."""
         self.staging.mkdir(exist_ok=True)
-        variables = {"Build.ArtifactStagingDirectory": str(self.staging), **self.secrets}
+        variables = {
+            "Build.ArtifactStagingDirectory": str(self.staging),
+            "Build.SourcesDirectory": str(self.machine.work),
+            **self.secrets,
+        }
         agent = {
             "TF_BUILD": "True",
             "BUILD_ARTIFACTSTAGINGDIRECTORY": str(self.staging),
             "AGENT_TEMPDIRECTORY": str(self.machine.temp),
+            **self.env,
         }
 
         def value(text: str) -> str:
@@ -296,13 +305,13 @@ class Azure:
 
         whole = Ran(0, "", "")
         for step in steps:
-            if "script" in step and whole.code == 0:
+            if "script" in step and (whole.code == 0 or step.get("condition") == "succeededOrFailed()"):
                 own = {name: value(text) for name, text in step.get("env", {}).items()}
                 cwd = Path(value(step.get("workingDirectory", str(self.machine.work))))
                 assert not [name for name in self.secrets if f"$({name})" in step["script"]]
                 # Azure starts a script without errexit.
                 ran = self.machine.run(["bash", "--noprofile", "--norc"], value(step["script"]), {**agent, **own}, cwd)
-                whole = Ran(ran.code, whole.out + ran.out, whole.err + ran.err)
+                whole = Ran(whole.code or ran.code, whole.out + ran.out, whole.err + ran.err)
         return whole
 
 
