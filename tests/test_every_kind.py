@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.usefixtures("lent_evaluator"), pytest.mark.parametrize
 
 Servers = tuple[Company, GitLabServer, PortServer]
 ALL_LEVELS: dict[str, Any] = {"visibility": {"useMinAccessLevel": False}}
-ALICE = ["token-of-alice"]
+ALICE, BOTH = ["token-of-alice"], ["token-of-alice", "token-of-bob"]
 # GitLab's roles from the lowest.
 ROLES = (10, 15, 20, 30, 40, 50)
 
@@ -99,6 +99,30 @@ def test_a_kind_is_read_whole_with_its_role_and_as_it_says_below(kind: str) -> N
         assert about.refuses
         assert {(problem.stage, problem.kind) for problem in report.problems} == {("read", kind)}
         assert report.exit_code == 1
+
+
+# Tokens
+
+
+def refused(token: str, path: str) -> Fault:
+    return Fault(lambda asked: (asked.token, asked.path) == (token, path), reply_json(403, {}))
+
+
+def test_what_gitlab_refuses_to_one_token_another_one_reads(kind: str) -> None:
+    found = furnished(kind)
+    path = subject_of(kind).lists[0].path(found)
+    if subject_of(kind).lists[0].inventory:
+        return
+    held = []
+    with gitlab_server(found.world) as gitlab:
+        for token in ("token-of-nobody", *ALICE):
+            gitlab.faults[:] = [refused(token, path)]
+            store = port_with(blueprint("thing", text="string"))
+            report = run_sync(gitlab, store, mapped(kind, **subject_of(kind).lists[0].fields), tokens=BOTH).report
+            held.append((report.exit_code, report.problems, store.snapshot()))
+    assert held[0][0] == 0
+    assert held[0][2]["thing"]
+    assert held[1] == held[0]
 
 
 # Requests

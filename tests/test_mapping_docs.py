@@ -41,6 +41,7 @@ def test_every_kind_is_told_of_and_has_an_example(kind: str) -> None:
     # What happens below the role is one of two things.
     assert bool(about.role) == bool(about.hides or about.refuses)
     assert not (about.hides and about.refuses)
+    assert kind in SECTIONS, f"docs/mapping.md has no section `{kind}`"
     (example,) = re.findall(r"^```yaml\n(.*?)^```", SECTIONS[kind], re.DOTALL | re.MULTILINE)
     assert [resource["kind"] for resource in yaml.safe_load(example)] == [kind]
 

@@ -20,7 +20,8 @@ from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.gitlab.kinds.user import note
+from gitlab_port_export.gitlab.kinds.shared.objects import note
+from gitlab_port_export.model import Scope
 from gitlab_port_export.port.defaults import default_blueprints
 from gitlab_port_export.report.values import Report
 from testbed.by_chance import BY_CHANCE, worlds
@@ -348,13 +349,16 @@ def test_what_one_list_hides_another_one_may_tell(world: World) -> None:
     assert rows_in(ran.store)["bo"]["email"] == "bo@example.com"
 
 
-def test_accounts_do_not_depend_on_which_list_comes_first() -> None:
-    lists = {(True, 1): "project@example.com", (False, 7): "later@example.com", (False, 2): "group@example.com"}
+def test_an_object_does_not_depend_on_which_list_comes_first() -> None:
+    project, later, group = Scope(1, "a/b"), Scope(7, "z", is_group=True), Scope(2, "a", is_group=True)
+    lists = {project: "project@example.com", later: "later@example.com", group: "group@example.com"}
     for order in (tuple(lists), tuple(lists)[::-1]):
-        found: Any = {}
-        for place in order:
-            note(found, place, [{"id": 5, "email": lists[place], "name": ""}])
-        assert found == {5: {"id": ((False, 2), 5), "email": ((False, 2), "group@example.com")}}
+        seen: Any = {}
+        for scope in order:
+            told = {"name": "" if scope.is_group else "Bo", "bot": None}
+            note(seen, scope, [{"id": 5, "email": lists[scope], **told}])
+        rows = {id: {name: value for name, (_, value) in known.items()} for id, known in seen.items()}
+        assert rows == {5: {"id": 5, "email": "group@example.com", "name": "Bo", "bot": None}}
 
 
 def test_a_token_that_is_for_some_groups_only_lists_no_accounts(world: World) -> None:

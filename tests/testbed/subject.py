@@ -79,9 +79,11 @@ class Subject:
     `fields`: the mapping of a resource of the kind, with the selector that its sample needs. `furnish`: give a project
     (its world, the project, a user) some rows, labels of its groups included. `lists`: the first is the list that most
     suites break. `rows`: the oracle, independent of src: yields (id of the group or project, row) for a selector and
-    what one token sees. `denied`: fields of a project's row that say that there is nothing of the kind; None where no
-    field does. `hidden`: makes rows such that GitLab hides them below the kind's role. `each`: how many of the rows
-    that `About.requests.each` names the furnished world has. `compared`: what the comparison with the oracle keeps.
+    what one token sees; the id is 0 for an object of several lists, which comes once. `denied`: fields of a project's
+    row that say that there is nothing of the kind; None where no field does. `hidden`: makes rows such that GitLab
+    hides them below the kind's role. `silent`: GitLab sends no event that names a row of the kind, so the kind has no
+    `again`. `each`: how many of the rows that `About.requests.each` names the furnished world has. `compared`: what the
+    comparison with the oracle keeps.
     """
 
     fields: Mapping[str, Any]
@@ -91,5 +93,6 @@ class Subject:
     rows: Callable[[Row, Eyes], Iterator[tuple[int, Row]]]
     denied: Mapping[str, Any] | None
     hidden: Step = nothing
+    silent: bool = False
     each: Callable[[Company], int] = none
     compared: Mapping[str, str] = field(default_factory=lambda: {"object": "."})

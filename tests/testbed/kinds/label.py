@@ -40,4 +40,5 @@ SUBJECT = Subject(
     ),
     rows=in_scopes("group_labels", "project_labels"),
     denied={"issues_access_level": "disabled", "merge_requests_access_level": "disabled"},
+    silent=True,
 )  # fmt: skip

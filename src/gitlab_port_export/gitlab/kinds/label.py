@@ -5,7 +5,12 @@ from typing import Any
 
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
-from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
+from gitlab_port_export.gitlab.kinds.shared.scoped_lists import (
+    OWNER,
+    ScopedSelector,
+    no_issues_or_merge_requests,
+    scoped_reads,
+)
 from gitlab_port_export.mapping.model import Resource
 
 
@@ -15,7 +20,7 @@ class LabelSelector(ScopedSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and per project."""
-    yield from scoped_reads("label", "labels", resources, context, _params)
+    yield from scoped_reads("label", "labels", resources, context, _params, no_issues_or_merge_requests)
 
 
 def _params(_: Any, of_group: bool) -> Params:

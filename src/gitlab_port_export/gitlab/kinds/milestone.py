@@ -8,7 +8,12 @@ from pydantic import Field
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
 from gitlab_port_export.gitlab.kinds.shared.again import picked
-from gitlab_port_export.gitlab.kinds.shared.scoped_lists import OWNER, ScopedSelector, scoped_reads
+from gitlab_port_export.gitlab.kinds.shared.scoped_lists import (
+    OWNER,
+    ScopedSelector,
+    no_issues_or_merge_requests,
+    scoped_reads,
+)
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Row, Scope
@@ -22,7 +27,7 @@ class MilestoneSelector(ScopedSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per group and per project."""
-    yield from scoped_reads("milestone", "milestones", resources, context, _params)
+    yield from scoped_reads("milestone", "milestones", resources, context, _params, no_issues_or_merge_requests)
 
 
 def _params(selector: Any, of_group: bool) -> Params:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from gitlab_port_export.base.parallel import All, Job, Once
+from gitlab_port_export.base.parallel import Job, Once
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import (
@@ -20,13 +20,12 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Requests,
     by,
     pages,
-    scope_read,
 )
 from gitlab_port_export.gitlab.kinds.shared.again import one_row
-from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
+from gitlab_port_export.gitlab.kinds.shared.objects import ObjectList, object_read, objects_of
 from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
-from gitlab_port_export.gitlab.lists import read_keyset, whole_list
+from gitlab_port_export.gitlab.lists import read_keyset
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Narrowed, Page, Problem, Row, Scope
@@ -72,10 +71,11 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     places = (*context.inventory.groups(), *context.inventory.projects())
     lists = tuple(key for place in places for key in tree.keys(place))
     for query, indexes in _by_query(resources).items():
-        start = partial(_start, context, tree, indexes, query)
         if query.source == "members":
-            yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=len(lists), shares=lists)
+            shape = partial(_accounts_of, bots=query.bots)
+            yield object_read("user", places, indexes, partial(_member_lists, tree), fields=ACCOUNT, shape=shape)
         else:
+            start = partial(_start, context, tree, indexes, query)
             needs = lists if query.source is None else ()
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, start, requests=2, needs=needs)
 
@@ -85,16 +85,13 @@ def _by_query(resources: tuple[Resource, ...]) -> Mapping[UserQuery, tuple[int, 
 
 
 def _start(context: Context, tree: GroupTree, resources: tuple[int, ...], query: UserQuery, _: Scope) -> Job:
-    administrators: list[str] = []
-    if query.source != "members":
-        administrators = yield from _administrators(context, query, resources)
+    administrators = yield from _administrators(context, query, resources)
     if administrators:
         yield from _accounts(administrators, resources, query)
     elif query.source == "users":
         raise ReadFailed("forbidden", "no token is an administrator's, so GitLab lists no accounts", NO_ADMINISTRATOR)
     else:
-        if query.source is None:
-            yield from (Narrowed(index, NO_SOURCE, SET_SOURCE) for index in resources)
+        yield from (Narrowed(index, NO_SOURCE, SET_SOURCE) for index in resources)
         yield from _members(context, tree, resources, query)
 
 
@@ -151,44 +148,26 @@ def _shown(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in WITHHELD} | {"__source": "users"}
 
 
-# By user id and field: (where it was seen, value); the same place wins however the answers arrive.
-Found = dict[int, dict[str, tuple[tuple[bool, int], Any]]]
-
-
 def _members(context: Context, tree: GroupTree, resources: tuple[int, ...], query: UserQuery) -> Job:
-    """Gather the accounts from all member lists, each row once; a list that cannot be read is a Problem of its own."""
-    found: Found = {}
+    """Gather the accounts from all member lists."""
     places = (*context.inventory.groups(), *context.inventory.projects())
-    yield All(
-        tuple(guarded(scope_read("user", place, resources, partial(_gather, tree, place, found))) for place in places)
-    )
-    rows = [{name: value for name, (_, value) in found[person].items()} for person in sorted(found)]
-    kept = [_account(row) for row in rows if query.bots or not is_bot(row)]
-    yield from pages("user", resources, ALL_OF_GITLAB, kept)
+    rows = yield from objects_of("user", places, resources, partial(_member_lists, tree), ACCOUNT)
+    yield from pages("user", resources, ALL_OF_GITLAB, _accounts_of(rows, bots=query.bots))
 
 
-def _gather(tree: GroupTree, place: Listed, found: Found, scope: Scope) -> Job:
-    """Note everybody with a role in a place; /members/all leaves out members with minimal access."""
-    order = (not scope.is_group, scope.id)
-    note(found, order, (yield from whole_list(scope.token, members_path(scope, inherited=False))))
+def _member_lists(tree: GroupTree, place: Listed) -> Iterator[ObjectList]:
+    """Yield the lists of everybody with a role in a place; /members/all leaves out members with minimal access."""
+    yield ObjectList(members_path(place.scope, inherited=False))
     if tree.asks_all(place):
-        path = members_path(scope, inherited=True)
-        note(found, order, (yield from whole_list(scope.token, path, counted=False)))
+        yield ObjectList(members_path(place.scope, inherited=True), counted=False)
 
 
-def note(found: Found, order: tuple[bool, int], rows: list[Row]) -> None:
-    """Add what a list's rows tell of accounts; groups before projects, then the lower id, whatever came first."""
-    for row in rows:
-        if not isinstance(row.get("id"), int):
-            raise ReadFailed("shape", "answered 200 with members that have no id", status=200)
-        known = found.setdefault(row["id"], {})
-        for name in ACCOUNT:
-            if row.get(name) not in (None, "") and (name not in known or order < known[name][0]):
-                known[name] = (order, row[name])
+def _accounts_of(rows: list[Row], *, bots: bool) -> list[Row]:
+    return [_account(row) for row in rows if bots or not is_bot(row)]
 
 
 def _account(row: Row) -> Row:
-    return {name: row.get(name) for name in ACCOUNT} | {"__source": "members"}
+    return {name: None if row[name] == "" else row[name] for name in ACCOUNT} | {"__source": "members"}
 
 
 def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
