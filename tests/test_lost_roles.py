@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
+from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_access import GUEST, MAINTAINER, OWNER, REPORTER
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import Row, World
 from gitlab_port_export.report.values import Report
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
+from testbed.kinds import subject_of
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -163,3 +164,37 @@ def test_a_group_with_the_id_of_a_project_does_not_speak_for_it() -> None:
         bed.gitlab.faults.append(Fault(f"/projects/{bed.projects[0]['id']}/merge_requests", faults.forbidden()))
         before, report = bed.store.snapshot(), bed.run()
         assert (report.exit_code, bed.store.snapshot()) == (5, before)
+
+
+def test_what_slipped_in_the_first_look_stays_where_the_role_falls_before_the_second() -> None:
+    """The first look had the group and missed a row; the second one does not have the group."""
+    churn = subject_of("merge-request").churn
+    world, reader, group = acme()
+    project = world.add_project(group, "one")
+    world.add_member(world.add_group("other"), reader, OWNER)
+    for number in range(1000, 1150):
+        churn.add(world, group, project, number)
+    store = port_with(blueprint("thing"), clock=lambda: time.time() - 3600)
+    mapping = mapping_of(resource("merge-request", **churn.fields), entityDeletionThreshold=1)
+    with gitlab_server(world) as gitlab:
+        assert run_sync(gitlab, store, mapping).report.exit_code == 0
+        before, store.clock = store.identifiers("thing"), time.time
+
+        def one_leaves_and_one_joins() -> None:
+            churn.leave(world, group, project)
+            churn.add(world, group, project, 5000)
+
+        def role_falls() -> None:
+            world.remove_member(group, reader)
+            world.add_member(group, reader, REPORTER)
+
+        gitlab.edits += [
+            Edit(churn.list, one_leaves_and_one_joins, page=churn.page), Edit(churn.list, role_falls, page=2)
+        ]  # fmt: skip
+        report = run_sync(gitlab, store, mapping).report
+        assert [edit.times for edit in gitlab.edits] == [0, 0]
+        gitlab.edits.clear()
+        there = port_with(blueprint("thing"))
+        run_sync(gitlab, there, mapping | {"visibility": {"minAccessLevel": 10}})
+        assert before & there.identifiers("thing") <= store.identifiers("thing")
+        assert report.exit_code in (0, 5), report.problems

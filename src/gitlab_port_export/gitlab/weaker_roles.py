@@ -1,6 +1,6 @@
 """The groups and projects that the listings leave out for a low role alone, although GitLab still shows them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gitlab_port_export.base.parallel import All, Job, drive
@@ -35,10 +35,10 @@ def role_asked_for(dialect: Dialect, mapping: PortMapping) -> str:
 
 
 def read_weaker(
-    gitlab: GitLab, patterns: Mapping[str, Patterns], dialect: Dialect, mapping: PortMapping, known: Inventory,
-    workers: int,
+    gitlab: GitLab, patterns: Mapping[str, Patterns], dialect: Dialect, mapping: PortMapping, workers: int,
+    known: Sequence[Inventory],
 ) -> Inventory:  # fmt: skip
-    """List what the tokens have any role in and an inventory lacks. Raises GitLabUnavailable.
+    """List what the tokens have any role in and any of some inventories lacks. Raises GitLabUnavailable.
 
     The token's patterns and the selectors' `active` filters leave out what they leave out of an inventory: that is
     wanted. A lost role is not.
@@ -49,11 +49,11 @@ def read_weaker(
         raise unavailable(failures, gitlab.http.base_url)
     order = {alias: place for place, alias in enumerate(patterns)}
     listings.sort(key=lambda entry: order[entry.token])
-    groups = {place.scope.id for place in known.all_groups()}
-    projects = {place.scope.id for place in known.projects()}
+    groups = set[int].intersection(*({place.scope.id for place in one.all_groups()} for one in known))
+    projects = set[int].intersection(*({place.scope.id for place in one.projects()} for one in known))
     return replace(merge([
-        Listing(entry.token, _filtered(entry.groups[None], groups, known.groups_by),
-                _filtered(entry.projects[None], projects, known.projects_by))
+        Listing(entry.token, _filtered(entry.groups[None], groups, known[0].groups_by),
+                _filtered(entry.projects[None], projects, known[0].projects_by))
         for entry in listings
     ], patterns, drop_pending=dialect == "gitlab-v2"), problems=())  # fmt: skip
 

@@ -171,10 +171,8 @@ def _low_roles(run: Run, context: Context, catalog: Catalog) -> LowRoles:
 
     return LowRoles(
         run.mapping, catalog, role_asked_for(run.dialect, run.mapping), settings.allow_deletes,
-        partial(
-            read_weaker, run.gitlab, patterns, run.dialect, run.mapping, context.inventory, settings.workers
-        ),
-        rows,
+        partial(read_weaker, run.gitlab, patterns, run.dialect, run.mapping, settings.workers),
+        rows, [context.inventory],
     )  # fmt: skip
 
 

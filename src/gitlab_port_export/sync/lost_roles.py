@@ -1,6 +1,6 @@
 """Before anything is deleted: what GitLab leaves out of its listings for a lower role alone is not gone."""
 
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Set
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from gitlab_port_export.base.errors import GitLabUnavailable
@@ -24,15 +24,17 @@ class LowRoles:
 
     `role` says which role a listing asks for, and is empty where it takes any. `rows` reads for these resources from
     the groups and projects of an inventory and maps them. The user
-    wants the deletions of the `released` blueprints.
+    wants the deletions of the `released` blueprints. `looks` are the inventories of all looks of this run: only what
+    each of them had was read whole.
     """
 
     mapping: Mapping
     catalog: Catalog
     role: str
     released: Container[str]
-    inventory: Callable[[], Inventory]
+    inventory: Callable[[Sequence[Inventory]], Inventory]
     rows: Callable[[Inventory, Set[int]], Iterable[Event | Entity]]
+    looks: list[Inventory]
 
 
 @dataclass
@@ -67,7 +69,7 @@ def hold_lost(low: LowRoles, decisions: Decisions) -> Generator[Event, None, Dec
     if not low.role or not resources:
         return decisions
     try:
-        inventory = low.inventory()
+        inventory = low.inventory(low.looks)
     except GitLabUnavailable as error:
         problem = Problem("inventory", str(error), error.hint, kind="groups and projects", holds_all=True)
         yield problem

@@ -133,6 +133,7 @@ def _look(first: First, again: Again, blueprints: Set[str]) -> Iterator[Event]:
     if faults := [problem for problem in inventory.problems if not problem.warning]:
         yield from faults
         return
+    again.low_roles.looks.append(inventory)
     quiet = _quiet(first, again, inventory, resources)
     plan = again.plan(inventory, frozenset(again.mapping.resources[index].kind for index in resources))
     plan = plan.without(quiet, of=first.plan, resources=resources)
