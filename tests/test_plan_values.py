@@ -1,16 +1,23 @@
 """A plan shows what each change does: values field by field, title, links and reason, without secrets."""
 
+import io
 import json
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from conftest import Bench
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.demo.world import change_world
-from gitlab_port_export.model import Create, Delete, Entity, Update
+from gitlab_port_export.model import Create, Delete, Entity, Problem, Update
 from gitlab_port_export.port.blueprint import Blueprint
-from gitlab_port_export.report.values import FieldChange
+from gitlab_port_export.report import console, markdown
+from gitlab_port_export.report import json as json_report
+from gitlab_port_export.report.builder import ReportBuilder
+from gitlab_port_export.report.screen import Screen
+from gitlab_port_export.report.values import Details, FieldChange, Report
 from gitlab_port_export.sync import plan_values
 from gitlab_port_export.sync.field_changes import MAX_TEXT, field_change
 from gitlab_port_export.sync.plan_values import GONE, PlanValues
@@ -229,3 +236,79 @@ def test_what_port_encrypts_is_masked_and_the_secrets_of_the_run_too() -> None:
     values.add(Create(entity("a", key="private")))
     assert values.found["service", "a"].fields[-1].new == "[masked]"
     assert field_change("title", None, "x 12345", lambda text: text.replace("12345", "[secret]")).new == "x [secret]"
+
+
+# --- how each form shows it
+
+EVIL = "<script>`@all` ##[error]\x1b[31m\n```\n"
+DETAILS = Details(
+    f"Title {EVIL}",
+    (
+        FieldChange("title", f"old {EVIL}", f"new {EVIL}"),
+        FieldChange("properties.tags", is_list=True, added=("plus",), removed=("minus",), more=2),
+        FieldChange("properties.n", 1, None),
+        FieldChange("properties.text", "[masked]", "[masked]", masked=True),
+    ),
+    port="https://app.port.io/serviceEntity?identifier=u",
+    gitlab="https://gitlab.example.com/u",
+)
+
+
+def plan_report() -> Report:
+    """A plan of an update, a create and a deletion."""
+    builder = ReportBuilder("plan")
+    builder.add(Update(entity("u"), ("title",)))
+    builder.add(Create(entity("c")))
+    builder.add(Delete("service", "d"))
+    created = Details("new", (FieldChange("title", None, "new"), FieldChange("properties.n", None, 7)))
+    found = {
+        ("service", "u"): DETAILS, ("service", "c"): created, ("service", "d"): Details("Old", why=GONE),
+    }  # fmt: skip
+    return builder.finish(started="2026-01-01T00:00:00+00:00", seconds=1.0, details=found, plan=["project: 1 read"])
+
+
+def on_console(report: Report) -> list[str]:
+    stream = io.StringIO()
+    console.render(report, Screen.of(stream, {}).console)
+    return stream.getvalue().splitlines()
+
+
+def test_the_terminal_shows_each_field_below_its_change() -> None:
+    lines = on_console(plan_report())
+    assert "    - d: Old; neither look at GitLab gave it" in lines
+    assert lines[lines.index("    + c: new") + 1] == "        properties.n: 7"
+    update = next(number for number, line in enumerate(lines) if line.startswith("    ~ u: Title"))
+    assert lines[update + 1].startswith('        title: "old <script>')
+    assert lines[update + 2 : update + 7] == [
+        '        properties.tags: −"minus" +"plus" … and 2 more',
+        "        properties.n: 1 → nothing",
+        '        properties.text: "[masked]" → "[masked]" (differs in what is masked)',
+        "        https://gitlab.example.com/u",
+        "        https://app.port.io/serviceEntity?identifier=u",
+    ]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_markdown_shows_a_plans_changes_first_as_a_diff_that_nothing_can_leave() -> None:
+    report = plan_report()
+    report = replace(report, problems=(Problem("read", "went wrong"),))
+    text = markdown.render(report)
+    assert text.index("```diff") < text.index("went wrong")
+    lines = text.splitlines()
+    assert lines.count("```") == 1
+    block = lines[lines.index("```diff") + 1 : lines.index("```")]
+    assert {line[0] for line in block} == {"+", "-", "!"}
+    assert '-     properties.tags: "minus"' in block
+    assert '+     properties.tags: "plus" … and 2 more' in block
+    assert "-     properties.n: 1" in block
+    assert '(<a href="https://gitlab.example.com/u">GitLab</a>, <a href="https://app.port.io/' in text
+    assert len(markdown.render(report, 1_500).encode()) <= 1_500
+
+
+def test_json_has_values_as_data_that_fit_the_schema() -> None:
+    document = json.loads(json_report.render(plan_report()))
+    Draft202012Validator(json.loads(json_report.schema())).validate(document)
+    update = next(one for one in document["changes"] if one["action"] == "update")
+    assert update["values"][0]["old"] == f"old {EVIL}"
+    assert update["values"][1] == {"field": "properties.tags", "added": ["plus"], "removed": ["minus"], "more": 2}
+    assert update["links"]["port"] == "https://app.port.io/serviceEntity?identifier=u"

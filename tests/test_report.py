@@ -67,9 +67,11 @@ def finish(builder: ReportBuilder, **more: object) -> Report:
     return builder.finish(started="2026-01-02T03:04:05Z", seconds=6.54, **more)  # type: ignore[arg-type]  # passed through as it is
 
 
-def shown(report: Report, environ: dict[str, str] | None = None, stream: io.StringIO | None = None) -> str:
+def shown(
+    report: Report, environ: dict[str, str] | None = None, stream: io.StringIO | None = None, *, reads: bool = False
+) -> str:
     stream = stream or io.StringIO()
-    console_report.render(report, Screen.of(stream, environ or {}).console)
+    console_report.render(report, Screen.of(stream, environ or {}).console, reads=reads)
     return stream.getvalue()
 
 
@@ -412,10 +414,11 @@ def plan_report(changes: int = 60) -> Report:
     return finish(builder, plan=["project: 1 request"])
 
 
-def test_a_plan_lists_reads_and_every_change_off_a_terminal():
-    text = shown(plan_report())
+def test_a_plan_lists_every_change_off_a_terminal_and_the_reads_on_demand():
+    text = shown(plan_report(), reads=True)
     lines = text.splitlines()
-    assert lines.index("  project: 1 request") < lines.index("    + c000") < lines.index("    + c059")
+    assert lines.index("    + c000") < lines.index("    + c059") < lines.index("  project: 1 request")
+    assert "  project: 1 request" not in shown(plan_report()).splitlines()
     assert "    ~ i: title, properties.url" in lines
     assert "    ~ {'combinator': 'and', 'rules': []}: cannot be compared" in lines
     assert "more" not in text

@@ -40,7 +40,7 @@ def run(
     session.reports.check(out)
     report = _report(session, settings, command, detailed=detailed, out=out, plan=plan)
     report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
-    _print(session, report)
+    _print(session, report, reads=settings.reads)
     return report.exit_code
 
 
@@ -96,13 +96,13 @@ def _intake(settings: Settings, plan: Path | None) -> Intake | None:
     return read_file(settings.event)
 
 
-def _print(session: Session, report: Report) -> None:
+def _print(session: Session, report: Report, *, reads: bool) -> None:
     if session.as_json:
         session.out.stream.write(FORMATS["json"].render(report))
     else:
         from gitlab_port_export.report import console  # noqa: PLC0415  # JSON needs no tables
 
-        console.render(report, session.out.console, session.reports.ci.fold)
+        console.render(report, session.out.console, session.reports.ci.fold, reads=reads)
 
 
 def _beside(out: Path) -> IO[bytes]:

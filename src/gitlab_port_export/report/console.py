@@ -1,5 +1,6 @@
 """The report on standard output: tables and colours on a terminal, plain lines elsewhere."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 
@@ -30,9 +31,12 @@ from gitlab_port_export.report.words import (
     some,
     subject,
     times,
+    value_words,
 )
 
 MAX_LINES = 50
+# Of so many new entities of a blueprint the fields are shown: one looks like the other.
+MAX_NEW = 5
 _MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-", "red")}
 
 
@@ -44,17 +48,19 @@ class _Part:
     lines: Sequence[Text]
 
 
-def render(report: Report, console: Console, fold: Callable[[str], tuple[str, str]] | None = None) -> None:
+def render(
+    report: Report, console: Console, fold: Callable[[str], tuple[str, str]] | None = None, *, reads: bool = False
+) -> None:
     """Print the report; its last line is the exit code and what that means.
 
     `fold` returns the lines before and after a part of a CI system's log that folds, for its title. With it the
-    changes of a sync are shown too.
+    changes of a sync are shown too. `reads` shows what each token of a plan reads; without it there is one line a kind.
     """
 
     def show(block: RenderableType) -> None:
         console.print(block, soft_wrap=not console.is_terminal)
 
-    for block in _blocks(report, console, fold is not None):
+    for block in _blocks(report, console, folds=fold is not None, reads=reads):
         if not isinstance(block, _Part):
             show(block)
         elif fold is None:
@@ -67,13 +73,14 @@ def render(report: Report, console: Console, fold: Callable[[str], tuple[str, st
             console.file.write(f"{closes}\n")
 
 
-def _blocks(report: Report, console: Console, folds: bool) -> Iterator[RenderableType | _Part]:
+def _blocks(report: Report, console: Console, *, folds: bool, reads: bool) -> Iterator[RenderableType | _Part]:
     terminal = console.is_terminal
     shown = MAX_LINES if terminal else None
     yield _head(report)
     if report.command == "plan":
-        yield from _part("Reads", [_line(text) for text in report.plan])
         yield from _part("Changes", _changes(report, shown))
+        if reads:
+            yield from _part("Reads", [_line(text) for text in report.plan])
     else:
         if folds:
             yield from _part("Changes", _changes(report, MAX_LINES))
@@ -129,12 +136,21 @@ def _changes(report: Report, shown: int | None) -> list[Text]:
     for blueprint, found in changes_by_blueprint(report).items():
         # The counts are exact; the report itself does not keep every change of a very large run.
         whole = writes(report.blueprints.get(blueprint, Counts()))
-        lines += [_line(blueprint), *_capped([_change(one) for one in found[:shown]], shown, whole)]
+        lines.append(_line(blueprint))
+        seen: Counter[str] = Counter()
+        for change in found[:shown]:
+            seen[change.action] += 1
+            most = MAX_NEW if change.action == "created" else MAX_LINES
+            lines += [_change(change), *(_values(change) if seen[change.action] <= most else ())]
+        if (missing := whole - len(found[:shown])) > 0:
+            lines.append(Text(f"    {more(missing)}", "dim"))
     return lines
 
 
-def _cascades(report: Report) -> list[Text]:
-    return [_change(described(one)) for one in report.changes if isinstance(one, Delete) and one.cascade]
+def _values(change: ChangeWords) -> Iterator[Text]:
+    """Yield the values of a change, and where to look at the entity."""
+    yield from (_line(value_words(one), 8) for one in change.shown_fields)
+    yield from (_line(url, 8, "dim") for _, url in change.links)
 
 
 def _change(change: ChangeWords) -> Text:
@@ -145,7 +161,9 @@ def _change(change: ChangeWords) -> Text:
 def _kind(name: str, counts: KindCounts) -> Text:
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
     unnamed = f", {counts.unnamed} without identifier" if counts.unnamed else ""
-    return _line(f"{name or 'unknown'}: {some(counts.rows, 'row')}{skipped}{unnamed}, {some(counts.pages, 'page')}")
+    failed = f", {counts.failed} of {some(counts.reads, 'read')} failed" if counts.failed else ""
+    words = f"{name or 'unknown'}: {some(counts.rows, 'row')}{skipped}{unnamed}, {some(counts.pages, 'page')}{failed}"
+    return _line(words, style="red" if failed else "")
 
 
 def _table(report: Report, terminal: bool) -> Table:

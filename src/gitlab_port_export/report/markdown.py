@@ -12,6 +12,7 @@ from gitlab_port_export.report.values import Counts, KindCounts, Report, total, 
 from gitlab_port_export.report.words import (
     ChangeWords,
     advice,
+    before_and_after,
     by_cause,
     changes_by_blueprint,
     counted,
@@ -31,6 +32,8 @@ from gitlab_port_export.report.words import (
 MAX_BYTES = 60_000
 MAX_NAME = 200
 MAX_TEXT = 1_000
+# Of so many changes of a blueprint there are links.
+MAX_LINKS = 20
 # How many lines a section may show: the first number with which the report fits.
 _SIZES = (1_000, 300, 100, 30, 10, 3, 1, 0)
 # The character by which a line of a diff block gets its colour.
@@ -62,6 +65,9 @@ def _blocks(report: Report, lines: int) -> Iterator[str]:
     yield ""
     if lines:
         yield from _table(report, lines)
+        # A plan is read for its changes, a sync for what went wrong; how it ended stands above both.
+        if report.command == "plan":
+            yield from _changes(report, lines)
         problems, warnings = report.failures, report.warnings
         yield from _section(some(len(problems), "problem"), _capped(map(_problem, problems), lines), is_open=True)
         yield from _section(
@@ -71,7 +77,8 @@ def _blocks(report: Report, lines: int) -> Iterator[str]:
         )
         yield from _section(some(len(warnings), "warning"), _capped(map(_problem, warnings), lines))
         yield from _section("left to full runs", _capped((code(one, MAX_TEXT) for one in report.left), lines))
-        yield from _changes(report, lines)
+        if report.command != "plan":
+            yield from _changes(report, lines)
     yield _foot(report, lines)
 
 
@@ -146,17 +153,47 @@ def _changes(report: Report, lines: int) -> Iterator[str]:
     for name, found in list(changes_by_blueprint(report).items())[:lines]:
         whole = report.blueprints.get(name, Counts())
         said = sums(replace(whole, held=0), report.command)
-        shown = [_change(change) for change in found[:lines]]
-        missing = writes(whole) - len(shown)
+        shown = [line for change in found[:lines] for line in _change(change)]
+        missing = writes(whole) - len(found[:lines])
         # No line begins with what ends the block, and nothing in it is read as markdown.
         yield from _section(
-            f"{code(name)}: {said}", ["```diff", *shown, *([more(missing)] if missing > 0 else []), "```"]
+            f"{code(name)}: {said}",
+            [
+                "```diff",
+                *shown,
+                *([more(missing)] if missing > 0 else []),
+                "```",
+                *_links(found[: min(lines, MAX_LINKS)]),
+            ],
+            is_open=any(change.fields for change in found),
         )
 
 
-def _change(change: ChangeWords) -> str:
+def _change(change: ChangeWords) -> Iterator[str]:
+    """Yield the lines of a change, each of which begins with a mark or a blank."""
     detail = f": {clean(change.detail, MAX_NAME)}" if change.detail else ""
-    return f"{_DIFF_MARKS[change.action]} {clean(change.identifier, MAX_NAME)}{detail}"
+    yield f"{_DIFF_MARKS[change.action]} {clean(change.identifier, MAX_NAME)}{detail}"
+    for field in change.shown_fields:
+        before, after = before_and_after(field)
+        name = clean(field.field, MAX_NAME)
+        if before:
+            yield f"-     {name}: {clean(before, MAX_TEXT)}"
+        if after or not before:
+            yield f"+     {name}: {clean(after, MAX_TEXT) or ('another order' if field.is_list else 'nothing')}"
+
+
+def _links(changes: Sequence[ChangeWords]) -> Iterator[str]:
+    """Yield a line with the pages of entities; the addresses hold no mark of HTML."""
+    pages = [
+        f"{code(change.identifier)} ("
+        + ", ".join(f'<a href="{escape(url)}">{at}</a>' for at, url in change.links)
+        + ")"
+        for change in changes
+        if change.links
+    ]
+    if pages:
+        yield ""
+        yield f"Pages: {', '.join(pages)}"
 
 
 def _rows(kind: str, counts: KindCounts) -> str:

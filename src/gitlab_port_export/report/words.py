@@ -3,14 +3,17 @@
 Functions that take `quote` apply it to each text that comes from GitLab, Port or the mapping; a renderer escapes there.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from gitlab_port_export.base.jsontext import in_words
 from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
-from gitlab_port_export.report.values import Counts, Report, total, writes
+from gitlab_port_export.report.values import Counts, Details, FieldChange, Report, total, writes
 
 Quote = Callable[[str], str]
+
+MAX_VALUE = 200
 
 _PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delete"}
 
@@ -146,12 +149,24 @@ Action = Literal["created", "updated", "deleted"]
 
 @dataclass(frozen=True, slots=True)
 class ChangeWords:
-    """A change as it is shown; `detail` says which fields differ, or that dependents go too."""
+    """A change as it is shown; `detail` has its title, which fields differ where there are no values, and the reason.
+
+    `fields` are the values of a plan, `links` (label, address) of its pages.
+    """
 
     action: Action
     blueprint: str
     identifier: str
     detail: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shown_fields(self) -> list[FieldChange]:
+        """The fields to show: of a new entity those with a value, without the title, which `detail` has."""
+        if self.action != "created":
+            return list(self.fields)
+        return [one for one in self.fields if any(before_and_after(one)) and one.field != "title"]
 
     @property
     def text(self) -> str:
@@ -159,20 +174,60 @@ class ChangeWords:
         return f"{self.identifier}: {self.detail}" if self.detail else self.identifier
 
 
-def described(change: Write) -> ChangeWords:
-    """Return how a change is shown."""
+def described(change: Write, details: Details | None = None) -> ChangeWords:
+    """Return how a change is shown; in a plan with its details."""
+    known = details or Details()
+    links = tuple((label, url) for label, url in (("GitLab", known.gitlab), ("Port", known.port)) if url)
     match change:
         case Create():
-            return ChangeWords("created", *target(change))
+            action: Action = "created"
+            also = ""
         case Update(_, names):
-            return ChangeWords("updated", *target(change), ", ".join(names) or "cannot be compared")
+            action = "updated"
+            also = "" if known.fields and names else ", ".join(names) or "cannot be compared"
         case Delete(_, _, cascade):
-            return ChangeWords("deleted", *target(change), "with its dependents" if cascade else "")
+            action = "deleted"
+            also = "; ".join(filter(None, (known.why, "with its dependents" if cascade else "")))
+    detail = "; ".join(filter(None, (known.title, also)))
+    return ChangeWords(action, *target(change), detail, known.fields, links)
 
 
 def changes_by_blueprint(report: Report) -> dict[str, list[ChangeWords]]:
     """Return the changes of each blueprint that has any; a large run keeps only some of them in the report."""
     found: dict[str, list[ChangeWords]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
-    for change in map(described, report.changes):
+    for change in shown_changes(report):
         found.setdefault(change.blueprint, []).append(change)
     return found
+
+
+def shown_changes(report: Report) -> Iterator[ChangeWords]:
+    """Yield the changes of the report as they are shown."""
+    return (described(change, report.details.get(target(change))) for change in report.changes)
+
+
+def before_and_after(change: FieldChange) -> tuple[str, str]:
+    """Return what a field has before and after a change, each empty where that is nothing; of a list what differs."""
+    if not change.is_list:
+        before, after = (_value(one) for one in (change.old, change.new))
+        return before, f"{after} (differs in what is masked)" if change.masked else after
+    before, after = (", ".join(map(_value, items)) for items in (change.removed, change.added))
+    left_out = f" {more(change.more)}" if change.more else ""
+    return (before, after + left_out) if after else (before + left_out, "")
+
+
+def value_words(change: FieldChange) -> str:
+    """Return what a change does to a field, in one line: "title: "a" → "b"", "tags: +"new" −"old"", "key: "value""."""
+    before, after = before_and_after(change)
+    if change.is_list:
+        parts = (f"−{before}" if before else "", f"+{after}" if after else "")
+        return f"{change.field}: {' '.join(filter(None, parts)) or 'another order'}"
+    if change.old is None:
+        return f"{change.field}: {after or 'nothing'}"
+    return f"{change.field}: {before} → {after or 'nothing'}"
+
+
+def _value(value: Any) -> str:
+    """Return a value so that its type shows: texts in quotes."""
+    if value is None:
+        return ""
+    return f'"{value}"' if isinstance(value, str) else in_words(value, MAX_VALUE)

@@ -266,6 +266,16 @@ class Settings(_Frozen):
         FailOn,
         Setting("OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_RUNS, found_file="taken"),
     ] = "problems"
+    reads: Annotated[
+        bool,
+        Setting(
+            "OCEAN__EXPORT__READS",
+            "Show which groups and projects each token reads, and the fewest requests of each kind.",
+            option="--reads",
+            on=("plan",),
+            found_file="taken",
+        ),
+    ] = False
     no_values: Annotated[
         bool,
         Setting(
