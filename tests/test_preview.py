@@ -37,7 +37,8 @@ def previewed(
     **options: Any,
 ) -> tuple[int, Any]:
     """Preview in this process; the exit code and what it says as JSON, or the error's text."""
-    wanted = PreviewRequest(kind, options.pop("limit", 3), options.pop("index", None), row)
+    bare = options.pop("bare", False)
+    wanted = PreviewRequest(kind, options.pop("limit", 3), options.pop("index", None), row, bare)
     monkeypatch.chdir(bench.folder)
     out, err = io.StringIO(), io.StringIO()
     environ = bench.environ() if environ is None else environ
@@ -273,7 +274,7 @@ def test_only_the_wanted_resource(bench: Bench, monkeypatch: pytest.MonkeyPatch)
         2, "m.yml: resource 1 is not of the kind 'project' → resources are counted from 0; of this kind are 0, 2",
     )  # fmt: skip
     code, said = previewed(bench, monkeypatch, "projct", mapping_file=file)
-    assert (code, said) == (2, "m.yml has no resource of the kind 'projct' → did you mean 'project'?")
+    assert (code, said) == (2, "there is no kind 'projct' → did you mean 'project'?")
     assert bench.port.requests == []
 
 
@@ -297,6 +298,57 @@ def test_a_token_in_a_row_is_not_shown(bench: Bench, monkeypatch: pytest.MonkeyP
     found = previewed(bench, monkeypatch, "project", mapping_file=file, limit=1)[1]
     assert "[secret]" in fields(found["rows"][0])["properties.d"]
     assert bench.secrets[0] not in json.dumps(found)
+
+
+# --- a kind that is not mapped, and what of a row is shown
+
+
+def mapped_file(bench: Bench, *resources: Any) -> Path:
+    return Path(bench.file("m.yml", json.dumps(mapping_of(*resources))))
+
+
+def test_a_kind_that_is_not_mapped_shows_its_rows_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = mapped_file(bench, resource("project"))
+    code, found = previewed(bench, monkeypatch, "issue", limit=1, mapping_file=file)
+    (sample,) = found["rows"]
+    assert code == 0
+    assert sample["row"]["iid"]
+    assert (sample["resource"], sample["mapped"], sample["entities"]) == (None, [], [])
+    assert sample["notes"] == ["not mapped: the mapping has no resource of this kind"]
+
+
+def test_a_kind_that_needs_a_selector_says_which(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, said = previewed(bench, monkeypatch, "file", mapping_file=mapped_file(bench, resource("project")))
+    assert code == 2
+    assert "selector.files: is missing" in said
+    assert "write a mapping of file with such a selector" in said
+
+
+def test_a_number_of_a_resource_is_of_no_use_where_none_is_mapped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = mapped_file(bench, resource("project"))
+    code, said = previewed(bench, monkeypatch, "issue", index=0, mapping_file=file)
+    assert (code, said) == (2, "m.yml has no resource of the kind 'issue' → leave out --index to see rows of it")
+
+
+def test_fields_that_expressions_use_come_first(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"a": 1, "id": 7, "b": 2, "name": "n", "c": {"d": 3}, "tags": []}
+    used = resource("project", title='.["name"] // ."tags"', properties={"d": ".c.d"})
+    _, found = saved(bench, monkeypatch, mapping_of(used), row)
+    assert list(found["rows"][0]["row"]) == ["id", "name", "tags", "c", "a", "b"]
+    assert found["rows"][0]["row"] == row
+
+
+def test_rows_can_be_left_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = mapped_file(bench, resource("project"))
+    row = bench.file("row.json", json.dumps(ROW))
+    _, found = previewed(bench, monkeypatch, "project", row=row, mapping_file=file, bare=True)
+    assert found["rows"][0]["row"] is None
+    assert found["rows"][0]["entities"]
+    shown = bench.run("preview", "project", "--row", row, "--mapping", str(file), "--no-row").stdout
+    assert "identifier: .id | tostring" in shown
+    assert '"id"' not in shown
 
 
 # --- what it looks like

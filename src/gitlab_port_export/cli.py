@@ -87,16 +87,17 @@ def check(streams: Streams, **options: Any) -> None:
 @with_streams
 def preview(
     streams: Streams,
-    kind: Annotated[str, typer.Argument(help="Kind of the mapping, for example merge-request.")],
+    kind: Annotated[str, typer.Argument(help="A kind, mapped or not, for example merge-request.")],
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to show of each resource.")] = 3,
     index: Annotated[int | None, typer.Option("--index", min=0, help="Only this resource, counted from 0.")] = None,
     row: Annotated[Path | None, typer.Option("--row", help="A saved row (JSON) instead of GitLab's.")] = None,
+    no_row: Annotated[bool, typer.Option("--no-row", help="Show the fields of the mapping without the rows.")] = False,
     **options: Any,
 ) -> None:
     """Show a few rows of a kind and the entities that are made of them."""
     from gitlab_port_export.commands.preview_values import PreviewRequest  # noqa: PLC0415  # heavy imports wait until they are needed
 
-    wanted = PreviewRequest(kind, limit, index, str(row) if row else None)
+    wanted = PreviewRequest(kind, limit, index, str(row) if row else None, no_row)
     _end("preview", streams, lambda run, session: run(session, wanted, **options))
 
 

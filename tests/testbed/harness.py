@@ -97,7 +97,7 @@ def run_sync(
         environ = environ_for(gitlab, port, tokens, type) | variables
         run = prepare(load_settings(environ, dotenv=None, **options), clock or NoWait(), writes=command == "sync")
         stack.callback(run.close)
-        if mapping is not None and all(problem.warning for problem in run.chosen.problems):
+        if mapping is not None and not run.chosen.problems:
             assert_fits_the_schema(options["mapping_file"].read_text("utf-8"))
         intake = read_events(json.dumps(events), "events") if events else None
         return Ran(execute(run, command, watch, detailed=detailed, intake=intake), port.store, gitlab)

@@ -1,7 +1,8 @@
 """The command `preview`: a few rows of one kind, and what the mapping makes of each field of them."""
 
+import re
 import secrets
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +11,20 @@ from typing import Any
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.jsontext import TOO_DEEP, decode, encode, is_deep
-from gitlab_port_export.base.text import Redactor, clean, did_you_mean
+from gitlab_port_export.base.text import Redactor, clean, did_you_mean, shown
 from gitlab_port_export.commands import preview_output
 from gitlab_port_export.commands.preview_values import FieldSample, MappedSample, Preview, PreviewRequest, RowSample
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.contact import first_contact
 from gitlab_port_export.gitlab.inventory import Patterns, glimpse
+from gitlab_port_export.gitlab.kinds import SELECTORS
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.jq.pool import Evaluator, JqError, Killed, TooLarge
 from gitlab_port_export.jq.program import LEFT, LEGACY, build, leaves, without_legacy
+from gitlab_port_export.mapping.load import mapping_from_object
 from gitlab_port_export.mapping.model import Expression, Query, Resource
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect, Entity, Page, Problem, Row, Scope, Skipped, Unnamed
@@ -37,6 +40,7 @@ from gitlab_port_export.sync.transform import Transformer, compile_errors
 MAX_READS = 30
 MAX_ROW_BYTES = 16 * 1024 * 1024
 SAVED = Scope(0, "a saved row")
+NOT_MAPPED = "not mapped: the mapping has no resource of this kind"
 
 
 def run(session: Session, wanted: PreviewRequest, **options: Any) -> int:
@@ -83,7 +87,8 @@ def _preview(
     wanted: PreviewRequest, settings: Settings | None, mapping_file: Path | None, clock: Clock, redactor: Redactor
 ) -> Preview:
     mapping, dialect = _mapping(settings, mapping_file, clock, redactor)
-    resources = _resources(mapping, wanted)
+    is_mapped = any(resource.kind == wanted.kind for resource in mapping.resources)
+    resources = _resources(mapping, wanted) if is_mapped else (_unmapped(mapping, wanted),)
     problems: list[Problem] = []
     samples: list[RowSample] = []
     environ = jq_environ(settings) if settings else {}
@@ -95,13 +100,16 @@ def _preview(
                 found = _saved(Path(wanted.row)) if wanted.row else _rows(gitlab, settings, mapping, dialect, resource)
                 with closing(found):
                     rows = list(_first(found, wanted.limit, problems))
+                if not is_mapped:
+                    samples += (RowSample(None, scope, row, (), (), (NOT_MAPPED,)) for scope, row in rows)
+                    continue
                 samples += (_sample(mapping, resource, scope, row, evaluator, problems) for scope, row in rows)
-        broken = any(
+        broken = is_mapped and any(
             compile_errors(_expressions(resource), evaluator) != [None] * len(_expressions(resource))
             for resource in resources
         )
     code = 2 if broken else int(any(not problem.warning for problem in problems))
-    return Preview(wanted.kind, mapping.origin, tuple(samples), tuple(problems), code)
+    return Preview(wanted.kind, mapping.origin, tuple(samples), tuple(problems), code, wanted.bare)
 
 
 def _mapping(
@@ -126,10 +134,8 @@ def _mapping(
 def _resources(mapping: PortMapping, wanted: PreviewRequest) -> tuple[Resource, ...]:
     """Return the resources to preview. Raises UsageError that names what there is instead."""
     of_kind = tuple(resource for resource in mapping.resources if resource.kind == wanted.kind and resource.known)
-    kinds = dict.fromkeys(resource.kind for resource in mapping.resources)
     if not of_kind:
-        hint = did_you_mean(wanted.kind, kinds) or f"it maps {', '.join(kinds) or 'nothing'}"
-        raise UsageError(f"{mapping.origin} has no resource of the kind {wanted.kind!r}", hint=hint)
+        raise _unknown_kind(mapping, wanted.kind)
     found = tuple(resource for resource in of_kind if wanted.index in (None, resource.index))
     if not found:
         numbers = ", ".join(str(resource.index) for resource in of_kind)
@@ -138,6 +144,33 @@ def _resources(mapping: PortMapping, wanted: PreviewRequest) -> tuple[Resource, 
             hint=f"resources are counted from 0; of this kind are {numbers}",
         )
     return found
+
+
+def _unmapped(mapping: PortMapping, wanted: PreviewRequest) -> Resource:
+    """Return a resource that reads a kind which the mapping does not have, with the defaults of its selector.
+
+    Raises UsageError where there is no such kind, or its selector has no defaults.
+    """
+    if wanted.kind not in SELECTORS:
+        raise _unknown_kind(mapping, wanted.kind)
+    if wanted.index is not None:
+        raise UsageError(
+            f"{mapping.origin} has no resource of the kind {wanted.kind!r}", hint="leave out --index to see rows of it"
+        )
+    entity = {"identifier": "null", "blueprint": "null"}
+    resource = {"kind": wanted.kind, "selector": {"query": "true"}, "port": {"entity": {"mappings": entity}}}
+    try:
+        found, _ = mapping_from_object({"resources": [resource]}, "the kind without a mapping", SELECTORS)
+    except UsageError as error:
+        hint = f"write a mapping of {wanted.kind} with such a selector, and name it with --mapping"
+        raise UsageError(*error.faults, hint=hint) from None
+    return found.resources[0]
+
+
+def _unknown_kind(mapping: PortMapping, kind: str) -> UsageError:
+    kinds = dict.fromkeys((*(resource.kind for resource in mapping.resources if resource.known), *SELECTORS))
+    hint = did_you_mean(kind, kinds) or f"the kinds are {', '.join(kinds)}"
+    return UsageError(f"there is no kind {shown(clean(kind))}", hint=hint)
 
 
 # --- rows
@@ -230,7 +263,19 @@ def _sample(
                 problems.append(event)
                 notes.append(event.why)
     mapped = tuple(_explain(mapping, resource, row, evaluator, key))
-    return RowSample(resource.index, scope, row, mapped, tuple(entities), tuple(dict.fromkeys(notes)))
+    ordered = _used_first(row, _expressions(resource))
+    return RowSample(resource.index, scope, ordered, mapped, tuple(entities), tuple(dict.fromkeys(notes)))
+
+
+def _used_first(row: Row, expressions: Iterable[str]) -> Row:
+    """Return the row with the fields first that expressions name, in the order of the mapping."""
+    named = (name for text in expressions for name in _NAME.findall(text))
+    used = {name: row[name] for name in named if name in row}
+    return used | row
+
+
+# What may be the name of a field in a jq expression, such as `.name`, `."name"` or `["name"]`.
+_NAME = re.compile(r"""(?:\.\s*"?|\[\s*")([A-Za-z_]\w*)""")
 
 
 _SKIPPED = {

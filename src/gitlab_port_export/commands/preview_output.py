@@ -36,12 +36,14 @@ def render(preview: Preview, redact: Callable[[str], str], console: Console) -> 
 
 def _blocks(preview: Preview, safe: Callable[[str], str], terminal: bool) -> Iterator[RenderableType]:
     for number, sample in enumerate(preview.samples, 1):
-        title = f"row {number} of {preview.kind}, resource {sample.resource}, from {sample.scope or 'the listing'}"
-        yield Text(safe(title), "bold")
+        which = "" if sample.resource is None else f", resource {sample.resource}"
+        yield Text(safe(f"row {number} of {preview.kind}{which}, from {sample.scope or 'the listing'}"), "bold")
         row = json.dumps(masked(sample.row), indent=2, ensure_ascii=False)
         left = Text("\n".join(map(safe, row.split("\n"))))
         right = list(_fields(sample, safe))
-        if terminal:
+        if preview.bare:
+            yield from right
+        elif terminal:
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
             table.add_column("GitLab", ratio=2, overflow="fold")
             table.add_column("Port", ratio=3, overflow="fold")
@@ -130,7 +132,7 @@ def to_json(preview: Preview, redact: Callable[[str], str]) -> str:
         "exit": {"code": preview.exit_code},
         "kind": preview.kind,
         "mapping_origin": preview.origin,
-        "rows": [_sample(sample) for sample in preview.samples],
+        "rows": [_sample(sample, bare=preview.bare) for sample in preview.samples],
         "problems": [asdict(problem) for problem in preview.problems],
     }
     return dumps(_redacted(document, redact))
@@ -147,8 +149,8 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
     return value
 
 
-def _sample(sample: RowSample) -> dict[str, Any]:
-    row: Row = masked(sample.row)
+def _sample(sample: RowSample, *, bare: bool) -> dict[str, Any]:
+    row: Row | None = None if bare else masked(sample.row)
     return {
         "resource": sample.resource,
         "scope": sample.scope,

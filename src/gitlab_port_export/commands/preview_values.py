@@ -29,9 +29,12 @@ class MappedSample:
 
 @dataclass(frozen=True)
 class RowSample:
-    """A row as GitLab gave it, how it is mapped, and what a sync would make of it: entities, or why there are none."""
+    """A row as GitLab gave it, how it is mapped, and what a sync would make of it: entities, or why there are none.
 
-    resource: int
+    `resource` is None for a kind that the mapping does not have. The fields that expressions use come first in `row`.
+    """
+
+    resource: int | None
     scope: str
     row: Row
     mapped: tuple[MappedSample, ...]
@@ -41,20 +44,28 @@ class RowSample:
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """What to preview: a kind, how many rows of it, one of its resources or all, or the rows of that file."""
+    """What to preview: a kind, how many rows of it, one of its resources or all, or the rows of that file.
+
+    With `bare` the rows themselves are not shown.
+    """
 
     kind: str
     limit: int = 3
     index: int | None = None
     row: str | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The rows of the wanted resources; `exit_code` is 1 with Problems and 2 where an expression is no jq."""
+    """The rows of the wanted resources; `exit_code` is 1 with Problems and 2 where an expression is no jq.
+
+    With `bare` only what becomes of the rows is shown.
+    """
 
     kind: str
     origin: str
     samples: tuple[RowSample, ...]
     problems: tuple[Problem, ...]
     exit_code: int = 0
+    bare: bool = False

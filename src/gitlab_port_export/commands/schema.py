@@ -5,35 +5,41 @@ from collections import abc
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
 from gitlab_port_export.gitlab.kinds.kind import Kind
 from gitlab_port_export.mapping.model import Mapping
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# The name of the schema, not an address: it changes when what is accepted changes in a way that old files do not fit.
+SCHEMA_ID = "urn:gitlab-port-export:mapping:1"
+# The loader takes such keys of the root without a word: a customary place for YAML anchors.
+ANCHORS = r"^(x-|\.)"
 Schema = dict[str, Any]
 
 
 def mapping_schema(kinds: abc.Mapping[str, Kind]) -> Schema:
     """Return the JSON Schema (2020-12) of a mapping file.
 
-    It accepts what a run accepts, unknown keys included, and refuses what would be refused or end in a Problem,
-    such as an unknown kind. The kind decides which selector is offered.
+    It accepts what a run accepts without a word. It refuses what a run refuses, reports as a Problem
+    (an unknown kind), or ignores (an unknown key). The kind decides which selector is offered. Options of the root are
+    known in camelCase alone, while a run takes snake_case as well.
     """
     models: tuple[type[BaseModel], ...] = (Mapping, *(kind.selector for kind in kinds.values()))
     names, document = models_json_schema([(model, "validation") for model in models])
     definitions: dict[str, Schema] = {name: _readable(part) for name, part in document["$defs"].items()}
     root = definitions.pop(_name(names[Mapping, "validation"]))
-    root["properties"] |= _snake_case(root["properties"])
+    root["patternProperties"] = {ANCHORS: {}}
     definitions["Resource"] = _by_kind(
         definitions["Resource"], kinds, {name: names[kind.selector, "validation"] for name, kind in kinds.items()}
     )
+    # What every selector has; which further keys there are, each kind's own says.
+    definitions["Selector"] = _without(definitions["Selector"], "additionalProperties")
     about = {
         "title": "Mapping of GitLab to Port",
         "description": "Which kinds are read and what becomes of their rows.",
     }
-    return {"$schema": DIALECT, **root, **about, "$defs": definitions | LENIENT}
+    return {"$schema": DIALECT, "$id": SCHEMA_ID, **root, **about, "$defs": definitions | LENIENT}
 
 
 def _name(reference: Schema) -> str:
@@ -52,16 +58,6 @@ def _by_kind(resource: Schema, kinds: abc.Mapping[str, Kind], selectors: abc.Map
         for name, selector in sorted(selectors.items())
     ]
     return {**resource, "properties": {**resource["properties"], "kind": {**kind, **named}}, "allOf": rules}
-
-
-def _snake_case(properties: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the root's options under their other spelling, which is accepted but not offered as the usual one."""
-    fields = {name: to_camel(name) for name in Mapping.model_fields}
-    return {
-        name: {**properties[alias], "deprecated": True}
-        for name, alias in fields.items()
-        if alias in properties and alias != name
-    }
 
 
 def _either_case(word: str) -> str:
@@ -92,6 +88,7 @@ def _readable(schema: Any) -> Any:
         case dict():
             found = {key: _readable(part) for key, part in schema.items() if key != "properties"}
             if fields := schema.get("properties"):
+                found["additionalProperties"] = False
                 found["properties"] = {name: _field(name, _readable(part)) for name, part in fields.items()}
             return _lenient(found)
     return schema
