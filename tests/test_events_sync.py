@@ -641,3 +641,21 @@ def test_where_only_owned_projects_are_listed_merge_requests_of_the_groups_come_
             assert rows(bed.port, kind).get(key) == rows(fresh, kind).get(key), kind
     assert rows(bed.port, "merge-request")
     assert bool(rows(bed.port, "project")) is owned
+
+
+def test_what_inherits_members_is_left_to_full_runs_and_named(bed: Bed) -> None:
+    mapping = mapping_of(whole("group-with-members"), whole("project-with-members", includeInheritedMembers=True))
+    bed.sync(mapping)
+    report = bed.sync(mapping, events=[member(bed)]).report
+    assert report.left == (
+        "group-with-members: inherited members of groups below",
+        "project-with-members: inherited members of projects below",
+    )
+    assert bed.sync(mapping, events=[project_member(bed)]).report.left == ()
+
+
+def test_entities_that_stand_in_files_are_left_to_full_runs_and_named(bed: Bed) -> None:
+    mapping = mapping_of(whole("issue"), specPath="port.yml")
+    bed.world.set_file(bed.project, "port.yml", "identifier: x\nblueprint: issue\n")
+    report = bed.sync(mapping, events=[bed.shapes.push(bed.project, bed.ann, added=["port.yml"])]).report
+    assert "specPath: entities that stand in files" in report.left

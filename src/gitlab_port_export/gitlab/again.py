@@ -85,8 +85,8 @@ def left_to_full_runs(resources: Iterable[Resource], touched: Iterable[Touched])
     for one in touched:
         for name in _by_kind(concerned(resources, one)):
             again = KINDS[name].again
-            if again and again.left:
-                yield f"{name}: {again.left}"
+            if again and (left := again.left(one)):
+                yield f"{name}: {left}"
 
 
 def seen(inventory: Inventory, touched: Touched) -> bool:

@@ -46,6 +46,8 @@ def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> 
     places = {(one.project, one.group) for one in touched}
     others = (one for one in intake.touched if one not in touched and (one.project, one.group) not in places)
     outcomes.left += (f"{one.shown}: no kind of the mapping is read for it" for one in others)
+    if run.mapping.spec_paths and any(one.what == "files" for one in intake.touched):
+        outcomes.left.append("specPath: entities that stand in files")
     if not touched:
         return
     now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))

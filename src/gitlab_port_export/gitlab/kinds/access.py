@@ -9,7 +9,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Active, Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by, pages, scope_read
-from gitlab_port_export.gitlab.kinds.shared.again import of_scope
+from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.kinds.shared.roles import (
     ROLES,
@@ -140,6 +140,6 @@ KIND = Kind(
         ("group", "project", "members"),
         of_scope(reads),
         above=True,
-        left="the access to what is below the group",
+        left=below_the_group("the access to what is below the group"),
     ),
 )

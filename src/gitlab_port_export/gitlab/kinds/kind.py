@@ -122,14 +122,14 @@ class Again:
 
     `of` are the objects that rows of the kind come from. `reads` gives the reads of one of them, with the filters of
     the selectors, in the shape of GitLab's list; the context's inventory holds what events name. `above` says that the
-    groups above are needed too. `left` names the rows that the event may change too and that are left to a full run.
+    groups above are needed too. `left` names other rows that the event may change, which are left to a full run.
     `vanished` is there where a deletion may follow from an event.
     """
 
     of: tuple[What, ...]
     reads: Callable[[tuple[Resource, ...], Context, Touched], Iterator[Read]]
     above: bool = False
-    left: str = ""
+    left: Callable[[Touched], str] = lambda touched: ""  # noqa: ARG005  # mostly an event changes no other row
     vanished: Vanished | None = None
 
 

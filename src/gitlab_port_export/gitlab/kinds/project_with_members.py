@@ -7,7 +7,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by
-from gitlab_port_export.gitlab.kinds.shared.again import of_scope
+from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import (
     MembersQuery,
     MembersSelector,
@@ -66,5 +66,5 @@ KIND = Kind(
         },
         requests=Requests(project=1),
     ),
-    again=Again(("project", "members"), of_scope(reads)),
+    again=Again(("project", "members"), of_scope(reads), left=below_the_group("inherited members of projects below")),
 )

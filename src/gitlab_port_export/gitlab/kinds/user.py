@@ -201,5 +201,5 @@ KIND = Kind(
         {"__source": "`users` or `members`: where the row is from, and so which fields it has"},
         requests=Requests(once=1, group=2, project=1),
     ),
-    again=Again(("user",), _again, left="the accounts that come from lists of members"),
+    again=Again(("user",), _again, left=lambda _: "the accounts that come from lists of members"),
 )

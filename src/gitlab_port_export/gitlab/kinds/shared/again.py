@@ -101,3 +101,8 @@ def of_project(name: str) -> Callable[[Touched, Scope], Row]:
 def named_like(touched: Touched) -> Params:
     """Return the query of the refs whose names begin as that of an object."""
     return (("search", f"^{touched.key}"),)
+
+
+def below_the_group(left: str) -> Callable[[Touched], str]:
+    """Return what says that this is left to a full run when the members of a group change."""
+    return lambda touched: left if touched.what == "members" and touched.group is not None else ""
