@@ -13,7 +13,7 @@ from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.demo.world import change_world
 from gitlab_port_export.model import Create, Delete, Entity, Problem, Update
 from gitlab_port_export.port.blueprint import Blueprint
-from gitlab_port_export.report import console, markdown
+from gitlab_port_export.report import console, html, markdown
 from gitlab_port_export.report import json as json_report
 from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.screen import Screen
@@ -312,3 +312,14 @@ def test_json_has_values_as_data_that_fit_the_schema() -> None:
     assert update["values"][0]["old"] == f"old {EVIL}"
     assert update["values"][1] == {"field": "properties.tags", "added": ["plus"], "removed": ["minus"], "more": 2}
     assert update["links"]["port"] == "https://app.port.io/serviceEntity?identifier=u"
+
+
+def test_the_page_shows_a_plans_changes_first_with_values_and_links() -> None:
+    page = html.render(replace(plan_report(), problems=(Problem("read", "went wrong"),)))
+    assert page.index('id="changes-title"') < page.index("went wrong")
+    assert "<script>`" not in page
+    assert "<b>properties.tags</b>: <del>&#34;minus&#34;</del> <ins>&#34;plus&#34; … and 2 more</ins>" in page
+    assert '<a href="https://gitlab.example.com/u" rel="noopener noreferrer">GitLab' in page
+    assert "Old; neither look at GitLab gave it" in page
+    sync = html.render(replace(plan_report(), command="sync", problems=(Problem("read", "went wrong"),)))
+    assert sync.index("went wrong") < sync.index('id="changes-title"')

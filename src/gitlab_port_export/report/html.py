@@ -35,6 +35,7 @@ class _Row(NamedTuple):
     blueprint: str
     identifier: str
     detail: str
+    change: words.ChangeWords | None = None
 
 
 class _Bar(NamedTuple):
@@ -77,6 +78,7 @@ def render(report: Report) -> str:
         blueprints=list(dict.fromkeys(row.blueprint for row in rows)),
         missing=words.left_out(report).changes + words.left_out(report).held,
         marks=_MARKS,
+        before_and_after=words.before_and_after,
         counted=partial(words.counted, command=report.command),
         bar_shape=_bar,
         some=words.some,
@@ -104,8 +106,8 @@ def _charts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _rows(report: Report) -> Iterator[_Row]:
-    for change in map(words.described, report.changes):
-        yield _Row(change.action, change.blueprint, change.identifier, change.detail)
+    for change in words.shown_changes(report):
+        yield _Row(change.action, change.blueprint, change.identifier, change.detail, change)
     for held in report.held:
         for identifier in held.identifiers:
             yield _Row("held", held.blueprint, identifier, held.reason)
