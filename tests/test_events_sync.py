@@ -417,9 +417,8 @@ def test_an_entity_of_several_rows_is_made_and_not_changed(bed: Bed) -> None:
     report = bed.sync(mapping, events=[bed.shapes.member(shop, bob, DEVELOPER)]).report
     assert report.blueprints == {"member": Counts(created=1)}
     assert rows(bed.port, "member") == {"reader": "50", "bob": "30"}
-    assert report.left == (
-        "group-with-members: 1 entity that other rows may give as well, which only a full run compares",
-    )
+    left = "group-with-members: 1 entity that other rows may give as well, which only a full run compares"
+    assert left in report.left
 
 
 def test_what_a_later_resource_sets_is_left_to_it(bed: Bed) -> None:
