@@ -40,21 +40,21 @@ Known = dict[str, Row | None]
 
 
 def included(
-    scope: Scope, ref: str, paths: tuple[str, ...], known: Known, kind: str = "", hanging: tuple[int, ...] = ()
+    scope: Scope, ref: str, paths: tuple[str, ...], known: Known, kind: str = "", dependent: tuple[int, ...] = ()
 ) -> Generator[Any, Any, Row]:
     """Return the text of each path by the path as it is written; null where there is no file. Raises ReadFailed.
 
-    The `hanging` resources make their entities of these texts.
+    The `dependent` resources make their entities of these texts.
     """
-    jobs = [file_text(scope, path.lstrip("/"), ref, known, kind, hanging) for path in paths]
+    jobs = [file_text(scope, path.lstrip("/"), ref, known, kind, dependent) for path in paths]
     texts = yield from side_by_side(jobs)
     return dict(zip(paths, texts, strict=True))
 
 
-def file_text(scope: Scope, path: str, ref: str, known: Known, kind: str = "", hanging: tuple[int, ...] = ()) -> Job:
+def file_text(scope: Scope, path: str, ref: str, known: Known, kind: str = "", dependent: tuple[int, ...] = ()) -> Job:
     """Return the text of a file, None where there is none or it is no text of at most 1 MiB. Raises ReadFailed.
 
-    What is no such text is told, and holds the deletions of the `hanging` resources, which make their entities of it.
+    What is no such text is told, and holds the deletions of the `dependent` resources, which make their entities of it.
     """
     if not path or ".." in path.split("/"):
         return None
@@ -67,7 +67,7 @@ def file_text(scope: Scope, path: str, ref: str, known: Known, kind: str = "", h
     try:
         return text_of(file)
     except Unreadable as reason:
-        yield unreadable(scope, path, str(reason), kind, hanging, holds=bool(hanging))
+        yield unreadable(scope, path, str(reason), kind, dependent, holds=bool(dependent))
         return None
 
 

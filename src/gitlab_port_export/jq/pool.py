@@ -42,7 +42,7 @@ class JqError(Exception):
 class Evaluator:
     """Up to `workers` jq processes, started when first needed; `environ` is all that their `env` shows.
 
-    Without `plain_expressions` they evaluate simple expressions too, which jq/columns.py does much faster.
+    Without `plain_expressions` they evaluate simple expressions too, which jq/without_jq.py does much faster.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gitlab_port_export.jq.columns import Column, Doubt, plain
 from gitlab_port_export.jq.keys import needed_keys
+from gitlab_port_export.jq.without_jq import Column, Doubt, plain
 from gitlab_port_export.mapping.model import Expression, Query, Resource
 from gitlab_port_export.model import Row, Shape
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gitlab_port_export.base.text import did_you_mean, shown
-from gitlab_port_export.gitlab.fields import field_types
+from gitlab_port_export.gitlab.row_types import field_types
 from gitlab_port_export.jq.program import is_legacy, rewrite_quotes
 from gitlab_port_export.mapping.blueprints import constant_blueprint
 from gitlab_port_export.mapping.model import EntityMapping, Mapping

@@ -9,9 +9,9 @@ from itertools import chain
 from typing import Any
 
 from gitlab_port_export.base.jsontext import decode, encode
-from gitlab_port_export.jq.columns import plain
 from gitlab_port_export.jq.pool import Evaluator, JqError, Killed, TooLarge
 from gitlab_port_export.jq.program import InDoubt, Program, build, forbidden_word, rewrite_quotes, without_legacy
+from gitlab_port_export.jq.without_jq import plain
 from gitlab_port_export.mapping.model import Mapping, Resource
 from gitlab_port_export.model import Entity, Event, Order, Page, Problem, Row
 from gitlab_port_export.sync.assemble import Assembler, Evaluated

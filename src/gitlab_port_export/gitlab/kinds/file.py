@@ -19,8 +19,8 @@ from gitlab_port_export.gitlab.content import (
     text_of,
 )
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.hanging import CONTENT, INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.dependent import CONTENT, INCLUDED, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.repository import (
     FileSelector,
     Tree,
@@ -39,7 +39,7 @@ Found = dict[str, dict[Variant, set[int]]]
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project, for all resources."""
-    on_content, on_included = hanging(resources, CONTENT), hanging(resources, INCLUDED)
+    on_content, on_included = dependent_on(resources, CONTENT), dependent_on(resources, INCLUDED)
 
     def start(place: Listed, tree: Tree, scope: Scope) -> Job:
         found = yield from _found(tree, scope)
@@ -66,26 +66,26 @@ def _found(tree: Tree, scope: Scope) -> Generator[Any, Any, Found]:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What reading the files of one project needs; the entities of the `hanging` resources hang on the content."""
+    """What reading the files of one project needs; the entities of the `dependent` resources depend on the content."""
 
     place: Listed
     tree: Tree
     scope: Scope
     dialect: Dialect
     known: Known
-    hanging: frozenset[int]
+    dependent: frozenset[int]
 
     def lost(self, path: str, why: str, effect: str, resources: Iterable[int]) -> Iterator[Problem]:
         """Yield what tells that a file's content is not had: a Problem of resources that hang on it, else a warning."""
         wanted = set(resources)
-        for some, holds in ((wanted & self.hanging, True), (wanted - self.hanging, False)):
+        for some, holds in ((wanted & self.dependent, True), (wanted - self.dependent, False)):
             if some and (effect or holds):
                 whole = f"{why} and {effect}" if effect else why
                 yield unreadable(self.scope, path, whole, "file", tuple(sorted(some)), holds=holds)
 
 
 def _included(
-    tree: Tree, scope: Scope, found: Found, known: Known, hanging: tuple[int, ...]
+    tree: Tree, scope: Scope, found: Found, known: Known, dependent: tuple[int, ...]
 ) -> Generator[Any, Any, dict[tuple[str, ...], Row]]:
     """Return `__includedFiles` for each list of paths that a selector has, when there is a row to add it to."""
     if not found:
@@ -93,7 +93,7 @@ def _included(
     lists = dict.fromkeys(variant.included_files for variants in found.values() for variant in variants)
     more: dict[tuple[str, ...], Row] = {}
     for paths in lists:
-        more[paths] = yield from included(scope, tree.ref, paths, known, "file", hanging)
+        more[paths] = yield from included(scope, tree.ref, paths, known, "file", dependent)
     return more
 
 

@@ -6,8 +6,8 @@ from functools import partial
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, pages
+from gitlab_port_export.gitlab.kinds.shared.dependent import INCLUDED, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.repository import (
     FolderSelector,
     Tree,
@@ -23,7 +23,7 @@ from gitlab_port_export.model import Problem, Row, Scope
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per branch of each project, for all resources."""
-    yield from tree_reads("folder", context, partial(_folders, tuple(sorted(hanging(resources, INCLUDED)))))
+    yield from tree_reads("folder", context, partial(_folders, tuple(sorted(dependent_on(resources, INCLUDED)))))
 
 
 def _folders(on_included: tuple[int, ...], place: Listed, tree: Tree, scope: Scope) -> Job:

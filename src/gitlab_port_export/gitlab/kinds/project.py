@@ -8,9 +8,9 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Active, Listed
-from gitlab_port_export.gitlab.kinds.hanging import INCLUDED, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, by, listed_reads, scope_read
 from gitlab_port_export.gitlab.kinds.shared.again import of_scope
+from gitlab_port_export.gitlab.kinds.shared.dependent import INCLUDED, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.repository import Block, IncludedFiles
 from gitlab_port_export.gitlab.languages import Batch, batches, languages_of, shares
 from gitlab_port_export.gitlab.legacy import legacy_texts
@@ -59,7 +59,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
             selector.search_queries,
         )
 
-    on_included = hanging(resources, INCLUDED)
+    on_included = dependent_on(resources, INCLUDED)
     wants = by(resources, query)
     asked = {active for active, wanted in wants if wanted.languages}
     together = batches(place for active in asked for place in context.inventory.projects(active))
@@ -115,9 +115,9 @@ def enriched(
     return scope_read("project", place, resources, start, requests=requests, shares=shared)
 
 
-def _files_of(scope: Scope, row: Row, paths: tuple[str, ...], hanging: tuple[int, ...]) -> Generator[Any, Any, Row]:
+def _files_of(scope: Scope, row: Row, paths: tuple[str, ...], dependent: tuple[int, ...]) -> Generator[Any, Any, Row]:
     ref = yield from readable_ref(scope, row)
-    return dict.fromkeys(paths) if ref is None else (yield from included(scope, ref, paths, {}, "project", hanging))
+    return dict.fromkeys(paths) if ref is None else (yield from included(scope, ref, paths, {}, "project", dependent))
 
 
 def labels_path(scope: Scope) -> str:

@@ -12,8 +12,8 @@ from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.hanging import FRONT_MATTER, hanging
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.shared.dependent import FRONT_MATTER, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
 from gitlab_port_export.gitlab.kinds.shared.repository import Tree, branch_again, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
@@ -57,7 +57,7 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for resource in resources
         if isinstance(resource.selector, SkillSelector)
     }
-    on_front = hanging(resources, FRONT_MATTER)
+    on_front = dependent_on(resources, FRONT_MATTER)
     yield from tree_reads("skill", context, partial(_skills, patterns, on_front), ROOT)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gitlab_port_export.base.jsontext import canonical
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import sample_world
-from gitlab_port_export.jq.columns import Column, Doubt, plain
 from gitlab_port_export.jq.pool import Evaluator
+from gitlab_port_export.jq.without_jq import Column, Doubt, plain
 from testbed.harness import run_sync
 from testbed.jq_grammar import expressions, text, values
 

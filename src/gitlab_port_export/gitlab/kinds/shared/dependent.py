@@ -16,7 +16,7 @@ INCLUDED = re.compile("__includedFiles")
 FRONT_MATTER = re.compile(r"""\b(name|description|instructions|frontmatter)\b|\.skill\b(?!\s*\.\s*[A-Za-z_])""")
 
 
-def hanging(resources: Iterable[Resource], text: re.Pattern[str]) -> frozenset[int]:
+def dependent_on(resources: Iterable[Resource], text: re.Pattern[str]) -> frozenset[int]:
     """Return the resources whose entities, or their identifiers, depend on a text."""
     return frozenset(
         resource.index for resource in resources if any(_reaches(part, text) for part in _deciding(resource))
