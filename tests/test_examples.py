@@ -498,6 +498,72 @@ def test_every_name_is_known_and_every_version_is_this_one(file: Path) -> None:
     assert "latest" not in text
 
 
+def comments_of(file: Path) -> str:
+    """The comments of an example, on top and behind a line."""
+    return "\n".join(re.findall(r"(?:^|\s)(?:#|//) (.*)", file.read_text(encoding="utf-8")))
+
+
+def missing_of(text: str, comments: str) -> set[str]:
+    """The variables that comments name and that the container of an example does not get."""
+    named = set(re.findall(r"\b(?:OCEAN__\w+[A-Z]|FORCE_COLOR|[A-Z]+_PROXY)\b", comments))
+    return set() if "--env-file" in text or "secretRef" in text else named - set(re.findall(r"-e (\w+)", text))
+
+
+@pytest.mark.parametrize("file", [one for one in EXAMPLES if "docker run" in one.read_text("utf-8")], ids=str)
+def test_every_variable_that_a_comment_names_reaches_the_container(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert missing_of(text, comments_of(file)) == set()
+    if "-e " in text:
+        assert missing_of(text.replace("-e OCEAN__INTEGRATION__IDENTIFIER", ""), comments_of(file))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_comments_say_how_the_image_is_built_and_pushed_or_done_without(file: Path) -> None:
+    comments = comments_of(file)
+    assert "CHANGE ME" in comments
+    if file.name in ("github-actions-pip.yml", "azure-pipelines-script.yml"):
+        assert "Without an index: " in comments
+        return
+    image = IMAGE + VERSION
+    for command in (f"docker build -t {image} .", "docker login registry.example.com", f"docker push {image}"):
+        assert command in comments.replace("  ", "").splitlines()
+    assert "Without a registry: " in comments
+
+
+def test_the_component_installs_from_its_own_project_and_shows_no_token(machine: Machine) -> None:
+    """git and pip are stand-ins: the one clones this checkout, the other installs nothing."""
+    _, jobs = yaml.safe_load_all(COMPONENT.read_text(encoding="utf-8"))
+    (job,) = jobs.values()
+    words = machine.temp / "git"
+    machine.program(
+        "git",
+        f'#!/bin/sh\nprintf "%s\\n" "$@" >{words}\n[ "$($GIT_ASKPASS)" = job-token ] || exit 1\n'
+        f'for last; do :; done\nln -s {ROOT} "$last"\n',
+    )
+    env = {
+        "EXPORTER_SOURCE": "tools/gitlab-port-export",
+        "EXPORTER_REF": f"v{VERSION}",
+        "CI_SERVER_PROTOCOL": "https",
+        "CI_SERVER_FQDN": "gitlab.example.com",
+        "CI_JOB_TOKEN": "job-token",
+        "TMPDIR": str(machine.temp),
+    }
+    script = "\n".join([*job["before_script"], "command -v gitlab-port-export"])
+    ran = machine.run(["sh", "-e"], script, env)
+    assert ran.code == 0, ran.all
+    assert ran.out.strip().endswith("/venv/bin/gitlab-port-export")
+    assert f"v{VERSION}" in words.read_text(encoding="utf-8").splitlines()
+    assert "https://gitlab-ci-token@gitlab.example.com/tools/gitlab-port-export.git" in words.read_text("utf-8")
+    assert "job-token" not in words.read_text(encoding="utf-8")
+    hashed, own = machine.called("pip")
+    assert "--require-hashes" in hashed["args"]
+    assert own["args"][-1] == "."
+    # Without the input nothing is installed.
+    assert machine.run(["sh", "-e"], script, {**env, "EXPORTER_SOURCE": ""}).out.strip() == str(
+        machine.bin / "gitlab-port-export"
+    )
+
+
 @pytest.mark.parametrize("file", [*WORKFLOWS, ACTION], ids=lambda file: file.name)
 def test_every_action_of_others_is_pinned_to_a_commit(file: Path) -> None:
     for used in re.findall(r"uses: (\S+)", file.read_text(encoding="utf-8")):
