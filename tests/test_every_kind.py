@@ -65,6 +65,22 @@ def test_port_holds_what_the_oracle_says(kind: str, busy: World) -> None:
     assert report.kinds[kind].rows == len(rows_of(one, eyes_of(busy, mapping, None, "gitlab-v2")))
 
 
+ACTIVE = {
+    "include_only_active_groups": "includeOnlyActiveGroups",
+    "include_only_active_projects": "includeOnlyActiveProjects",
+}
+
+
+def test_a_selector_can_leave_out_what_is_not_active(kind: str, busy: World) -> None:
+    wanted = {ACTIVE[name]: True for name in KINDS[kind].selector.model_fields if name in ACTIVE}
+    fields = dict(subject_of(kind).fields)
+    fields["selector"] = {"query": "true", **fields.get("selector", {}), **wanted}
+    one = resource(kind, **fields, properties=dict(subject_of(kind).compared))
+    least = max(DEVELOPER, KINDS[kind].about.role)
+    if wanted:
+        check(busy, mapping_of(one, visibility={"minAccessLevel": least}), again=False)
+
+
 # Roles
 
 

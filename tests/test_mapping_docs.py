@@ -42,8 +42,9 @@ def test_every_kind_is_told_of_and_has_an_example(kind: str) -> None:
     assert bool(about.role) == bool(about.hides or about.refuses)
     assert not (about.hides and about.refuses)
     assert kind in SECTIONS, f"docs/mapping.md has no section `{kind}`"
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", SECTIONS[kind], re.DOTALL | re.MULTILINE)
-    assert [resource["kind"] for resource in yaml.safe_load(example)] == [kind]
+    examples = re.findall(r"^```yaml\n(.*?)^```", SECTIONS[kind], re.DOTALL | re.MULTILINE)
+    assert len(examples) == 1, f"the section `{kind}` of docs/mapping.md needs one example"
+    assert [resource["kind"] for resource in yaml.safe_load(examples[0])] == [kind]
 
 
 def test_no_section_is_left_of_a_kind_that_is_gone() -> None:

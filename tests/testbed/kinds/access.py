@@ -2,7 +2,7 @@
 
 from gitlab_port_export.demo.world import OWNER, Row
 from testbed.company import MANY, Company, a_member, first_member, join, newcomers, of_project, titled
-from testbed.oracle_eyes import Eyes, Found, people_of
+from testbed.oracle_eyes import Eyes, Found, active_groups, active_projects, people_of
 from testbed.subject import Churn, FailingList, Subject
 
 
@@ -13,9 +13,9 @@ def _change(c: Company) -> None:
     newcomers(c, c.one, 1, "newcomer")
 
 
-def _rows(_: Row, eye: Eyes) -> Found:
+def _rows(selector: Row, eye: Eyes) -> Found:
     """Everybody's highest role in each listed group and project."""
-    for source in (*eye.groups(), *eye.projects()):
+    for source in (*eye.groups(active_groups(selector)), *eye.projects(active_projects(selector))):
         scope = {"full_path": source.get("full_path") or source["path_with_namespace"]}
         for row in people_of(eye.world, source, {"includeInheritedMembers": True}):
             # Groups and projects have ids of their own.

@@ -2,7 +2,7 @@
 
 from gitlab_port_export.demo.world import Row, World
 from testbed.company import first_project, in_all, of_project, titled
-from testbed.oracle_eyes import Eyes, Found
+from testbed.oracle_eyes import Eyes, Found, active_groups
 from testbed.oracle_files import files_of
 from testbed.subject import Churn, FailingList, Subject
 
@@ -17,8 +17,8 @@ def _add(world: World, group: Row, _: Row, number: int) -> None:
     world.set_file(world.add_project(group, f"p{number}"), ".claude-plugin/plugin.json", '{"name": "x"}')
 
 
-def _rows(_: Row, eye: Eyes) -> Found:
-    for project in eye.projects():
+def _rows(selector: Row, eye: Eyes) -> Found:
+    for project in eye.projects(active_groups(selector)):
         if MANIFEST in files_of(eye, project, project["default_branch"]):
             yield project["id"], {"name": MANIFEST, "plugin": {}, "repo": project}
 

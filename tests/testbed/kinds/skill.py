@@ -2,7 +2,7 @@
 
 from gitlab_port_export.demo.world import Row, World
 from testbed.company import MANY, Company, a_file, no_file, of_project, titled
-from testbed.oracle_eyes import Eyes, Found
+from testbed.oracle_eyes import Eyes, Found, active_groups
 from testbed.oracle_files import files_of
 from testbed.subject import Churn, FailingList, Subject
 
@@ -26,8 +26,8 @@ def _change(c: Company) -> None:
     _skill(c.world, c.one, "new", "new")
 
 
-def _rows(_: Row, eye: Eyes) -> Found:
-    for project in eye.projects():
+def _rows(selector: Row, eye: Eyes) -> Found:
+    for project in eye.projects(active_groups(selector)):
         for path in files_of(eye, project, project["default_branch"]):
             if path.startswith("skills/") and path.endswith("/SKILL.md"):
                 skill = path.removesuffix("/SKILL.md")
