@@ -101,7 +101,40 @@ def test_doubtful_settings_are_warnings(bench: Bench, monkeypatch: pytest.Monkey
     assert "OCEAN__EXPORT__WORKERS" in of(found, "settings", "warning")[0]
 
 
+def test_each_token_names_the_setting_that_it_comes_from(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = SAMPLE_TOKENS
+    mapped = {"OCEAN__INTEGRATION__CONFIG": json.dumps({"tokenMapping": {one: ["a/**"], two: ["b/**", "c/*"]}})}
+    _, found = findings(bench, monkeypatch, OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING=None, **mapped)
+    assert of(found, "settings", "ok")[1:] == [
+        "token 1: comes from OCEAN__INTEGRATION__CONFIG (tokenMapping), entry 1 and is for a/**",
+        "token 2: comes from OCEAN__INTEGRATION__CONFIG (tokenMapping), entry 2 and is for b/**, c/*",
+    ]
+    file = {"OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN_FILE": bench.file("token", one)}
+    _, found = findings(bench, monkeypatch, OCEAN__INTEGRATION__CONFIG__TOKEN_MAPPING=None, **file)
+    assert of(found, "settings", "ok")[1:] == [
+        "token 1: comes from OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN_FILE and is for everything"
+    ]
+
+
 # --- Port and GitLab
+
+
+def test_a_missing_integration_is_answered_with_those_that_exist(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hint() -> str:
+        _, found = findings(bench, monkeypatch, OCEAN__INTEGRATION__IDENTIFIER="no-such")
+        return next(one["hint"] for one in found if one["where"] == "integration no-such")
+
+    assert hint().endswith("Port shows no GitLab integration")
+    for identifier, kind in (("ours", "GitLab"), ("jira-1", "jira"), ("theirs", "gitlab-v2")):
+        bench.store.integrations[identifier] = {"installationId": identifier, "installationAppType": kind}
+    assert hint() == (
+        "Port has ours (gitlab), theirs (gitlab-v2); to go on with one of them set "
+        "OCEAN__INTEGRATION__IDENTIFIER=<identifier>"
+    )
+    del bench.store.integrations["ours"]
+    assert hint().endswith("OCEAN__INTEGRATION__IDENTIFIER=theirs")
+    bench.port.faults.append(PortFault("GET /v1/integration$", refuse(500)))
+    assert hint().endswith("Port shows no GitLab integration")
 
 
 def expires(days: int) -> Callable[[Bench], None]:
@@ -479,8 +512,13 @@ def test_the_command_prints_findings_and_what_to_do(bench: Bench) -> None:
     at = next(number for number, line in enumerate(lines) if "may do more than read: api" in line)
     assert lines[at].startswith("warning gitlab   token 1 (catalog): ")
     assert lines[at + 1].strip() == "→ make a new token with the scope read_api alone"
-    assert lines[-1] == "Checks passed with 2 warnings. Next: gitlab-port-export plan"
+    assert lines[-2:] == ["Checks passed with 2 warnings.", "Next: gitlab-port-export plan"]
     bench.store.credentials.clear()
+    refused = bench.run("check", "--mapping", "my file.yml")
+    assert refused.returncode == 2
+    assert refused.stdout.splitlines()[-1] == (
+        "Next: correct what is wrong, then gitlab-port-export check --mapping 'my file.yml'"
+    )
     assert bench.run("check").returncode == 4
     assert bench.changing_calls() == []
 

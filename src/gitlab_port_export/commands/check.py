@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from gitlab_port_export.base.clock import Clock, Stopped
@@ -34,7 +35,7 @@ from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.model import Dialect
 from gitlab_port_export.settings.load import load_settings
-from gitlab_port_export.settings.settings import Settings
+from gitlab_port_export.settings.settings import SETTINGS, Settings
 from gitlab_port_export.sync.choose import MORE_TIME
 from gitlab_port_export.sync.connect import connect_gitlab, connect_port, identifier_of, jq_environ
 
@@ -55,6 +56,8 @@ CHECKS: tuple[tuple[Area, Callable[[Facts], Look]], ...] = (
     ("gitlab", gitlab_roles),
 )
 
+# Options that the next command needs too.
+REPEATED = ("mapping_file", "env_file")
 # The exit code of an error in an area, as a sync would end.
 EXIT_CODES: dict[Area, int] = {"settings": 2, "mapping": 2, "gitlab": 3, "port": 4}
 
@@ -63,11 +66,18 @@ def run(session: Session, **options: Any) -> int:
     """Print what is found and return the exit code of `exit_code`; never raises ExportError."""
     found = [_redacted(finding, session.redactor) for finding in _found(session, options)]
     code = exit_code(found)
+    following = _following(code, options)
     if session.as_json:
-        session.out.stream.write(output.to_json(found, code))
+        session.out.stream.write(output.to_json(found, code, following))
     else:
-        output.render(found, code, session.out.console)
+        output.render(found, code, following, session.out.console)
     return code
+
+
+def _following(code: int, options: dict[str, Any]) -> str:
+    """Return the next command to run, with the options of this one that it needs as well."""
+    repeated = (f" {SETTINGS[name].option} {quote(str(options[name]))}" for name in REPEATED if options.get(name))
+    return f"gitlab-port-export {'check' if code else 'plan'}{''.join(repeated)}"
 
 
 def _found(session: Session, options: dict[str, Any]) -> list[Finding]:

@@ -80,6 +80,20 @@ def fetch(port: Port, identifier: str) -> Integration:
     )  # fmt: skip
 
 
+def others(port: Port) -> list[tuple[str, Dialect]]:
+    """Return (identifier, type) of each GitLab integration of the organisation; none where Port does not say."""
+    try:
+        rows = port.ask("GET", "/integration").get("integrations")
+    except (PortRefused, Unreachable):
+        return []
+    types: dict[str, Dialect] = {"gitlab": "gitlab", "gitlab-v2": "gitlab-v2"}
+    return [
+        (str(row.get("installationId")), types[kind])
+        for row in map(_object, rows if isinstance(rows, list) else ())
+        if (kind := str(row.get("installationAppType") or "").lower()) in types
+    ]
+
+
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 

@@ -178,7 +178,7 @@ def _joined(parts: Parts, found: _Sources, *, in_ci: bool) -> dict[str, object]:
     folder: dict[str, object] = {} if "resources_path" in given else {"resources_path": None if in_ci else RESOURCES}
     return {
         "gitlab_url": gitlab_url,
-        "tokens": _tokens(parts, files.get("token")),
+        "tokens": _tokens(parts, given),
         "token_mapping_only": parts.token is None,
         "jq_env": parts.jq_names if parts.jq_access else (),
         "verify_port": parts.check_port and (_ca_bundle("", environ)[1] or True),
@@ -199,12 +199,16 @@ def _addresses(given: ChainMap[str, Given]) -> list[str]:
     return next(filter(None, layers), [])
 
 
-def _tokens(parts: Parts, file: Path | None) -> tuple[Token, ...]:
+def _tokens(parts: Parts, given: Mapping[str, Given]) -> tuple[Token, ...]:
     """Return the tokens in order, each secret once."""
     single = parts.token.get_secret_value() if parts.token else ""
-    tokens = {single: Token("token 1", SecretStr(single), ("**",), file)} if single else {}
-    for secret, patterns in parts.token_mapping.items():
-        token = tokens.get(secret) or Token(f"token {len(tokens) + 1}", SecretStr(secret), ())
+    tokens: dict[str, Token] = {}
+    if single:
+        held = given["token"]
+        tokens[single] = Token("token 1", SecretStr(single), ("**",), held.file, held.shown)
+    for number, (secret, patterns) in enumerate(parts.token_mapping.items(), 1):
+        source = f"{given['token_mapping'].shown}, entry {number}"
+        token = tokens.get(secret) or Token(f"token {len(tokens) + 1}", SecretStr(secret), (), source=source)
         tokens[secret] = replace(token, patterns=tuple(dict.fromkeys(token.patterns + patterns)))
     return tuple(tokens.values())
 

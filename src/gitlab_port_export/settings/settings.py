@@ -4,7 +4,7 @@ Most are fields of `Settings`. `Parts` has those of which `load.py` makes the la
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,13 +48,15 @@ _ALL = (*_RUNS_AND_HOOKS, "check", "preview", "mapping show", "mapping diff")
 class Token:
     """A GitLab token under an alias that may be shown, and the path patterns that it serves.
 
-    `file` is set when a file holds this token alone, so that it can be read again after a rotation.
+    `file` is set when a file holds this token alone, so that it can be read again after a rotation. `source` says which
+    setting holds it.
     """
 
     alias: str
     secret: SecretStr
     patterns: tuple[str, ...]
     file: Path | None = None
+    source: str = field(default="", compare=False)
 
 
 class _Frozen(BaseModel):

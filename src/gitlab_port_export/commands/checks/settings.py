@@ -17,4 +17,7 @@ def settings_are_complete(facts: Facts) -> Look:
         yield Finding("warning", "settings", "settings", problem.why, problem.hint)
     if not facts.settings.warnings:
         yield Finding("ok", "settings", "settings", "complete and without contradiction")
+    for token in facts.settings.tokens:
+        reads = "everything" if token.patterns == ("**",) else ", ".join(token.patterns)
+        yield Finding("ok", "settings", token.alias, f"comes from {token.source} and is for {reads}")
     return None
