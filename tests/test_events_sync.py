@@ -658,3 +658,13 @@ def test_entities_that_stand_in_files_are_left_to_full_runs_and_named(bed: Bed) 
     bed.world.set_file(bed.project, "port.yml", "identifier: x\nblueprint: issue\n")
     report = bed.sync(mapping, events=[bed.shapes.push(bed.project, bed.ann, added=["port.yml"])]).report
     assert "specPath: entities that stand in files" in report.left
+
+
+def test_a_late_event_of_a_group_that_was_renamed_since_finds_it(bed: Bed) -> None:
+    mapping = mapping_of(whole("group"))
+    bed.sync(mapping)
+    shop = bed.world.group("acme/shop")
+    shop["description"] = "Changed"
+    bed.world.touch()
+    payload = bed.shapes.subgroup(shop) | {"full_path": "acme/old-shop", "path": "old-shop"}
+    assert bed.sync(mapping, events=[payload]).report.blueprints == {"group": Counts(updated=1)}

@@ -131,6 +131,11 @@ def _find(token: str, dialect: Dialect, mapping: PortMapping, named: Named) -> J
             below = (*map(path_of, (*projects[None], *unlisted)), *paths)
             paths = dict.fromkeys((*paths, *(above for path in below for above in _above(path))))
         yield All(tuple(find_group(path, active) for active in groups for path in paths))
+        # A late event tells the old path of a group that was renamed since.
+        if told := dict.fromkeys(named.groups.keys() - {row["id"] for row in groups[None]}, ""):
+            found = yield from _paths(token, replace(named, groups=told))
+            more = tuple(path for path in found if path not in paths)
+            yield All(tuple(find_group(path, active) for active in groups for path in more))
     except ReadFailed as caught:
         failure = caught
     by_id = {active: tuple({row["id"]: row for row in rows}.values()) for active, rows in groups.items()}
