@@ -2,9 +2,11 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* At most 52 characters: a CronJob adds 11 to the name of its jobs. */}}
+{{/* The release's name, with the chart's unless it is in there. At most 52 characters: a CronJob adds 11 for its jobs. */}}
 {{- define "export.fullname" -}}
-{{- default (printf "%s-%s" .Release.Name (include "export.name" .) | trunc 52 | trimSuffix "-") .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- $name := include "export.name" . -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "export.secret" -}}
