@@ -96,6 +96,39 @@ def test_minimum_gives_the_defaults() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("OCEAN__PORT__BASE_URL", "port_base_url", "PORT_BASE_URL", "portBaseUrl", "port_region", "PORT_REGION"),
+        *("OCEAN__PORT_BASE_URL", "OCEAN__PORT__BASEURL", "OCEAN__PORT__REGION", "OCEAN__PORT_REGION"),
+    ],
+)
+@pytest.mark.parametrize("text", ["us", "US", "https://api.us.getport.io", "api.us.getport.io/v1"])
+def test_ports_region_is_read_under_every_name_of_ports_pages(name: str, text: str) -> None:
+    found = load(MINIMAL, {name: text})
+    assert found.port_base_url == "https://api.us.getport.io"
+    assert found.warnings == ()
+
+
+def test_the_region_may_stand_in_an_object_and_the_usual_name_wins() -> None:
+    assert load(MINIMAL, {"OCEAN__PORT": '{"baseUrl": "us"}'}).port_base_url == "https://api.us.getport.io"
+    assert load(MINIMAL, {"OCEAN__PORT": '{"region": "us"}'}).port_base_url == "https://api.us.getport.io"
+    both = {"OCEAN__PORT__BASE_URL": "eu", "PORT_REGION": "us"}
+    assert load(MINIMAL, both).port_base_url == "https://api.getport.io"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("us-east", "is not an address that begins with https:// or http://; expected eu, us or an address"),
+        ("https://app.us.port.io/home", "is the address of Port's pages; that of its API is https://api.us.port.io"),
+        ("app.getport.io", "is the address of Port's pages; that of its API is https://api.getport.io"),
+    ],
+)
+def test_what_is_no_region_is_answered(text: str, said: str) -> None:
+    assert said in only_fault(MINIMAL, {"PORT_REGION": text})
+
+
 def test_every_setting_is_read() -> None:
     found = load(
         MINIMAL,
@@ -586,7 +619,7 @@ def test_unknown_names_warn_with_the_nearest() -> None:
         ("OCEAN__EXPORT__SINCE", None),
         ("OCEAN__EXPORT__REPORT_XML", None),
         ("OCEAN__PORT__ORG_ID", None),
-        ("OCEAN__PORT__REGION", None),
+        ("OCEAN__PORT__ZONE", None),
         (f"{CONFIG}GITLAB_GROUP", None),
         ("OCEAN__SSL__VERIFY", None),
     ],

@@ -120,6 +120,21 @@ def parse_address(text: str, api: str = "/api/v4") -> str:
     return f"{url.scheme}://{url.host}{port}{path}"
 
 
+# Port's regions; https://docs.port.io names them so.
+REGIONS = {"eu": "https://api.getport.io", "us": "https://api.us.getport.io"}
+
+
+def parse_port_address(text: str) -> str:
+    """Return the address of Port's API, which may be given as a region; else ValueError."""
+    if address := REGIONS.get(text.strip().lower()):
+        return address
+    address = parse_address(text, api="/v1")
+    if page := re.fullmatch(r"https://app\.(us\.)?(getport|port)\.io(/.*)?", address):
+        api = f"https://api.{page[1] or ''}{page[2]}.io"
+        raise ValueError(f"is the address of Port's pages; that of its API is {api}")
+    return address
+
+
 def is_proxy(text: str) -> bool:
     """Return whether a proxy's address, with or without scheme and login, names a host; an empty one means no proxy."""
     try:

@@ -90,8 +90,8 @@ class Settings(_Frozen):
         PortAddress,
         Setting(
             "OCEAN__PORT__BASE_URL",
-            "The address of Port's API; `https://api.us.getport.io` in the US.",
-            expected="an address, for example https://api.us.getport.io",
+            "The address of Port's API, or its region: `eu` or `us`.",
+            expected="eu, us or an address, for example https://api.us.getport.io",
             found_file="refused",
         ),
     ] = "https://api.getport.io"

@@ -65,7 +65,7 @@ def read_environ(environ: Mapping[str, str]) -> dict[str, Given]:
 
 
 def _of_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
-    ours = re.compile("OCEAN__|INTEGRATION__SECRETS|APPLICATION__LOG_?LEVEL$", re.IGNORECASE)
+    ours = re.compile("OCEAN__|INTEGRATION__SECRETS|APPLICATION__LOG_?LEVEL$|PORT_?(BASE_?URL|REGION)$", re.IGNORECASE)
     official = {setting.variable for setting in SETTINGS.values()}
     given: dict[str, Given] = {}
     for name in sorted(

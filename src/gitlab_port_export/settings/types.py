@@ -1,14 +1,13 @@
 """The types of settings that are made of texts; each checks one value."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from gitlab_port_export.report import exit_code
 from gitlab_port_export.report.ci import CHOICES
-from gitlab_port_export.settings.parse import parse_address, parse_secret
+from gitlab_port_export.settings.parse import parse_address, parse_port_address, parse_secret
 
 
 def from_text(parse: Callable[[str], object]) -> BeforeValidator:
@@ -19,7 +18,7 @@ def from_text(parse: Callable[[str], object]) -> BeforeValidator:
 Secret = Annotated[SecretStr, from_text(parse_secret)]
 Identifier = Annotated[str, from_text(str.lower), Field(pattern="^[a-z0-9-]+$")]
 GitLabAddress = Annotated[str, AfterValidator(parse_address)]
-PortAddress = Annotated[str, AfterValidator(partial(parse_address, api="/v1"))]
+PortAddress = Annotated[str, AfterValidator(parse_port_address)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], from_text(str.upper)]
 FailOn = Annotated[exit_code.FailOn, from_text(str.lower)]
 OnOverlap = Annotated[Literal["run", "skip"], from_text(str.lower)]

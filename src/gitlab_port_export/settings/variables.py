@@ -54,6 +54,9 @@ _VARIABLES = {key_of(setting.variable): setting.variable for setting in SETTINGS
 FIELDS = {key_of(setting.variable): name for name, setting in SETTINGS.items()}
 FIELDS |= {key_of(f"{SETTINGS[name].variable}_FILE"): f"{name}_file" for name in SECRETS}
 OBJECTS = {key[: end.start()] for key in FIELDS for end in re.finditer("__", key)}
+# Other names of the address of Port's API: those of Port's pages, of its CI jobs and of its Terraform provider.
+PORT_NAMES = ("PORT_BASE_URL", "PORT_REGION", "OCEAN__PORT_BASE_URL", "OCEAN__PORT_REGION", "OCEAN__PORT__REGION")
+FIELDS |= {key_of(name): "port_base_url" for name in PORT_NAMES}
 _LIVE = tuple(map(key_of, _LIVE_EVENTS.split()))
 _IGNORED = (*_LIVE, *map(key_of, _NOT_NEEDED.split()), *map(key_of, _NOT_HONOURED))
 
