@@ -7,6 +7,7 @@ import re
 import stat
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -23,7 +24,11 @@ from gitlab_port_export.demo.port_faults import Fault as PortFault
 from gitlab_port_export.demo.port_faults import Recorded as PortRecorded
 from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.world import change_world
+from gitlab_port_export.gitlab.kinds import SELECTORS
+from gitlab_port_export.mapping.compare import compare
+from gitlab_port_export.mapping.load import load_mapping
 from gitlab_port_export.model import Create, Delete, Entity, Update
+from gitlab_port_export.port import defaults
 from gitlab_port_export.sync import plan_file as planfile
 from gitlab_port_export.sync.plan_apply import MAX_NAMED, differences
 from testbed.harness import blueprint, mapping_of, resource
@@ -147,9 +152,86 @@ def test_another_mapping_and_another_integration_stop_the_plan(bench: Bench, run
     planned(bench, run)
     config = bench.store.integrations[INTEGRATION]["config"]
     config["resources"][0]["selector"]["query"] = ".id != 1"
-    refused(bench, run, "a mapping with the digest sha256:")
+    selector = "resource 0 (member): selector.query: true → .id != 1\n"
+    refused(bench, run, f"with the mapping of integration {INTEGRATION} in Port", selector)
     words = f"the plan was made for the integration {INTEGRATION}, and this run has another"
     refused(bench, run, words, OCEAN__INTEGRATION__IDENTIFIER="another")
+
+
+MAPPING = """
+deleteDependentEntities: {cascade}
+resources:
+  - kind: project
+    selector: {{query: 'true'}}
+    port: {{entity: {{mappings: {{identifier: .path_with_namespace, title: {title}, blueprint: '"service"'}}}}}}
+"""
+
+
+def test_a_plan_made_with_a_file_needs_no_file_again(bench: Bench, run: Run) -> None:
+    bench.sync_an_hour_ago()
+    file = bench.folder / "mine.yml"
+    file.write_text(MAPPING.format(cascade="false", title='"\\"mine\\""'), encoding="utf-8")
+    made = run("plan", out=Path("plan.json"), mapping_file=file)
+    assert "apply this plan with: gitlab-port-export sync --plan plan.json" in made.err
+    file.rename(bench.folder / "elsewhere.yml")
+    ran = run(plan=Path("plan.json"))
+    assert (ran.code, counts(ran)) == (made.code, counts(made)), ran.all
+    assert counts(ran)[1] > 0
+    assert "mine.yml, as the plan file holds it" in json.loads(ran.out)["mapping_origin"]
+
+
+def test_a_plan_is_refused_for_what_really_differs_in_the_mapping_and_names_it(bench: Bench, run: Run) -> None:
+    bench.sync_an_hour_ago()
+    file, other = bench.folder / "mine.yml", bench.folder / "other.yml"
+    file.write_text(MAPPING.format(cascade="false", title=".name"), encoding="utf-8")
+    other.write_text(f"# a comment\n{MAPPING.format(cascade='true', title='.path')}", encoding="utf-8")
+    assert run("plan", out=Path("plan.json"), mapping_file=file).code in (0, 5)
+    bench.port.requests.clear()
+    words = ("deleteDependentEntities: false → true", "resource 0 (project): title: .name → .path")
+    refused(bench, run, *words, mapping_file=other)
+    other.write_text(f"# a comment\n{MAPPING.format(cascade='false', title='.name')}", encoding="utf-8")
+    assert run(plan=Path("plan.json"), mapping_file=other).code in (0, 5)
+
+
+DEFAULTS = [file.read_text(encoding="utf-8") for file in Path(defaults.__file__).parent.glob("*mapping*.yml")]
+SEARCHES = """
+deleteDependentEntities: true
+specPath: [a.yml, "**/b.yml"]
+resources:
+  - kind: issue
+    selector: {query: 'true', state: closed}
+    port:
+      itemsToParse: .labels
+      entity:
+        mappings:
+          - identifier: .item
+            blueprint: '"label"'
+            team: {combinator: '"and"', rules: [{property: '"name"', operator: '"="', value: .x}]}
+            relations:
+              owner: {combinator: '"and"', rules: [{property: '"mail"', operator: '"="', value: .author.email}]}
+          - {identifier: .id, blueprint: '"issue"', properties: {n: 5}}
+"""
+
+
+@pytest.mark.parametrize("text", [*DEFAULTS, SEARCHES])
+def test_a_plan_file_holds_all_of_its_mapping(text: str) -> None:
+    mapping, _ = load_mapping(text, "m.yml", SELECTORS)
+    written = json.loads(json.dumps(asdict(planfile.held_mapping(mapping, given=True))))
+    held, _ = planfile.PlannedMapping(**written).read()
+    assert planfile.digest_of(held) == planfile.digest_of(mapping)
+    assert not compare(mapping, held)
+    assert held.cascades == mapping.cascades
+    assert compare(mapping, held.model_copy(update={"resources": held.resources[1:]}))
+
+
+def test_the_digest_of_a_mapping_is_of_the_whole_selector() -> None:
+    texts = (SEARCHES, SEARCHES.replace("state: closed", "state: opened"))
+    assert len({planfile.digest_of(load_mapping(text, "m.yml", SELECTORS)[0]) for text in texts}) == 2
+
+
+def test_only_a_plan_file_that_was_written_is_offered_to_apply(bench: Bench, run: Run) -> None:
+    bench.gitlab.faults.append(Fault(r"/projects", reply_json(500, {})))
+    assert "apply this plan" not in run("plan").err
 
 
 @pytest.mark.parametrize("in_token", [True, False])
@@ -413,7 +495,7 @@ def a_plan(path: Path) -> str:
         (lambda text: text[: len(text) // 2], "not a plan file, or only a part of one"),
         (lambda text: "", "not a plan file"),
         (lambda text: "[]", "not a plan file"),
-        (lambda text: text.replace('"version":3', '"version":1'), "has the plan format 1; this program reads 3"),
+        (lambda text: text.replace('"version":4', '"version":1'), "has the plan format 1; this program reads 4"),
         (lambda text: re.sub('"made":"[^"]*"', '"made":"yesterday"', text), "not a plan file"),
         (lambda text: text.replace('"action":"delete"', '"action":"drop"'), "not a plan file"),
         (lambda text: text.replace('"identifier":"old"', '"identifier":["old"]'), "not a plan file"),

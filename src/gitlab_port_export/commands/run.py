@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -41,7 +42,16 @@ def run(
     report = _report(session, settings, command, detailed=detailed, out=out, plan=plan)
     report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
     _print(session, report, reads=settings.reads)
+    # One that existed before was removed at the start.
+    if out and out.is_file():
+        session.note(f"apply this plan with: {_applying(out, options.get('env_file'))}")
     return report.exit_code
+
+
+def _applying(out: Path, env_file: Path | None) -> str:
+    """Return the command that applies a plan file: it holds its mapping, and the environment has the other settings."""
+    also = f" --env-file {quote(str(env_file))}" if env_file else ""
+    return f"gitlab-port-export sync --plan {quote(str(out))}{also}"
 
 
 def _settings(session: Session, plan: Path | None, options: dict[str, Any]) -> Settings:
@@ -70,7 +80,8 @@ def _report(
         stack.enter_context(signals())
         clock = session.make_clock(settings.deadline)
         with alarm(clock):
-            prepared = prepare(settings, clock, writes=command == "sync", redactor=session.redactor)
+            mapping = planned.mapping if planned else None
+            prepared = prepare(settings, clock, writes=command == "sync", redactor=session.redactor, planned=mapping)
         stack.callback(prepared.close)
         with _progress(session, "applying the plan" if planned else "listing groups and projects") as progress:
             report = execute(

@@ -49,6 +49,19 @@ class Chosen:
     config: abc.Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class PlannedMapping:
+    """The mapping that a plan file holds, as JSON, and where it came from; `given`: from a file that the user named."""
+
+    origin: str = ""
+    given: bool = False
+    data: Any = None
+
+    def read(self) -> tuple[Mapping, tuple[Problem, ...]]:
+        """Return the mapping and what is doubtful about it. Raises UsageError."""
+        return mapping_from_object(self.data, f"{self.origin}, as the plan file holds it", SELECTORS)
+
+
 def late(stopped: Stopped, settings: Settings) -> ExportError:
     """Return what ends a command whose deadline passed before it had anything to report."""
     if stopped.asked == settings.gitlab_url:
@@ -57,15 +70,21 @@ def late(stopped: Stopped, settings: Settings) -> ExportError:
 
 
 def choose_mapping(
-    settings: Settings, integration: Integration, dialect: Dialect, existing: abc.Mapping[str, Blueprint]
+    settings: Settings,
+    integration: Integration,
+    dialect: Dialect,
+    existing: abc.Mapping[str, Blueprint],
+    planned: PlannedMapping | None = None,
 ) -> Chosen:
     """Return the first mapping there is: the file, the integration's in Port, the resources folder's, the default.
 
-    `existing` are Port's blueprints. Raises UsageError when the mapping is faulty, and PortUnavailable when Port
-    will not say whether it has one and no file is given.
+    A plan that was made with a file needs no file again: its own mapping (`planned`) stands in for it. `existing` are
+    Port's blueprints. Raises UsageError when the mapping is faulty, and PortUnavailable when Port will not say whether
+    it has one and no file is given.
     """
-    if settings.mapping_file is not None:
-        mapping, problems = read_mapping(settings.mapping_file)
+    given = planned if planned and planned.given else None
+    if found := read_mapping(settings.mapping_file) if settings.mapping_file else given and given.read():
+        mapping, problems = found
         if not integration.accessible:
             problems += (_inaccessible(integration),)
         return Chosen(mapping, problems)

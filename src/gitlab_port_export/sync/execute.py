@@ -153,7 +153,7 @@ def _applied(run: Run, resync: Resync, executor: Executor, plan: PlanFile) -> Ge
     sink = sink_of(run.port, run.mapping, run.settings, executor, writes=run.writes)
     basis = basis_of(run.port, run.integration.identifier, run.dialect, run.mapping)
     before = make_catalog(run.port, run.mapping, run.blueprints, run.blueprints, executor)
-    check_unchanged(plan, basis, before, run.integration.identifier)
+    check_unchanged(plan, basis, before, run.integration.identifier, run.mapping)
     resync.begin()
     ensure_blueprints(sink, blueprints_to_make(run.settings, run.chosen), run.blueprints)
     expected = expected_blueprints(run.settings, run.chosen, run.blueprints)

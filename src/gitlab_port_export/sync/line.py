@@ -95,7 +95,10 @@ def line(
     else:
         start_reading(catalog, mapping, integration)
     if recorder:
-        yield from plan_record.begin(recorder, run.port, integration, run.dialect, mapping, catalog.states)
+        yield from plan_record.begin(
+            recorder, run.port, integration, run.dialect, mapping, catalog.states,
+            given=settings.mapping_file is not None,
+        )  # fmt: skip
     keep = partial(plan_record.recorded, recorder) if recorder else iter
 
     # Read, transform, diff, write.

@@ -1,13 +1,19 @@
 """Applies a plan file: exactly its changes, and only where everything is as it was when the plan was made."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import PortUnavailable, UsageError
+from gitlab_port_export.base.jsontext import in_words
+from gitlab_port_export.base.text import clean
+from gitlab_port_export.mapping.compare import compare
+from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Delete, Entity, Event, Failed, Held, Update, target
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
@@ -17,14 +23,17 @@ from gitlab_port_export.sync.plan_file import BATCH, Basis, PlanFile, State, Sta
 from gitlab_port_export.sync.write import Sink, write
 
 MAX_NAMED = 20
+# How many characters are shown of a value of the mapping, and of all that differs in it.
+MAX_VALUE, MAX_WORDS = 80, 1_000
 # An older plan deletes nothing: GitLab is not asked again before a plan is applied.
 MOST_AGE = timedelta(hours=24)
 
 
-def check_unchanged(plan: PlanFile, basis: Basis, catalog: Catalog, integration: str) -> None:
+def check_unchanged(plan: PlanFile, basis: Basis, catalog: Catalog, integration: str, mapping: Mapping) -> None:
     """Raise UsageError that names what is not as it was when the plan was made, PortUnavailable where Port fails."""
     try:
-        found = differences(plan, basis, catalog.states, partial(catalog.owned, integration))
+        of_mapping = _of_mapping(plan, mapping) if plan.basis.mapping != basis.mapping else ()
+        found = differences(plan, basis, catalog.states, partial(catalog.owned, integration), of_mapping)
     except (PortRefused, Unreachable) as failure:
         raise PortUnavailable(
             f"Port did not say what it holds, so the plan was not applied: {failure}",
@@ -66,7 +75,7 @@ def _doomed(plan: PlanFile) -> dict[str, dict[str, str]]:
     return doomed
 
 
-def _deleted(catalog: Catalog, doomed: Mapping[str, Mapping[str, str]], deleter: Deleter) -> Iterator[Event]:
+def _deleted(catalog: Catalog, doomed: abc.Mapping[str, abc.Mapping[str, str]], deleter: Deleter) -> Iterator[Event]:
     """Delete, except what changed while the upserts were written, and what that relates to."""
     entities: list[Entity] = []
     keep: set[int] = set()
@@ -85,17 +94,24 @@ def _deleted(catalog: Catalog, doomed: Mapping[str, Mapping[str, str]], deleter:
 
 
 def differences(
-    plan: PlanFile, basis: Basis, states: States, owned: Callable[[], Iterable[tuple[str, str]]]
+    plan: PlanFile,
+    basis: Basis,
+    states: States,
+    owned: Callable[[], Iterable[tuple[str, str]]],
+    of_mapping: Sequence[str] = (),
 ) -> list[str]:
     """Return what is not as it was when the plan was made, in words: at most so many of them, and how many more.
 
     `owned` gives (blueprint, identifier) of all owned entities; it is asked for only when something is to be deleted.
+    `of_mapping` says how the mapping differs.
     """
     found = [
         f"the plan was made for {_words(one.name)} {planned}, and this run has {now}"
         for one in fields(Basis)
         if (planned := getattr(plan.basis, one.name)) != (now := getattr(basis, one.name))
+        and not (of_mapping and one.name == "mapping")
     ]
+    found += of_mapping
     # Another integration or mapping means other entities; a list of them would not help.
     if found:
         return found
@@ -116,6 +132,26 @@ def _words(name: str) -> str:
         "mapping": "a mapping with the digest",
     }
     return words.get(name, f"the {name}")
+
+
+def _of_mapping(plan: PlanFile, now: Mapping) -> list[str]:
+    """Return how the mapping of this run differs from the plan's, in words. Raises UsageError."""
+    changes = compare(plan.mapping.read()[0], now)
+    lines = [f"{one.name}: {_short(one.old)} → {_short(one.new)}" for one in changes.options]
+    for resource in changes.resources:
+        number = resource.new if resource.old is None else resource.old
+        name = f"resource {number} ({resource.kind})"
+        if not resource.fields:
+            lines.append(f"{name} {'is new' if resource.old is None else 'is gone'}")
+        lines += [f"{name}: {one.name}: {_short(one.old)} → {_short(one.new)}" for one in resource.fields]
+    if changes.reordered:
+        lines.append("the order of the resources")
+    start = f"the plan was made with the mapping of {plan.mapping.origin}; this run has {now.origin}, which differs: "
+    return [start + clean("; ".join(lines), MAX_WORDS)] if lines else []
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value is None else clean(in_words(value, 2 * MAX_VALUE), MAX_VALUE)
 
 
 def _changed(plan: PlanFile, states: States, doomed: set[tuple[str, str]]) -> Iterator[str]:
@@ -142,7 +178,7 @@ def _not_ours(doomed: set[tuple[str, str]], owned: Callable[[], Iterable[tuple[s
 
 
 def _compared(
-    blueprint: str, group: Mapping[str, State], states: States, doomed: set[tuple[str, str]]
+    blueprint: str, group: abc.Mapping[str, State], states: States, doomed: set[tuple[str, str]]
 ) -> Iterator[str]:
     now = states(blueprint, list(group))
     for identifier, was in group.items():

@@ -20,8 +20,9 @@ from gitlab_port_export.base.jsontext import decode, encode
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Delete, Entity, Held, Problem, Update, Write, target
+from gitlab_port_export.sync.choose import PlannedMapping
 
-VERSION = 3
+VERSION = 4
 # How many entities Port is asked for at once.
 BATCH = 100
 MAX_LINE = 16 * 1024 * 1024
@@ -47,9 +48,22 @@ class Basis:
 
 def digest_of(mapping: Mapping) -> str:
     """Return the digest of what a mapping says, wherever it came from."""
-    # Search queries are kept as plain JSON, of which pydantic would warn.
-    text = json.dumps(mapping.model_dump(mode="json", by_alias=True, warnings=False), sort_keys=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    # Only a written wish cascades.
+    found = {**_dumped(mapping), "deleteDependentEntities": mapping.cascades}
+    return f"sha256:{hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()}"
+
+
+def held_mapping(mapping: Mapping, *, given: bool) -> PlannedMapping:
+    """Return what a plan file holds of a mapping; `given` says that it came from a file that the user named."""
+    return PlannedMapping(mapping.origin, given, _dumped(mapping, exclude_unset=True))
+
+
+def _dumped(mapping: Mapping, *, exclude_unset: bool = False) -> dict[str, Any]:
+    # Each kind has its own selector, of which pydantic would leave out what not all of them have. Search queries are
+    # kept as plain JSON, of which it would warn.
+    return mapping.model_dump(
+        mode="json", by_alias=True, warnings=False, serialize_as_any=True, exclude_unset=exclude_unset
+    )
 
 
 class Recorder:
@@ -66,11 +80,12 @@ class Recorder:
         self._lost = False
         self.whole = False
 
-    def begin(self, basis: Basis, states: States) -> None:
+    def begin(self, basis: Basis, states: States, mapping: PlannedMapping | None = None) -> None:
         """Write what the plan is for; `states` is asked for the state of every entity that a change is about."""
         self._states = states
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        head = {"version": VERSION, "program": __version__, "made": made, **asdict(basis)}
+        head: dict[str, Any] = {"version": VERSION, "program": __version__, "made": made, **asdict(basis)}
+        head["mapping_held"] = asdict(mapping or PlannedMapping())
         self._write(encode(head).removesuffix(b"}") + b',"changes":[\n')
 
     def add(self, change: Write) -> None:
@@ -154,6 +169,7 @@ class PlanFile:
     basis: Basis
     made: datetime
     start: int
+    mapping: PlannedMapping
     problems: tuple[Problem, ...] = ()
     held: tuple[Held, ...] = ()
 
@@ -198,6 +214,7 @@ def _checked(stream: IO[bytes]) -> PlanFile:
         raise _Unfit(f"has the plan format {head['version']!r:.20}; this program reads {VERSION}")
     made = datetime.fromisoformat(_text(head["made"])).astimezone(UTC)
     basis = Basis(**{one.name: _text(head[one.name]) for one in fields(Basis)})
+    mapping = TypeAdapter(PlannedMapping).validate_python(head["mapping_held"])
     seen, start = hashlib.sha256(first), stream.tell()
     while not (line := stream.readline(MAX_LINE)).startswith(b"]"):
         seen.update(line)
@@ -210,7 +227,7 @@ def _checked(stream: IO[bytes]) -> PlanFile:
         raise _Unfit("was changed after it was made: its checksum is another")
     problems = [{**one, "resources": ()} for one in rest["problems"]]
     held = [{**one, "identifiers": tuple(one["identifiers"])} for one in rest["held"]]
-    return PlanFile(stream, basis, made, start, _told(Problem, problems), _told(Held, held))
+    return PlanFile(stream, basis, made, start, mapping, _told(Problem, problems), _told(Held, held))
 
 
 def _told(sort: type[_Told], found: list[dict[str, Any]]) -> tuple[_Told, ...]:

@@ -8,7 +8,7 @@ from gitlab_port_export.base.errors import PortUnavailable
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Create, Delete, Dialect, Event, Problem, Update
 from gitlab_port_export.port.client import Port, PortRefused, advice
-from gitlab_port_export.sync.plan_file import Basis, Recorder, States, digest_of
+from gitlab_port_export.sync.plan_file import Basis, Recorder, States, digest_of, held_mapping
 
 
 def basis_of(port: Port, integration: str, dialect: Dialect, mapping: Mapping) -> Basis:
@@ -24,14 +24,17 @@ def basis_of(port: Port, integration: str, dialect: Dialect, mapping: Mapping) -
 
 
 def begin(
-    recorder: Recorder, port: Port, integration: str, dialect: Dialect, mapping: Mapping, states: States
+    recorder: Recorder, port: Port, integration: str, dialect: Dialect, mapping: Mapping, states: States, *, given: bool
 ) -> Iterator[Problem]:
-    """Begin a plan file, and warn of what it cannot hold; `states` gives what Port holds of entities."""
+    """Begin a plan file, and warn of what it cannot hold; `states` gives what Port holds of entities.
+
+    `given` says that the mapping came from a file that the user named.
+    """
     if mapping.spec_paths:
         yield Problem(
             "mapping", "a plan file does not hold the entities of specPath", "sync without --plan", warning=True
         )
-    recorder.begin(basis_of(port, integration, dialect, mapping), states)
+    recorder.begin(basis_of(port, integration, dialect, mapping), states, held_mapping(mapping, given=given))
 
 
 def recorded(recorder: Recorder, events: Iterable[Event]) -> Iterator[Event]:

@@ -19,6 +19,7 @@ from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync.choose import (
     MORE_TIME,
     Chosen,
+    PlannedMapping,
     check_blueprints,
     check_jq,
     choose_mapping,
@@ -62,10 +63,17 @@ class Run:
         self.gitlab.http.close()
 
 
-def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redactor | None = None) -> Run:
+def prepare(
+    settings: Settings,
+    clock: Clock,
+    *,
+    writes: bool,
+    redactor: Redactor | None = None,
+    planned: PlannedMapping | None = None,
+) -> Run:
     """Sign in to Port, choose and check the mapping. Raises UsageError and PortUnavailable; writes nothing.
 
-    `redactor` learns secrets that are read again during the run.
+    `redactor` learns secrets that are read again during the run. `planned` is the mapping of the plan to apply, if any.
     """
     redactor = redactor or Redactor(settings.secrets())
     identifier = identifier_of(settings)
@@ -80,7 +88,7 @@ def prepare(settings: Settings, clock: Clock, *, writes: bool, redactor: Redacto
         blueprints = reading.result()
         dialect = settings.integration_type or integration.dialect or settings.default_dialect
         port.http.set_user_agent(integrations.user_agent(dialect, identifier))
-        chosen = choose_mapping(settings, integration, dialect, blueprints)
+        chosen = choose_mapping(settings, integration, dialect, blueprints, planned)
         check_jq(chosen.mapping, evaluator)
         missing = check_blueprints(settings, chosen, blueprints)
         chosen = replace(chosen, problems=(*chosen.problems, *missing))
