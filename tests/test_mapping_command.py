@@ -35,7 +35,14 @@ def test_the_mapping_in_port_is_shown_with_its_origin(bench: Bench) -> None:
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[0] == f"# The mapping in use: integration {INTEGRATION} in Port"
     assert yaml.safe_load(ran.stdout) == CONFIG
+    assert "\n  - kind: project\n" in ran.stdout
     assert bench.gitlab.requests == []
+
+
+def test_a_text_of_several_lines_is_shown_as_such(bench: Bench) -> None:
+    in_port(bench, mapping_of(resource("project", title="if .a\nthen .b\nelse .c end\n")))
+    shown = bench.run("mapping", "show").stdout
+    assert "title: |\n            if .a\n            then .b\n" in shown
 
 
 def test_the_mapping_in_use_is_shown_as_json(bench: Bench) -> None:
@@ -232,6 +239,15 @@ def test_diff_says_what_changes_and_which_command_tells_more(bench: Bench) -> No
         "- resource 1 (issue → gitlabIssue)",
         "exit 10: there are differences",
     ]
+
+
+def test_a_resource_that_moved_or_came_is_named_by_its_number_in_the_file(bench: Bench) -> None:
+    in_port(bench, mapping_of(resource("project", "service"), resource("issue", "gitlabIssue")))
+    new = (resource("label", "label"), resource("project", "service"), resource("issue", "gitlabIssue", title=".title"))
+    bench.file("m.yml", json.dumps(mapping_of(*new)))
+    shown = bench.run("mapping", "diff", "m.yml").stdout.splitlines()
+    assert "+ resource 0 of the file (label → label)" in shown
+    assert "~ resource 1 (issue → gitlabIssue), resource 2 of the file" in shown
 
 
 def test_no_difference_exits_0_also_with_the_detailed_exit_code(bench: Bench) -> None:

@@ -168,7 +168,10 @@ def _dialect(session: Session) -> Dialect:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such, and lists below their key as Port's editor does."""
+    """Writes texts of several lines as such, and indents lists, as mappings are usually written."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002  # PyYAML's signature
+        super().increase_indent(flow, False)
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -136,9 +136,11 @@ def _lines(found: Comparison, redact: Redact) -> Iterator[Text]:
 
 def _resource(change: ResourceChange) -> str:
     feeds = ", ".join(name or "a blueprint that the row decides" for name in change.blueprints)
-    number = change.new if change.old is None else change.old
-    moved = f" (there resource {change.new})" if change.fields and change.new != change.old else ""
-    return f"resource {number} ({change.kind} → {feeds}){moved}"
+    what = f"({change.kind} → {feeds})"
+    if change.old is None:
+        return f"resource {change.new} of the file {what}"
+    moved = f", resource {change.new} of the file" if change.new not in (None, change.old) else ""
+    return f"resource {change.old} {what}{moved}"
 
 
 def _change(change: FieldChange) -> str:
