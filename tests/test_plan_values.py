@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
@@ -323,3 +324,22 @@ def test_the_page_shows_a_plans_changes_first_with_values_and_links() -> None:
     assert "Old; neither look at GitLab gave it" in page
     sync = html.render(replace(plan_report(), command="sync", problems=(Problem("read", "went wrong"),)))
     assert sync.index("went wrong") < sync.index('id="changes-title"')
+
+
+def test_half_of_a_secret_before_what_is_masked_is_not_shown() -> None:
+    start = "token=" + "s3cr3t" * 1_400
+    before, after = f"{start} password=hunter2-hunter2", f"{start} password=hunter3-hunter3"
+    found = field_change("properties.text", before, after, str)
+    assert (found.old, found.new, found.masked) == ("[masked]", "[masked]", True)
+
+
+def test_long_texts_of_new_entities_are_not_kept() -> None:
+    values = taker(Reader())
+    tracemalloc.start()
+    for number in range(200):
+        values.add(Create(entity(f"c{number}", text=f"{number}" + "x" * 100_000)))
+        values.add(Update(entity(f"u{number}", text=f"{number}" + "x" * 100_000), ("properties.text",)))
+    values.finish()
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 2_000_000

@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 from gitlab_port_export.base.jsontext import canonical, in_words
-from gitlab_port_export.port.masking import masked
+from gitlab_port_export.port.masking import MASK, masked
 from gitlab_port_export.report.values import FieldChange
 
 # How much is shown of a text, before the difference, and of a list.
@@ -66,9 +66,10 @@ def _around(old: Any, new: Any, safe: Callable[[Any], Any]) -> tuple[Any, Any]:
     start = max(0, _same(old, new) - MARGIN)
     old, new = (safe(one[start : start + 2 * MARGIN]) if isinstance(one, str) else one for one in (old, new))
     begin = max(0, _same(old, new) - BEFORE)
-    before, after = (_cut(one, begin, MAX_TEXT) if isinstance(one, str) else one for one in (old, new))
     if start and not begin:
-        before, after = (f"…{one}" if isinstance(one, str) else one for one in (before, after))
+        # They differ in what is masked, and where the part begins may be half of a secret.
+        return MASK, MASK
+    before, after = (_cut(one, begin, MAX_TEXT) if isinstance(one, str) else one for one in (old, new))
     return before, after
 
 

@@ -11,6 +11,7 @@ from gitlab_port_export.model import Create, Delete, Entity, Event, Problem, Upd
 from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import read_fields
 from gitlab_port_export.port.client import Port, PortRefused, advice
+from gitlab_port_export.port.masking import masked_text
 from gitlab_port_export.report.values import Details
 from gitlab_port_export.sync.field_changes import Redact, field_change
 
@@ -39,7 +40,9 @@ class PlanValues:
         self._blueprints, self._read, self._port_url, self._redact = blueprints, read, port_url, redact
         self._gone = gone
         self._left = {Create: MAX_DETAILS, Update: MAX_DETAILS, Delete: MAX_DETAILS}
-        self._first: dict[tuple[str, str], Write] = {}
+        # The fields of an update that has details, None for a create: a later row may give other values. The changes
+        # themselves are not kept, as their texts may be long.
+        self._first: dict[tuple[str, str], tuple[str, ...] | None] = {}
         self._waiting: dict[str, dict[str, Write]] = {}
         self.found: dict[tuple[str, str], Details] = {}
 
@@ -47,15 +50,14 @@ class PlanValues:
         """Take one change. Raises PortRefused and Unreachable."""
         key = target(change)
         if isinstance(change, Update) and change.again:
-            first = self._first.get(key)
-            if first is None:
+            if key not in self._first:
                 return
-            change = _over(first, change)
+            change = _over(self._first[key], change)
         elif not self._left[type(change)]:
             return
         else:
             self._left[type(change)] -= 1
-        self._first[key] = change
+        self._first[key] = _fields(change) if isinstance(change, Update) else None
         if isinstance(change, Create):
             self.found[key] = self._details(change.entity, change.entity.shape.names, {})
             return
@@ -110,7 +112,7 @@ class PlanValues:
         for page in _PAGES if known else ():
             value = values.get(page)
             if known and known.properties.get(page, {}).get("format") == "url" and isinstance(value, str):
-                return _address(field_change(page, None, value, self._redact).new)
+                return _address(self._redact(masked_text(value)))
         return ""
 
     def _is_encrypted(self, name: str, field: str) -> bool:
@@ -164,12 +166,11 @@ def _fields(update: Update) -> tuple[str, ...]:
     return update.fields or update.entity.shape.names
 
 
-def _over(first: Write, change: Update) -> Write:
-    """Return what a change becomes by a later row of the same entity."""
-    if isinstance(first, Create):
+def _over(fields: tuple[str, ...] | None, change: Update) -> Create | Update:
+    """Return what a create, or an update of these fields, becomes by a later row of the same entity."""
+    if fields is None:
         return Create(change.entity)
-    before = first.fields if isinstance(first, Update) else ()
-    return Update(change.entity, tuple(dict.fromkeys((*before, *change.fields))))
+    return Update(change.entity, tuple(dict.fromkeys((*fields, *change.fields))))
 
 
 def _value(body: Row, field: str) -> Any:
@@ -177,6 +178,6 @@ def _value(body: Row, field: str) -> Any:
     return (body.get(head) or {}).get(key) if key else body.get(head)
 
 
-def _address(text: Any) -> str:
+def _address(text: str) -> str:
     """Return the text where it is a whole address in ASCII, else nothing: a browser runs other schemes."""
-    return text if isinstance(text, str) and re.fullmatch(r"(?a)https?://[\w.~:/?#@!$&()*+,;=%-]+", text) else ""
+    return text if re.fullmatch(r"(?a)https?://[\w.~:/?#@!$&()*+,;=%-]{1,2000}", text) else ""
