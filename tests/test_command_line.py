@@ -87,6 +87,8 @@ def test_quiet_says_only_what_is_wrong(bench: Bench) -> None:
     ran = bench.run("check", "-q")
     assert ran.stderr == ""
     assert "takes the credentials" in ran.stdout
+    assert "debug: " not in bench.run("check", "-q", APPLICATION__LOG_LEVEL="DEBUG").stderr
+    assert "debug: " in bench.run("check", "-q", "-v").stderr
     refused = bench.run("check", "-q", "--env-file", "none.env")
     assert "none.env" in refused.stdout
 
