@@ -15,8 +15,9 @@ from gitlab_port_export.port.masking import masked_text
 from gitlab_port_export.report.values import Details
 from gitlab_port_export.sync.field_changes import Redact, field_change
 
-# How many changes of each action have details, and how many entities Port is asked for at once.
-MAX_DETAILS, BATCH = 2_000, 100
+# How many updates, as many deletions, and how many creates have details: a report stays below 5 MB. And how many
+# entities Port is asked for at once.
+MAX_DETAILS, MAX_NEW, BATCH = 2_000, 500, 100
 # Why an entity is deleted: by a run that reads everything, and by one that events start.
 GONE, PROVEN = "neither look at GitLab gave it", "GitLab answers that it is gone"
 # Properties that hold an entity's page in GitLab by convention, as in Ocean's default mappings.
@@ -39,7 +40,7 @@ class PlanValues:
     ) -> None:
         self._blueprints, self._read, self._port_url, self._redact = blueprints, read, port_url, redact
         self._gone = gone
-        self._left = {Create: MAX_DETAILS, Update: MAX_DETAILS, Delete: MAX_DETAILS}
+        self._left = {Create: MAX_NEW, Update: MAX_DETAILS, Delete: MAX_DETAILS}
         # The fields of an update that has details, None for a create: a later row may give other values. The changes
         # themselves are not kept, as their texts may be long.
         self._first: dict[tuple[str, str], tuple[str, ...] | None] = {}
