@@ -6,10 +6,8 @@ Events pass through all stages: a page of rows becomes entities, an entity a cha
 goes wrong with one thing is an event too (a Problem) and ends nothing. `execute.py` makes the report of all events.
 """
 
-from collections import abc
-from collections.abc import Callable, Container, Generator, Iterable, Set
+from collections.abc import Callable, Container, Generator, Iterable
 from concurrent.futures import Executor
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -18,34 +16,27 @@ from gitlab_port_export.gitlab.contact import doubtful_clock, first_contact
 from gitlab_port_export.gitlab.inventory import Inventory, Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
-from gitlab_port_export.gitlab.read import pages_for, read
+from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.gitlab.specs import Spec, read_specs
-from gitlab_port_export.gitlab.weaker_roles import read_weaker, role_asked_for
 from gitlab_port_export.mapping.blueprints import blueprints_of, fixed_fields
 from gitlab_port_export.mapping.model import Mapping
-from gitlab_port_export.model import Dialect, Entity, Event, Planned, Problem
-from gitlab_port_export.port.blueprint import Blueprint
+from gitlab_port_export.model import Dialect, Event, Planned, Problem
 from gitlab_port_export.port.catalog import Catalog
-from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.integration import gitops_agent
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync import plan_record
 from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected_blueprints
-from gitlab_port_export.sync.coverage import Searched, coverage_of
-from gitlab_port_export.sync.delete import deletions
+from gitlab_port_export.sync.delete_stage import delete_gone
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.gitops import beside_rows, held_by_port, write_entities, write_files
-from gitlab_port_export.sync.lost_roles import LowRoles
 from gitlab_port_export.sync.merge import Unread
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.part import NO_DELETES, Part
 from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.plan_file import Recorder
-from gitlab_port_export.sync.policy import Policy, Unsettled
 from gitlab_port_export.sync.prepare import Run
 from gitlab_port_export.sync.resync import Resync
-from gitlab_port_export.sync.second_look import Again, First, confirming
-from gitlab_port_export.sync.through import Stages, transformer
+from gitlab_port_export.sync.through import Stages
 from gitlab_port_export.sync.write import (
     carried_out,
     ensure_blueprints,
@@ -94,12 +85,7 @@ def line(
         catalog.start(blueprints_of(mapping, wanted))
     else:
         start_reading(catalog, mapping, integration)
-    if recorder:
-        yield from plan_record.begin(
-            recorder, run.port, integration, run.dialect, mapping, catalog.states,
-            given=settings.mapping_file is not None,
-        )  # fmt: skip
-    keep = partial(plan_record.recorded, recorder) if recorder else iter
+    keep = yield from _recording(recorder, run, catalog)
 
     # Read, transform, diff, write.
     differ = Differ(catalog.ledger, searches, partial(fixed_fields, mapping), targets=from_files.keys)
@@ -119,16 +105,8 @@ def line(
         yield from plan_record.finish(recorder) if recorder else ()
         return
 
-    # Delete: the policy judges the coverage, then GitLab is read again, and what no look found goes.
-    policy = partial(_policy, mapping, settings.allow_deletes, context, outcomes, differ, expected)
-    again = Again(
-        run.gitlab, settings.workers, mapping, catalog, outcomes.faults, inventory,
-        partial(_plan_again, context), lambda pages, choose: stages.through(differ.afresh(), pages, choose),
-        _low_roles(run, context, catalog),
-    )  # fmt: skip
-    confirm = confirming(First(plan, outcomes.counted), again)
-    deleter = Deleter(run.port, cascade=mapping.cascades) if run.writes else None
-    yield from keep(deletions(catalog, policy, confirm, integration, differ.targets, instant, deleter))
+    # Delete, after the second look.
+    yield from keep(delete_gone(run, outcomes, context, catalog, stages, differ, inventory, instant))
     if recorder:
         yield from plan_record.finish(recorder)
 
@@ -157,26 +135,17 @@ def _planned(context: Context, outcomes: Outcomes) -> Generator[Event, None, Syn
     return plan
 
 
-def _plan_again(context: Context, inventory: Inventory, kinds: Set[str]) -> SyncPlan:
-    """Return the plan of some kinds for a new inventory, of which no row alone proves that there is nothing."""
-    resources = tuple(resource for resource in context.resources if resource.kind in kinds)
-    return make_plan(replace(context, inventory=inventory, resources=resources, doubtful=True))
-
-
-def _low_roles(run: Run, context: Context, catalog: Catalog) -> LowRoles:
-    """Return how what a low role alone leaves out is read and mapped."""
-    settings, patterns = run.settings, context.inventory.patterns
-
-    def rows(inventory: Inventory, resources: Set[int]) -> Iterable[Event | Entity]:
-        plan = _plan_again(context, inventory, frozenset(run.mapping.resources[index].kind for index in resources))
-        pages = read(plan, run.gitlab, settings.workers, doubtful=True)
-        return transformer(run.mapping, run.evaluator).run(pages_for(resources, pages))
-
-    return LowRoles(
-        run.mapping, catalog, role_asked_for(run.dialect, run.mapping), settings.allow_deletes,
-        partial(read_weaker, run.gitlab, patterns, run.dialect, run.mapping, settings.workers),
-        rows, [context.inventory],
+def _recording(
+    recorder: Recorder | None, run: Run, catalog: Catalog
+) -> Generator[Event, None, Callable[[Iterable[Event]], Iterable[Event]]]:
+    """Begin to record a plan where one is wanted, and return what changes pass on their way into it."""
+    if recorder is None:
+        return iter
+    yield from plan_record.begin(
+        recorder, run.port, run.integration.identifier, run.dialect, run.mapping, catalog.states,
+        given=run.settings.mapping_file is not None,
     )  # fmt: skip
+    return partial(plan_record.recorded, recorder)
 
 
 def _specs(gitlab: GitLab, context: Context, mapping: Mapping, workers: int) -> Iterable[Spec | Problem]:
@@ -184,19 +153,3 @@ def _specs(gitlab: GitLab, context: Context, mapping: Mapping, workers: int) -> 
     if not mapping.spec_paths:
         return ()
     return read_specs(gitlab, context.inventory, mapping.spec_paths, mapping.branch or "", context.dialect, workers)
-
-
-def _policy(
-    mapping: Mapping,
-    released: abc.Mapping[str, int | None],
-    context: Context,
-    outcomes: Outcomes,
-    differ: Differ,
-    blueprints: abc.Mapping[str, Blueprint],
-) -> Policy:
-    """Return the policy for what is known by now of the run's coverage and of relations in Port."""
-    read = frozenset(resource.index for resource in context.resources)
-    coverage = coverage_of(mapping, read, [*outcomes.faults, *map(Searched, differ.searched)])
-    refused = {relation.target for name in outcomes.refused for relation in blueprints[name].relations.values()}
-    unsettled = Unsettled(frozenset(refused), frozenset(differ.unresolved))
-    return Policy(coverage, mapping.entity_deletion_threshold, released, unsettled)
