@@ -142,10 +142,10 @@ LISTS: dict[str, tuple[Any, ...]] = {
     "deployments by state": (listed("deployment", apiQueryParams={"status": "failed", "environment": None}),),
     "deployments to an environment": (listed("deployment", apiQueryParams={"environment": "production"}),),
     "deployments of a period": (
-        listed("deployment", apiQueryParams={"updated_after": days_ago(40), "updatedBefore": days_ago(0.7)}),
+        listed("deployment", apiQueryParams={"updatedAfter": days_ago(40), "updatedBefore": days_ago(0.7)}),
     ),
     "deployments that finished": (
-        listed("deployment", apiQueryParams={"finished_after": days_ago(40), "status": "success"}),
+        listed("deployment", apiQueryParams={"finishedAfter": days_ago(40), "status": "success"}),
     ),
     "deployments that had finished": (
         listed("deployment", apiQueryParams={"finishedBefore": days_ago(40), "status": "success"}),

@@ -22,8 +22,8 @@ def mapping_schema(kinds: abc.Mapping[str, Kind]) -> Schema:
     """Return the JSON Schema (2020-12) of a mapping file.
 
     It accepts what a run accepts without a word. It refuses what a run refuses, reports as a Problem
-    (an unknown kind), or ignores (an unknown key). The kind decides which selector is offered. Options of the root are
-    known in camelCase alone, while a run takes snake_case as well.
+    (an unknown kind), or ignores (an unknown key). The kind decides which selector is offered. Options of the root
+    and filters of deployments are known in camelCase alone, while a run takes snake_case as well.
     """
     models: tuple[type[BaseModel], ...] = (Mapping, *(kind.selector for kind in kinds.values()))
     names, document = models_json_schema([(model, "validation") for model in models])
