@@ -311,11 +311,11 @@ def test_options_beat_the_environment_and_that_beats_dotenv(bench: Bench) -> Non
 
 
 def test_names_that_begin_with_a_dash_are_names_like_any_other(bench: Bench) -> None:
+    # What changes in the second in which a plan begins is not deleted; instants of the stand-in never go back.
+    bench.store.clock = lambda: time.time() - 3600
     bench.store.add_blueprint(blueprint("-x"))
     named = {"OCEAN__INTEGRATION__IDENTIFIER": "-a"}
     bench.file("m.yml", json.dumps(mapping_of(resource("project", "-x", identifier='"-" + .path'))))
-    # What changes in the second in which a plan begins is not deleted.
-    bench.store.clock = lambda: time.time() - 3600
     ran = bench.run("sync", "--mapping", "m.yml", **named)
     bench.store.clock = time.time
     assert ran.returncode == 0, ran.stderr
