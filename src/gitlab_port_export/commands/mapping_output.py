@@ -13,7 +13,7 @@ from gitlab_port_export.base.text import clean
 from gitlab_port_export.mapping.compare import FieldChange, MappingChanges, ResourceChange
 from gitlab_port_export.model import Problem
 from gitlab_port_export.port.defaults import Preset
-from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
+from gitlab_port_export.report.json import SCHEMA_VERSION, dumps, redacted
 
 # So much of a value is shown on each side of a change.
 MAX_VALUE = 120
@@ -186,15 +186,4 @@ def comparison_json(found: Comparison, code: int, redact: Redact) -> str:
 
 def _document(command: str, code: int, content: dict[str, Any], redact: Redact) -> str:
     document = {"schema_version": SCHEMA_VERSION, "command": command, "exit": {"code": code}, **content}
-    return dumps(_redacted(document, redact))
-
-
-def _redacted(value: Any, redact: Redact) -> Any:
-    match value:
-        case str():
-            return redact(value)
-        case dict():
-            return {redact(str(key)): _redacted(part, redact) for key, part in value.items()}
-        case list() | tuple():
-            return [_redacted(part, redact) for part in value]
-    return value
+    return dumps(redacted(document, redact))

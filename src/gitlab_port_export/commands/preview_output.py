@@ -16,7 +16,7 @@ from gitlab_port_export.commands.preview_values import FieldSample, MappedSample
 from gitlab_port_export.model import Entity, Problem, Row
 from gitlab_port_export.port.masking import MASK, names_a_secret
 from gitlab_port_export.report.exit_code import EXIT_MEANINGS
-from gitlab_port_export.report.json import SCHEMA_VERSION, dumps
+from gitlab_port_export.report.json import SCHEMA_VERSION, dumps, redacted
 from gitlab_port_export.report.words import where
 
 # GitLab shows secrets such as tokens of runners to owners, and a preview may be kept in a log. Only a text that looks
@@ -135,18 +135,7 @@ def to_json(preview: Preview, redact: Callable[[str], str]) -> str:
         "rows": [_sample(sample, bare=preview.bare) for sample in preview.samples],
         "problems": [asdict(problem) for problem in preview.problems],
     }
-    return dumps(_redacted(document, redact))
-
-
-def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    match value:
-        case str():
-            return redact(value)
-        case dict():
-            return {redact(str(key)): _redacted(part, redact) for key, part in value.items()}
-        case list() | tuple():
-            return [_redacted(part, redact) for part in value]
-    return value
+    return dumps(redacted(document, redact))
 
 
 def _sample(sample: RowSample, *, bare: bool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The report as one JSON document, which report-v1.schema.json in this folder describes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from importlib.resources import files
 from typing import Any
@@ -54,6 +54,18 @@ def dumps(document: object) -> str:
     """Return ASCII JSON that every parser reads and that no CI system takes for a command."""
     # Azure Pipelines runs ##vso[…] and ##[…] anywhere in a line, also inside JSON.
     return ascii_lines(document).replace("##", "#\\u0023") + "\n"
+
+
+def redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """Return a JSON value with every text in it, names of keys too, passed through `redact`."""
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {redact(str(key)): redacted(part, redact) for key, part in value.items()}
+        case list() | tuple():
+            return [redacted(part, redact) for part in value]
+    return value
 
 
 def schema() -> str:
