@@ -17,11 +17,12 @@ from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo import gitlab_graphql, gitlab_hooks
 from gitlab_port_export.demo.gitlab_access import Access, Token
 from gitlab_port_export.demo.gitlab_call import Call
-from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Query, Recorded, Reply, Slow, Truncate
+from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Lost, Query, Recorded, Reply, Slow, Truncate
 from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
 from gitlab_port_export.demo.gitlab_route import Result, Route
-from gitlab_port_export.demo.gitlab_routes import find_route
+from gitlab_port_export.demo.gitlab_routes import find_route, find_write
 from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.gitlab_writes import Change, Writes, body_params
 from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
 
 __all__ = ["Edit", "Fault", "GitLabServer", "RateLimit", "Recorded", "faults", "gitlab_server"]
@@ -95,6 +96,7 @@ class GitLabServer:
     faults: list[Fault] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     hooks: gitlab_hooks.Hooks = field(default_factory=gitlab_hooks.Hooks)
+    writes: Writes = field(default_factory=Writes)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _editing: threading.Lock = field(default_factory=threading.Lock)
     _cache: Cache = field(default_factory=Cache)
@@ -181,6 +183,24 @@ class GitLabServer:
             asked = (self.hooks, self.world, token, access, request.method, path, params, body, url)
             status, payload, headers = gitlab_hooks.answer(gitlab_hooks.Asked(*asked))
             return Answered(status, b"" if payload is None else _encoded(payload), headers)
+        except RefusedError as refused:
+            return _refusal(refused)
+
+    def write(self, request: Recorded, path: str, body: object) -> Answered:
+        """The answer to a write about members, invitations or accounts, once it is carried out."""
+        try:
+            token = _authenticated(self.world, request.token)
+            if (found := find_write(request.method, path)) is None:
+                return _refusal(RefusedError(405, {"error": "405 Not Allowed"}))
+            if "api" not in token.scopes:
+                raise _refused(faults.insufficient_scope("api"))
+            route, ids = found
+            params: Params = {**parse_params(request.query), **body_params(body)}
+            url = f"{self.external_url}{API}{path}"
+            call = Call(self.world, token, self.world.access(token), ids, params, url)
+            with self._lock:
+                status, payload = route.write(Change(call, self.writes))
+                return Answered(status, b"" if status == 204 else _encoded(payload), [])
         except RefusedError as refused:
             return _refusal(refused)
 
@@ -290,6 +310,9 @@ class _Handler(JsonHandler):
             case Drop():
                 state.record(request)
                 self.drop()
+            case Lost():
+                state.record(replace(request, status=self._right(request, path).status))
+                self.drop()
             case Truncate():
                 self._send(request, self._right(request, path), started, cut_short=True)
             case other:
@@ -307,7 +330,7 @@ class _Handler(JsonHandler):
         if gitlab_hooks.PATH.match(path):
             return state.manage_hooks(request, path, self.json_body())
         if request.method not in ("GET", "HEAD"):
-            return _refusal(RefusedError(405, {"error": "405 Not Allowed"}))
+            return state.write(request, path, self.json_body())
         headers, too_many = state.throttle(request.token)
         if too_many:
             return _as_answered(too_many)

@@ -47,6 +47,11 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Do what was asked, then close the connection without answering."""
+
+
+@dataclass(frozen=True)
 class Truncate:
     """Send the head of the right answer and half of its body, then close the connection."""
 
@@ -58,7 +63,7 @@ class Slow:
     seconds: float
 
 
-Answer = Reply | Drop | Truncate | Slow
+Answer = Reply | Drop | Lost | Truncate | Slow
 
 
 @dataclass

@@ -16,8 +16,10 @@ from gitlab_port_export.demo.gitlab_call import (
     wanted_group,
     wanted_project,
 )
-from gitlab_port_export.demo.gitlab_pages import Listing
+from gitlab_port_export.demo.gitlab_pages import Listing, RefusedError
 from gitlab_port_export.demo.gitlab_rows import Row, account_row
+from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.gitlab_writes import email_of
 
 
 def group_members(call: Call) -> Listing:
@@ -37,11 +39,14 @@ def all_group_members(call: Call) -> Listing:
 
 def all_project_members(call: Call) -> Listing:
     """Everybody with a role in a project, each once."""
-    project = wanted_project(call)
+    return _people(call, _highest(_in_project(call, wanted_project(call))))
+
+
+def _in_project(call: Call, project: Row) -> list[Row]:
     found = [*call.world.project_members.get(project["id"], ()), *_in_group(call, project["namespace"]["id"])]
     for share in project["shared_with_groups"]:
         found += _through(share, _of_family(call, share["group_id"]))
-    return _people(call, _highest(found))
+    return found
 
 
 def _in_group(call: Call, group_id: int) -> Iterator[Row]:
@@ -83,25 +88,67 @@ def _named_like(call: Call) -> Iterator[Keep]:
 
 
 def one_user(call: Call) -> Row:
-    """One account, as everybody sees it."""
-    return only(call.world.users.values(), "id", call)
+    """One account; only administrators see more of it than its name."""
+    user = only(call.world.users.values(), "id", call)
+    return full_account(call.world, user) if call.token.admin else user
+
+
+def full_account(world: World, row: Row) -> Row:
+    """What administrators see of an account."""
+    admin = any(token.admin and token.user["id"] == row["id"] for token in world.tokens.values())
+    usual = account_row(row, row["id"] in world.bots, world.now)
+    return usual | {"is_admin": admin} | world.accounts.get(row["id"], {}) | {"state": row["state"]}
+
+
+def group_member(call: Call) -> Row:
+    """One direct member of a group."""
+    return _only_member(call, call.world.group_members.get(wanted_group(call)["id"], ()))
+
+
+def project_member(call: Call) -> Row:
+    """One direct member of a project."""
+    return _only_member(call, call.world.project_members.get(wanted_project(call)["id"], ()))
+
+
+def any_group_member(call: Call) -> Row:
+    """One person with a role in a group, with the highest one."""
+    return _only_member(call, _highest(_in_group(call, wanted_group(call)["id"])))
+
+
+def any_project_member(call: Call) -> Row:
+    """One person with a role in a project, with the highest one."""
+    return _only_member(call, _highest(_in_project(call, wanted_project(call))))
+
+
+def _only_member(call: Call, members: Iterable[Row]) -> Row:
+    found = [row for row in members if str(row["id"]) == call.ids["number"]]
+    if not found:
+        raise RefusedError(404, {"message": "404 Not found"})
+    return found[0]
 
 
 def users(call: Call) -> Listing:
     """All accounts; only administrators see more of them than their names."""
     world = call.world
-    rows = kept(world.users.values(), _humans(call), searched(call, "name", "username"), equal(call, "username"))
+    rows = kept(world.users.values(), _humans(call), _searched(call), equal(call, "username"))
     found = ordered(call, rows, ("id", "name", "username", "created_at", "updated_at"), "id", "desc")
     by_id = call.text("order_by") in ("", "id") and call.text("sort") != "asc"
 
     def present(row: Row) -> Row:
-        if not call.token.admin:
-            return row
-        admin = any(token.admin and token.user["id"] == row["id"] for token in world.tokens.values())
-        usual = account_row(row, row["id"] in world.bots, world.now)
-        return usual | {"is_admin": admin} | world.accounts.get(row["id"], {})
+        return full_account(world, row) if call.token.admin else row
 
     return Listing(found, keyset="cursor" if by_id else "", limited="User", present=present)
+
+
+def _searched(call: Call) -> Iterator[Keep]:
+    """The condition of `search`: an address as a whole, which only administrators find where it is not public."""
+    words = call.text("search").casefold()
+    if "@" not in words:
+        yield from searched(call, "name", "username")
+    elif call.token.admin:
+        yield lambda row: words in (email_of(call.world, row).casefold(), row["public_email"].casefold())
+    else:
+        yield lambda row: words == row["public_email"].casefold()
 
 
 def _humans(call: Call) -> Iterator[Keep]:
