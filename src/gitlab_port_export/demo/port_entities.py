@@ -51,8 +51,14 @@ def _aimed(call: Call) -> JsonObject:
 
 
 def _written(call: Call, row: JsonObject, mode: Mode, status: int) -> Reply:
+    call.store.runs.check_tie(call.one("run_id"))
     entity, _ = call.store.write(call.params["bp"], row, mode, call.author)
+    _tie(call, [entity.identifier])
     return status, {"ok": True, "entity": _view(call, call.params["bp"])(entity)}
+
+
+def _tie(call: Call, identifiers: list[str]) -> None:
+    call.store.runs.tie(call.one("run_id"), call.params["bp"], identifiers)
 
 
 def _write_bulk(call: Call) -> Reply:
@@ -63,6 +69,7 @@ def _write_bulk(call: Call) -> Reply:
         check_entity_body(row, f"body/entities/{index}", null_titles=call.store.null_titles)
     mode = _mode(call)
     call.store.blueprint(call.params["bp"])
+    call.store.runs.check_tie(call.one("run_id"))
     entities: list[JsonObject] = []
     errors: list[JsonObject] = []
     for index, row in enumerate(rows):
@@ -71,6 +78,7 @@ def _write_bulk(call: Call) -> Reply:
             entities.append({"created": created, "identifier": entity.identifier, "index": index})
         except RefusedError as refused:
             errors.append(_row_error(row, index, refused))
+    _tie(call, [one["identifier"] for one in entities])
     return (207 if errors else 200), {"ok": not errors, "entities": entities, "errors": errors}
 
 
@@ -88,7 +96,9 @@ def _row_error(row: JsonObject, index: int, refused: RefusedError) -> JsonObject
 
 def _delete_entity(call: Call) -> Reply:
     call.store.get(call.params["bp"], call.params["id"])
+    call.store.runs.check_tie(call.one("run_id"))
     call.store.delete(call.params["bp"], [call.params["id"]], cascade=call.flag("delete_dependents"))
+    _tie(call, [call.params["id"]])
     return 200, {"ok": True}
 
 
@@ -98,7 +108,9 @@ def _delete_bulk(call: Call) -> Reply:
         raise malformed(f"body/entities must be an array of 1 to {MAX_BULK_DELETE} items")
     if not all(isinstance(name, str) for name in names):
         raise malformed("body/entities items must be string")
+    call.store.runs.check_tie(call.one("run_id"))
     deleted = call.store.delete(call.params["bp"], names, cascade=call.flag("delete_dependents"))
+    _tie(call, deleted)
     return 200, {"ok": True, "deletedEntities": deleted}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from gitlab_port_export.demo import port_access as access
+from gitlab_port_export.demo.port_actions import ROUTES as ACTION_ROUTES
 from gitlab_port_export.demo.port_call import Call, Reply
 from gitlab_port_export.demo.port_entities import ROUTES as ENTITY_ROUTES
 from gitlab_port_export.demo.port_integrations import (
@@ -16,6 +17,7 @@ from gitlab_port_export.demo.port_integrations import (
     set_resync_state,
 )
 from gitlab_port_export.demo.port_rules import malformed, not_found
+from gitlab_port_export.demo.port_runs import ROUTES as RUN_ROUTES
 from gitlab_port_export.demo.port_webhooks import ROUTES as WEBHOOK_ROUTES
 
 
@@ -137,6 +139,8 @@ ROUTES: tuple[tuple[str, str, Route], ...] = (
     ("GET", "organization", _get_organization),
     *ENTITY_ROUTES,
     *WEBHOOK_ROUTES,
+    *ACTION_ROUTES,
+    *RUN_ROUTES,
 )
 
 

@@ -38,6 +38,7 @@ from gitlab_port_export.demo.port_rules import (
     mismatch,
     not_found,
 )
+from gitlab_port_export.demo.port_runs import Runs
 from gitlab_port_export.demo.port_webhooks import Webhooks
 
 
@@ -78,6 +79,7 @@ class PortStore:
     integrations: dict[str, JsonObject] = field(default_factory=dict)
     examples: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
     webhooks: Webhooks = field(default_factory=Webhooks, repr=False)
+    runs: Runs = field(default_factory=Runs, repr=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _shelves: dict[str, _Shelf] = field(default_factory=dict, repr=False)
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
