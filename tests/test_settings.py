@@ -24,7 +24,7 @@ CONFIG_NAME = "OCEAN__INTEGRATION__CONFIG"
 MINIMAL = {**PORT, f"{CONFIG}GITLAB_TOKEN": TOKEN}
 
 
-def load(*environs: dict[str, str], dotenv: Path | None = None, **options: object) -> Settings:
+def load(*environs: dict[str, str], dotenv: Path | None = None, **options: Any) -> Settings:
     merged = {name: text for environ in environs for name, text in environ.items()}
     return load_settings(merged, dotenv, **options)
 
@@ -71,6 +71,9 @@ def test_minimum_gives_the_defaults() -> None:
         "verify_port": True,
         "verify_gitlab": True,
         "plain_expressions": True,
+        "write_token": None,
+        "write_scopes": (),
+        "max_role": "maintainer",
         "strict_port": True,
         "strict_gitlab": True,
         "log_level": "INFO",
@@ -592,7 +595,7 @@ def test_jq_sees_nothing_unless_both_say_so() -> None:
         assert len(found.warnings) == 1
     found = load(MINIMAL, {access: "true", names: "REGION OCEAN__PORT__CLIENT_SECRET OCEAN__EXPORT"})
     assert found.jq_env == ("REGION", "OCEAN__PORT__CLIENT_SECRET", "OCEAN__EXPORT")
-    assert " names OCEAN__PORT__CLIENT_SECRET: " in why(found)[0]
+    assert " names OCEAN__PORT__CLIENT_SECRET, OCEAN__EXPORT: " in why(found)[0]
     assert " names ocean__port: " in why(load(MINIMAL, {access: "true", names: "ocean__port"}))[0]
 
 
@@ -859,3 +862,49 @@ def test_the_configuration_may_be_lines_of_name_and_value() -> None:
         fault = next(one for one in faults({**given, CONFIG_NAME: text}) if one.startswith(CONFIG_NAME))
         assert "is not" in fault
         assert text not in fault
+
+
+# --- what only the commands that change GitLab look at
+
+WRITING = {
+    "OCEAN__EXPORT__WRITE_SCOPES": "acme,acme/**",
+    "OCEAN__EXPORT__MAX_ROLE": "Developer",
+}
+
+
+def test_a_sync_opens_neither_the_write_token_nor_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "write-token"
+    file.write_text("glpat-writes-2b7f", "utf-8")
+    opened: list[str] = []
+    read = Path.read_text
+
+    def spy(path: Path, *given: Any, **named: Any) -> str:
+        opened.append(path.name)
+        return read(path, *given, **named)
+
+    monkeypatch.setattr(Path, "read_text", spy)
+    found = load(MINIMAL, WRITING, {"OCEAN__EXPORT__GITLAB_WRITE_TOKEN_FILE": str(file)})
+    assert (found.write_token, found.write_scopes, found.max_role) == (None, (), "maintainer")
+    assert (opened, found.warnings) == ([], ())
+    assert load(MINIMAL, {"OCEAN__EXPORT__GITLAB_WRITE_TOKEN": "x"}).write_token is None
+    writing = load(MINIMAL, WRITING, {"OCEAN__EXPORT__GITLAB_WRITE_TOKEN_FILE": str(file)}, apart=True)
+    assert (writing.write_scopes, writing.max_role) == (("acme", "acme/**"), "developer")
+    assert opened == ["write-token"]
+    assert "glpat-writes-2b7f" in writing.secrets()
+
+
+def test_with_a_write_token_a_command_that_writes_needs_no_other() -> None:
+    environ = {name: text for name, text in MINIMAL.items() if not name.endswith("GITLAB_TOKEN")}
+    environ |= {"OCEAN__EXPORT__GITLAB_WRITE_TOKEN": "glpat-writes-2b7f"}
+    assert load(environ, apart=True).tokens == ()
+    assert "is not set" in only_fault(environ)
+
+
+def test_a_file_that_was_found_names_no_scope_and_no_token_to_write_with(tmp_path: Path) -> None:
+    found = tmp_path / ".env"
+    found.write_text("OCEAN__EXPORT__WRITE_SCOPES=acme\nOCEAN__EXPORT__GITLAB_WRITE_TOKEN=glpat-theirs-77\n", "utf-8")
+    settings = load(MINIMAL, dotenv=found, apart=True)
+    assert (settings.write_scopes, settings.write_token) == ((), None)
+    found.write_text("OCEAN__EXPORT__MAX_ROLE=owner\n", "utf-8")
+    assert "is not taken" in only_fault(MINIMAL, dotenv=found, apart=True)
+    assert load(MINIMAL, dotenv=found).max_role == "maintainer"

@@ -28,6 +28,8 @@ class Setting:
     metavar: str | None = None
     # A secret also has a variable with _FILE at its end, for a file that holds it.
     secret: bool = False
+    # Only the commands that change GitLab look at it: others leave it alone, and the file that its _FILE names closed.
+    apart: bool = False
     # Whether a file of variables that was found, and not named by the user, sets it. Another person may have put that
     # file there: give "taken" only where a value by that person does no harm, "refused" where a run without it would.
     found_file: FoundFile = "left out"

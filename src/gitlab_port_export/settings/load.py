@@ -34,13 +34,16 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _PROXY_NAMES = (*_PROXIES, *map(str.lower, _PROXIES))
 
 
-def load_settings(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **options: object) -> Settings:
+def load_settings(
+    environ: Mapping[str, str], dotenv: Path | None = DOTENV, *, apart: bool = False, **options: object
+) -> Settings:
     """Return the settings; options (by the names of settings, None is not given) win over `environ`, that over a file.
 
-    The file is the one that is named, else `dotenv`, which may be missing. Raises UsageError with one line for every
+    With `apart` those too that only commands which change GitLab look at; with its token no other one is needed. The
+    file is the one that is named, else `dotenv`, which may be missing. Raises UsageError with one line for every
     faulty variable; no line holds a secret.
     """
-    found = _sources(environ, dotenv, options)
+    found = _sources(environ, dotenv, options, apart=apart)
     given = found.given
     faults = {name: Fault(one.fault, one.shown) for name, one in given.items() if one.fault}
     # The second time without the faulty ones, so that what depends on several is checked as well.
@@ -112,20 +115,22 @@ class _Sources:
     file_notes: tuple[str, ...] = ()
 
 
-def _sources(environ: Mapping[str, str], dotenv: Path | None, options: Mapping[str, object]) -> _Sources:
+def _sources(
+    environ: Mapping[str, str], dotenv: Path | None, options: Mapping[str, object], *, apart: bool = False
+) -> _Sources:
     """Read the file that is named, else the one that is found, but in CI no file that is only found.
 
     Raises UsageError when a file cannot be read.
     """
-    layers = sources.read_options(options), sources.read_environ(environ)
+    layers = sources.read_options(options), sources.read_environ(environ, apart=apart)
     upper = ChainMap(*layers)
     chosen = upper.get("env_file")
     notes: list[str] = []
     is_job = sources.in_ci(environ)
     if chosen and not chosen.fault:
-        file = sources.read_env_file(Path(chosen.text), upper, is_named=True)
+        file = sources.read_env_file(Path(chosen.text), upper, is_named=True, apart=apart)
     elif dotenv and not is_job:
-        file = sources.read_env_file(dotenv, upper, is_named=False)
+        file = sources.read_env_file(dotenv, upper, is_named=False, apart=apart)
     else:
         file = sources.EnvFile()
         if dotenv and dotenv.is_file():
@@ -270,7 +275,7 @@ def _joint_faults(parts: Parts, given: ChainMap[str, Given], environ: Mapping[st
 
 
 def _token_faults(parts: Parts, given: Mapping[str, Given], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    if not given.keys() & {"token", "token_mapping"}:
+    if not given.keys() & {"token", "token_mapping", "write_token"}:
         yield "token", f"is not set, nor is {SETTINGS['token_mapping'].variable}"
     single = [parts.token.get_secret_value()] if parts.token else []
     for name, secrets in (("token", single), ("token_mapping", list(parts.token_mapping))):

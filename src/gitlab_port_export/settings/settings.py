@@ -33,6 +33,8 @@ from gitlab_port_export.settings.types import (
     from_text,
 )
 
+# GitLab's roles as words, lowest first.
+RoleWord = Literal["minimal", "guest", "planner", "reporter", "security-manager", "developer", "maintainer", "owner"]
 GITLAB_COM = "https://gitlab.com"
 RESOURCES = Path(".port/resources")
 MAPPING_NAMES = ("port-app-config.yml", "port-app-config.yaml")
@@ -320,6 +322,36 @@ class Settings(_Frozen):
             on=_ALL,
         ),
     ] = None
+    write_token: Annotated[
+        Secret | None,
+        Setting(
+            "OCEAN__EXPORT__GITLAB_WRITE_TOKEN",
+            "The token with which `access` and `account` change GitLab (scope `api`); no other command opens it.",
+            expected="a token with the scope api, like glpat-…",
+            secret=True,
+            apart=True,
+        ),
+    ] = None
+    write_scopes: Annotated[
+        tuple[str, ...],
+        from_text(parse_words),
+        Setting(
+            "OCEAN__EXPORT__WRITE_SCOPES",
+            "The groups and projects in which `access` and `account` may change something.",
+            expected="paths, or patterns as in a token mapping, for example my-group,my-group/**",
+            default="none: nothing may be changed",
+            apart=True,
+        ),
+    ] = ()
+    max_role: Annotated[
+        Annotated[RoleWord, from_text(str.lower)],
+        Setting(
+            "OCEAN__EXPORT__MAX_ROLE",
+            "The highest role that `access` may give, change or end.",
+            apart=True,
+            found_file="refused",
+        ),
+    ] = "maintainer"
     plain_expressions: Annotated[
         bool,
         Setting(
@@ -371,7 +403,8 @@ class Settings(_Frozen):
     def secrets(self) -> tuple[str, ...]:
         """Return every secret text, for redaction."""
         tokens = (token.secret for token in self.tokens)
-        held = (self.port_client_id, self.port_client_secret, *tokens, *self.logins)
+        writing = (self.write_token,) if self.write_token else ()
+        held = (self.port_client_id, self.port_client_secret, *tokens, *writing, *self.logins)
         return tuple(dict.fromkeys(secret.get_secret_value() for secret in held))
 
 
@@ -468,3 +501,5 @@ def _report_files() -> Mapping[str, Setting]:
 # Every setting by its name: the name of its field, or report_<format>.
 SETTINGS: Mapping[str, Setting] = {**declared(Parts), **declared(Settings), **_report_files()}
 SECRETS = tuple(name for name, setting in SETTINGS.items() if setting.secret)
+# What only the commands that change GitLab look at.
+APART = frozenset(name for name, setting in SETTINGS.items() if setting.apart)

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from gitlab_port_export.base.errors import Fault, UsageError
 from gitlab_port_export.report.ci import SYSTEMS
 from gitlab_port_export.settings.parse import lines_object, text_fault
-from gitlab_port_export.settings.settings import SECRETS, SETTINGS
+from gitlab_port_export.settings.settings import APART, SECRETS, SETTINGS
 from gitlab_port_export.settings.variables import FIELDS, OBJECTS, SECRET_FILES, Given, key_of
 
 # A file that was found and not named may come from another person. That person must not choose where
@@ -56,15 +56,16 @@ def read_options(options: Mapping[str, object]) -> dict[str, Given]:
 # --- the environment
 
 
-def read_environ(environ: Mapping[str, str]) -> dict[str, Given]:
+def read_environ(environ: Mapping[str, str], *, apart: bool = False) -> dict[str, Given]:
     """Return {setting, or key of a name that sets none: what was given} of our variables.
 
-    Exact names win over JSON objects, CONFIG over SECRETS, the usual spelling over others.
+    Exact names win over JSON objects, CONFIG over SECRETS, the usual spelling over others. Settings that are `apart`
+    are left out unless they are asked for, and their files are not opened.
     """
-    return _with_files(_of_environ(environ))
+    return _with_files(_of_environ(environ, apart=apart))
 
 
-def _of_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]:
+def _of_environ(environ: Mapping[str, str], where: str = "", *, apart: bool = False) -> dict[str, Given]:
     ours = re.compile("OCEAN__|INTEGRATION__SECRETS|APPLICATION__LOG_?LEVEL$|PORT_?(BASE_?URL|REGION)$", re.IGNORECASE)
     official = {setting.variable for setting in SETTINGS.values()}
     given: dict[str, Given] = {}
@@ -74,7 +75,7 @@ def _of_environ(environ: Mapping[str, str], where: str = "") -> dict[str, Given]
     ):
         if text := environ[name].strip():
             given |= _entries(key_of(name), Given(name + where, text))
-    return given
+    return given if apart else {name: one for name, one in given.items() if name.removesuffix("_file") not in APART}
 
 
 def _entries(key: str, given: Given) -> Iterator[tuple[str, Given]]:
@@ -137,14 +138,15 @@ class EnvFile:
     notes: str = ""
 
 
-def read_env_file(path: Path, upper: Mapping[str, Given], *, is_named: bool) -> EnvFile:
-    """Return what the file adds to `upper`, which wins over it.
+def read_env_file(path: Path, upper: Mapping[str, Given], *, is_named: bool, apart: bool = False) -> EnvFile:
+    """Return what the file adds to `upper`, which wins over it; `apart` is as of `read_environ`.
 
     A file that was not named (by --env-file) may not set everything. Raises UsageError when it cannot be read.
     """
     variables = _dotenv(path) if is_named or path.is_file() else {}
     where = f" in {path.name}"
-    added = {name: one for name, one in _of_environ(variables, where).items() if not _is_set(name, upper)}
+    found = _of_environ(variables, where, apart=apart)
+    added = {name: one for name, one in found.items() if not _is_set(name, upper)}
     if is_named:
         return EnvFile(_with_files(added), variables, _names(f"{path} sets", added, where))
     left = {name: added.pop(name) for name in _LEFT_OUT & added.keys()}

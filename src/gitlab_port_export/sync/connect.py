@@ -14,6 +14,7 @@ from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import read_blueprints
 from gitlab_port_export.port.client import Port, PortRefused, advice
 from gitlab_port_export.settings.settings import Settings
+from gitlab_port_export.settings.variables import leaks
 
 
 def jq_environ(settings: Settings) -> dict[str, str]:
@@ -21,9 +22,10 @@ def jq_environ(settings: Settings) -> dict[str, str]:
 
     TZ is always there: `strflocaltime` and `localtime` mean nothing without it.
     """
-    redact = Redactor(settings.secrets()).redact
+    redact, named = Redactor(settings.secrets()).redact, ("TZ", *settings.jq_env)
+    held = leaks(named)
     return {
-        name: value for name in ("TZ", *settings.jq_env) if (value := os.environ.get(name)) and redact(value) == value
+        name: value for name in named if name not in held and (value := os.environ.get(name)) and redact(value) == value
     }
 
 
