@@ -15,6 +15,7 @@ from hypothesis import given
 
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, Recorded, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST, MAINTAINER, MINIMAL, OWNER, REPORTER
+from gitlab_port_export.demo.gitlab_kinds.invitation import add_invitation
 from gitlab_port_export.demo.gitlab_rows import Row
 from gitlab_port_export.demo.gitlab_store import World
 from gitlab_port_export.demo.port import port_server
@@ -504,6 +505,26 @@ def test_the_sample_fills_its_blueprints() -> None:
     assert properties["membership"] == "direct"
     assert relations == {"user": "chen.wei", "service": "platform/gateway"}
     assert found["gitlabUser"]["ada.nwosu"][3]["source"] == "members"
+    ada = next(row for row in world.users.values() if row["username"] == "ada.nwosu")
+    assert found["gitlabUser"]["ada.nwosu"][3]["id"] == ada["id"]
+
+
+def test_the_sample_of_invitations_fills_its_blueprint_and_shows_no_secret() -> None:
+    world, held = sample_world(datetime.now(UTC)), PortStore.default()
+    for one in (*default_blueprints(), *json.loads(DEFAULTS.joinpath("people-blueprints.json").read_text("utf-8"))):
+        held.add_blueprint(one)
+    # Only owners may read invitations, so their resource is a comment.
+    text = "\n".join(re.findall(r"^  # (-? .*)$", DEFAULTS.joinpath("people-mapping.yml").read_text("utf-8"), re.M))
+    usual = yaml.safe_load(DEFAULTS.joinpath("mapping.yml").read_text("utf-8"))["resources"]
+    resources = [one for one in usual if one["kind"] in ("group-with-members", "project")] + yaml.safe_load(text)
+    add_invitation(world, world.group("platform"), "ida@example.com", OWNER, "2027-01-31", created_by_name="Ada")
+    world.add_token(ROOT, next(iter(world.users.values())), admin=True)
+    report, *_ = run_sync(world, held, {"resources": resources}, tokens=[ROOT])
+    assert report.exit_code == 0, report.problems
+    title, _, _, properties, relations = held.snapshot()["gitlabInvitation"]["group-1-ida@example.com"]
+    assert title == "ida@example.com: Owner of platform"
+    assert (properties["invitedBy"], properties["expiresAt"], relations) == ("Ada", "2027-01-31", {"group": "platform"})
+    assert "never-to-be-shown" not in str((held.snapshot(), held.examples))
 
 
 @pytest.mark.parametrize(("selector", "code", "deleted"), [({}, 5, 0), ({"source": "members"}, 0, 3)])

@@ -5,31 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gitlab_port_export.demo.gitlab_access import OWNER
-from gitlab_port_export.demo.gitlab_call import Call, wanted_group, wanted_project
+from gitlab_port_export.demo.gitlab_kinds.invitation import add_invitation
 from gitlab_port_export.demo.gitlab_members import check_rules, is_last_owner, set_role, wanted_level
-from gitlab_port_export.demo.gitlab_pages import Listing, RefusedError
-from gitlab_port_export.demo.gitlab_rows import Row, stamp
+from gitlab_port_export.demo.gitlab_pages import RefusedError
+from gitlab_port_export.demo.gitlab_rows import Row
 from gitlab_port_export.demo.gitlab_writes import Change, Result, account_of, member_of
-
-
-def of_group(call: Call) -> Listing:
-    """The open invitations to a group, for its owners."""
-    return _listing(call, wanted_group(call))
-
-
-def of_project(call: Call) -> Listing:
-    """The open invitations to a project, for its maintainers."""
-    return _listing(call, wanted_project(call))
-
-
-def _listing(call: Call, source: Row) -> Listing:
-    of_group = "full_path" in source
-    held = call.access.groups if of_group else call.access.projects
-    if not call.access.admin and held.get(source["id"], 0) < (50 if of_group else 40):
-        raise RefusedError(403, {"message": "403 Forbidden"})
-    wanted = call.text("query").casefold()
-    rows = [row for row in call.world.rows_of("invitation", source) if wanted in ("", row["invite_email"].casefold())]
-    return Listing(rows)
 
 
 def invite(change: Change) -> Result:
@@ -84,21 +64,8 @@ def _open(change: Change, source: Row, email: str, level: int) -> None:
         row |= {"access_level": level} | ({"expires_at": end} if "expires_at" in change.call.params else {})
         change.done("reinvite", source["id"], email)
         return
-    rows.append(_row(change, email, level, end))
+    add_invitation(change.world, source, email, level, end, created_by_name=change.call.token.user["name"])
     change.done("invite", source["id"], email)
-
-
-def _row(change: Change, email: str, level: int, end: str | None) -> Row:
-    return {
-        "id": change.world.new_id("invitation"),
-        "invite_email": email,
-        "access_level": level,
-        "created_at": stamp(change.world.now),
-        "expires_at": end,
-        "user_name": "",
-        "created_by_name": change.call.token.user["name"],
-        "invite_token": "never-to-be-shown-token",
-    }
 
 
 def _wanted(change: Change) -> tuple[list[Row], Row, Row]:

@@ -63,8 +63,6 @@ ROUTES = (
     Route("/groups/:id/members/all/:number", "members", people.any_group_member),
     Route("/projects/:id/members/:number", "members", people.project_member),
     Route("/projects/:id/members/all/:number", "members", people.any_project_member),
-    Route("/groups/:id/invitations", "invitations", invitations.of_group),
-    Route("/projects/:id/invitations", "invitations", invitations.of_project),
     Route("/groups/:id/saml_group_links", "saml", accounts.saml_links),
     Route("/groups/:id/enterprise_users", "users", accounts.enterprise_users),
     Route("/groups/:id/billable_members", "members", accounts.billable),

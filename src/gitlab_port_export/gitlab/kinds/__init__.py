@@ -31,6 +31,7 @@ NAMES = (
     "environment",
     "label",
     "milestone",
+    "invitation",
 )
 
 
