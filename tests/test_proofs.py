@@ -91,9 +91,9 @@ def test_a_short_page_whose_link_a_proxy_took_off_is_no_end(company: Any, kind: 
         gitlab.proxy = without("link")
         respond = gitlab.respond
 
-        def cut(secret: str, path: str, query: Any, raw: str) -> Any:
+        def cut(secret: str, path: str, query: Any, *more: Any) -> Any:
             fewer = tuple((name, "65" if name == "per_page" else value) for name, value in query)
-            return respond(secret, path, fewer if "pagination" in dict(query) else query, raw)
+            return respond(secret, path, fewer if "pagination" in dict(query) else query, *more)
 
         gitlab.respond = cut  # type: ignore[method-assign]  # a server behind a gateway with bounds of its own
 
@@ -204,8 +204,8 @@ def lying(gitlab: GitLabServer, **fields: Any) -> None:
     """Let the list of projects, and only that, say something else of each of them."""
     respond = gitlab.respond
 
-    def answer(secret: str, path: str, query: Any, raw: str) -> Any:
-        answered = respond(secret, path, query, raw)
+    def answer(secret: str, path: str, *more: Any) -> Any:
+        answered = respond(secret, path, *more)
         if path != "/projects":
             return answered
         rows = [row | fields for row in json.loads(answered.body)]

@@ -179,6 +179,17 @@ def server_error() -> Reply:
     return reply_json(500, {"message": "500 Internal Server Error"})
 
 
+def query_timeout() -> Reply:
+    """503 of GraphQL whose query took the database too long."""
+    text = "Request timed out. Please try a less complex query or a smaller set of records."
+    return reply_json(503, {"errors": [{"message": text}]})
+
+
+def field_timeout(name: str = "Project.pipelines") -> Reply:
+    """200 of GraphQL that ended at a field when its time was up."""
+    return reply_json(200, {"data": {"projects": None}, "errors": [{"message": f"Timeout on {name}"}]})
+
+
 def bad_gateway() -> Reply:
     """502 of a proxy: HTML."""
     return Reply(502, b"<html><body><h1>502 Bad Gateway</h1></body></html>", (), "text/html")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gitlab_port_export.demo import gitlab_moves as moves
 from gitlab_port_export.demo import gitlab_rows as rows
 from gitlab_port_export.demo import gitlab_work_rows as work_rows
 from gitlab_port_export.demo.gitlab_access import (
@@ -32,8 +33,9 @@ def _lists() -> Lists:
 class World:
     """Everything one GitLab holds, as the full JSON rows its API sends.
 
-    Rows may be changed in place, but their nested values are shared: replace those. A server that caches
-    notices changes by `version`, which every builder bumps; call `touch` after changing a row by hand.
+    `now` is its present, which a `WorldClock` moves. Rows may be changed in place, but their nested values are shared:
+    replace those. A server that caches notices changes by `version`, which every builder bumps; call `touch` after
+    changing a row by hand.
     """
 
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -71,14 +73,20 @@ class World:
     advanced_search: bool = True
     search_cap: int = 10_000
     unindexed: set[int] = field(default_factory=set)
+    # Projects of which GraphQL gives no lists, as where the token may read them over REST alone.
+    unanswered: set[int] = field(default_factory=set)
     pipeline_details: dict[int, Row] = field(default_factory=dict)
     retried_jobs: set[int] = field(default_factory=set)
     # When deployments finished: GitLab filters and sorts by it and does not show it.
     finished: dict[int, str | None] = field(default_factory=dict)
+    # When something was last pushed to a project; whether Events and pushes move its `updated_at`: in newer versions.
+    pushed: dict[int, datetime] = field(default_factory=dict)
+    events_touch_projects: bool = True
     moved: dict[str, int] = field(default_factory=dict)
     subgroups: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     projects_in: defaultdict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    _paths: dict[str, Row] = field(default_factory=dict)
+    # Groups and projects by key and path: `full_path:…`, `path_with_namespace:…`.
+    paths: dict[str, Row] = field(default_factory=dict)
     _personal: dict[int, Row] = field(default_factory=dict)
     memberships: defaultdict[int, set[tuple[str, int]]] = field(default_factory=lambda: defaultdict(set))
     _ids: Counter[str] = field(default_factory=Counter)
@@ -203,7 +211,7 @@ class World:
         return self._personal[user["id"]]
 
     def _named(self, row: Row, key: str) -> Row:
-        self._paths[f"{key}:{row[key]}"] = row
+        self.paths[f"{key}:{row[key]}"] = row
         return row
 
     def share_project(self, project: Row, group: Row, access_level: int, expires_at: str | None = None) -> None:
@@ -219,47 +227,26 @@ class World:
 
     def rename_project(self, project: Row, name: str | None = None, path: str | None = None) -> None:
         """Give a project another display name, another path, or both; its old path then redirects."""
-        self.touch()
-        if name:
-            prefix = project["name_with_namespace"].removesuffix(project["name"])
-            project |= {"name": name, "name_with_namespace": prefix + name}
-        if path:
-            old = project["path_with_namespace"]
-            self._paths.pop(f"path_with_namespace:{old}")
-            self.moved[old] = project["id"]
-            new = f"{project['namespace']['full_path']}/{path}"
-            project |= {"path": path, "path_with_namespace": new, "web_url": f"{self.url}/{new}"}
-            self.moved.pop(new, None)
-            self._named(project, "path_with_namespace")
-        project["updated_at"] = stamp(self.now)
+        moves.rename_project(self, project, name, path)
 
     def transfer_project(self, project: Row, group: Row) -> None:
         """Move a project to another group: its rows stay as they are, but for the paths in them."""
-        self.touch()
-        id, old = project["id"], project["path_with_namespace"]
-        self.projects_in[project["namespace"]["id"]].remove(id)
-        self.projects_in[group["id"]].append(id)
-        self._paths.pop(f"path_with_namespace:{old}")
-        self.moved[old] = id
-        new = f"{group['full_path']}/{project['path']}"
-        project |= {
-            "namespace": rows.group_namespace(group),
-            "path_with_namespace": new,
-            "name_with_namespace": f"{group['full_name']} / {project['name']}",
-            "web_url": f"{self.url}/{new}",
-            "updated_at": stamp(self.now),
-        }
-        self._named(project, "path_with_namespace")
-        for held, mark in ((self.merge_requests, "!"), (self.issues, "#")):
-            for row in held[id]:
-                row["references"] = {**row["references"], "full": f"{new}{mark}{row['iid']}"}
+        moves.transfer_project(self, project, group)
+
+    def rename_group(self, group: Row, path: str) -> None:
+        """Give a group another path, and with it all that is below it."""
+        moves.rename_group(self, group, path)
+
+    def transfer_group(self, group: Row, parent: Row) -> None:
+        """Move a group with all that is below it into another one."""
+        moves.transfer_group(self, group, parent)
 
     def delete_project(self, project: Row) -> None:
         """Remove a project with all that belongs to it."""
         self.touch()
         id = project["id"]
         del self.projects[id]
-        del self._paths[f"path_with_namespace:{project['path_with_namespace']}"]
+        del self.paths[f"path_with_namespace:{project['path_with_namespace']}"]
         if id in self.projects_in[project["namespace"]["id"]]:
             self.projects_in[project["namespace"]["id"]].remove(id)
         for member in self.project_members.pop(id, []):
@@ -290,7 +277,7 @@ class World:
         self.group_milestones.pop(group["id"], None)
         self._drop_others(of_group=True, id=group["id"])
         del self.groups[group["id"]]
-        del self._paths[f"full_path:{group['full_path']}"]
+        del self.paths[f"full_path:{group['full_path']}"]
 
     def _drop_others(self, *, of_group: bool, id: int) -> None:
         for key in [key for key in self.others if key[1:] == (of_group, id)]:
@@ -410,15 +397,15 @@ class World:
 
     def group(self, full_path: str) -> Row:
         """The group at this path; KeyError when there is none."""
-        return self._paths[f"full_path:{full_path}"]
+        return self.paths[f"full_path:{full_path}"]
 
     def project(self, path_with_namespace: str) -> Row:
         """The project at this path; KeyError when there is none."""
-        return self._paths[f"path_with_namespace:{path_with_namespace}"]
+        return self.paths[f"path_with_namespace:{path_with_namespace}"]
 
     def project_id(self, path_with_namespace: str) -> int:
         """The id of the project that is or once was at this path, 0 when there is none."""
-        row = self._paths.get(f"path_with_namespace:{path_with_namespace}")
+        row = self.paths.get(f"path_with_namespace:{path_with_namespace}")
         return int(row["id"]) if row else self.moved.get(path_with_namespace, 0)
 
     def family(self, group: Row) -> Iterator[Row]:

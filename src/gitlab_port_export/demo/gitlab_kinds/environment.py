@@ -27,7 +27,8 @@ def deploying(call: Call) -> Row:
     return project
 
 
-def _environments(call: Call) -> Listing:
+def environments(call: Call) -> Listing:
+    """The environments of a project."""
     rows = call.world.environments.get(deploying(call)["id"], [])
     state = call.choice("states", ("available", "stopping", "stopped"))
     return Listing(kept(rows, [lambda row: state in ("", row["state"])], equal(call, "name"), searched(call, "name")))
@@ -39,6 +40,6 @@ def _one_environment(call: Call) -> Row:
 
 
 ROUTES = (
-    Route("/projects/:id/environments", "environments", _environments),
+    Route("/projects/:id/environments", "environments", environments),
     Route("/projects/:id/environments/:number", "environments", _one_environment),
 )

@@ -27,11 +27,13 @@ from gitlab_port_export.demo.gitlab_route import Route
 from gitlab_port_export.demo.gitlab_rows import Row
 
 
-def _group_issues(call: Call) -> Listing:
+def group_issues(call: Call) -> Listing:
+    """The issues of a group and all below it."""
     return _issues(call, projects_below(call), "")
 
 
-def _project_issues(call: Call) -> Listing:
+def project_issues(call: Call) -> Listing:
+    """The issues of a project."""
     return _issues(call, [wanted_project(call)], "cursor")
 
 
@@ -66,7 +68,7 @@ def _typed(call: Call) -> Iterator[Keep]:
 
 
 ROUTES = (
-    Route("/groups/:id/issues", "issues", _group_issues),
-    Route("/projects/:id/issues", "issues", _project_issues),
+    Route("/groups/:id/issues", "issues", group_issues),
+    Route("/projects/:id/issues", "issues", project_issues),
     Route("/projects/:id/issues/:number", "issues", _one_issue),
 )

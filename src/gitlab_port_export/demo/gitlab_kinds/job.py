@@ -24,7 +24,8 @@ def _pipeline_jobs(call: Call) -> Listing:
     return Listing(rows[::-1])
 
 
-def _project_jobs(call: Call) -> Listing:
+def project_jobs(call: Call) -> Listing:
+    """The jobs of a project, newest first."""
     project = building(call)
     rows = kept(call.world.jobs.get(project["id"], ()), _job_scope(call))
     return Listing(rows[::-1], keyset="cursor", counted=False)
@@ -45,6 +46,6 @@ def _one_job(call: Call) -> Row:
 
 ROUTES = (
     Route("/projects/:id/pipelines/:number/jobs", "jobs", _pipeline_jobs),
-    Route("/projects/:id/jobs", "jobs", _project_jobs),
+    Route("/projects/:id/jobs", "jobs", project_jobs),
     Route("/projects/:id/jobs/:number", "jobs", _one_job),
 )

@@ -27,11 +27,13 @@ from gitlab_port_export.demo.gitlab_route import Route
 from gitlab_port_export.demo.gitlab_rows import Row
 
 
-def _group_merge_requests(call: Call) -> Listing:
+def group_merge_requests(call: Call) -> Listing:
+    """The merge requests of a group and all below it."""
     return _merge_requests(call, [row for row in projects_below(call) if sees_merge_requests(call, row)])
 
 
-def _project_merge_requests(call: Call) -> Listing:
+def project_merge_requests(call: Call) -> Listing:
+    """The merge requests of a project."""
     return _merge_requests(call, [_mergeable(call)], numbered(call))
 
 
@@ -58,7 +60,7 @@ def _merge_requests(call: Call, projects: Iterable[Row], numbers: Iterable[Keep]
 
 
 ROUTES = (
-    Route("/groups/:id/merge_requests", "merge_requests", _group_merge_requests),
-    Route("/projects/:id/merge_requests", "merge_requests", _project_merge_requests),
+    Route("/groups/:id/merge_requests", "merge_requests", group_merge_requests),
+    Route("/projects/:id/merge_requests", "merge_requests", project_merge_requests),
     Route("/projects/:id/merge_requests/:number", "merge_requests", _one_merge_request),
 )

@@ -10,6 +10,7 @@ from gitlab_port_export.demo.gitlab_call import (
     forbid_unless,
     kept,
     only,
+    period,
     searched,
     wanted_group,
     wanted_project,
@@ -62,7 +63,11 @@ def _group_milestones(call: Call) -> Listing:
 
 def _milestones(call: Call, rows: list[Row]) -> Listing:
     state = call.choice("state", ("active", "closed", "all"), "all")
-    found = kept(rows, [lambda row: state in ("all", row["state"])], searched(call, "title", "description"))
+    found = kept(
+        rows,
+        [lambda row: state in ("all", row["state"])],
+        *(searched(call, "title", "description"), period(call, "updated")),
+    )
     return Listing(sorted(found, key=lambda row: (row["due_date"] or "9", row["id"])))
 
 

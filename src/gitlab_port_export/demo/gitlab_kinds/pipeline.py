@@ -41,7 +41,8 @@ def building(call: Call) -> Row:
     return project
 
 
-def _pipelines(call: Call) -> Listing:
+def pipelines(call: Call) -> Listing:
+    """The pipelines of a project."""
     project = building(call)
     call.choice("status", STATUSES)
     source = call.choice("source", SOURCES)
@@ -89,6 +90,6 @@ def _one_pipeline(call: Call) -> Row:
 
 
 ROUTES = (
-    Route("/projects/:id/pipelines", "pipelines", _pipelines),
+    Route("/projects/:id/pipelines", "pipelines", pipelines),
     Route("/projects/:id/pipelines/:number", "pipelines", _one_pipeline),
 )

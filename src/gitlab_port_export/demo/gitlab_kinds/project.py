@@ -54,7 +54,7 @@ def _chosen_projects(call: Call, pool: Iterable[Row], keyset: bool) -> Listing:
         pool,
         [_reachable_project(call)],
         *(when_active(call), when_archived(call), equal(call, "visibility")),
-        *(period(call, "last_activity"), _topical(call)),
+        *(_active_since(call), _topical(call)),
         period(call, "updated") if order == "updated_at" else (),
         searched(call, "name", "path"),
     )
@@ -75,6 +75,14 @@ def _chosen_projects(call: Call, pool: Iterable[Row], keyset: bool) -> Listing:
         limited="Project" if keyset else "",
         present=_simple if call.flag("simple") else lambda row: with_permissions(call, row),
     )
+
+
+def _active_since(call: Call) -> Iterator[Keep]:
+    """The conditions of `last_activity_after` and `last_activity_before`, which are strict."""
+    if after := call.moment("last_activity_after"):
+        yield lambda row: row["last_activity_at"] > after
+    if before := call.moment("last_activity_before"):
+        yield lambda row: row["last_activity_at"] < before
 
 
 def _topical(call: Call) -> Iterator[Keep]:

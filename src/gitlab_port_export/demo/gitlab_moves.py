@@ -1,0 +1,119 @@
+"""Other paths and names of groups and projects of a stand-in's world, and what of their rows and times follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gitlab_port_export.demo import gitlab_rows as rows
+from gitlab_port_export.demo.gitlab_rows import Row, stamp
+
+if TYPE_CHECKING:
+    from gitlab_port_export.demo.gitlab_store import World
+
+
+def rename_project(world: World, project: Row, name: str | None, path: str | None) -> None:
+    """Give a project another name, another path, or both: of all times only its own moves."""
+    world.touch()
+    if name:
+        prefix = project["name_with_namespace"].removesuffix(project["name"])
+        project |= {"name": name, "name_with_namespace": prefix + name}
+    if path:
+        project["path"] = path
+        _readdress_project(world, project)
+    project["updated_at"] = stamp(world.now)
+
+
+def transfer_project(world: World, project: Row, group: Row) -> None:
+    """Move a project to another group: of all times only its own moves."""
+    world.touch()
+    if project["id"] in world.projects_in[project["namespace"]["id"]]:
+        world.projects_in[project["namespace"]["id"]].remove(project["id"])
+    world.projects_in[group["id"]].append(project["id"])
+    project["name_with_namespace"] = f"{group['full_name']} / {project['name']}"
+    project["namespace"] = rows.group_namespace(group)
+    _readdress_project(world, project)
+    project["updated_at"] = stamp(world.now)
+
+
+def rename_group(world: World, group: Row, path: str) -> None:
+    """Give a group another path: all groups and projects below are touched, what projects hold is not."""
+    group["path"] = path
+    _readdress_group(world, group)
+
+
+def transfer_group(world: World, group: Row, parent: Row) -> None:
+    """Move a group into another one: all groups and projects below are touched, what projects hold is not."""
+    if group["parent_id"]:
+        world.subgroups[group["parent_id"]].remove(group["id"])
+    world.subgroups[parent["id"]].append(group["id"])
+    group["parent_id"] = parent["id"]
+    _readdress_group(world, group)
+
+
+def _readdress_group(world: World, group: Row) -> None:
+    """Give a group and all below it the paths that follow from their parents; GitLab does it with `touch_all`."""
+    world.touch()
+    for row in world.family(group):
+        parent = world.groups.get(row["parent_id"])
+        old, new = row["full_path"], f"{parent['full_path']}/{row['path']}" if parent else row["path"]
+        del world.paths[f"full_path:{old}"]
+        row |= {
+            "full_path": new,
+            "full_name": f"{parent['full_name']} / {row['name']}" if parent else row["name"],
+            "web_url": f"{world.url}/groups/{new}",
+        }
+        world.paths[f"full_path:{new}"] = row
+        for id in world.projects_in.get(row["id"], ()):
+            project = world.projects[id]
+            project["namespace"] = rows.group_namespace(row)
+            project["name_with_namespace"] = f"{row['full_name']} / {project['name']}"
+            _readdress_project(world, project)
+            project["updated_at"] = stamp(world.now)
+
+
+def _readdress_project(world: World, project: Row) -> None:
+    """Give a project the path that follows from its namespace; the old one redirects from then on."""
+    old, new = project["path_with_namespace"], f"{project['namespace']['full_path']}/{project['path']}"
+    world.paths.pop(f"path_with_namespace:{old}", None)
+    world.moved[old] = project["id"]
+    world.moved.pop(new, None)
+    changed = _readdressed(old, new)
+    namespace = project["namespace"]
+    project |= changed({key: value for key, value in project.items() if key != "namespace"})
+    project |= {"namespace": namespace, "path_with_namespace": new}
+    world.paths[f"path_with_namespace:{new}"] = project
+    for row in _held(world, project["id"]):
+        row.update(changed(row))
+
+
+def _held(world: World, id: int) -> Iterable[Row]:
+    """Yield the rows of a project that tell its path; jobs hold the row of their pipeline itself."""
+    for lists in (
+        *(world.merge_requests, world.issues, world.pipelines, world.jobs, world.releases, world.tags),
+        *(world.branches, world.environments, world.deployments, world.milestones),
+    ):
+        yield from lists.get(id, ())
+    for (_, of_group, holder), found in world.others.items():
+        if holder == id and not of_group:
+            yield from found
+
+
+def _readdressed(old: str, new: str) -> Any:
+    """Return what replaces a project's path in addresses and references; a value without it stays the same object."""
+    whole = re.compile(rf"(?:^|(?<=[/:])){re.escape(old)}(?=$|[/!#]|\.git)")
+
+    def changed(value: Any) -> Any:
+        match value:
+            case str():
+                return whole.sub(new, value)
+            case dict():
+                found: Any = {key: part if key == "pipeline" else changed(part) for key, part in value.items()}
+                return value if found == value else found
+            case list():
+                found = [changed(part) for part in value]
+                return value if found == value else found
+        return value
+
+    return changed
