@@ -90,7 +90,7 @@ class TestChanges:
         found = [one.entity.identifier for one in of(Update, differ.run(rows()))]
         assert found == [str(n) for n in range(200)]
         assert 5 < max(waiting) < 20
-        assert waiting[-1] == max(waiting)
+        assert waiting[-1] > max(waiting) * 3 // 4
 
     def test_other_events_pass_as_they_came(self, bed: Bed) -> None:
         problem = Problem("read", "why")

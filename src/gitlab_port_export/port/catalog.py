@@ -13,6 +13,7 @@ from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 from gitlab_port_export.port.digests import digests
 from gitlab_port_export.port.ledger import Ledger, Missing
+from gitlab_port_export.port.moments import is_before
 from gitlab_port_export.port.pages import read_pages
 
 SEARCH_PAGE = 1000
@@ -198,6 +199,21 @@ class Catalog:
             pages = self._pages(name, [_named(list(identifiers))])
             return [row for page in pages for row in page if row["identifier"] in identifiers]
 
+    def overtaken(self, name: str, identifiers: Sequence[str], instant: str) -> list[str]:
+        """Return which of these entities changed in Port after `instant` (ISO) and hold other values than were read.
+
+        Raises PortRefused and Unreachable.
+        """
+        recent = [str(row["identifier"]) for row in self.fresh(name, identifiers) if _is_recent(row, instant)]
+        rows, ledger = self._found(name, recent) if recent else [], self._loading[name].result()
+        return [row["identifier"] for row in rows if not ledger.still_holds(row)]
+
+    def identifiers(self, name: str) -> Iterator[str]:
+        """Yield the identifiers of all entities of a blueprint, as Port holds them now."""
+        for page in search(self._port, name, (), ["$identifier"]):
+            with documented(f"an entity of {name}"):
+                yield from (_text(row["identifier"]) for row in page)
+
     def _team_names(self) -> Mapping[str, str]:
         """Return the identifier of each team by identifier and title; none where Port does not show its teams."""
         with self._teams_lock:
@@ -328,6 +344,10 @@ def _parts(identifiers: Sequence[str]) -> Iterator[list[str]]:
 
 def _named(identifiers: list[str]) -> dict[str, Any]:
     return {"property": "$identifier", "operator": "in", "value": identifiers}
+
+
+def _is_recent(row: Mapping[str, Any], instant: str) -> bool:
+    return not is_before(str(row.get("updatedAt") or ""), instant)
 
 
 def _is_bare(row: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:

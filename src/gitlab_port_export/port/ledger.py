@@ -242,6 +242,13 @@ class Ledger:
             self._replace(slot, self.codes(entity))
             self._status[slot] = Status.SENT
 
+    def still_holds(self, row: Mapping[str, Any]) -> bool:
+        """Whether one of Port's rows is as it was when it was read, or as this run sent it."""
+        slot = self._slots.get(entity_key(self.blueprint.identifier, row["identifier"]))
+        start = 0 if slot is None else slot * len(self.fields)
+        held = self._codes[start : start + len(self.fields)].tolist()
+        return slot is not None and held == self._coded(row["identifier"], self._held(row))
+
     def knows(self, identifier: str) -> bool:
         """Whether Port held the entity, or this run produced it."""
         return self._slots.get(entity_key(self.blueprint.identifier, identifier)) is not None
@@ -250,6 +257,11 @@ class Ledger:
         """Whether this run produced the entity."""
         slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))
         return slot is not None and self._status[slot] != Status.HELD
+
+    def is_unchanged(self, identifier: str) -> bool:
+        """Whether this run produced the entity, and Port holds it like that."""
+        slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))
+        return slot is not None and self._status[slot] == Status.UNCHANGED
 
     def created(self, identifier: str) -> bool:
         """Whether this run creates the entity, which Port did not hold."""

@@ -5,7 +5,6 @@ An entity is *owned* if this integration, or Ocean under the same identifier, wr
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.model import Delete, Entity, Event, Held, Problem, Written
@@ -13,6 +12,7 @@ from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.keys import relation_targets, target_key
+from gitlab_port_export.port.moments import is_before
 from gitlab_port_export.port.order import blueprint_order, dependency_order
 from gitlab_port_export.sync.coverage import Coverage
 from gitlab_port_export.sync.policy import Decisions, Gone, Policy
@@ -127,7 +127,7 @@ def _without_recent(
         recent: list[str] = []
         names = [name for name in entry.identifiers if (entry.blueprint, name) in owned]
         for entity, changed in fresh(catalog, entry.blueprint, names):
-            if _is_before(changed, instant):
+            if is_before(changed, instant):
                 old.append(entity)
             else:
                 recent.append(str(entity.identifier))
@@ -187,14 +187,6 @@ def not_needed(catalog: Catalog, entities: list[Entity], keep: set[int]) -> list
         for entity in staying:
             keep.update(related(catalog, entity))
     return entities
-
-
-def _is_before(moment: str, instant: str) -> bool:
-    """Return whether one ISO instant is before another; one that cannot be read counts as recent."""
-    try:
-        return datetime.fromisoformat(moment) < datetime.fromisoformat(instant)
-    except (ValueError, TypeError):  # TypeError: one of them names no time zone
-        return False
 
 
 def delete(catalog: Catalog, entities: list[Entity], keep: set[int], deleter: Deleter | None) -> Iterator[Event]:

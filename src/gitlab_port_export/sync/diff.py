@@ -78,6 +78,10 @@ class Finder(Protocol):
         """Drop outdated answers; return the blueprints that were written to since the last call."""
 
 
+# Returns which of these updates would put an older state in the place of a newer one.
+Overtaken = Callable[[Sequence[Update]], Set[tuple[str, str]]]
+
+
 @dataclass
 class Differ:
     """Turns entities into changes: creates pass at once, updates wait a while, entities with searches until the end.
@@ -85,12 +89,14 @@ class Differ:
     Updates wait because several rows may have the same key: the lowest wins, whichever came first. When many wait,
     the oldest pass, so that memory stays bounded; a better row that comes later is then a second update. `ledger` gives
     what Port holds of a blueprint, or why that is not known. `fixed` names the fields of a blueprint that rows with an
-    identifier of their own set: a row that finds the entity by a search does not change those.
+    identifier of their own set: a row that finds the entity by a search does not change those. `overtaken` is asked of
+    updates that have waited.
     """
 
     ledger: Callable[[str], Ledger | Missing]
     searches: Finder
     fixed: Callable[[str], Set[str]] = field(default=lambda _blueprint: frozenset())
+    overtaken: Overtaken = field(default=lambda _updates: frozenset())
     waiting: Waiting = field(default_factory=Waiting)
     targets: set[int] = field(default_factory=set)
     # Blueprints that entities relate to by a search whose result is not known.
@@ -181,16 +187,21 @@ class Differ:
             found.append(Update(entity, comparison.fields, again=True) if comparison.fields else Create(entity))
         elif comparison.status == Status.UPDATED:
             self.waiting.put(Update(entity, comparison.fields))
-            found += self._overdue(MAX_WAITING_BYTES)
+            if self.waiting.weight > MAX_WAITING_BYTES:
+                # Many at once, as they are looked at together.
+                found += self._overdue(MAX_WAITING_BYTES * 7 // 8)
         else:
             self.waiting.drop(entity.key)
         return found
 
     def _overdue(self, most: int) -> Iterator[Update]:
         """Yield the updates that have waited longest, until at most `most` bytes wait."""
-        for update in self.waiting.overdue(most):
-            self.ledgers[update.entity.blueprint].send(update.entity)
-            yield update
+        updates = list(self.waiting.overdue(most))
+        left = self.overtaken(updates) if updates else ()
+        for update in updates:
+            if update.entity.key not in left:
+                self.ledgers[update.entity.blueprint].send(update.entity)
+                yield update
 
     def _search(self) -> Iterator[Event]:
         """Compare the entities with searches; again when this run has written to a blueprint in which they search.

@@ -25,12 +25,14 @@ from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.integration import gitops_agent
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync import plan_record
+from gitlab_port_export.sync.adopt import adopt, start_asking
 from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected_blueprints
 from gitlab_port_export.sync.delete_stage import delete_gone
 from gitlab_port_export.sync.diff import Differ
 from gitlab_port_export.sync.gitops import beside_rows, held_by_port, write_entities, write_files
 from gitlab_port_export.sync.merge import Unread
 from gitlab_port_export.sync.outcomes import Outcomes
+from gitlab_port_export.sync.overtaken import Latecomers
 from gitlab_port_export.sync.part import NO_DELETES, Part
 from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.plan_file import Recorder
@@ -65,6 +67,7 @@ def line(
     yield from doubtful_clock(now)
     if not (mapping.spec_paths or part):
         start_reading(catalog, mapping, integration)
+    webhook = None if part else start_asking(sink, integration)
 
     # Plan.
     inventory = _inventory_reader(run.gitlab, settings, run.dialect, mapping)
@@ -72,7 +75,7 @@ def line(
     if part:
         context = part.narrowed(context)
         outcomes.part = part.words
-        resync.begin()
+        instant = resync.begin()
     plan = yield from _planned(context, outcomes)
     ensure_blueprints(sink, blueprints_to_make(settings, run.chosen), run.blueprints)
 
@@ -88,7 +91,10 @@ def line(
     keep = yield from _recording(recorder, run, catalog)
 
     # Read, transform, diff, write.
-    differ = Differ(catalog.ledger, searches, partial(fixed_fields, mapping), targets=from_files.keys)
+    late = Latecomers(catalog, executor, instant if run.writes else None)
+    differ = Differ(
+        catalog.ledger, searches, partial(fixed_fields, mapping), overtaken=late.among, targets=from_files.keys
+    )
     rules = Partly(mapping, wanted, whole=not part.paths) if part else None
     unread = Unread(mapping, outcomes.faults, catalog.holds, rules.left_out if rules else frozenset())
     stages = Stages(
@@ -98,6 +104,7 @@ def line(
     )  # fmt: skip
     yield from keep(stages.through(differ, read(plan, run.gitlab, settings.workers)))
     unread.settle()
+    outcomes.left += late.words()
     yield from write_found((yield from beside_rows(from_files, mapping, catalog, unread.resources)))
 
     if rules:
@@ -105,7 +112,8 @@ def line(
         yield from plan_record.finish(recorder) if recorder else ()
         return
 
-    # Delete, after the second look.
+    # What a webhook wrote is owned again. Delete, after the second look.
+    yield from adopt(webhook, catalog, sink, integration, from_files.keys)
     yield from keep(delete_gone(run, outcomes, context, catalog, stages, differ, inventory, instant))
     if recorder:
         yield from plan_record.finish(recorder)
