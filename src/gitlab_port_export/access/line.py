@@ -1,0 +1,229 @@
+"""A change of access, in order: look → guards → decide → write once → read back. Read this first.
+
+    wish → person, place, state → guards → decision → (a plan ends here) → write → read back → outcome
+
+GitLab's status codes do not tell whether a write worked, so the state that is read back decides. A write without an
+answer is not repeated: the state is read, and decided on anew.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+
+from gitlab_port_export.access.api import Api
+from gitlab_port_export.access.below import roles_below
+from gitlab_port_export.access.decide import Decision, decide
+from gitlab_port_export.access.guards import Facts, Limits, refusals
+from gitlab_port_export.access.person import find_person
+from gitlab_port_export.access.read_back import Verdict, judge, who_became
+from gitlab_port_export.access.roles import find_role
+from gitlab_port_export.access.scope import find_place
+from gitlab_port_export.access.state import State, read_state
+from gitlab_port_export.access.values import Ended, Outcome, Person, Wish
+from gitlab_port_export.access.write import Sent, grant_grace, send
+from gitlab_port_export.base.clock import Stopped
+from gitlab_port_export.base.errors import GitLabUnavailable, Interrupted
+from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.model import Problem
+
+# How often a write is sent at most; each time the state was read before and lacks it.
+MOST_WRITES = 3
+# Seconds between reads of what GitLab says it has removed.
+SETTLING = (0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Follow:
+    """What else is done as a command goes on; by default nothing.
+
+    `say` takes a line about what is done now, `wrote` the outcome once GitLab was read back, and `ended` the last
+    outcome, also of what was refused. The last two return it, with what they add.
+    """
+
+    say: Callable[[str], None] = lambda line: None  # noqa: ARG005  # nobody listens
+    wrote: Callable[[Outcome], Outcome] = lambda outcome: outcome
+    ended: Callable[[Outcome], Outcome] = lambda outcome: outcome
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A wish with all that was found of it, and the direct roles below that end with the one in the place."""
+
+    api: Api
+    facts: Facts
+    by_user: str
+    below: tuple[Ended, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome as far as it is known before anything is decided."""
+        facts, state = self.facts, self.facts.state
+        there = state.direct or state.invitation
+        return Outcome(
+            f"access {facts.wish.verb}", "unchanged", facts.wish, facts.found.person, facts.place, there, there,
+            still=(state.inherited,) if state.inherited else (), by_user=self.by_user,
+        )  # fmt: skip
+
+
+def carry_out(wish: Wish, limits: Limits, api: Api, *, plan: bool = False, follow: Follow = Follow()) -> Outcome:
+    """Grant or revoke as wished, or say what would be done. Raises UsageError and GitLabUnavailable before a write."""
+    try:
+        task = _look(wish, limits, api)
+    except ReadFailed as failure:
+        raise GitLabUnavailable(f"GitLab: {failure.why}; nothing was changed", hint=failure.hint) from None
+    except Stopped:
+        raise GitLabUnavailable("the deadline passed; nothing was changed", hint="allow more time") from None
+    if found := tuple(refusals(task.facts)):
+        why, hint = "; ".join(one.why for one in found), "; ".join(dict.fromkeys(one.way_out for one in found))
+        outcome = replace(task.outcome, result="refused", why=why, hint=hint, guard=found[0].guard, plan=plan)
+        return outcome if plan else follow.ended(outcome)
+    decision = decide(task.facts)
+    planned = _planned(task, decision)
+    if plan:
+        return replace(planned, plan=True)
+    if decision.write is None:
+        return follow.ended(follow.wrote(planned))
+    follow.say(f"{decision.write.does}: {task.facts.wish.person}, {task.facts.place.path}")
+    try:
+        outcome = _change(task, decision, planned)
+    except Interrupted as error:
+        why = f"{error}; whether the change was made is not known"
+        follow.ended(replace(planned, result="failed", after=None, why=why, hint="look with `access show`"))
+        raise
+    return follow.ended(outcome if outcome.result == "failed" else follow.wrote(outcome))
+
+
+# --- look
+
+
+def _look(wish: Wish, limits: Limits, api: Api) -> _Task:
+    own = api.own_user()
+    if wish.scope is None:
+        raise TypeError("a wish without a scope")
+    place = find_place(api, wish.scope)
+    found = find_person(api, wish.person, place)
+    role = find_role(api, wish.role, place) if wish.verb == "grant" else None
+    facts = Facts(wish, limits, own["id"], found, place, role, State(), date.today())
+    facts = replace(facts, state=_state(api, facts))
+    below = roles_below(api, place, found.person) if wish.below and found.person and place.is_group else ()
+    return _Task(api, facts, str(own.get("username") or ""), below)
+
+
+def _state(api: Api, facts: Facts) -> State:
+    found = facts.found
+    if found.doubt:
+        return State()
+    return read_state(api, facts.place, found.person, found.email, everybody=facts.wish.verb == "grant")
+
+
+def _planned(task: _Task, decision: Decision) -> Outcome:
+    writes = (decision.write,) if decision.write else ()
+    notes = (decision.note,) if decision.note else ()
+    below = task.below if decision.write else ()
+    return replace(task.outcome, result=decision.result, after=decision.after, writes=writes, notes=notes, below=below)
+
+
+# --- write, and read back
+
+
+def _change(task: _Task, decision: Decision, planned: Outcome) -> Outcome:
+    """Send the write and return what it came to; it is sent again only where the state lacks it and no answer came."""
+    facts, before = task.facts, task.facts.state
+    verdict = Verdict("failed")
+    for number in range(1, MOST_WRITES + 1):
+        if decision.write is None:
+            # Somebody else did it meanwhile, or the write that got no answer did.
+            return _finished(task, planned, facts.state, Verdict(planned.result))
+        sent = send(task.api, decision.write)
+        verdict, state = _read_back(task, decision, before, sent)
+        if verdict.then != "again" or state is None:
+            return _finished(task, planned, state, verdict)
+        facts = replace(facts, state=state)
+        if sent.late or number == MOST_WRITES or not _rest(task, sent, number):
+            break
+        if found := tuple(refusals(facts)):
+            return _finished(task, planned, state, Verdict("failed", "; ".join(one.why for one in found)))
+        decision = decide(facts)
+    hint = "run the command again: it looks first"
+    return _finished(
+        task, planned, facts.state, Verdict("failed", f"{verdict.why}; GitLab does not show the change", hint)
+    )
+
+
+def _rest(task: _Task, sent: Sent, number: int) -> bool:
+    """Wait before another write as GitLab asks; whether there is time for one."""
+    try:
+        if sent.answer:
+            task.api.gitlab.http.pause(sent.answer, number)
+        else:
+            task.api.clock.sleep(0.5 * number)
+    except Stopped:
+        return False
+    return True
+
+
+def _read_back(task: _Task, decision: Decision, before: State, sent: Sent) -> tuple[Verdict, State | None]:
+    """Return the verdict and the state it was made of, None where GitLab cannot be read."""
+    waits = list(SETTLING)
+    while True:
+        try:
+            state = _state(task.api, task.facts)
+            verdict = judge(decision, before, state, sent)
+            if verdict.then != "wait":
+                return verdict, state
+            if not waits:
+                why = f"{verdict.why} yet: it may come later, or GitLab kept the last owner"
+                return Verdict("queued", why, "look with `access show`"), state
+            task.api.clock.sleep(waits.pop(0))
+        except Stopped:
+            if not waits:
+                return Verdict("failed", "the deadline passed before GitLab could be read again"), None
+            waits = []
+            grant_grace(task.api)
+        except ReadFailed as failure:
+            why = f"a change was sent, and GitLab could not be read again: {failure.why}"
+            return Verdict("failed", why, "look with `access show`"), None
+
+
+def _finished(task: _Task, planned: Outcome, state: State | None, verdict: Verdict) -> Outcome:
+    """Return the outcome by what was read back."""
+    result = verdict.result or "failed"
+    if state is None:
+        return replace(planned, result=result, after=None, why=verdict.why, hint=verdict.hint)
+    after = state.direct or state.invitation
+    still = (state.inherited,) if state.inherited else ()
+    outcome = replace(planned, result=result, after=after, still=still, why=verdict.why, hint=verdict.hint)
+    try:
+        if planned.person is None and result in ("created", "updated"):
+            return _became_member(task, outcome, state)
+        return replace(outcome, below=_ended(task, outcome)) if planned.below else outcome
+    except (ReadFailed, Stopped) as failure:
+        why = f"the change was made, and GitLab could not tell all of it: {failure or 'the deadline passed'}"
+        return replace(outcome, problems=(Problem("read", why, "look with `access show`"),))
+
+
+def _ended(task: _Task, outcome: Outcome) -> tuple[Ended, ...]:
+    """Return which of the roles below are gone now."""
+    person = outcome.person
+    if person is None or outcome.result == "failed":
+        return ()
+    left = {(one.kind, one.path) for one in roles_below(task.api, task.facts.place, person)}
+    return tuple(one for one in task.below if (one.kind, one.path) not in left)
+
+
+def _became_member(task: _Task, outcome: Outcome, state: State) -> Outcome:
+    """Return the outcome of an invitation that reached an account whose address the token cannot see."""
+    before = task.facts.state.members
+    number = who_became(task.facts.state, state)
+    row = (task.api.one(f"/users/{number}") or {}) if number else {}
+    person = Person(
+        number or 0, str(row.get("username") or ""), str(row.get("name") or ""), str(row.get("state") or "")
+    )
+    was, now = before.get(number or 0), state.members.get(number or 0)
+    note = f"the address belongs to {person.username} (id:{person.id}), who is a member at once"
+    problems: tuple[Problem, ...] = ()
+    if was and now and was.role.level > now.role.level:
+        why = f"the address belongs to {person.username}, who had {was.role.name} and has {now.role.name} now"
+        hint = f"if that was not meant: access grant {person.username} --role {was.role.name.lower()}"
+        problems = (Problem("write", why, hint),)
+    return replace(outcome, person=person, before=was, after=now, notes=(note,), problems=problems)

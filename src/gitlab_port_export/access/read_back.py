@@ -1,0 +1,50 @@
+"""Says from the state that was read back what a write came to; the answer to it only explains. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gitlab_port_export.access.decide import Decision, same
+from gitlab_port_export.access.state import State
+from gitlab_port_export.access.values import Held, Result
+from gitlab_port_export.access.write import Sent
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a write came to: a result, or what to do next: wait and read again, or decide anew."""
+
+    result: Result | None
+    why: str = ""
+    hint: str = ""
+    then: Literal["", "wait", "again"] = ""
+
+
+def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdict:
+    """Return the verdict on one write."""
+    if is_fulfilled(decision, after):
+        return Verdict(decision.result)
+    if decision.subject == "invitation" and (became := who_became(before, after)):
+        # An e-mail of an account that the token cannot see: GitLab made or changed a member at once.
+        return Verdict("updated" if became in before.members else "created")
+    match sent.reply:
+        case "queued":
+            return Verdict("queued", sent.said, "the role comes when it is approved; run the command again to see")
+        case "refused":
+            return Verdict("failed", sent.said, sent.hint)
+        case "unknown":
+            return Verdict(None, sent.said, then="again")
+    said = "GitLab answered that it was done, and does not show it"
+    # A removal may be carried out a while later, and one of the last owner not at all.
+    return Verdict(None, said, then="wait") if decision.after is None else Verdict("failed", said)
+
+
+def is_fulfilled(decision: Decision, state: State) -> bool:
+    """Return whether the state is what was decided."""
+    there: Held | None = state.direct if decision.subject == "direct" else state.invitation
+    return same(there, decision.after)
+
+
+def who_became(before: State, after: State) -> int | None:
+    """Return the id of the one direct member who is new or has another role, None where it is not exactly one."""
+    changed = [number for number, held in after.members.items() if not same(before.members.get(number), held)]
+    return changed[0] if len(changed) == 1 else None
