@@ -125,7 +125,7 @@ def test_a_detailed_plan_tells_changes_apart(problems, reasons, changes, fail_on
 
 
 def test_every_exit_code_has_a_meaning():
-    assert set(EXIT_MEANINGS) == {0, 1, 2, 3, 4, 5, 10, 70, 130, 143}
+    assert set(EXIT_MEANINGS) == {0, 1, 2, 3, 4, 5, 6, 10, 70, 130, 143}
     assert all(EXIT_MEANINGS.values())
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from gitlab_port_export import __version__
+from gitlab_port_export.commands.changes import Change, with_change
 from gitlab_port_export.commands.process import answer_misuse, carry_out, leave, tune
 from gitlab_port_export.commands.streams import Streams, with_streams
 from gitlab_port_export.settings.options import with_settings
@@ -204,6 +205,74 @@ def hooks(  # an option each, which the command line gives by name
         "template": template,
     }
     _end("hooks", streams, lambda run, session: run(session, action.value, wish, detailed=detailed_exitcode, **options))
+
+
+class Below(StrEnum):
+    """What becomes of the direct roles below a group when the one in it ends."""
+
+    keep = "keep"
+    remove = "remove"
+
+
+Person = Annotated[str | None, typer.Argument(metavar="PERSON", help="A username, id:NUMBER or an e-mail address.")]
+Group = Annotated[str | None, typer.Option("--group", metavar="PATH", help="The full path of a group.")]
+Project = Annotated[str | None, typer.Option("--project", metavar="PATH", help="The full path of a project.")]
+access_app = typer.Typer(help="Show, grant or revoke a role in a group or project of GitLab.")
+app.add_typer(access_app, name="access")
+
+
+@access_app.command("show")
+@with_settings
+@with_streams
+def access_show(
+    streams: Streams, person: Person = None, group: Group = None, project: Project = None, **options: Any
+) -> None:
+    """Show the role of a person in a place, or all direct roles; changes nothing."""
+    given = {"person": person, "group": group, "project": project}
+    _end("access", streams, lambda run, session: run(session, "show", given, **options))
+
+
+@access_app.command("grant")
+@with_settings
+@with_streams
+@with_change
+def access_grant(
+    streams: Streams,
+    change: Change,
+    person: Person = None,
+    role: Annotated[
+        str | None, typer.Option("--role", help="guest, developer, … as GitLab names it, or custom:ID.")
+    ] = None,
+    group: Group = None,
+    project: Project = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="DATE", help="When the role ends: YYYY-MM-DD, or never.")
+    ] = None,
+    **options: Any,
+) -> None:
+    """Give a person exactly this role in a group or project; an e-mail without account is invited."""
+    given = {"person": person, "role": role, "group": group, "project": project, "expires": expires}
+    _end("access", streams, lambda run, session: run(session, "grant", given, change, **options))
+
+
+@access_app.command("revoke")
+@with_settings
+@with_streams
+@with_change
+def access_revoke(
+    streams: Streams,
+    change: Change,
+    person: Person = None,
+    group: Group = None,
+    project: Project = None,
+    below: Annotated[
+        Below, typer.Option("--below", help="What becomes of the direct roles below the group.")
+    ] = Below.keep,
+    **options: Any,
+) -> None:
+    """End the direct role or the open invitation of a person in a group or project."""
+    given = {"person": person, "group": group, "project": project, "below": below is Below.remove}
+    _end("access", streams, lambda run, session: run(session, "revoke", given, change, **options))
 
 
 @app.command()

@@ -1,29 +1,76 @@
-"""Finds the direct roles of one person in the groups and projects below a group."""
+"""Finds the direct roles of one person in many places: below a group, or wherever the token sees them."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from gitlab_port_export.access.api import Api
 from gitlab_port_export.access.roles import role_of
 from gitlab_port_export.access.values import Ended, Person, Place, ScopeKind
 from gitlab_port_export.model import Row
 
-# Each place takes a request. Beyond so many only the place itself is looked at.
+# Each place takes a request; so many are asked at most.
 MOST_PLACES = 500
 
 
-def places_below(api: Api, place: Place) -> list[tuple[ScopeKind, str, int]]:
-    """Return (kind, path, id) of all groups and projects below a group. Raises ReadFailed."""
-    groups = api.rows(f"{place.api}/descendant_groups")
+class Spot(NamedTuple):
+    """A group or project that may be looked at."""
+
+    kind: ScopeKind
+    path: str
+    id: int
+
+
+def places_below(api: Api, place: Place) -> list[Spot]:
+    """Return all groups and projects below a group. Raises ReadFailed."""
     # Projects that were only shared with the group are not below it.
     params = (("include_subgroups", "true"), ("with_shared", "false"), ("simple", "true"))
-    projects = api.rows(f"{place.api}/projects", params)
-    found: list[tuple[ScopeKind, str, int]] = [("group", str(row["full_path"]), row["id"]) for row in groups]
-    return found + [("project", str(row["path_with_namespace"]), row["id"]) for row in projects]
+    return _spots(api.rows(f"{place.api}/descendant_groups"), api.rows(f"{place.api}/projects", params))
+
+
+def places_of_token(api: Api) -> list[Spot]:
+    """Return the groups and projects that the token's user has a role in. Raises ReadFailed."""
+    projects = (("membership", "true"), ("simple", "true"))
+    return _spots(api.rows("/groups", (("all_available", "false"),)), api.rows("/projects", projects))
+
+
+def _spots(groups: Iterable[Row], projects: Iterable[Row]) -> list[Spot]:
+    found = [Spot("group", str(row["full_path"]), row["id"]) for row in groups]
+    return found + [Spot("project", str(row["path_with_namespace"]), row["id"]) for row in projects]
+
+
+def direct_roles(api: Api, spots: list[Spot], person: Person) -> tuple[Ended, ...]:
+    """Return the direct roles of a person in the first MOST_PLACES of these. Raises ReadFailed."""
+    asked = {f"/{one.kind}s/{one.id}/members/{person.id}": one for one in spots[:MOST_PLACES]}
+    rows = api.each(asked)
+    return tuple(Ended(one.kind, one.path, role_of(rows[path])) for path, one in asked.items() if path in rows)
 
 
 def roles_below(api: Api, place: Place, person: Person) -> tuple[Ended, ...]:
-    """Return the direct roles below a group, in the first MOST_PLACES of its groups and projects. Raises ReadFailed."""
-    asked = {
-        f"/{kind}s/{number}/members/{person.id}": (kind, path)
-        for kind, path, number in places_below(api, place)[:MOST_PLACES]
-    }
-    rows: dict[str, Row] = api.each(asked)
-    return tuple(Ended(*asked[one], role_of(rows[one])) for one in asked if one in rows)
+    """Return the direct roles of a person below a group. Raises ReadFailed."""
+    return direct_roles(api, places_below(api, place), person)
+
+
+def roles_anywhere(api: Api, person: Person) -> tuple[tuple[Ended, ...], str]:
+    """Return the direct roles of a person wherever the token sees them, and a note about what it does not see.
+
+    An administrator's token gets them in one list (https://docs.gitlab.com/api/users/#list-all-memberships-of-a-user).
+    Raises ReadFailed.
+    """
+    if person.is_admin is not None and (listed := _listed(api, person)) is not None:
+        return direct_roles(api, listed, person), ""
+    spots = places_of_token(api)
+    beyond = f"; the first {MOST_PLACES} of them were looked at" if len(spots) > MOST_PLACES else ""
+    note = f"only groups and projects in which the token's user has a role can be seen{beyond}"
+    return direct_roles(api, spots, person), note
+
+
+def _listed(api: Api, person: Person) -> list[Spot] | None:
+    rows = api.rows(f"/users/{person.id}/memberships")
+    kinds: dict[str, ScopeKind] = {"Namespace": "group", "Project": "project"}
+    named = [(kinds[row["source_type"]], row["source_id"]) for row in rows if row.get("source_type") in kinds]
+    found = api.each(f"/{kind}s/{number}" for kind, number in named)
+    return [
+        Spot(kind, str(row.get("full_path") or row.get("path_with_namespace") or number), number)
+        for kind, number in named
+        if (row := found.get(f"/{kind}s/{number}"))
+    ]

@@ -26,16 +26,21 @@ class State:
     sources: tuple[str, ...] = ()
 
 
-def read_state(api: Api, place: Place, person: Person | None, email: str, *, everybody: bool = False) -> State:
-    """Return the state for one person or address, with `everybody` also all direct members. Raises ReadFailed."""
+def read_state(
+    api: Api, place: Place, person: Person | None, email: str, *, everybody: bool = False, owners: bool = True
+) -> State:
+    """Return the state for one person or address, with `everybody` also all direct members. Raises ReadFailed.
+
+    `owners` are read for an owner alone.
+    """
     invitation = read_invitation(api, place, email) if email else None
     if person is None:
         return State(invitation=invitation, members=_members(api, place) if everybody else {})
     row = api.one(f"{place.api}/members/{person.id}")
     direct = held(row, "direct", place.path) if row else None
     inherited = _from_elsewhere(api, place, person, direct)
-    owners = read_owners(api, place) if direct and direct.role.level == OWNER else {}
-    return State(direct, inherited, invitation, owners, sources=_sources(api, place))
+    held_by = read_owners(api, place) if owners and direct and direct.role.level == OWNER else {}
+    return State(direct, inherited, invitation, held_by, sources=_sources(api, place))
 
 
 def held(row: Row, membership: Membership, origin: str | None) -> Held:

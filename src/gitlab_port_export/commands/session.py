@@ -67,6 +67,11 @@ class Session:
         self.err.stream.write(json_line(time.time(), "info", text))
         self.err.stream.flush()
 
+    def audit(self, line: str) -> None:
+        """Write the audit line of a change on standard error, whatever else is to be said there."""
+        self.err.stream.write(f"{line}\n")
+        self.err.stream.flush()
+
     def begin(self, settings: Settings) -> None:
         """Hide the secrets of the settings from now on, and begin to log."""
         self.redactor.learn(*settings.secrets())

@@ -19,6 +19,7 @@ EXIT_MEANINGS: dict[int, str] = {
     3: "GitLab refused or could not be reached, nothing could be done",
     4: "Port refused or could not be reached, nothing could be done",
     5: "in step, but deletions were held",
+    6: "a guard refused, nothing was written",
     10: "there are changes to make",
     70: "a bug in the exporter",
     130: "interrupted",

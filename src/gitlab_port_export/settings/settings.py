@@ -43,7 +43,9 @@ RESOURCE_NAMES = (*MAPPING_NAMES, "blueprints.json")
 # Commands that have an option.
 _RUNS = ("sync", "plan")
 _RUNS_AND_HOOKS = (*_RUNS, "hooks")
-_ALL = (*_RUNS_AND_HOOKS, "check", "preview", "mapping show", "mapping diff")
+_READ = (*_RUNS_AND_HOOKS, "check", "preview", "mapping show", "mapping diff")
+_ACCESS = ("access grant", "access revoke")
+_ALL = (*_READ, "access show", *_ACCESS)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class Settings(_Frozen):
             "Mapping file, used instead of the mapping in Port.",
             expected="a file, for example port-app-config.yml",
             option="--mapping",
-            on=_ALL,
+            on=(*_READ, *_ACCESS),
             found_file="refused",
         ),
     ] = None

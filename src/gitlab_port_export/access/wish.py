@@ -1,0 +1,78 @@
+"""From what was typed to a wish, with every fault at once; nothing is looked up here."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+from typing import Any, get_args
+
+from gitlab_port_export.access.person import check_name
+from gitlab_port_export.access.roles import check_word
+from gitlab_port_export.access.values import Allowed, AskedBy, ScopeKind, ScopeName, Verb, Wish
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.text import shown
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+# What stands for no end of a role.
+NEVER = "never"
+ALLOWED: tuple[Allowed, ...] = get_args(Allowed)
+PATH = re.compile(r"[^\s?#%]{1,1024}")
+
+
+def wish_of(
+    verb: Verb, given: Mapping[str, Any], reason: str = "", allow: Collection[str] = (), asked_by: AskedBy | None = None
+) -> Wish | None:
+    """Return the wish of a command line, None where it names nothing. Raises UsageError for two scopes."""
+    named: dict[ScopeKind, str | None] = {"group": given.get("group"), "project": given.get("project")}
+    scopes = [ScopeName(kind, path.strip("/")) for kind, path in named.items() if path]
+    if len(scopes) > 1:
+        raise UsageError("--group and --project: give one of them")
+    texts = {name: given.get(name) or "" for name in ("person", "role")}
+    expires = given.get("expires")
+    if not any((*texts.values(), *scopes, expires, reason)):
+        return None
+    return Wish(
+        verb,
+        texts["person"].strip(),
+        scopes[0] if scopes else None,
+        role=texts["role"].strip(),
+        expires="" if expires and expires.lower() == NEVER else expires or None,
+        reason=reason,
+        below=bool(given.get("below")),
+        allow=frozenset(one for one in ALLOWED if one in allow),
+        asked_by=asked_by or AskedBy(),
+    )
+
+
+def check_wish(wish: Wish, today: date | None = None) -> None:
+    """Return where a wish is whole and every text in it has its form. Raises UsageError with all faults."""
+    faults = tuple(_faults(wish, today or date.today()))
+    if faults:
+        raise UsageError(*faults, hint=f"gitlab-port-export access {wish.verb} --help shows the form")
+
+
+def _faults(wish: Wish, today: date) -> Iterator[str]:
+    if not wish.person:
+        yield "PERSON is missing"
+    elif fault := check_name(wish.person):
+        yield fault
+    if wish.scope is None and wish.verb != "show":
+        yield "--group or --project is missing"
+    elif wish.scope and (not PATH.fullmatch(wish.scope.path) or wish.scope.path.isdigit()):
+        yield f"--{wish.scope.kind}: {shown(wish.scope.path)} is no full path, for example my-group/web"
+    if wish.verb == "grant":
+        fault = check_word(wish.role) if wish.role else "--role is missing"
+        yield from (fault,) if fault else ()
+    yield from _date_faults(wish.expires, today)
+
+
+def _date_faults(expires: str | None, today: date) -> Iterator[str]:
+    if not expires:
+        return
+    try:
+        end = date.fromisoformat(expires) if DATE.fullmatch(expires) else None
+    except ValueError:
+        end = None
+    if end is None:
+        yield f"--expires: {shown(expires)} is no date; expected YYYY-MM-DD, or never"
+    elif end <= today:
+        yield f"--expires: {expires} is not after today, {today.isoformat()}"

@@ -1,0 +1,130 @@
+"""The command `access`: shows, grants and revokes roles in GitLab."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from gitlab_port_export.access.api import WRITER, Api
+from gitlab_port_export.access.audit import audit_line, ci_job, ci_user
+from gitlab_port_export.access.codes import exit_code
+from gitlab_port_export.access.guards import Limits
+from gitlab_port_export.access.line import Follow, carry_out
+from gitlab_port_export.access.roles import LEVELS
+from gitlab_port_export.access.show import show
+from gitlab_port_export.access.values import AskedBy, Outcome, Role, Verb, Wish
+from gitlab_port_export.access.wish import check_wish, wish_of
+from gitlab_port_export.base.clock import Clock
+from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.text import Redactor
+from gitlab_port_export.commands import access_output
+from gitlab_port_export.commands.changes import Change
+from gitlab_port_export.commands.session import Session
+from gitlab_port_export.gitlab.client import GitLab, secret_reader
+from gitlab_port_export.gitlab.inventory import Patterns
+from gitlab_port_export.gitlab.kinds.shared.roles import ROLES
+from gitlab_port_export.settings.load import load_settings
+from gitlab_port_export.settings.settings import SETTINGS, Settings, Token
+from gitlab_port_export.sync.connect import connect_gitlab, identifier_of
+from gitlab_port_export.sync.prepare import prepare
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of the command: what is typed, and how it is to be done."""
+
+    verb: Verb
+    given: Mapping[str, Any]
+    change: Change
+
+    @property
+    def writes(self) -> bool:
+        """Whether something may be changed."""
+        return self.verb != "show" and not self.change.plan
+
+
+def run(
+    session: Session,
+    verb: Verb,
+    given: Mapping[str, Any],
+    change: Change | None = None,
+    **options: Any,
+) -> int:
+    """Show, grant or revoke a role, or plan it, and print what came of it. Raises ExportError."""
+    how = change or Change()
+    settings = load_settings(session.environ, apart=True, **options)
+    session.begin(settings)
+    for warning in settings.warnings:
+        session.say(f"warning: {warning.why}", "yellow")
+    with session.running(settings.deadline) as clock:
+        outcome = run_access(Asked(verb, given, how), settings, clock, session)
+    code = exit_code(outcome, detailed=how.detailed)
+    access_output.write(outcome, code, session)
+    return code
+
+
+def run_access(asked: Asked, settings: Settings, clock: Clock, session: Session) -> Outcome:
+    """Return what came of one call. Raises UsageError, GitLabUnavailable and PortUnavailable."""
+    by = AskedBy(ci_user(session.environ))
+    wish = wish_of(asked.verb, asked.given, asked.change.reason, asked.change.allow, by) or Wish(asked.verb, "")
+    check_wish(wish)
+    if asked.writes:
+        check_write_token(settings)
+        # Port is asked first: what cannot be told to the catalog is not changed in GitLab.
+        with closing(prepare(settings, clock, writes=True, redactor=session.redactor)):
+            return _act(asked, wish, settings, clock, session)
+    return _act(asked, wish, settings, clock, session)
+
+
+def _act(asked: Asked, wish: Wish, settings: Settings, clock: Clock, session: Session) -> Outcome:
+    gitlab = connect(settings, clock, session.redactor)
+    with closing(gitlab.http):
+        api = api_for(gitlab, settings, wish, session.redactor)
+        if asked.verb == "show":
+            return show(wish, api)
+        return carry_out(wish, limits_of(settings), api, plan=asked.change.plan, follow=_follow(session))
+
+
+def _follow(session: Session) -> Follow:
+    """Return what follows by hand: lines on standard error, the audit line last."""
+
+    def ended(outcome: Outcome) -> Outcome:
+        session.audit(audit_line(outcome, ci_job(session.environ), session.redactor.redact))
+        return outcome
+
+    return Follow(say=session.note, ended=ended)
+
+
+def check_write_token(settings: Settings) -> None:
+    """Return where there is a token to write with. Raises UsageError."""
+    if settings.write_token is None:
+        hint = "make a token with the scope api for it; the token that reads is never used to write"
+        raise UsageError(f"{SETTINGS['write_token'].variable} is not set", hint=hint)
+
+
+def connect(settings: Settings, clock: Clock, redactor: Redactor) -> GitLab:
+    """Return a client of GitLab with the tokens of a sync and, where it is set, the write token."""
+    writer = (Token(WRITER, settings.write_token, ("**",)),) if settings.write_token else ()
+    with_writer = settings.model_copy(update={"tokens": (*settings.tokens, *writer)})
+    dialect = settings.integration_type or settings.default_dialect
+    return connect_gitlab(with_writer, clock, dialect, identifier_of(settings), redactor)
+
+
+def api_for(gitlab: GitLab, settings: Settings, wish: Wish, redactor: Redactor) -> Api:
+    """Return GitLab as the write token shows it; where there is none, which only reads, as a token of the sync does."""
+    if settings.write_token:
+        return Api(gitlab, WRITER, settings.write_token.get_secret_value, settings.workers)
+    path = wish.scope.path if wish.scope else ""
+    fitting = [one for one in settings.tokens if Patterns(one.patterns).allow_at_or_above(path)]
+    token = next(iter(fitting or settings.tokens))
+    secret: SecretStr = token.secret
+    read = secret_reader(secret.get_secret_value(), token.file, redactor.learn)
+    return Api(gitlab, token.alias, read, settings.workers)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what the settings allow to change."""
+    level = LEVELS[settings.max_role]
+    return Limits(Patterns(settings.write_scopes), Role(level, ROLES[level]))
