@@ -4,7 +4,6 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
-from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from gitlab_port_export.base.errors import GitLabUnavailable, PortUnavailable
-from gitlab_port_export.demo import gitlab_faults, gitlab_pages
+from gitlab_port_export.demo import gitlab_faults
 from gitlab_port_export.demo.gitlab import Edit, Recorded, gitlab_server
 from gitlab_port_export.demo.gitlab import Fault as GitLabFault
+from gitlab_port_export.demo.gitlab_pages import HeaderList, Limits
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_drafts import Content
@@ -86,9 +86,12 @@ PORT_FAULTS = (
 
 
 PAGE = 4
+# Rows of a list that GitLab still counts: the merge requests of a group are more, and are read in windows.
+COUNTED = 10
+WINDOW = 8
 
 
-def uncounted(_: Recorded, headers: gitlab_pages.HeaderList) -> gitlab_pages.HeaderList:
+def uncounted(_: Recorded, headers: HeaderList) -> HeaderList:
     """Say of no list how long it is, as GitLab does of long ones."""
     return [one for one in headers if one[0] not in ("X-Total", "X-Total-Pages")]
 
@@ -125,7 +128,7 @@ class Exporter(RuleBasedStateMachine):
         # A kind, and of which of its rows the identifier is kept.
         self.nameless: tuple[str, str] | None = None
         # Lists of a few rows have several pages.
-        self.stack.enter_context(mock.patch.object(gitlab_pages, "MAX_PER_PAGE", PAGE))
+        self.gitlab.limits = Limits(per_page=PAGE, counted=COUNTED)
 
     @initialize(number=st.integers(0, 2))
     def begin(self, number: int) -> None:
@@ -394,7 +397,7 @@ class Exporter(RuleBasedStateMachine):
     def run(self, command: Any) -> list[Event]:
         events: list[Event] = []
         try:
-            run_sync(self.gitlab, self.port, self.mapping, command=command, watch=events.append)
+            run_sync(self.gitlab, self.port, self.mapping, command=command, watch=events.append, window=WINDOW)
         except (GitLabUnavailable, PortUnavailable):
             assert changes(events) == set()
         return events
@@ -404,7 +407,7 @@ class Exporter(RuleBasedStateMachine):
         version = self.world.version
         if self.known is None or self.known[0] != version:
             store, events = a_port(), list[Event]()
-            report = run_sync(self.gitlab, store, self.mapping, watch=events.append).report
+            report = run_sync(self.gitlab, store, self.mapping, watch=events.append, window=WINDOW).report
             assert not [one for one in report.problems if not one.warning]
             self.known = version, store, {key for kind, key in changes(events) if kind is Create}
         return self.known[1], self.known[2]

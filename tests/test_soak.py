@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from gitlab_port_export.base.errors import Interrupted
-from gitlab_port_export.demo import gitlab_pages
 from gitlab_port_export.demo.gitlab import Edit, Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Drop, Slow, Truncate
+from gitlab_port_export.demo.gitlab_pages import Limits
 from gitlab_port_export.demo.port_faults import Fault as PortFault
 from gitlab_port_export.demo.port_faults import drop, html, refuse
 from gitlab_port_export.demo.port_integrations import change_integration
@@ -331,12 +331,12 @@ def evaluator() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + SCHEDULES))
-def test_schedule(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedule(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    # Lists of a few rows have several pages.
-    monkeypatch.setattr(gitlab_pages, "MAX_PER_PAGE", chance.choice((5, 100)))
     world = sample_world(datetime.now(UTC).replace(microsecond=0))
     with stage(world, PortStore.default(), tmp_path, type=chance.choice(("gitlab-v2", "gitlab-v2", "gitlab"))) as on:
+        # Lists of a few rows have several pages.
+        on.gitlab.limits = Limits(per_page=chance.choice((5, 100)))
         schedule = Schedule(on, chance)
         assert on.run().code == 0
         config = {**on.port.store.integrations[schedule.integration]["config"], "entityDeletionThreshold": 1}

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -77,12 +78,14 @@ def run_sync(
     watch: Callable[[Event], None] = lambda event: None,
     detailed: bool = False,
     events: Sequence[Row] | None = None,
+    window: int | None = None,
     **settings: Any,
 ) -> Ran:
     """Run once in this process and return (report, store, GitLab server).
 
     Stand-ins that run are used; a world or store gets one for the call. `mapping` is data, YAML text, a file,
     or None for what Port holds, else the default mapping. With `events`, payloads of hooks, a run reads what they name.
+    `window` is how many rows a window of a long list has.
     `tokens` are by default all of the world's.
     `settings` are options of `load_settings` (`workers=2`), or variables by their full name (`OCEAN__...="x"`).
     """
@@ -97,6 +100,8 @@ def run_sync(
         environ = environ_for(gitlab, port, tokens, type) | variables
         run = prepare(load_settings(environ, dotenv=None, **options), clock or NoWait(), writes=command == "sync")
         stack.callback(run.close)
+        if window is not None:
+            run = replace(run, window=window)
         if mapping is not None and not run.chosen.problems:
             assert_fits_the_schema(options["mapping_file"].read_text("utf-8"))
         intake = read_events(json.dumps(events), "events") if events else None

@@ -18,7 +18,17 @@ from gitlab_port_export.demo import gitlab_graphql, gitlab_hooks
 from gitlab_port_export.demo.gitlab_access import Access, Token
 from gitlab_port_export.demo.gitlab_call import Call
 from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Lost, Query, Recorded, Reply, Slow, Truncate
-from gitlab_port_export.demo.gitlab_pages import HeaderList, Listing, Params, Raw, RefusedError, cut, parse_params
+from gitlab_port_export.demo.gitlab_pages import (
+    GITLABS,
+    HeaderList,
+    Limits,
+    Listing,
+    Params,
+    Raw,
+    RefusedError,
+    cut,
+    parse_params,
+)
 from gitlab_port_export.demo.gitlab_route import Result, Route
 from gitlab_port_export.demo.gitlab_routes import find_route, find_write
 from gitlab_port_export.demo.gitlab_store import World
@@ -79,8 +89,9 @@ class GitLabServer:
     emptied at any time, the first that hits fires. So may `edits`: each changes the world between an answer that was
     made and the next one. `latency` gives the seconds to wait for an answer of so
     many rows. `cached` keeps answers until the world's version changes: for benchmarks, where the server must
-    not be what is measured. `clock` is the time that Date headers tell, and `proxy` what something in between makes of
-    an answer's headers. `replica` gives the world that a request is answered from: None is the world as it is.
+    not be what is measured. `clock` is the time that Date headers tell, `limits` are those of lists, and `proxy` is
+    what something in between makes of an answer's headers. `replica` gives the world that a request is answered from:
+    None is the world as it is.
     """
 
     world: World
@@ -90,6 +101,7 @@ class GitLabServer:
     rate_limit: RateLimit | None = None
     cached: bool = False
     clock: Callable[[], float] = time.time
+    limits: Limits = GITLABS
     proxy: Callable[[Recorded, HeaderList], HeaderList] | None = None
     replica: Callable[[Recorded], World | None] = lambda request: None  # noqa: ARG005  # its parameter has a name
     url: str = ""
@@ -171,7 +183,7 @@ class GitLabServer:
                 call = Call(world, token, cache.access[secret], ids, parse_params(query), url, raw_query)
                 if len(cache.pages) >= CACHED_PAGES:
                     cache.pages.clear()
-                cache.pages[page] = answered = _page(call, route, path, cache)
+                cache.pages[page] = answered = _page(call, route, path, cache, self.limits)
             return answered
         except RefusedError as refused:
             return _refusal(refused)
@@ -231,22 +243,22 @@ class GitLabServer:
             return self._cache
 
 
-def _page(call: Call, route: Route, path: str, cache: Cache) -> Answered:
+def _page(call: Call, route: Route, path: str, cache: Cache, limits: Limits) -> Answered:
     filters = sorted((name, str(value)) for name, value in call.params.items() if name not in PAGING)
     key = (call.token.secret, path, str(filters))
     if key not in cache.lists:
         cache.lists[key] = route.answer(call)
     # Link headers repeat the path's id as a parameter, as GitLab's do.
     linked: Params = {"id": call.ids["id"], **call.params} if "id" in call.ids else call.params
-    return _rendered(cache.lists[key], linked, call.url)
+    return _rendered(cache.lists[key], linked, call.url, limits)
 
 
-def _rendered(result: Result, params: Params, url: str) -> Answered:
+def _rendered(result: Result, params: Params, url: str, limits: Limits) -> Answered:
     if isinstance(result, Raw):
         return Answered(200, result.body, result.headers, content_type=result.content_type)
     if not isinstance(result, Listing):
         return _packed(Answered(200, _encoded(result), []))
-    rows, headers = cut(result, params, url)
+    rows, headers = cut(result, params, url, limits)
     return _packed(Answered(200, _encoded(rows), headers, rows=len(rows)))
 
 

@@ -243,7 +243,8 @@ def ordered(call: Call, rows: Iterable[Row], keys: Sequence[str], default: str, 
 def _sortable(value: object) -> tuple[int, str, int]:
     if isinstance(value, int):
         return (0, "", value)
-    return (1, "" if value is None else str(value).casefold(), 0)
+    # PostgreSQL has null behind every value.
+    return (2, "", 0) if value is None else (1, str(value).casefold(), 0)
 
 
 # What groups and projects, and what merge requests and issues share

@@ -14,9 +14,18 @@ from gitlab_port_export.demo.gitlab_rows import Row
 
 Params = dict[str, str | list[str]]
 HeaderList = list[tuple[str, str]]
-MAX_PER_PAGE = 100
-COUNT_LIMIT = 10_000
-OFFSET_LIMIT = 50_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of lists: rows of a page, rows of a list that are still counted, and the deepest offset."""
+
+    per_page: int = 100
+    counted: int = 10_000
+    offset: int = 50_000
+
+
+GITLABS = Limits()
 
 
 class RefusedError(Exception):
@@ -61,9 +70,9 @@ class Raw:
     content_type: str = "text/plain"
 
 
-def cut(listing: Listing, params: Params, url: str) -> tuple[list[Row], HeaderList]:
+def cut(listing: Listing, params: Params, url: str, limits: Limits = GITLABS) -> tuple[list[Row], HeaderList]:
     """The rows of the page that was asked for, and its headers; `url` is the list's own address."""
-    per_page = min(_positive(params, "per_page", 20), MAX_PER_PAGE)
+    per_page = min(_positive(params, "per_page", 20), limits.per_page)
     if listing.keyset == "id":
         listing = replace(listing, rows=_between(listing.rows, params))
     if listing.keyset == "page_token" and params.get("pagination") == "keyset":
@@ -73,7 +82,7 @@ def cut(listing: Listing, params: Params, url: str) -> tuple[list[Row], HeaderLi
     elif listing.keyset and params.get("pagination") == "keyset":
         rows, headers = _keyset(listing, params, url, per_page)
     else:
-        rows, headers = _offset(listing, params, url, per_page)
+        rows, headers = _offset(listing, params, url, per_page, limits)
     return [listing.present(row) for row in rows], headers
 
 
@@ -86,17 +95,19 @@ def _positive(params: Params, name: str, default: int) -> int:
     return int(value)
 
 
-def _offset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
+def _offset(
+    listing: Listing, params: Params, url: str, per_page: int, limits: Limits
+) -> tuple[Sequence[Row], HeaderList]:
     page = _positive(params, "page", 1)
-    if listing.limited and page * per_page > OFFSET_LIMIT:
+    if listing.limited and page * per_page > limits.offset:
         text = (
-            f"Offset pagination has a maximum allowed offset of {OFFSET_LIMIT} for requests that return "
+            f"Offset pagination has a maximum allowed offset of {limits.offset} for requests that return "
             f"objects of type {listing.limited}. Remaining records can be retrieved using keyset pagination."
         )
         raise RefusedError(405, {"error": text})
     total = len(listing.rows)
     pages = max(1, -(-total // per_page))
-    counted = listing.counted and total <= COUNT_LIMIT
+    counted = listing.counted and total <= limits.counted
     following = page + 1 if page * per_page < total else None
     if listing.keyset == "page_token" and page == 1:
         # Gitaly gives the first page and does not say whether it was the last one.

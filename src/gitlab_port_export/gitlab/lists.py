@@ -131,27 +131,39 @@ def list_key(token: str, path: str, params: Params) -> Hashable:
     return (token, path, params)
 
 
-def read_list(token: str, path: str, params: Params, handle: RowHandler, *, counted: bool = True) -> Job:
+def read_list(
+    token: str,
+    path: str,
+    params: Params,
+    handle: RowHandler,
+    *,
+    counted: bool = True,
+    uncounted: Callable[[], Job] | None = None,
+) -> Job:
     """Read an offset-paged list and hand on `handle(new rows)` of each page.
 
     Pages after the first are read side by side when GitLab counts them. The list is complete when its last page
     names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
-    filters after paging. Raises ReadFailed.
+    filters after paging. `uncounted` is another way to read a list that is too long for GitLab to count; it returns
+    whether it did. Raises ReadFailed.
     """
     state = _List(path, key_of)
     for _ in range(1 + REREADS):
         state.pages.clear()
         state.totals.clear()
         state.nulls = 0
-        yield from _one_pass(state, token, params, handle)
+        yield from _one_pass(state, token, params, handle, uncounted)
         if not counted or not state.is_short:
             return
     raise state.incomplete(", three times")
 
 
-def _one_pass(state: _List, token: str, params: Params, handle: RowHandler) -> Job:
+def _one_pass(state: _List, token: str, params: Params, handle: RowHandler, uncounted: Callable[[], Job] | None) -> Job:
     first = yield from _page(state, token, params, handle, 1)
     following: int | None = state.nexts[1]
+    too_long = following and not state.totals and "x-next-page" in first.headers
+    if too_long and uncounted and (yield from uncounted()):
+        return
     last = count_of(first, "x-total-pages") or 0
     if following and last > 2:
         width = min(STRIPES, last - 1)

@@ -71,7 +71,7 @@ def line(
 
     # Plan.
     inventory = _inventory_reader(run.gitlab, settings, run.dialect, mapping)
-    context = yield from _context(inventory(), run.dialect, now, mapping, expected)
+    context = yield from _context(inventory(), run, now, expected)
     if part:
         context = part.narrowed(context)
         outcomes.part = part.words
@@ -128,12 +128,13 @@ def _inventory_reader(
 
 
 def _context(
-    inventory: Inventory, dialect: Dialect, now: datetime, mapping: Mapping, blueprints: Container[str]
+    inventory: Inventory, run: Run, now: datetime, blueprints: Container[str]
 ) -> Generator[Event, None, Context]:
     """Yield what is wrong with the inventory, and return what the plan is made of."""
     yield from inventory.problems
+    mapping = run.mapping
     resources = tuple(resource for resource in mapping.resources if can_run(mapping, resource, blueprints))
-    return Context(inventory, dialect, now, resources)
+    return Context(inventory, run.dialect, now, resources, window=run.window)
 
 
 def _planned(context: Context, outcomes: Outcomes) -> Generator[Event, None, SyncPlan]:

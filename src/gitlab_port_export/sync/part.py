@@ -1,7 +1,7 @@
 """The part that a targeted run reads: groups and projects by their paths, and kinds. It deletes nothing."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitlab_port_export.base.errors import Fault, UsageError
 from gitlab_port_export.base.text import did_you_mean, shown
@@ -43,7 +43,7 @@ class Part:
                 self._check_paths(inventory)
             inventory = inventory.part_of(Patterns(self.paths))
         kept = (one for one in context.resources if not self.kinds or one.kind in self.kinds)
-        return Context(inventory, context.dialect, context.now, tuple(kept), context.doubtful)
+        return replace(context, inventory=inventory, resources=tuple(kept))
 
     def _check_paths(self, inventory: Inventory) -> None:
         known = tuple(place.scope.path for place in (*inventory.all_groups(), *inventory.projects()))

@@ -8,6 +8,7 @@ from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.errors import OutOfTime, UsageError
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.gitlab.client import GitLab
+from gitlab_port_export.gitlab.windows import WINDOW_ROWS
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Dialect, Problem
@@ -32,7 +33,10 @@ from gitlab_port_export.sync.fit import judge, unknown_releases
 
 @dataclass(frozen=True)
 class Run:
-    """A prepared run. `execute.py` and `line.py` take it apart: each stage gets only what it needs."""
+    """A prepared run. `execute.py` and `line.py` take it apart: each stage gets only what it needs.
+
+    `window` is how many rows a window of a long list has.
+    """
 
     settings: Settings
     port: Port
@@ -45,6 +49,7 @@ class Run:
     port_time: str | None
     writes: bool
     redactor: Redactor
+    window: int = WINDOW_ROWS
 
     @property
     def overlaps(self) -> bool:

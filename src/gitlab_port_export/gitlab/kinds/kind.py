@@ -12,6 +12,7 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.gitlab.touched import Touched, What
+from gitlab_port_export.gitlab.windows import WINDOW_ROWS
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Dialect, Page, Row, Scope
 
@@ -30,6 +31,7 @@ class Context:
     """What planning needs to know; `now` is the run's one instant, from which every time window counts (UTC).
 
     A `doubtful` plan is made before something is deleted: one row of a listing is no proof that there is nothing.
+    A list that is too long for GitLab to count is read in windows of `window` rows.
     """
 
     inventory: Inventory
@@ -37,6 +39,7 @@ class Context:
     now: datetime
     resources: tuple[Resource, ...]
     doubtful: bool = False
+    window: int = WINDOW_ROWS
 
     def skips(self, project: Row, says_nothing: SaysNothing) -> bool:
         """Say whether a project is not asked: its row says that there is nothing, and the plan is not doubtful."""

@@ -11,7 +11,6 @@ from gitlab_port_export.gitlab.inventory import Active
 from gitlab_port_export.gitlab.kinds.kind import (
     Context,
     Read,
-    SaysNothing,
     Wanted,
     api_path,
     each_once,
@@ -21,6 +20,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
 from gitlab_port_export.gitlab.kinds.shared.again import at
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.gitlab.touched import Touched
+from gitlab_port_export.gitlab.windows import read_windows
 from gitlab_port_export.model import Page, Row, Scope
 
 
@@ -32,6 +32,21 @@ class GroupQuery(NamedTuple):
     params: Params
 
 
+class _Lists(NamedTuple):
+    """The lists of a kind: their endpoint, which is also the name of the project's feature, and how they are read.
+
+    `mark` stands before the number in a reference to a row; `window` is how many rows a window of a long list has.
+    """
+
+    kind: str
+    endpoint: str
+    mark: str
+    window: int
+
+    def no_feature(self, project: Row) -> bool:
+        return feature_off(project, self.endpoint)
+
+
 def group_reads(
     kind: str, endpoint: str, mark: str, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context
 ) -> Iterator[Read]:
@@ -39,45 +54,32 @@ def group_reads(
 
     The endpoint is also the name of the project's feature; `mark` stands before the number in a reference to a row.
     """
-    yield from each_once(_wanted(kind, endpoint, mark, wants, context))
+    yield from each_once(_wanted(_Lists(kind, endpoint, mark, context.window), wants, context))
 
 
-def _wanted(
-    kind: str, endpoint: str, mark: str, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context
-) -> Iterator[Wanted]:
-    def no_feature(project: Row) -> bool:
-        return feature_off(project, endpoint)
-
+def _wanted(lists: _Lists, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context) -> Iterator[Wanted]:
     for query, indexes in wants.items():
         for covered in cover(context.inventory, query.active):
             place, params = covered.place, query.params
             if place.scope.is_group:
                 params += (("non_archived", str(query.non_archived).lower()),)
-            elif (query.non_archived and place.row.get("archived")) or context.skips(place.row, no_feature):
+            elif (query.non_archived and place.row.get("archived")) or context.skips(place.row, lists.no_feature):
                 continue
             # The same rows of the same place are the same read.
             key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, covered.only, params)
-            unless = None if place.scope.is_group else no_feature
-            yield key, partial(_read, kind, endpoint, mark, covered, params, unless), indexes
+            yield key, partial(_read, lists, covered, params), indexes
 
 
-def _read(
-    kind: str,
-    endpoint: str,
-    mark: str,
-    covered: Covered,
-    params: Params,
-    unless: SaysNothing | None,
-    resources: tuple[int, ...],
-) -> Read:
+def _read(lists: _Lists, covered: Covered, params: Params, resources: tuple[int, ...]) -> Read:
     def start(scope: Scope) -> Job:
         def handle(rows: list[Row]) -> Page | None:
-            kept = [row for row in rows if covered.takes(row, mark)]
-            return Page(kind, resources, scope, kept) if kept else None
+            kept = [row for row in rows if covered.takes(row, lists.mark)]
+            return Page(lists.kind, resources, scope, kept) if kept else None
 
-        yield from read_list(scope.token, f"{api_path(scope)}/{endpoint}", params, handle)
+        yield from read_windows(scope.token, f"{api_path(scope)}/{lists.endpoint}", params, handle, lists.window)
 
-    return scope_read(kind, covered.place, resources, start, unless=unless)
+    unless = None if covered.place.scope.is_group else lists.no_feature
+    return scope_read(lists.kind, covered.place, resources, start, unless=unless)
 
 
 # Says whether a row is wanted of those that a query gives.

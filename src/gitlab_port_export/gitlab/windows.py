@@ -1,0 +1,144 @@
+"""Reads a list that is too long for GitLab to count in windows of time, each counted and read by itself.
+
+Above 10,000 rows GitLab counts nothing, so that each page has to be asked for after the one before:
+https://docs.gitlab.com/api/rest/#pagination-response-headers. When a row was created never changes. So no row moves
+from one window to another, and all windows together hold every row.
+"""
+
+from collections.abc import Generator, Hashable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+from gitlab_port_export.base.answer import Answer
+from gitlab_port_export.base.parallel import All, Job
+from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
+from gitlab_port_export.gitlab.lists import MIXED_UP, RowHandler, key_of, read_list
+from gitlab_port_export.model import Row
+
+# A window holds so many rows and those of the same second: a full page less than GitLab counts.
+WINDOW_ROWS = 9_890
+# Neighbours share a second, so that no row is lost whether GitLab takes the ends of a window for a part of it or not.
+SHARED = timedelta(seconds=1)
+# What is left after so many cuts is likely to be cut again: then its first page is not looked at before.
+LONG_AFTER = 4
+AFTER, BEFORE = "created_after", "created_before"
+
+
+class Span(NamedTuple):
+    """The rows that were created between two instants; None is no bound."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+
+    @property
+    def params(self) -> Params:
+        """The filters of GitLab that give these rows."""
+        named = ((AFTER, self.after), (BEFORE, self.before))
+        return tuple((name, f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}") for name, at in named if at)
+
+    def holds(self, at: datetime | None) -> bool:
+        """Say whether an instant is within, or less than a second off: how GitLab rounds is its own affair."""
+        if at is None:
+            return False
+        early = self.after is not None and at <= self.after - SHARED
+        late = self.before is not None and at >= self.before + SHARED
+        return not (early or late)
+
+
+@dataclass(frozen=True)
+class _Long:
+    """A list, and the keys of its rows that were handed on: windows share rows at their ends."""
+
+    token: str
+    path: str
+    params: Params
+    handle: RowHandler
+    handed: set[Hashable] = field(default_factory=set)
+
+    def take(self, span: Span, rows: list[Row]) -> Any:
+        """Hand on rows that no other window gave. Raises ReadFailed where GitLab did not keep to the window."""
+        if any(span) and not (span.holds(created(rows[0])) and span.holds(created(rows[-1]))):
+            raise ReadFailed("incomplete", f"GitLab gave rows of {self.path} from outside the time asked for", MIXED_UP)
+        new = [row for row in rows if key_of(row) not in self.handed]
+        self.handed.update(map(key_of, new))
+        return self.handle(new) if new else None
+
+
+def read_windows(token: str, path: str, params: Params, handle: RowHandler, rows: int = WINDOW_ROWS) -> Job:
+    """Read an offset list as `read_list` does; one that GitLab does not count is cut into windows of so many rows.
+
+    The list is ordered by `created_at`, oldest first. It is complete when each window is. Raises ReadFailed.
+    """
+    given = dict(params)
+    span = Span(_instant(given.get(AFTER)), _instant(given.get(BEFORE)))
+    others = tuple(pair for pair in params if pair[0] not in (AFTER, BEFORE))
+    if len(others) + len(span.params) < len(params):  # a time that only GitLab can read
+        yield from read_list(token, path, params, handle)
+    else:
+        yield from _read(_Long(token, path, others, handle), span, rows)
+
+
+def _read(long: _Long, span: Span, rows: int, cuts: int = 0) -> Job:
+    """Read a span; cut it where GitLab does not count it, and the window has any rows."""
+    cut = partial(_cut, long, span, rows, cuts) if rows else None
+    yield from read_list(long.token, long.path, (*long.params, *span.params), partial(long.take, span), uncounted=cut)
+
+
+def _rest(long: _Long, span: Span, rows: int, cuts: int) -> Job:
+    """Read what is left after so many cuts."""
+    if cuts < LONG_AFTER or not (yield from _cut(long, span, rows, cuts)):
+        yield from _read(long, span, rows, cuts)
+
+
+def _cut(long: _Long, span: Span, rows: int, cuts: int) -> Generator[Any, Any, bool]:
+    """Read a span as a window of its newest rows and the rest; return False where it cannot be cut."""
+    asked = [_created_at(long, span, rows)]
+    if not any(span):
+        # Windows leave out a row without a time. PostgreSQL has it before all others here, as the newest.
+        asked.append(_created_at(long, span, 1))
+    try:
+        found: list[datetime | None] = yield All(tuple(asked))
+    except ReadFailed:
+        return False
+    if None in found or (parts := _parts(span, found[0])) is None:
+        return False
+    window, rest = parts
+    # A window of so many rows is counted, unless as many again were created in its first second.
+    yield All((_read(long, window, rows // 2), _rest(long, rest, rows, cuts + 1)))
+    return True
+
+
+def _created_at(long: _Long, span: Span, number: int) -> Generator[Any, Any, datetime | None]:
+    """Return when the row of that number, counted from the newest, was created; None without such a row or its time."""
+    order = tuple(("sort", "desc") if name == "sort" else (name, value) for name, value in long.params)
+    answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", "1"), ("page", str(number))))
+    rows = rows_of(answer)
+    return created(rows[0]) if rows else None
+
+
+def _parts(span: Span, at: datetime | None) -> tuple[Span, Span] | None:
+    """Cut a span in the second of an instant, or earlier where that is its last one; None where nothing is left."""
+    if at is None or not span.holds(at):
+        return None
+    before = at.replace(microsecond=0) + SHARED
+    if span.before is not None:
+        before = min(before, span.before - SHARED)
+    after = before - SHARED
+    if span.after is not None and after <= span.after:
+        return None
+    return Span(after, span.before), Span(span.after, before)
+
+
+def created(row: Row) -> datetime | None:
+    """Return when a row was created, or None where it does not say."""
+    return _instant(row.get("created_at"))
+
+
+def _instant(text: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
