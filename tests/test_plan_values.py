@@ -155,8 +155,20 @@ def test_port_is_asked_in_batches_for_the_first_updates_alone(monkeypatch: pytes
         values.add(Update(entity(f"u{number}"), ("title",)))
     values.finish()
     assert list(map(len, read.asked)) == [100, 100, 50]
-    assert len(values.found) == 250 + plan_values.MAX_NEW
+    assert len(values.found) == 2 * 250
     assert values.found["service", "u249"].fields == (FieldChange("title", "old", "new"),)
+
+
+def test_many_changes_of_one_blueprint_leave_room_for_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_values, "MAX_OF_BLUEPRINT", 10)
+    values = taker(Reader())
+    for number in range(50):
+        values.add(Create(entity(f"c{number}")))
+        values.add(Delete("service", f"d{number}"))
+    values.add(Create(Entity.of("team", "t", {"title": "new"}, 0)))
+    values.finish()
+    assert len(values.found) == 2 * 10 + 1
+    assert ("team", "t") in values.found
 
 
 def test_a_later_row_of_the_same_entity_gives_the_values(monkeypatch: pytest.MonkeyPatch) -> None:

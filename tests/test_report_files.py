@@ -108,7 +108,7 @@ def test_a_large_run_leaves_a_sample_and_says_what_is_missing(monkeypatch: pytes
     assert [place.failure for place in report.reads].count("403") == 1
     assert report.held[0].count == 50
     assert "190 changes are counted and not kept" in markdown.render(report)
-    assert "238 further changes counted above" in html.render(report)
+    assert "238 further changes are counted above" in html.render(report)
     assert json.loads(json_report.render(report))["left_out"] == {"changes": 190, "held": 48, "reads": 47}
     names = [case.get("name") for case in ElementTree.fromstring(junit.render(report)).iter("testcase")]
     assert "further reads" in names
@@ -383,7 +383,7 @@ def test_every_headline_names_what_failed_and_what_was_held() -> None:
     assert "11 failed" in (written_case.text or "")
     page = html.render(report)
     assert '<b class="bad">11</b> failed' in page
-    assert "<b>2</b> held" in page
+    assert '<b class="warn">2</b> held' in page
     assert {"failed": "11", "held": "2"}.items() <= step_outputs(report).items()
     plan = replace(report, command="plan", exit_code=0, blueprints={"thing": Counts(created=1, held=2)})
     assert "1 to create, 0 to update, 0 to delete, 2 held" in markdown.render(plan)

@@ -32,8 +32,9 @@ class Browser:
         assert answer.status_code == 200, value
         return value
 
-    def open(self, page: Path) -> None:
-        self.call("POST", "url", {"url": page.resolve().as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Go to a file, or to an address."""
+        self.call("POST", "url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
 
     def ask(self, script: str, *args: Any) -> Any:
         """Return what JavaScript returns."""
@@ -57,6 +58,11 @@ class Browser:
         element = self.element(selector)
         self.call("POST", f"element/{element}/clear", {})
         self.call("POST", f"element/{element}/value", {"text": text})
+
+    def press(self, key: str) -> None:
+        """Press a key (WebDriver's name of it, such as U+E007 for Enter) where the focus is."""
+        keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self.call("POST", "actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
 
     def log(self) -> list[str]:
         """Everything that the browser complained of."""

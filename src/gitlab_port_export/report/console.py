@@ -34,7 +34,8 @@ from gitlab_port_export.report.words import (
     value_words,
 )
 
-MAX_LINES = 50
+# How many changes of a blueprint are shown on a terminal, and elsewhere: GitLab cuts the log of a job at 4 MB.
+MAX_LINES, MAX_LOGGED = 50, 2_000
 # Of so many new entities of a blueprint the fields are shown: one looks like the other.
 MAX_NEW = 5
 _MARKS = {"created": ("+", "green"), "updated": ("~", "yellow"), "deleted": ("-", "red")}
@@ -78,7 +79,7 @@ def _blocks(report: Report, console: Console, *, folds: bool, reads: bool) -> It
     shown = MAX_LINES if terminal else None
     yield _head(report)
     if report.command == "plan":
-        yield from _part("Changes", _changes(report, shown))
+        yield from _part("Changes", _changes(report, shown or MAX_LOGGED))
         if reads:
             yield from _part("Reads", [_line(text) for text in report.plan])
     else:
@@ -131,18 +132,18 @@ def _capped(lines: Sequence[Text], shown: int | None, whole: int | None = None) 
     return [*kept, Text(f"    {more(missing)}", "dim")] if missing > 0 else kept
 
 
-def _changes(report: Report, shown: int | None) -> list[Text]:
+def _changes(report: Report, shown: int) -> list[Text]:
     lines: list[Text] = []
-    for blueprint, found in changes_by_blueprint(report).items():
+    for blueprint, found in changes_by_blueprint(report, shown).items():
         # The counts are exact; the report itself does not keep every change of a very large run.
         whole = writes(report.blueprints.get(blueprint, Counts()))
         lines.append(_line(blueprint))
         seen: Counter[str] = Counter()
-        for change in found[:shown]:
+        for change in found:
             seen[change.action] += 1
             most = MAX_NEW if change.action == "created" else MAX_LINES
             lines += [_change(change), *(_values(change) if seen[change.action] <= most else ())]
-        if (missing := whole - len(found[:shown])) > 0:
+        if (missing := whole - len(found)) > 0:
             lines.append(Text(f"    {more(missing)}", "dim"))
     return lines
 

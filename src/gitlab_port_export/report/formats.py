@@ -83,7 +83,7 @@ FORMATS: Mapping[str, Format] = {
             module="html",
             help="Write the report as one page for a browser.",
             example="report.html",
-            content="one HTML page that loads nothing else",
+            content="one HTML page below 5 MB that loads nothing else",
             purpose="people, as an artifact of the job",
         ),
         Format(

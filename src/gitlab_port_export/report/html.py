@@ -1,11 +1,12 @@
-"""The report as one page for a browser: counts, a timeline, what was read, problems, and the changes with a filter.
+"""The report as one page for a browser: counts, changes with their values and a filter, problems, and what was read.
 
-The page is page/page.html.j2. Jinja2 escapes every value there, and `clean` makes control characters visible.
+The page is page/page.html.j2. Jinja2 escapes every value there, and `clean` makes control characters visible. The page
+shows some changes as they are. Its script, where it may run, lists all of them, in pages and with the filter.
 """
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
@@ -18,7 +19,8 @@ from gitlab_port_export import __version__
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.report import words
 from gitlab_port_export.report.exit_code import meaning
-from gitlab_port_export.report.values import Report, total
+from gitlab_port_export.report.page_rows import Row, packed, plain, rows_of
+from gitlab_port_export.report.values import Report, total, writes
 
 
 class _Mark(NamedTuple):
@@ -28,23 +30,8 @@ class _Mark(NamedTuple):
     style: str
 
 
-class _Row(NamedTuple):
-    """One row of the table of changes."""
-
-    action: str
-    blueprint: str
-    identifier: str
-    detail: str
-    change: words.ChangeWords | None = None
-
-
-class _Bar(NamedTuple):
-    """Where a bar begins and how long it is, in percent of the chart."""
-
-    left: str
-    width: str
-
-
+# How many reads that are not complete the page lists.
+MAX_READS = 500
 _MARKS = {
     "created": _Mark("+", "good"),
     "updated": _Mark("~", "warn"),
@@ -55,7 +42,8 @@ _MARKS = {
 
 def render(report: Report) -> str:
     """Return a whole HTML document that loads nothing; its policy lets a browser run only its own script."""
-    style, script, rows = _part("style.css"), _part("filter.js"), list(_rows(report))
+    style, script, rows = _part("style.css"), _part("changes.js"), rows_of(report)
+    packed_rows, listed = packed(rows)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["clean"] = clean
     text: str = environment.from_string(_part("page.html.j2")).render(
@@ -71,16 +59,15 @@ def render(report: Report) -> str:
         meaning=meaning(report),
         requests=words.requests(report),
         total=asdict(total(report.blueprints.values())),
-        whole=max([report.seconds, *(span.end for span in report.timeline)]),
-        charts=list(_charts(report)),
         failed_reads=[read for read in report.reads if read.failure],
-        rows=rows,
-        blueprints=list(dict.fromkeys(row.blueprint for row in rows)),
-        missing=words.left_out(report).changes + words.left_out(report).held,
+        packed_rows=packed_rows,
+        listed=len(listed),
+        rows=plain(listed),
+        blueprints=list(dict.fromkeys(row.blueprint for row in listed)),
+        left_out=list(_left_out(report, rows, listed)),
         marks=_MARKS,
-        before_and_after=words.before_and_after,
+        max_reads=MAX_READS,
         counted=partial(words.counted, command=report.command),
-        bar_shape=_bar,
         some=words.some,
         more=words.more,
         times=words.times,
@@ -97,24 +84,21 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _charts(report: Report) -> Iterator[tuple[str, str]]:
-    """Yield title and column of each chart of the kinds."""
-    yield "Requests of each kind", "requests"
-    yield "Rows of each kind", "rows"
-    if any(counts.unnamed for counts in report.kinds.values()):
-        yield "Rows without identifier of each kind", "unnamed"
+def _left_out(report: Report, rows: Sequence[Row], listed: Sequence[Row]) -> Iterator[str]:
+    """Yield what is counted and not listed, what is listed without its values, and where the whole is."""
+    is_plan = report.command == "plan"
+    left = words.left_out(report)
+    if missing := left.changes + left.held:
+        whole = "; a plan file (--out) holds all changes" if is_plan else ""
+        yield f"{missing:,} further {_changes(missing)} counted above and not listed{whole}."
+    if missing := len(rows) - len(listed):
+        yield f"{missing:,} {_changes(missing)} left out so that this page stays small; the JSON report has them."
+    # Not all details of a change are values, so what is gone is subtracted.
+    shown = len(report.details) - sum(bool(row.values) for row in rows) + sum(bool(row.values) for row in listed)
+    whole_number = writes(total(report.blueprints.values()))
+    if report.details and shown < whole_number:
+        yield f"{shown:,} of {whole_number:,} changes have details here; a plan file (--out) holds all values."
 
 
-def _rows(report: Report) -> Iterator[_Row]:
-    for change in words.shown_changes(report):
-        yield _Row(change.action, change.blueprint, change.identifier, change.detail, change)
-    for held in report.held:
-        for identifier in held.identifiers:
-            yield _Row("held", held.blueprint, identifier, held.reason)
-
-
-def _bar(start: float, length: float, whole: float) -> _Bar:
-    left, width = (100 * part / whole if whole else 0 for part in (start, length))
-    # Something that took no time is still visible.
-    width = max(width, 0.5) if length or start else 0
-    return _Bar(f"{min(left, 99.5):.2f}", f"{width:.2f}")
+def _changes(number: int) -> str:
+    return "change is" if number == 1 else "changes are"

@@ -150,11 +150,11 @@ def _held(group: Sequence[Held], lines: int) -> Iterator[str]:
 
 def _changes(report: Report, lines: int) -> Iterator[str]:
     """Yield a section for each blueprint; GitHub and GitLab colour the lines of a diff by their first character."""
-    for name, found in list(changes_by_blueprint(report).items())[:lines]:
+    for name, found in list(changes_by_blueprint(report, lines).items())[:lines]:
         whole = report.blueprints.get(name, Counts())
         said = sums(replace(whole, held=0), report.command)
-        shown = [line for change in found[:lines] for line in _change(change)]
-        missing = writes(whole) - len(found[:lines])
+        shown = [line for change in found for line in _change(change)]
+        missing = writes(whole) - len(found)
         # No line begins with what ends the block, and nothing in it is read as markdown.
         yield from _section(
             f"{code(name)}: {said}",
@@ -163,7 +163,7 @@ def _changes(report: Report, lines: int) -> Iterator[str]:
                 *shown,
                 *([more(missing)] if missing > 0 else []),
                 "```",
-                *_links(found[: min(lines, MAX_LINKS)]),
+                *_links(found[:MAX_LINKS]),
             ],
             is_open=any(change.fields for change in found),
         )

@@ -192,17 +192,21 @@ def described(change: Write, details: Details | None = None) -> ChangeWords:
     return ChangeWords(action, *target(change), detail, known.fields, links)
 
 
-def changes_by_blueprint(report: Report) -> dict[str, list[ChangeWords]]:
-    """Return the changes of each blueprint that has any; a large run keeps only some of them in the report."""
-    found: dict[str, list[ChangeWords]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
-    for change in shown_changes(report):
-        found.setdefault(change.blueprint, []).append(change)
-    return found
+def changes_by_blueprint(report: Report, most: int | None = None) -> dict[str, list[ChangeWords]]:
+    """Return the changes of each blueprint that has any, at most so many; a large run keeps only some of them."""
+    found: dict[str, list[Write]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
+    for change in report.changes:
+        found.setdefault(target(change)[0], []).append(change)
+    return {name: [_described(report, one) for one in changes[:most]] for name, changes in found.items()}
 
 
 def shown_changes(report: Report) -> Iterator[ChangeWords]:
     """Yield the changes of the report as they are shown."""
-    return (described(change, report.details.get(target(change))) for change in report.changes)
+    return (_described(report, change) for change in report.changes)
+
+
+def _described(report: Report, change: Write) -> ChangeWords:
+    return described(change, report.details.get(target(change)))
 
 
 def before_and_after(change: FieldChange) -> tuple[str, str]:

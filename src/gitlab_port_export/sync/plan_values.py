@@ -1,6 +1,7 @@
 """Reads what Port holds of the entities that a plan changes, and keeps what a report shows of each change."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,9 +16,9 @@ from gitlab_port_export.port.masking import masked_text
 from gitlab_port_export.report.values import Details
 from gitlab_port_export.sync.field_changes import Redact, field_change
 
-# How many updates, as many deletions, and how many creates have details: a report stays below 5 MB. And how many
-# entities Port is asked for at once.
-MAX_DETAILS, MAX_NEW, BATCH = 2_000, 500, 100
+# How many creates, updates and deletions have details, of each so many, and so many of one blueprint: 25 MB of
+# memory, and 100 requests to Port. And how many entities Port is asked for at once.
+MAX_DETAILS, MAX_OF_BLUEPRINT, BATCH = 5_000, 2_000, 100
 # Why an entity is deleted: by a run that reads everything, and by one that events start.
 GONE, PROVEN = "neither look at GitLab gave it", "GitLab answers that it is gone"
 # Properties that hold an entity's page in GitLab by convention, as in Ocean's default mappings.
@@ -40,7 +41,8 @@ class PlanValues:
     ) -> None:
         self._blueprints, self._read, self._port_url, self._redact = blueprints, read, port_url, redact
         self._gone = gone
-        self._left = {Create: MAX_NEW, Update: MAX_DETAILS, Delete: MAX_DETAILS}
+        self._taken: Counter[type[Write]] = Counter()
+        self._taken_of: Counter[tuple[str, type[Write]]] = Counter()
         # The fields of an update that has details, None for a create: a later row may give other values. The changes
         # themselves are not kept, as their texts may be long.
         self._first: dict[tuple[str, str], tuple[str, ...] | None] = {}
@@ -54,10 +56,8 @@ class PlanValues:
             if key not in self._first:
                 return
             change = _over(self._first[key], change)
-        elif not self._left[type(change)]:
+        elif not self._takes(key[0], type(change)):
             return
-        else:
-            self._left[type(change)] -= 1
         self._first[key] = _fields(change) if isinstance(change, Update) else None
         if isinstance(change, Create):
             self.found[key] = self._details(change.entity, change.entity.shape.names, {})
@@ -71,6 +71,14 @@ class PlanValues:
         """Read what is left; raises the same."""
         for name in list(self._waiting):
             self._flush(name)
+
+    def _takes(self, name: str, action: type[Write]) -> bool:
+        """Say whether one more change of this action has details, and count it."""
+        if self._taken[action] >= MAX_DETAILS or self._taken_of[name, action] >= MAX_OF_BLUEPRINT:
+            return False
+        self._taken[action] += 1
+        self._taken_of[name, action] += 1
+        return True
 
     def _flush(self, name: str) -> None:
         changes = self._waiting.pop(name)
