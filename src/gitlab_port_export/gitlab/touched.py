@@ -14,7 +14,8 @@ class Touched:
     """One object that is to be read again.
 
     `key` is the iid of a merge request or issue, the name of a tag, branch or release, else the id; nothing for a
-    project, its files, a group and members, which `project` or `group` (ids) name, and their paths where known.
+    project, its files and a group, which `project` or `group` (ids) name, and their paths where known. Of members it is
+    the id of one person, or nothing for all. A user may be named with a group or project whose member he is.
     `gone` says that the event tells of its end. `files` are the paths that a push changed; None for "any".
     `at` is when it happened, as the payload has it.
     """

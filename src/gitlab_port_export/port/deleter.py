@@ -14,10 +14,14 @@ BULK_DELETE = 100
 
 
 class Deleter:
-    """Deletes in bulk, without dependents; dependents go too only where the user asked for it (`cascade`)."""
+    """Deletes in bulk, without dependents; dependents go too only where the user asked for it (`cascade`).
 
-    def __init__(self, port: Port, *, cascade: bool) -> None:
+    `action_run` is the run of a Port action that the deletions are tied to; Port takes it while that is in progress.
+    """
+
+    def __init__(self, port: Port, *, cascade: bool, action_run: str = "") -> None:
         self._port, self._cascade = port, cascade
+        self._tie = (("run_id", action_run),) if action_run else ()
         self._tries: defaultdict[str, Tries] = defaultdict(Tries)
 
     def delete(self, blueprint: str, identifiers: Sequence[str]) -> Iterator[Written | Failed | Held]:
@@ -81,7 +85,7 @@ class Deleter:
             data = self._port.ask(
                 "POST",
                 f"/blueprints/{segment(blueprint)}/bulk/entities/delete",
-                params=(("delete_dependents", str(cascade).lower()),),
+                params=(("delete_dependents", str(cascade).lower()), *self._tie),
                 payload={"entities": identifiers},
                 attempts=PART_ATTEMPTS if part else None,
             )

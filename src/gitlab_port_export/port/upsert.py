@@ -25,13 +25,17 @@ Upsert = Create | Update
 
 @dataclass(frozen=True)
 class Rules:
-    """How entities are written: the mapping's flags, the limits of one call, and another User-Agent (`agent`)."""
+    """How entities are written: the mapping's flags, the limits of one call, and another User-Agent (`agent`).
+
+    `action_run` is the run of a Port action that the entities are tied to; Port takes it while that is in progress.
+    """
 
     merge: bool = True
     create_missing: bool = True
     batch_length: int = 20
     batch_bytes: int = 1024 * 1024
     agent: str = ""
+    action_run: str = ""
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
@@ -41,6 +45,7 @@ class Rules:
             ("merge", str(self.merge).lower()),
             ("create_missing_related_entities", str(self.create_missing).lower()),
             ("validation_only", "false"),
+            *((("run_id", self.action_run),) if self.action_run else ()),
         )
 
 

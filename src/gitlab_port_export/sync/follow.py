@@ -52,15 +52,20 @@ def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> 
         return
     now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))
     yield from doubtful_clock(now)
-    looks = _Looks(run, now, resources, touched)
+    looks = Looks(run, now, resources, touched)
     found = looks.plan()
     outcomes.plan = found.plan
     yield from found.plan.inventory.problems
-    yield from _compared(run, outcomes, executor, looks, found)
+    following = begin(outcomes, executor, looks, found)
+    rows: Counter[Touched] = Counter()
+    wrote = yield from following.first(found, rows)
+    lost = yield from _deleted(run, following.catalog, looks, found, rows)
+    outcomes.left += (*_without_rows(looks, found, rows, lost), *following.left())
+    yield from following.further(outcomes.faults, wrote=wrote)
 
 
 @dataclass(frozen=True)
-class _Looks:
+class Looks:
     """How the objects are looked at: each time with a fresh inventory, as that has rows too."""
 
     run: Run
@@ -77,10 +82,54 @@ class _Looks:
         return plan_again(Context(known, run.dialect, self.now, self.resources), self.touched)
 
 
-def _compared(run: Run, outcomes: Outcomes, executor: Executor, looks: _Looks, found: PlanAgain) -> Iterator[Event]:
-    """Read, compare and write, and look once more as long as something was written."""
+@dataclass(frozen=True)
+class Following:
+    """What compares fresh rows with Port and writes them, look by look."""
+
+    looks: Looks
+    catalog: Catalog
+    stages: Stages
+    differ: Differ
+    rules: Partly
+    unread: Unread
+
+    def first(self, found: PlanAgain, rows: Counter[Touched]) -> Generator[Event, None, bool]:
+        """Read, compare and write; count the rows of each object, and return whether anything was written."""
+        wrote = False
+        for event in self.stages.through(self.differ, self.pages(found)):
+            if isinstance(event, Ended):
+                rows[found.of[event.number]] += event.rows
+            wrote |= _is_write(event)
+            yield event
+        return wrote
+
+    def further(self, known: Iterable[object], *, wrote: bool) -> Iterator[Event]:
+        """Look once more as long as something was written; `known` is what was found wrong before."""
+        for _ in range(MOST_LOOKS - 1):
+            if not wrote:
+                return
+            wrote = False
+            for event in self.stages.through(self.differ.afresh(), self.pages(self.looks.plan())):
+                wrote |= _is_write(event)
+                yield from _further(event, known)
+
+    def pages(self, found: PlanAgain) -> Iterator[Event]:
+        """Yield the rows of a plan."""
+        for event in read(found.plan, self.looks.run.gitlab, self.looks.run.settings.workers):
+            self.rules.look_at(event)
+            yield event
+
+    def left(self) -> Iterator[str]:
+        """Yield what is left to full runs, for people."""
+        yield from self.rules.words()
+        yield from self.unread.words()
+
+
+def begin(outcomes: Outcomes, executor: Executor, looks: Looks, found: PlanAgain, action_run: str = "") -> Following:
+    """Return what compares the rows of these looks with Port; its writes are tied to `action_run` of Port, if any."""
+    run = looks.run
     mapping, blueprints = run.mapping, expected_blueprints(run.settings, run.chosen, run.blueprints)
-    sink = sink_of(run.port, mapping, run.settings, executor, writes=run.writes)
+    sink = sink_of(run.port, mapping, run.settings, executor, writes=run.writes).tied(action_run)
     ensure_blueprints(sink, blueprints_to_make(run.settings, run.chosen), run.blueprints)
     catalog = make_catalog(run.port, mapping, blueprints, run.blueprints, executor, narrow=True)
     searches = make_searches(sink, mapping, catalog)
@@ -89,28 +138,12 @@ def _compared(run: Run, outcomes: Outcomes, executor: Executor, looks: _Looks, f
     stages = Stages(
         mapping, run.evaluator, unread, lambda changes: carried_out(sink, changes, catalog, searches), catalog, rules
     )
-    pages = partial(read, gitlab=run.gitlab, workers=run.settings.workers)
     differ = Differ(catalog.ledger, searches, partial(fixed_fields, mapping))
-    rows: Counter[Touched] = Counter()
-    wrote = False
-    for event in stages.through(differ, pages(found.plan)):
-        if isinstance(event, Ended):
-            rows[found.of[event.number]] += event.rows
-        wrote |= _is_write(event)
-        yield event
-    lost = yield from _deleted(run, catalog, looks, found, rows)
-    outcomes.left += (*_without_rows(looks, found, rows, lost), *rules.words(), *unread.words())
-    for _ in range(MOST_LOOKS - 1):
-        if not wrote:
-            return
-        wrote = False
-        for event in stages.through(differ.afresh(), pages(looks.plan().plan)):
-            wrote |= _is_write(event)
-            yield from _further(event, outcomes.faults)
+    return Following(looks, catalog, stages, differ, rules, unread)
 
 
 def _deleted(
-    run: Run, catalog: Catalog, looks: _Looks, found: PlanAgain, rows: Counter[Touched]
+    run: Run, catalog: Catalog, looks: Looks, found: PlanAgain, rows: Counter[Touched]
 ) -> Generator[Event, None, frozenset[Touched]]:
     """Delete what GitLab proves to be gone and the events themselves name; return these objects."""
     known = found.plan.inventory
@@ -126,7 +159,7 @@ def _deleted(
     return frozenset(keys.values())
 
 
-def _without_rows(looks: _Looks, found: PlanAgain, rows: Counter[Touched], lost: frozenset[Touched]) -> Iterator[str]:
+def _without_rows(looks: Looks, found: PlanAgain, rows: Counter[Touched], lost: frozenset[Touched]) -> Iterator[str]:
     for one in looks.touched:
         if one in lost:
             continue

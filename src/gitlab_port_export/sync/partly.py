@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.jq.program import rewrite_quotes
 from gitlab_port_export.live.reach import looked_at
 from gitlab_port_export.mapping.model import Mapping, Resource
-from gitlab_port_export.model import Entity, Event, Update
+from gitlab_port_export.model import Entity, Event, Page, Update
 
 
 @dataclass
@@ -28,7 +28,12 @@ class Partly:
     left: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._one_of_many = frozenset(one.index for one in self.mapping.resources if may_repeat(one))
+        self._one_of_many = {one.index for one in self.mapping.resources if may_repeat(one)}
+
+    def look_at(self, event: Event) -> None:
+        """Note the resources whose rows a full run puts together from lists that this run does not read."""
+        if isinstance(event, Page) and any(row.get("__source") == "members" for row in event.rows):
+            self._one_of_many.update(event.resources)
 
     @property
     def left_out(self) -> frozenset[int]:

@@ -49,6 +49,10 @@ class Sink:
         """Return a sink that writes as another User-Agent, which makes its entities another exporter's."""
         return replace(self, rules=replace(self.rules, agent=agent))
 
+    def tied(self, action_run: str) -> "Sink":
+        """Return a sink whose entities show in a run of a Port action, while that is in progress; "" for none."""
+        return replace(self, rules=replace(self.rules, action_run=action_run))
+
 
 def sink_of(port: Port, mapping: Mapping, settings: Settings, executor: Executor, *, writes: bool) -> Sink:
     """Return the sink that a mapping and the settings describe."""

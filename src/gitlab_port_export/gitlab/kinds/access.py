@@ -9,7 +9,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Active, Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by, pages, scope_read
-from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_scope
+from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_members
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.kinds.shared.roles import (
     ROLES,
@@ -138,7 +138,7 @@ KIND = Kind(
     ),
     again=Again(
         ("group", "project", "members"),
-        of_scope(reads),
+        of_members(reads),
         above=True,
         left=below_the_group("the access to what is below the group"),
     ),

@@ -7,7 +7,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
-from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_scope
+from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_members
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, MembersSelector, member_reads, members_of
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Page, Scope
@@ -43,6 +43,6 @@ KIND = Kind(
         ("GET /groups/:id/members", "GET /groups/:id/members/all"),
         requests=Requests(group=1),
     ),
-    again=Again(("group", "members"), of_scope(reads), left=below_the_group("inherited members of groups below")),
+    again=Again(("group", "members"), of_members(reads), left=below_the_group("inherited members of groups below")),
     repeats=True,
 )

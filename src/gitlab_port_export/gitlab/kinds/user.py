@@ -21,7 +21,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
     by,
     pages,
 )
-from gitlab_port_export.gitlab.kinds.shared.again import one_row
+from gitlab_port_export.gitlab.kinds.shared.again import at, one_row, picking
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot, members_path
 from gitlab_port_export.gitlab.kinds.shared.objects import ObjectList, object_read, objects_of
 from gitlab_port_export.gitlab.kinds.shared.roles import GroupTree
@@ -171,10 +171,16 @@ def _account(row: Row) -> Row:
 
 
 def _again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
-    """Yield the reads of one account, where accounts are read of all of the instance."""
+    """Yield the reads of one account: of all of the instance, or of the lists of the place that is named with it."""
     for query, indexes in _by_query(resources).items():
         if query.source != "members":
             yield Read("user", ALL_OF_GITLAB, ("",), indexes, partial(_one, context, touched, indexes, query))
+        elif _has_place(touched):
+            yield Read("user", ALL_OF_GITLAB, ("",), indexes, partial(_member, context, touched, indexes, query))
+
+
+def _has_place(touched: Touched) -> bool:
+    return touched.group is not None or touched.project is not None
 
 
 def _one(context: Context, touched: Touched, resources: tuple[int, ...], query: UserQuery, scope: Scope) -> Job:
@@ -183,6 +189,13 @@ def _one(context: Context, touched: Touched, resources: tuple[int, ...], query: 
         found = yield from one_row(replace(scope, token=token), f"/users/{touched.key}")
         if found is not None:
             yield from _accounts(administrators, resources, query, (("username", str(found["username"])),))
+    if not administrators and query.source is None and _has_place(touched):
+        yield from _member(context, touched, resources, query, scope)
+
+
+def _member(context: Context, touched: Touched, resources: tuple[int, ...], query: UserQuery, _: Scope) -> Job:
+    tree, near = GroupTree.of(context.inventory.groups()), at(context, touched)
+    yield from picking(_members(near, tree, resources, query), lambda row: row.get("id") == touched.key)
 
 
 KIND = Kind(

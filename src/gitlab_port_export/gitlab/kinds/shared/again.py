@@ -35,12 +35,29 @@ def picked(reads: Reads, fits: Callable[[Row, Touched], bool]) -> ReadsAgain:
 
     def again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
         for read in reads(resources, at(context, touched)):
-            yield replace(read, start=_picking(read, lambda row: fits(row, touched)))
+            yield replace(read, start=_picked(read, lambda row: fits(row, touched)))
 
     return again
 
 
-def _picking(read: Read, keeps: Callable[[Row], bool]) -> Callable[[Scope], Job]:
+def of_members(reads: Reads) -> ReadsAgain:
+    """Return what reads the rows of a place, those of one person where one is named, as `reads` does those of all."""
+    whole, one_person = of_scope(reads), picked(reads, lambda row, touched: row.get("id") == touched.key)
+
+    def again(resources: tuple[Resource, ...], context: Context, touched: Touched) -> Iterator[Read]:
+        named = touched.what == "members" and touched.key is not None
+        return (one_person if named else whole)(resources, context, touched)
+
+    return again
+
+
+def _picked(read: Read, keeps: Callable[[Row], bool]) -> Callable[[Scope], Job]:
+    return lambda scope: picking(read.start(scope), keeps)
+
+
+def picking(job: Job, keeps: Callable[[Row], bool]) -> Job:
+    """Return what a job does, with the rows alone that `keeps` wants."""
+
     def hand_on(said: Any) -> Job:
         if not isinstance(said, Page):
             return (yield said)
@@ -48,7 +65,7 @@ def _picking(read: Read, keeps: Callable[[Row], bool]) -> Callable[[Scope], Job]
             yield replace(said, rows=rows)
         return None
 
-    return lambda scope: through(read.start(scope), hand_on)
+    return through(job, hand_on)
 
 
 def one_row(scope: Scope, path: str, params: Params = ()) -> Generator[Any, Any, Row | None]:
