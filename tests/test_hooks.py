@@ -1,5 +1,6 @@
 """The hooks that are made: where, with which events and secrets, known again, mended and removed, and nothing else."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from conftest import Bench
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import GitLabUnavailable, UsageError
 from gitlab_port_export.base.text import Redactor
+from gitlab_port_export.commands.check import check
 from gitlab_port_export.commands.hooks import run_hooks
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_hooks import Hook, Watch
@@ -352,6 +354,59 @@ def test_the_hooks_of_groups_go_when_there_is_one_for_the_instance_and_come_back
         assert [hook.level for hook in owner.hooks()] == [level]
 
 
+LEVELS: dict[str, tuple[dict[str, Any], str]] = {
+    "group": ({}, "false"),
+    "project": ({"projects": True}, "false"),
+    "system": ({}, "true"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), [*itertools.permutations(LEVELS, 2)])
+def test_hooks_of_another_level_are_named_by_status_and_removed(owner: Bed, before: str, after: str) -> None:
+    owner.world.add_project(owner.group, "other")
+    owner.world.tokens[TOKEN].admin = True
+
+    def run(level: str, command: str = "apply") -> HooksReport:
+        wish, system = LEVELS[level]
+        return owner.run(command, **wish) if system == "false" else owner.run(command)
+
+    def choose(level: str) -> None:
+        owner.environ["OCEAN__INTEGRATION__CONFIG__USE_SYSTEM_HOOK"] = LEVELS[level][1]
+
+    choose(before)
+    assert run(before).exit_code == 0
+    places = {hook.place for hook in owner.hooks()}
+    choose(after)
+    told = run(after, "status")
+    assert {done.step.place.id for done in told.steps if done.step.action == "delete"} == places
+    assert told.exit_code == 1
+    assert run(after).exit_code == 0
+    assert {hook.level for hook in owner.hooks()} == {after}
+    assert run(after, "status").exit_code == 0
+    # Removing takes no level.
+    choose("group")
+    owner.run("remove")
+    assert owner.hooks() == []
+
+
+def test_a_place_that_two_tokens_show_is_one_place(owner: Bed) -> None:
+    owner.world.add_token("token-of-reader-2", owner.reader, ("api",))
+    for _ in range(2):
+        assert owner.run(projects=True).exit_code == 0
+        assert len(owner.hooks()) == len(owner.world.projects)
+    assert owner.run().exit_code == 0
+    assert [hook.level for hook in owner.hooks()] == ["group"]
+
+
+def test_hooks_of_projects_stay_where_their_group_can_have_none(owner: Bed) -> None:
+    owner.run(projects=True)
+    (hook,) = owner.hooks()
+    owner.gitlab.faults.append(Fault("^/groups/[0-9]+/hooks$", faults.insufficient_scope()))
+    report = owner.run()
+    assert owner.hooks() == [hook]
+    assert [gap.group for gap in report.gaps] == ["acme"]
+
+
 def test_a_hook_stays_until_there_is_another_one(owner: Bed) -> None:
     owner.world.tokens[TOKEN].admin = True
     owner.run()
@@ -503,6 +558,34 @@ def test_a_hook_that_gitlab_disabled_is_found_with_the_reason_and_woken(owner: B
     webhook["webhookKey"] = key
     assert states(owner.run()) == [("wake", "done")]
     assert hook.status == "executable"
+
+
+def test_check_and_status_tell_of_a_mapping_that_changed(owner: Bed) -> None:
+    def found() -> list[tuple[str, str]]:
+        settings = load_settings(environ_for(owner.gitlab, owner.port, None, "gitlab-v2") | owner.environ, dotenv=None)
+        findings = check(settings, NoWait(), Redactor(()))
+        return [(one.level, one.what) for one in findings if one.where.startswith("webhook gpe-")]
+
+    run_sync(owner.gitlab, owner.port)
+    assert found() == []
+    owner.run(kinds=("job",))
+    assert found() == [("ok", "live updates follow this mapping")]
+    resources = owner.port.store.integrations["my-gitlab-v2-integration"]["config"]["resources"]
+    issue = next(one for one in resources if one["kind"] == "issue")
+    issue["port"]["entity"]["mappings"]["title"] = '.title + "!"'
+    ((level, what),) = found()
+    assert level == "warning"
+    assert "another mapping" in what
+    report = owner.run("status", kinds=("job",))
+    assert report.exit_code == 1
+    assert report.port is not None
+    assert report.port.why[0] == "the mapping changed"
+    owner.run()
+    assert found()[0][0] == "ok"
+    owner.environ |= patterned("acme/**")
+    assert found()[0][0] == "warning"
+    owner.port.store.webhooks.readable = False
+    assert found() == []
 
 
 def test_status_tells_of_a_mapping_that_changed_and_a_hook_that_is_missing(owner: Bed) -> None:

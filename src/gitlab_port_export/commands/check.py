@@ -17,6 +17,7 @@ from gitlab_port_export.commands import check_output as output
 from gitlab_port_export.commands.checks.facts import Facts, Findings, Look
 from gitlab_port_export.commands.checks.finding import Finding
 from gitlab_port_export.commands.checks.gitlab import gitlab_answers, gitlab_tokens
+from gitlab_port_export.commands.checks.live import webhook_follows_mapping
 from gitlab_port_export.commands.checks.mapping import (
     check_file,
     mapping_can_be_read,
@@ -51,6 +52,7 @@ CHECKS: tuple[tuple[Area, Callable[[Facts], Look]], ...] = (
     ("mapping", mapping_can_be_read),
     ("mapping", mapping_fits_blueprints),
     ("mapping", mapping_is_jq),
+    ("port", webhook_follows_mapping),
     ("gitlab", gitlab_answers),
     ("gitlab", gitlab_tokens),
     ("gitlab", gitlab_roles),

@@ -19,7 +19,7 @@ from gitlab_port_export.gitlab.contact import first_contact
 from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.live import port_webhook
-from gitlab_port_export.live.derive import KINDS, Derived, derive
+from gitlab_port_export.live.derive import KINDS, Derived, basis, derive
 from gitlab_port_export.live.gitlab_hooks import HookApi
 from gitlab_port_export.live.hook import SYSTEM_FLAGS
 from gitlab_port_export.live.places import MEMBER, Scope, survey
@@ -37,7 +37,7 @@ from gitlab_port_export.live.provision import (
     steps_for,
     wanted_hooks,
 )
-from gitlab_port_export.live.wish import Wish, load_wish
+from gitlab_port_export.live.wish import Wish, load_wish, patterns_of
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect
 from gitlab_port_export.port import integration as integrations
@@ -108,8 +108,9 @@ def _run(command: Command, wish: Wish, settings: Settings, clock: Clock, redacto
             secret = wish.secret or port_webhook.secret_for(integration, settings.port_client_secret.get_secret_value())
             redactor.learn(secret)
             task = _Task(wish, with_token, port, api, integration, mapping, dialect, secret)
-            scope = survey(api, _patterns(with_token), wish, _least(mapping, dialect))
-            return _asked_of_port(partial(_report, task, command, scope, _all_patterns(settings)))
+            least, removes = _least(mapping, dialect), command == "remove"
+            scope = survey(api, _patterns(with_token), wish, least, removes=removes)
+            return _asked_of_port(partial(_report, task, command, scope, patterns_of(settings)))
 
 
 def _mapping(port: Port, settings: Settings, integration: str, *, needed: bool) -> tuple[PortMapping, Dialect]:
@@ -125,15 +126,11 @@ def _mapping(port: Port, settings: Settings, integration: str, *, needed: bool) 
     return mapping, dialect
 
 
-def _all_patterns(settings: Settings) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(pattern for token in settings.tokens for pattern in token.patterns))
-
-
 def _with_token(settings: Settings, wish: Wish) -> Settings:
     """Return the settings with the token for hooks in the place of those for reading, for what they all read."""
     if not wish.token:
         return settings
-    token = Token("the token for hooks", SecretStr(wish.token), _all_patterns(settings))
+    token = Token("the token for hooks", SecretStr(wish.token), patterns_of(settings))
     return settings.model_copy(update={"tokens": (token,)})
 
 
@@ -177,7 +174,8 @@ def _to_port(task: _Task, command: Command, scope: Scope, patterns: tuple[str, .
     """Plan or make Port's webhook and the hooks; Port's is made first, as it has the address, and deleted last."""
     derived = _derived(task, scope, patterns)
     version = task.api.version(task.settings.tokens[0].alias)
-    hook = port_webhook.wanted(task.integration, derived, task.secret, version)
+    made_for = basis(task.mapping, task.dialect, patterns)
+    hook = port_webhook.wanted(task.integration, derived, made_for, task.secret, version)
     there = port_webhook.read(task.port, hook.identifier)
     step = port_webhook.step(None if command == "remove" else hook, there)
     fields = () if command in ("remove", "status") else derived.fields

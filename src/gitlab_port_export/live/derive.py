@@ -100,6 +100,11 @@ def derive(
     return Derived(tuple(items), tuple(fields), frozenset(used))
 
 
+def basis(mapping: PortMapping, dialect: Dialect, patterns: Iterable[str]) -> str:
+    """Return a short name of all that could be live of a mapping, whatever kinds and hooks are asked for."""
+    return derive(mapping, dialect, patterns, kinds=(*KINDS, *ON_REQUEST)).digest
+
+
 def _left(resource: Resource, why: str) -> list[FieldPlan]:
     return [
         FieldPlan(resource.kind, resource.index, part, name, "sync", why)

@@ -1,7 +1,7 @@
 """Where hooks have to be so that every event arrives once: topmost groups, single projects, or the instance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.client import Params, ReadFailed, unavailable
 from gitlab_port_export.gitlab.inventory import Patterns
@@ -22,6 +22,8 @@ class Gap:
     where: str
     why: str
     hint: str = ""
+    # The group for which no hook can be made.
+    group: str = ""
 
 
 NOWHERE = Gap(
@@ -42,13 +44,49 @@ class Scope:
     roots: tuple[str, ...] = ()
 
 
-def survey(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, least: int = MEMBER) -> Scope:
-    """Return where hooks have to be; a sync reads where the tokens' roles are `least` and higher.
+def survey(
+    api: HookApi, patterns: Mapping[str, Patterns], wish: Wish, least: int = MEMBER, *, removes: bool = False
+) -> Scope:
+    """Return where hooks have to be, and the hooks of all places, as ours may be left where they are not wanted.
 
+    A sync reads where the tokens' roles are `least` and higher. What `removes` looks everywhere, whatever is wanted.
     Raises GitLabUnavailable when no token can list its groups.
     """
-    if wish.system:
-        return _instance(api, patterns, least)
+    scope = _instance(api, patterns, least) if wish.system else _below(api, patterns, wish)
+    if not (scope.wanted or removes):
+        return scope
+    gaps: list[Gap] = []
+    # Another token may list the same place.
+    known = {(place.level, place.id) for place in (*scope.found, *scope.wanted)}
+    places = [place for place in _everywhere(api, patterns, gaps) if (place.level, place.id) not in known]
+    if not removes:
+        # Where a group can have no hook, those of its projects are better than none.
+        bare = tuple(f"{gap.group}/" for gap in scope.gaps if gap.group)
+        places = [place for place in places if not f"{place.path}/".startswith(bare)]
+    found, _ = _look(api, places)
+    return replace(scope, found={**scope.found, **found}, gaps=tuple(dict.fromkeys((*scope.gaps, *gaps))))
+
+
+def _everywhere(api: HookApi, patterns: Mapping[str, Patterns], gaps: list[Gap]) -> Iterator[Place]:
+    """Yield every place whose hooks some token may manage, whatever its patterns say."""
+    yield _system(patterns)
+    params: Params = (("min_access_level", str(OWNER)), ("order_by", "id"), ("sort", "asc"))
+    seen: set[tuple[str, int]] = set()
+    for token in patterns:
+        try:
+            places = [Place("group", row["id"], row["full_path"], token) for row in api.rows(token, "/groups", params)]
+        except ReadFailed as failure:
+            gaps.append(Gap(token, failure.why, failure.hint))
+            continue
+        mine: Params = (("membership", "true"), MAINTAINED)
+        for place in (*places, *_projects(api, token, Patterns(("**",)), "/projects", mine, gaps)):
+            if (place.level, place.id) not in seen:
+                seen.add((place.level, place.id))
+                yield place
+
+
+def _below(api: HookApi, patterns: Mapping[str, Patterns], wish: Wish) -> Scope:
+    """Return which groups and projects want a hook."""
     gaps: list[Gap] = []
     groups, projects = Scope({}, {}), dict[Place, frozenset[str]]()
     if not wish.projects:
@@ -72,9 +110,7 @@ def _instance(api: HookApi, patterns: Mapping[str, Patterns], least: int) -> Sco
     found, refused = _look(api, [place])
     if refused:
         return Scope({}, {}, (Gap(place.shown, refused[place].why, ADMIN),), roots)
-    # Hooks of ours may be left in groups, and would send the same events once more.
-    left, _ = _look(api, _listed(api, patterns)[0].values())
-    return Scope({place: frozenset()}, found | left, roots=roots)
+    return Scope({place: frozenset()}, found, roots=roots)
 
 
 def _system(patterns: Mapping[str, Patterns]) -> Place:
@@ -138,7 +174,7 @@ def _overridden(owned: Mapping[str, Place], wish: Wish, gaps: list[Gap]) -> dict
                 wanted[owned[path]] = events
             else:
                 why = f"{token}: its user is no Owner of a group of this path, or its patterns do not allow it"
-                gaps.append(Gap(f"group {path}", why, "correct the path, or ask an Owner"))
+                gaps.append(Gap(f"group {path}", why, "correct the path, or ask an Owner", path))
     return wanted
 
 
@@ -148,7 +184,8 @@ def _tops(owned: Mapping[str, Place], seen: Iterable[str], gaps: list[Gap]) -> d
     covered = tuple(f"{path}/" for path in tops)
     for path in top_of(path for path in seen if not f"{path}/".startswith(covered)):
         why = "no token's user is Owner there, so that its events arrive by no hook of ours"
-        gaps.append(Gap(f"group {path}", why, "give the token's user the role Owner, or use --level project"))
+        hint = "give the token's user the role Owner, or use --level project"
+        gaps.append(Gap(f"group {path}", why, hint, path))
     return {owned[path]: frozenset() for path in tops}
 
 
@@ -173,16 +210,15 @@ def _of_groups(
     """Return what is wanted of groups, and the projects that stand in for those that can have no hook."""
     owned, seen, failed = _listed(api, patterns)
     gaps += failed
-    # Of all, as hooks of ours may be left where none is wanted any more; who is no administrator has no system hook.
-    found, refused = _look(api, [*owned.values(), _system(patterns)])
     wanted = _overridden(owned, wish, gaps) if wish.override else _tops(owned, seen, gaps)
+    found, refused = _look(api, wanted)
     instead: dict[Place, frozenset[str]] = {}
     for place, events in wanted.items():
         failure = refused.get(place)
         if failure is None:
             continue
         if failure.reason not in ("missing", "forbidden"):
-            gaps.append(Gap(place.shown, failure.why, failure.hint))
+            gaps.append(Gap(place.shown, failure.why, failure.hint, place.path))
             continue
         # An Owner may manage hooks, so the plan of the group has none (Premium and Ultimate have).
         path = f"/groups/{place.id}/projects"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -79,10 +80,13 @@ def secret_for(integration: str, client_secret: str) -> str:
     return hmac.new(client_secret.encode(), label.encode(), hashlib.sha256).hexdigest()
 
 
-def wanted(integration: str, derived: Derived, secret: str, version: tuple[int, ...]) -> PortWebhook:
-    """Return the webhook that an integration shall have; the description tells of a change of the secret."""
+def wanted(integration: str, derived: Derived, basis: str, secret: str, version: tuple[int, ...]) -> PortWebhook:
+    """Return the webhook that an integration shall have.
+
+    The description tells of a change of the secret, and of the mapping (`basis`, see `derive.basis`).
+    """
     seal = hmac.new(secret.encode(), derived.digest.encode(), hashlib.sha256).hexdigest()[:16]
-    description = f"{integration[:120]}: mapping {derived.digest}, seal {seal}"
+    description = f"{integration[:100]}: mapping {derived.digest} of {basis}, seal {seal}"
     # Without the header all deliveries would be taken for one.
     return PortWebhook(identifier_for(integration), description, derived.items, secret, version >= MARKED_SINCE)
 
@@ -108,6 +112,12 @@ def _webhook(data: Any) -> Mapping[str, Any]:
         return found
 
 
+def basis_of(webhook: Mapping[str, Any]) -> str:
+    """Return the mapping that a webhook was made for, as `derive.basis` names it; nothing where it does not say so."""
+    found = re.search(r": mapping \w+ of (\w+)", str(webhook.get("description")))
+    return found[1] if found else ""
+
+
 def step(hook: PortWebhook | None, there: There) -> PortStep:
     """Return what has to be done; `hook` None means that none is wanted."""
     found = there.webhook
@@ -127,13 +137,19 @@ def differences(hook: PortWebhook, found: Mapping[str, Any]) -> Iterator[str]:
     body = hook.body()
     for key in ("title", "description", "enabled"):
         if found.get(key) != body[key]:
-            yield "mapping or secret" if key == "description" else key
+            yield _changed(hook, found) if key == "description" else key
     if not _holds(found.get("mappings") or [], body["mappings"]):
         yield "mappings"
     security = found.get("security") or {}
     for key, value in body["security"].items():
         if key != "secret" and (security.get(key) or "") != (value or ""):
             yield f"security.{key}"
+
+
+def _changed(hook: PortWebhook, found: Mapping[str, Any]) -> str:
+    """Return what the description tells to have changed."""
+    same = basis_of(found) == basis_of({"description": hook.description})
+    return "the secret or the events changed" if same else "the mapping changed"
 
 
 def _holds(found: Any, wanted: Any) -> bool:

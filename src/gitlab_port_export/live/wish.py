@@ -112,6 +112,11 @@ def load_wish(
     )  # fmt: skip
 
 
+def patterns_of(settings: Settings) -> tuple[str, ...]:
+    """Return the path patterns of all tokens, each once."""
+    return tuple(dict.fromkeys(pattern for token in settings.tokens for pattern in token.patterns))
+
+
 def _text(given: Mapping[str, Given], key: str) -> str:
     return given[key].text if key in given else ""
 
