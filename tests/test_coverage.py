@@ -6,13 +6,12 @@ import pytest
 
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Held, Problem, Unnamed
-from gitlab_port_export.sync.coverage import Coverage, Gap, LeftOut, Searched, coverage_of
+from gitlab_port_export.sync.coverage import Coverage, Gap, Searched, coverage_of
 from gitlab_port_export.sync.policy import Gone, Policy
 from testbed.harness import mapping_of, resource
 from testbed.port_bed import a_mapping
 
 FAILED = Problem("read", "403 Forbidden", scope="acme", kind="project", resources=(0,))
-LEFT_OUT = LeftOut(0, "group beta", "--only acme")
 
 
 def covered(*events: Gap, read: Container[int] = (0, 1), mapping: Mapping | None = None) -> Coverage:
@@ -34,7 +33,7 @@ def test_a_resource_without_gaps_was_read_whole() -> None:
     assert held(covered()) is None
 
 
-@pytest.mark.parametrize("event", [FAILED, Searched(0), LEFT_OUT, Unnamed(0, 0, "identifier", 3)])
+@pytest.mark.parametrize("event", [FAILED, Searched(0), Unnamed(0, 0, "identifier", 3)])
 def test_a_gap_is_of_its_resource_alone(event: Gap) -> None:
     coverage = covered(event)
     assert extents(coverage) == ["part", "whole"]
@@ -59,7 +58,6 @@ def test_a_resource_with_a_search_identifier_has_a_gap() -> None:
     ("events", "read", "why"),
     [
         ([FAILED], (0, 1), "403 Forbidden"),
-        ([LEFT_OUT], (0, 1), "group beta was not read: --only acme"),
         ([Searched(0)], (0, 1), "found by a search"),
         ([], (1,), "was not read"),
     ],

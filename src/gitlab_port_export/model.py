@@ -196,6 +196,14 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Rows of a kind that changed and that no selector of an incremental run wants: it may have wanted them before."""
+
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unnamed:
     """Rows that the selector took and that gave no entity, because the expression of `field` gave nothing.
 

@@ -162,6 +162,18 @@ def shown(value: Any) -> str:
 NEAR = 0.75
 
 
+def span_words(seconds: float) -> str:
+    """Return a span of time in its largest fitting unit: "2 days", "30 h", "10 minutes"."""
+    number = int(seconds)
+    if number >= 2 * 86_400:
+        return f"{number // 86_400} days"
+    if number >= 2 * 3_600:
+        return f"{number // 3_600} h"
+    if number >= 2 * 60:
+        return f"{number // 60} minutes"
+    return f"{number} s"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" with the nearest known name, or an empty text where none is near."""
     near = nearest(name, known)

@@ -207,7 +207,7 @@ def _rows(
         raise UsageError("without settings no row can be read", hint="give a saved one with --row")
     alone = mapping.model_copy(update={"resources": (resource,)})
     patterns = {token.alias: Patterns(token.patterns) for token in settings.tokens}
-    now = first_contact(gitlab, tuple(patterns))
+    now = first_contact(gitlab, tuple(patterns)).now
     inventory = glimpse(gitlab, patterns, dialect, mapping, needed_actives(alone))
     plan = make_plan(Context(inventory, dialect, now, (resource,)))
     try:

@@ -98,8 +98,12 @@ def _progress(session: Session, doing: str) -> Progress:
 
 def _intake(settings: Settings, plan: Path | None) -> Intake | None:
     """Return what the given events name, None where none are given. Raises UsageError."""
-    if plan and (settings.event or settings.only or settings.kinds):
-        raise UsageError("--plan: applies a plan and reads nothing", hint="leave out --event, --only and --kind")
+    if plan and (settings.event or settings.only or settings.kinds or settings.since):
+        raise UsageError(
+            "--plan: applies a plan and reads nothing", hint="leave out --event, --only, --kind and --since"
+        )
+    if settings.since and (settings.event or settings.only or settings.kinds):
+        raise UsageError("--since: finds out itself what is read", hint="leave out --event, --only and --kind")
     if settings.event is None:
         return None
     if settings.only or settings.kinds:

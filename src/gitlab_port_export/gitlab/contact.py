@@ -1,6 +1,7 @@
 """The first question of a run: does GitLab answer, is a token good, and at which instant does the run happen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -11,35 +12,66 @@ FIRST_YEAR = 2011
 CLOCK_DRIFT = timedelta(minutes=5)
 
 
-def first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> datetime:
+@dataclass(frozen=True)
+class Contact:
+    """What the first answer tells: the run's instant, whether GitLab itself named it, and whose the token is.
+
+    `users` holds the id of the user by the alias of the token.
+    """
+
+    now: datetime
+    told: bool
+    users: Mapping[str, int] = field(default_factory=dict)
+
+
+def first_contact(gitlab: GitLab, tokens: tuple[str, ...]) -> Contact:
     """Ask the smallest question first, so that a wrong host or dead tokens end the run within seconds.
 
-    Returns the run's instant, from which all time windows count: GitLab's own, as its Date header tells it, for the
-    clock of this machine may be wrong. Raises GitLabUnavailable.
+    All time windows count from the instant of the answer, as its Date header tells it, for the clock of this machine
+    may be wrong. Raises GitLabUnavailable.
     """
     failures: dict[str, ReadFailed] = {}
     for token in tokens:
         try:
-            return _instant(gitlab.get(Get(token, "/user", gives="object"), first_contact=True).headers)
+            answer = gitlab.get(Get(token, "/user", gives="object"), first_contact=True)
+            return _contact(answer.headers, token, answer.data.get("id"))
         except ReadFailed as failure:
             # A fine-grained token may not be allowed to read its user and still read groups.
             if failure.reason in ("scope", "forbidden"):
-                return _instant(failure.headers)
+                return _contact(failure.headers)
             failures[token] = failure
             if failure.reason in ("network", "shape", "server"):
                 break
     raise unavailable(failures, gitlab.http.base_url)
 
 
-def _instant(headers: Mapping[str, str]) -> datetime:
-    """Return when an answer was given; the machine's own time where GitLab (or a proxy) names none."""
+def users_of(gitlab: GitLab, tokens: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
+    """Return the id of each token's user, as far as GitLab tells; those that are `known` are not asked for again."""
+    found = dict(known)
+    for token in tokens:
+        if token not in found:
+            try:
+                number = gitlab.get(Get(token, "/user", gives="object")).data.get("id")
+            except ReadFailed:
+                continue
+            found |= {token: number} if isinstance(number, int) else {}
+    return found
+
+
+def _contact(headers: Mapping[str, str], token: str = "", user: object = None) -> Contact:
+    moment = _instant(headers)
+    return Contact(moment or datetime.now(UTC), moment is not None, {token: user} if isinstance(user, int) else {})
+
+
+def _instant(headers: Mapping[str, str]) -> datetime | None:
+    """Return when an answer was given, None where GitLab (or a proxy) does not say."""
     try:
         moment = parsedate_to_datetime(headers.get("date", ""))
         moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
-        return datetime.now(UTC)
+        return None
     # Before there was a GitLab no clock of one ran.
-    return moment if moment.year > FIRST_YEAR else datetime.now(UTC)
+    return moment if moment.year > FIRST_YEAR else None
 
 
 def doubtful_clock(now: datetime) -> Iterator[Problem]:

@@ -189,8 +189,7 @@ def _by_token(inventory: Inventory, active: Active) -> tuple[Covered, ...]:
     alone = [
         Covered(project)
         for project in inventory.projects()
-        if active in (None, not is_retired(project.row))
-        and not any(_covers(entry, project.scope.path) for entry in kept)
+        if active in (None, not is_retired(project.row)) and not any(holds(entry, project.scope.path) for entry in kept)
     ]
     return (*kept, *alone)
 
@@ -200,10 +199,11 @@ def covers(inventory: Inventory, active: Active, project: Listed) -> bool:
     if active is None and project in inventory.projects():
         return True
     found = cover(inventory, active)
-    return any(entry.place == project or _covers(entry, project.scope.path) for entry in found)
+    return any(entry.place == project or holds(entry, project.scope.path) for entry in found)
 
 
-def _covers(entry: Covered, path: str) -> bool:
+def holds(entry: Covered, path: str) -> bool:
+    """Say whether a group that is read as a whole has the rows of a project with that path."""
     below = path.startswith(f"{entry.place.scope.path}/")
     return below and (entry.allows is None or entry.allows(path))
 

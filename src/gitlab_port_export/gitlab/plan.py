@@ -93,9 +93,17 @@ def make_plan(context: Context) -> SyncPlan:
     reads = (
         read
         for name in names
-        for read in KINDS[name].reads(tuple(r for r in context.resources if r.kind == name and r.known), context)
+        for read in KINDS[name].reads(
+            tuple(r for r in context.resources if r.kind == name and r.known), _of(name, context)
+        )
     )
     return SyncPlan(_sharers_together(tuple(with_legacy(reads, context))), context.inventory)
+
+
+def _of(name: str, context: Context) -> Context:
+    """Return what a kind is planned of: in an incremental run mostly a part of the projects."""
+    since = KINDS[name].since
+    return since.narrowed(context) if since and context.changes else context
 
 
 def _sharers_together(reads: tuple[Read, ...]) -> tuple[Read, ...]:

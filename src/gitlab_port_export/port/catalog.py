@@ -75,7 +75,8 @@ def read_fields(
 class Catalog:
     """The ledgers of the mapped blueprints, read on threads while GitLab is being read.
 
-    A `narrow` one holds the entities alone that `look_up` was asked for.
+    A `narrow` one, and of any the blueprints that `look_up_only` names, holds the entities alone that `look_up` was
+    asked for.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Catalog:
     ) -> None:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
         self._whole, self._absent, self._missing, self._narrow = whole, absent, missing, narrow
+        self._few: frozenset[str] = frozenset()
         self._looked_up: set[tuple[str, str]] = set()
         self._loading: dict[str, Future[Ledger]] = {}
         self._ours: list[Future[list[bytes]]] = []
@@ -102,6 +104,13 @@ class Catalog:
     def is_narrow(self) -> bool:
         """Whether entities have to be looked up before they are compared."""
         return self._narrow
+
+    def look_up_only(self, names: Iterable[str]) -> None:
+        """Read of these blueprints no more than what `look_up` is asked for; comes before `start`."""
+        self._few = self._few.union(names)
+
+    def _is_narrow(self, name: str) -> bool:
+        return self._narrow or name in self._few
 
     def start(self, names: Iterable[str]) -> None:
         """Begin to read these blueprints' entities."""
@@ -151,7 +160,7 @@ class Catalog:
         blueprint, fields = self.blueprints[name], self._compared(name)
         teams = self._team_names() if "team" in self._fields(name) and "team" in fields else {}
         ledger = Ledger(blueprint, fields, whole=self._whole, teams=teams)
-        for page in () if self._narrow else self._pages(name, ()):
+        for page in () if self._is_narrow(name) else self._pages(name, ()):
             with documented(f"an entity of {name}"):
                 ledger.hold(page)
         return ledger
@@ -170,13 +179,14 @@ class Catalog:
         yield from search(self._port, name, rules, include, slim=["$identifier", *blueprint.relations])
 
     def look_up(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Read these entities, (blueprint, identifier) each, as far as that was not done before; for a narrow catalog.
+        """Read these entities, (blueprint, identifier) each, as far as that was not done before; others are held.
 
         Where Port does not give them, `ledger` tells.
         """
         wanted: dict[str, list[str]] = {}
         for name, identifier in dict.fromkeys(keys):
-            if name in self.blueprints and (name, identifier) not in self._looked_up:
+            narrow = self._is_narrow(name) and name in self.blueprints
+            if narrow and (name, identifier) not in self._looked_up:
                 self._looked_up.add((name, identifier))
                 wanted.setdefault(name, []).append(identifier)
         self.start(wanted)
@@ -213,6 +223,16 @@ class Catalog:
         for page in search(self._port, name, (), ["$identifier"]):
             with documented(f"an entity of {name}"):
                 yield from (_text(row["identifier"]) for row in page)
+
+    def count(self, name: str) -> int | None:
+        """Return how many entities Port holds of a blueprint, or None where it does not say."""
+        if name in self._absent or name not in self.blueprints:
+            return 0
+        try:
+            found = self._port.ask("GET", f"/blueprints/{segment(name)}/entities-count").get("count")
+        except (PortRefused, Unreachable):
+            return None
+        return found if isinstance(found, int) else None
 
     def _team_names(self) -> Mapping[str, str]:
         """Return the identifier of each team by identifier and title; none where Port does not show its teams."""
@@ -332,7 +352,7 @@ class Catalog:
         """Return whether Port held no entity of the blueprint when this run began, as far as that was read."""
         if name in self._absent:
             return True
-        if self._narrow:
+        if self._is_narrow(name):
             return False
         ledger = self.ledger(name) if name in self._loading else None
         return isinstance(ledger, Ledger) and not ledger.held

@@ -57,6 +57,11 @@ def gitops_agent(dialect: Dialect, identifier: str) -> str:
     return f"port-ocean/{dialect}/{__version__}/{identifier}/gitops"
 
 
+def state_agent(dialect: Dialect, identifier: str) -> str:
+    """Return the User-Agent for what a run leaves for the next one, which is no entity of GitLab."""
+    return f"port-ocean/{dialect}/{__version__}/{identifier}/state"
+
+
 def fetch(port: Port, identifier: str) -> Integration:
     """Return the integration of that identifier. Raises PortUnavailable."""
     asked = f"Port did not say whether it has the integration {identifier}"

@@ -29,7 +29,17 @@ from gitlab_port_export.model import (
 )
 from gitlab_port_export.report.exit_code import Command, FailOn, exit_code
 from gitlab_port_export.report.problem_groups import ProblemGroups
-from gitlab_port_export.report.values import Counts, Details, KindCounts, ReadCounts, Report, Span, total, writes
+from gitlab_port_export.report.values import (
+    Counts,
+    Details,
+    KindCounts,
+    ReadCounts,
+    Report,
+    Rhythm,
+    Span,
+    total,
+    writes,
+)
 
 # What a report keeps at most: changes, changes of one action and blueprint, identifiers of deletions that are held for
 # one reason, and reads (complete ones and failed ones).
@@ -116,6 +126,7 @@ class ReportBuilder:
         skipped: bool = False,
         part: str = "",
         left: Sequence[str] = (),
+        rhythm: Rhythm | None = None,
         details: Mapping[tuple[str, str], Details] = MappingProxyType({}),
     ) -> Report:
         """Return the report; `code` is the exit code of a run that ended early, None for one that was completed.
@@ -149,6 +160,7 @@ class ReportBuilder:
             skipped=skipped,
             part=self._redact(part),
             left=tuple(map(self._redact, left)),
+            rhythm=replace(rhythm, why=self._redact(rhythm.why)) if rhythm else None,
             timeline=tuple(Span(name, round(start, 3), round(end, 3)) for name, (start, end) in self._spans.items()),
             reads=tuple(sorted(self._reads, key=lambda read: (read.kind, read.scope))),
         )

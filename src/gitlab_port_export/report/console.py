@@ -27,6 +27,7 @@ from gitlab_port_export.report.words import (
     held_words,
     more,
     requests,
+    rhythm_words,
     run_sums,
     some,
     subject,
@@ -107,7 +108,9 @@ def _head(report: Report) -> Text:
     origin = f", mapping: {report.mapping_origin}" if report.mapping_origin else ""
     part = f", only {report.part}" if report.part else ""
     dry = ", nothing was written" if report.command == "plan" else ""
-    return _line(f"{subject(report)}{part}{origin}{dry}", 0, "bold").append("\n")
+    head = _line(f"{subject(report)}{part}{origin}{dry}", 0, "bold").append("\n")
+    rhythm = rhythm_words(report)
+    return head.append(_line(rhythm, 0)).append("\n") if rhythm else head
 
 
 def _part(title: str, lines: Sequence[Text]) -> Iterator[_Part]:

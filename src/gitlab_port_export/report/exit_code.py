@@ -79,10 +79,11 @@ def _good(report: Report) -> str:
         return "deletions were held, which --fail-on lets pass"
     if report.command == "plan" and writes(total(report.blueprints.values())):
         return "the plan is complete, nothing was written"
+    left = "; the report lists what is left to full runs" if report.left else ""
+    if report.rhythm and report.rhythm.mode == "incremental":
+        return f"Port has every change since {report.rhythm.since}{left}"
     if report.part:
-        return f"done for a part: {report.part}" + (
-            "; the report lists what is left to full runs" if report.left else ""
-        )
+        return f"done for a part: {report.part}{left}"
     return f"{EXIT_MEANINGS[0]}, but for deletions that were held" if report.held else EXIT_MEANINGS[0]
 
 

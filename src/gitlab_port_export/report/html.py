@@ -58,6 +58,7 @@ def render(report: Report) -> str:
         outcome="warn" if report.skipped else "good" if report.exit_code in (0, 10) else "bad",
         meaning=meaning(report),
         requests=words.requests(report),
+        rhythm=words.rhythm_words(report),
         total=asdict(total(report.blueprints.values())),
         failed_reads=[read for read in report.reads if read.failure],
         packed_rows=packed_rows,

@@ -40,6 +40,7 @@ def render(report: Report) -> str:
         "skipped": report.skipped,
         "part": report.part,
         "left": report.left,
+        "rhythm": asdict(report.rhythm) if report.rhythm else None,
     }
     return dumps(document)
 

@@ -10,7 +10,7 @@ from gitlab_port_export.base.text import clean
 from gitlab_port_export.model import Held, Problem
 from gitlab_port_export.report.exit_code import fails_for_warnings, meaning
 from gitlab_port_export.report.values import Counts, Report
-from gitlab_port_export.report.words import advice, counted, details, held_words, run_sums, some, times
+from gitlab_port_export.report.words import advice, counted, details, held_words, rhythm_words, run_sums, some, times
 
 # How many identifiers of held deletions a case lists.
 MAX_LISTED = 100
@@ -70,6 +70,8 @@ def _run(report: Report) -> Iterator[_Case]:
     # Each Problem has a case of its own.
     ended = (said,) if report.exit_code not in (0, 1, 5, 10) or fails_for_warnings(report) else ()
     skipped = (meaning(report),) if report.skipped else ()
+    lines = (said, rhythm_words(report), counts if report.blueprints else "")
+    left = (f"left to full runs: {one}" for one in report.left)
     yield _Case(
         "run",
         "run",
@@ -77,7 +79,7 @@ def _run(report: Report) -> Iterator[_Case]:
         report.seconds,
         ended,
         skipped,
-        said=(said, *((counts,) if report.blueprints else ()), *(f"left to full runs: {one}" for one in report.left)),
+        said=(*filter(None, lines), *left),
     )
     for problem in report.problems:
         # The case of the read shows this failure.

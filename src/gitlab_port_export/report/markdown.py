@@ -22,6 +22,7 @@ from gitlab_port_export.report.words import (
     left_out,
     more,
     requests,
+    rhythm_words,
     run_sums,
     some,
     sums,
@@ -63,6 +64,9 @@ def _blocks(report: Report, lines: int) -> Iterator[str]:
     yield ""
     yield _outcome(report)
     yield ""
+    if rhythm := rhythm_words(report):
+        yield code(rhythm, MAX_TEXT)
+        yield ""
     if lines:
         yield from _table(report, lines)
         # A plan is read for its changes, a sync for what went wrong; how it ended stands above both.

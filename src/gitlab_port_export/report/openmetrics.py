@@ -32,12 +32,13 @@ def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "exit_code", "The exit code of the run.", [({}, report.exit_code)]
     yield "skipped", "Whether the run did nothing.", [({}, int(report.skipped))]
     yield "partial", "Whether the run read a part.", [({}, int(bool(report.part)))]
+    yield from _rhythm(report)
     yield "duration_seconds", "How long the run took.", [({}, report.seconds)]
     yield "start_time_seconds", "When the run began.", [({}, _instant(report.started))]
     success: list[_Sample] = [({}, ended)] if _is_success(report) else []
     yield (
         "last_success_timestamp_seconds",
-        "When a full sync without Problems ended; absent after any other run.",
+        "When a sync of everything, or of what changed, ended without Problems; absent after any other run.",
         success,
     )
     requests: list[_Sample] = [
@@ -61,12 +62,25 @@ def _families(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "problems", "Problems and warnings, by stage.", _problems(report)
 
 
+def _rhythm(report: Report) -> Iterator[tuple[str, str, list[_Sample]]]:
+    """Yield what tells how a run with `--since` went; nothing for any other run."""
+    rhythm = report.rhythm
+    if rhythm is None:
+        return
+    yield "incremental", "Whether the run read what changed alone.", [({}, int(rhythm.mode == "incremental"))]
+    yield "rows_left", "Rows that changed and that no selector wants.", [({}, rhythm.rows_left)]
+    if rhythm.since:
+        yield "since_timestamp_seconds", "From when on changes were read.", [({}, _instant(rhythm.since))]
+    if rhythm.last_full:
+        yield "last_full_timestamp_seconds", "When the last full run began.", [({}, _instant(rhythm.last_full))]
+
+
 def _is_success(report: Report) -> bool:
     return (
         report.command == "sync"
         and report.exit_code == 0
         and not report.skipped
-        and not report.part
+        and (not report.part or report.rhythm is not None)
         and not is_let_pass(report)
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from gitlab_port_export.model import Create, Delete, Held, Problem, Update
 
@@ -91,6 +91,25 @@ class Details:
     gitlab: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How a run with `--since last` went: what it read, or `why` it was a full one.
+
+    Instants are those of GitLab's clock in ISO form, or empty. `since` is the earliest from which on rows of the
+    `kinds` that took part were read, but for an overlap of `lookback` seconds. `age` is how many seconds ago the last
+    full run began. `rows_left` counts rows that changed and that no selector wants.
+    """
+
+    mode: Literal["full", "incremental"]
+    why: str = ""
+    since: str = ""
+    lookback: float = 0
+    last_full: str = ""
+    age: float = 0
+    kinds: tuple[str, ...] = ()
+    rows_left: int = 0
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that a report says of a run; every renderer reads this and nothing else.
@@ -99,7 +118,7 @@ class Report:
     Counts are exact. Of `changes`, `reads` and held identifiers a large run keeps only some. `details` has what a plan
     shows of changes, by blueprint and identifier, of a large plan only of some. `links` are (label, address) of pages
     about the run. `part` is empty for a full run, or says what was read, and `left` what is left to full runs.
-    `skipped` says that the run did nothing, because another run was active.
+    `skipped` says that the run did nothing, because another run was active. `rhythm` is there with `--since last`.
     """
 
     command: str
@@ -122,6 +141,7 @@ class Report:
     skipped: bool = False
     part: str = ""
     left: tuple[str, ...] = ()
+    rhythm: Rhythm | None = None
     details: Mapping[tuple[str, str], Details] = field(default_factory=dict)
 
     @property

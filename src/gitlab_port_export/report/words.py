@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gitlab_port_export.base.jsontext import in_words
+from gitlab_port_export.base.text import span_words
 from gitlab_port_export.model import Create, Delete, Held, Problem, Update, Write, target
 from gitlab_port_export.report.values import Counts, Details, FieldChange, Report, total, writes
 
@@ -24,6 +25,17 @@ _PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delet
 def subject(report: Report) -> str:
     """Return the command and its integration: "sync of my-gitlab"."""
     return f"{report.command} of {report.integration}" if report.integration else report.command
+
+
+def rhythm_words(report: Report) -> str:
+    """Return what a run with `--since` read: what changed, or everything and why; empty for any other run."""
+    rhythm = report.rhythm
+    if rhythm is None:
+        return ""
+    if rhythm.mode == "full":
+        return f"full run: {rhythm.why}" if rhythm.why else "full run"
+    overlap, ago = span_words(rhythm.lookback), span_words(rhythm.age)
+    return f"incremental: changes since {rhythm.since} (with {overlap} of overlap); last full run {ago} ago"
 
 
 def requests(report: Report) -> str:

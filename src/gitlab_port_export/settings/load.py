@@ -85,6 +85,8 @@ def input_files(environ: Mapping[str, str], dotenv: Path | None = DOTENV, **opti
     for name, what in (("mapping_file", "the mapping"), ("env_file", "the file of variables"), ("event", "the events")):
         if name in given:
             files[what] = Path(given[name].text)
+    if (state := given.get("state")) and state.text != "port":
+        files["the state of the last run"] = Path(state.text)
     if dotenv:
         files["the default file of variables"] = dotenv
     folder = Path(given["resources_path"].text) if "resources_path" in given else RESOURCES

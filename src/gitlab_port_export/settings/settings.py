@@ -257,6 +257,53 @@ class Settings(_Frozen):
             found_file="left out",
         ),
     ] = ()
+    since: Annotated[
+        Annotated[Literal["last"], from_text(str.lower)] | None,
+        Setting(
+            "OCEAN__EXPORT__SINCE",
+            "Read what changed since the last run, or everything where a full run is due.",
+            option="--since",
+            on=_RUNS,
+            found_file="left out",
+        ),
+    ] = None
+    full_every: Annotated[
+        Annotated[float, from_text(parse_duration)],
+        Setting(
+            "OCEAN__EXPORT__FULL_EVERY",
+            "With --since: make a full run when the last one is so long ago.",
+            expected="a time above 0, for example 24h",
+            option="--full-every",
+            on=_RUNS,
+            default="`24h`",
+            found_file="taken",
+        ),
+    ] = 86_400.0
+    lookback: Annotated[
+        Annotated[float, from_text(parse_duration), Field(ge=300)],
+        Setting(
+            "OCEAN__EXPORT__LOOKBACK",
+            "With --since: how far runs overlap, for what GitLab shows late.",
+            expected="a time of at least 5m, for example 10m",
+            option="--lookback",
+            on=_RUNS,
+            default="`10m`",
+            found_file="taken",
+        ),
+    ] = 600.0
+    state: Annotated[
+        str,
+        Setting(
+            "OCEAN__EXPORT__STATE",
+            "Where runs keep how far they came for --since: in Port, or in a file.",
+            expected="port or a file, for example .cache/gitlab-port-export.json",
+            option="--state",
+            on=_RUNS,
+            metavar="port|FILE",
+            default="`port`",
+            found_file="refused",
+        ),
+    ] = "port"
     event: Annotated[
         Path | None,
         Setting(

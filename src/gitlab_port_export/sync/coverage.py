@@ -16,17 +16,8 @@ class Searched:
     resource: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """The run was asked to read a part of the resource only: `what` was left out, and `why`."""
-
-    resource: int
-    what: str
-    why: str
-
-
 # Why an entity of a resource may be absent although GitLab has its object.
-Gap = Problem | Unnamed | Narrowed | Searched | LeftOut
+Gap = Problem | Unnamed | Narrowed | Searched
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def execute(
         skipped=outcomes.skipped,
         part=outcomes.part,
         left=tuple(outcomes.left),
+        rhythm=outcomes.rhythm,
         details=values.found if values else {},
     )
     failed = any(not problem.warning for problem in report.problems)
@@ -99,7 +100,8 @@ def _carry_out(
         with limits_reported(), alarm(run.port.http.clock), closing(events):
             for event in events:
                 take(event)
-        if run.settings.send_raw_data_examples:
+        # The rows of an incremental run are few, and Port has those of the last full run.
+        if run.settings.send_raw_data_examples and not (outcomes.rhythm and outcomes.rhythm.mode == "incremental"):
             resync.show(outcomes.examples)
     except OutOfTime:
         take(_late(run, ""))

@@ -50,7 +50,7 @@ def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> 
         outcomes.left.append("specPath: entities that stand in files")
     if not touched:
         return
-    now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))
+    now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens)).now
     yield from doubtful_clock(now)
     looks = Looks(run, now, resources, touched)
     found = looks.plan()

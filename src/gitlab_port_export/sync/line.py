@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from gitlab_port_export.gitlab.client import GitLab
-from gitlab_port_export.gitlab.contact import doubtful_clock, first_contact
+from gitlab_port_export.gitlab.contact import Contact, doubtful_clock, first_contact
 from gitlab_port_export.gitlab.inventory import Inventory, Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
@@ -37,6 +37,7 @@ from gitlab_port_export.sync.part import NO_DELETES, Part
 from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.plan_file import Recorder
 from gitlab_port_export.sync.prepare import Run
+from gitlab_port_export.sync.recent import Recent, kept, may_be_recent, recalled, recent_of
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.through import Stages
 from gitlab_port_export.sync.write import (
@@ -63,31 +64,30 @@ def line(
     new_catalog = partial(make_catalog, run.port, mapping, expected, run.blueprints, executor)
     catalog = new_catalog()
     searches = make_searches(sink, mapping, catalog)
-    now = first_contact(run.gitlab, tuple(token.alias for token in settings.tokens))
-    yield from doubtful_clock(now)
-    if not (mapping.spec_paths or part):
+    contact = yield from _contact(run)
+    memory = None if part else recalled(run, contact)
+    if not (mapping.spec_paths or part or may_be_recent(run, memory)):
         start_reading(catalog, mapping, integration)
-    webhook = None if part else start_asking(sink, integration)
 
     # Plan.
     inventory = _inventory_reader(run.gitlab, settings, run.dialect, mapping)
-    context = yield from _context(inventory(), run, now, expected)
+    context = yield from _context(inventory(), run, contact.now, expected)
     if part:
         context = part.narrowed(context)
         outcomes.part = part.words
         instant = resync.begin()
+    recent = recent_of(run, memory, context, catalog, outcomes, executor)
+    context = recent.context if recent else context
+    webhook = None if part or recent else start_asking(sink, integration)
     plan = yield from _planned(context, outcomes)
     ensure_blueprints(sink, blueprints_to_make(settings, run.chosen), run.blueprints)
 
     # Entities of `specPath` files come first, but for those that need what is mapped.
-    specs = () if part.kinds else _specs(run.gitlab, context, mapping, settings.workers)
+    specs = () if part.kinds or recent else _specs(run.gitlab, context, mapping, settings.workers)
     write_found = partial(write_entities, sink.named(gitops_agent(run.dialect, integration)), mapping, new_catalog)
     from_files = yield from write_files(specs, expected.keys(), write_found, partial(held_by_port, catalog, mapping))
     wanted = frozenset(resource.index for resource in context.resources)
-    if part:
-        catalog.start(blueprints_of(mapping, wanted))
-    else:
-        start_reading(catalog, mapping, integration)
+    _start(catalog, run, part, recent, wanted)
     keep = yield from _recording(recorder, run, catalog)
 
     # Read, transform, diff, write.
@@ -95,12 +95,12 @@ def line(
     differ = Differ(
         catalog.ledger, searches, partial(fixed_fields, mapping), overtaken=late.among, targets=from_files.keys
     )
-    rules = Partly(mapping, wanted, whole=not part.paths) if part else None
+    rules = Partly(mapping, wanted, whole=not part.paths) if part or recent else None
     unread = Unread(mapping, outcomes.faults, catalog.holds, rules.left_out if rules else frozenset())
     stages = Stages(
         mapping, run.evaluator, unread,
         partial(carried_out, sink, catalog=catalog, searches=searches, in_files=frozenset(from_files.keys)),
-        rules=rules,
+        narrow=catalog if recent else None, rules=rules,
     )  # fmt: skip
     yield from keep(stages.through(differ, read(plan, run.gitlab, settings.workers)))
     unread.settle()
@@ -108,15 +108,30 @@ def line(
     yield from write_found((yield from beside_rows(from_files, mapping, catalog, unread.resources)))
 
     if rules:
-        outcomes.left += (NO_DELETES, *rules.words(), *unread.words())
-        yield from plan_record.finish(recorder) if recorder else ()
-        return
+        outcomes.left += (*(recent.words(run, outcomes) if recent else (NO_DELETES,)), *rules.words(), *unread.words())
+    else:
+        # What a webhook wrote is owned again. Delete, after the second look.
+        yield from adopt(webhook, catalog, sink, integration, from_files.keys)
+        yield from keep(delete_gone(run, outcomes, context, catalog, stages, differ, inventory, instant))
+    yield from plan_record.finish(recorder) if recorder else ()
+    yield from kept(run, memory, context, recent, outcomes, catalog) if memory else ()
 
-    # What a webhook wrote is owned again. Delete, after the second look.
-    yield from adopt(webhook, catalog, sink, integration, from_files.keys)
-    yield from keep(delete_gone(run, outcomes, context, catalog, stages, differ, inventory, instant))
-    if recorder:
-        yield from plan_record.finish(recorder)
+
+def _contact(run: Run) -> Generator[Event, None, Contact]:
+    """Return what GitLab's first answer tells. Raises GitLabUnavailable."""
+    contact = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))
+    yield from doubtful_clock(contact.now)
+    return contact
+
+
+def _start(catalog: Catalog, run: Run, part: Part, recent: Recent | None, wanted: Container[int]) -> None:
+    """Begin to read of Port what the run compares."""
+    if recent:
+        recent.start(catalog)
+    elif part:
+        catalog.start(blueprints_of(run.mapping, wanted))
+    else:
+        start_reading(catalog, run.mapping, run.integration.identifier)
 
 
 def _inventory_reader(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gitlab_port_export.model import Held, Narrowed, Problem, Unnamed
-from gitlab_port_export.sync.coverage import Coverage, LeftOut, ResourceCoverage, Searched
+from gitlab_port_export.sync.coverage import Coverage, ResourceCoverage, Searched
 from gitlab_port_export.sync.faults import way_out
 
 # Below so many owned entities a share says nothing, so no limit applies.
@@ -160,8 +160,6 @@ def _not_whole(gone: Gone, resource: ResourceCoverage) -> Held | None:
         if isinstance(gap, Problem):
             why = f"not everything was read or mapped ({gap.kind or gap.stage}: {gap.why})"
             return _held(gone, "problem", why, SOLVE)
-        if isinstance(gap, LeftOut):
-            return _held(gone, "problem", f"{gap.what} was not read: {gap.why}", "a full run deletes what is gone")
     if not resource.is_read:
         return _held(gone, "problem", "what it comes from was not read", "a full run deletes what is gone")
     return None

@@ -8,7 +8,18 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Active, Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by, pages, scope_read
+from gitlab_port_export.gitlab.kinds.kind import (
+    About,
+    Again,
+    Context,
+    Kind,
+    Read,
+    Requests,
+    Since,
+    by,
+    pages,
+    scope_read,
+)
 from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_members
 from gitlab_port_export.gitlab.kinds.shared.members import is_bot
 from gitlab_port_export.gitlab.kinds.shared.roles import (
@@ -142,4 +153,5 @@ KIND = Kind(
         above=True,
         left=below_the_group("the access to what is below the group"),
     ),
+    since=Since("nothing", why="GitLab does not say which members changed"),
 )

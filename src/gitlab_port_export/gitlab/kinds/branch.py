@@ -9,7 +9,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, Vanished
 from gitlab_port_export.gitlab.kinds.shared.again import at, named_like, of_project, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
@@ -122,4 +122,9 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("branch",), _again, vanished=VANISHED),
+    since=Since(
+        "of active projects",
+        (("__project.path_with_namespace", "name"), ("web_url",)),
+        unseen="whether a branch is protected or merged",
+    ),
 )

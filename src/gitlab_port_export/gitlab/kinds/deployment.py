@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, query_params
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, query_params
 from gitlab_port_export.gitlab.kinds.pipeline import Instant
 from gitlab_port_export.gitlab.kinds.shared.again import at, listed_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
@@ -69,10 +69,25 @@ class DeploymentSelector(ProjectRowsSelector):
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     """Yield one read per project that can have deployments."""
+
+    def start(place: Listed, scope: Scope, params: Params, handle: RowHandler) -> Job:
+        if context.changes and place.scope.id not in context.changes.whole:
+            lasting = tuple(pair for pair in params if pair[0] not in ("order_by", "sort"))
+            # GitLab takes the bound with this order alone.
+            params = (*context.changes.later("deployment", lasting), ("order_by", "updated_at"), ("sort", "asc"))
+        yield from from_list("deployments")(place, scope, params, handle)
+
     yield from project_reads(
-        "deployment", resources, context, lambda selector: (_params(selector),), no_deployments,
-        from_list("deployments"), whole_project=True,
+        "deployment", resources, context, lambda selector: (_params(selector),), no_deployments, start,
+        whole_project=True,
     )  # fmt: skip
+
+
+def _unfit(selector: Any) -> str:
+    query: DeploymentQuery | None = selector.api_query_params
+    if query is None or "finished_at" not in query.windows:
+        return ""
+    return "GitLab takes bounds of finished or of updated, not of both"
 
 
 def _params(selector: Any) -> Params:
@@ -112,4 +127,10 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("deployment",), _again),
+    since=Since(
+        "of pipelines",
+        (("id",), ("__project.path_with_namespace", "iid"), ("__project.id", "iid")),
+        unfit=_unfit,
+        unseen="deployments that are made without a pipeline",
+    ),
 )

@@ -8,7 +8,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
@@ -70,4 +70,9 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("environment",), _again),
+    since=Since(
+        "of pipelines",
+        (("id",), ("__project.path_with_namespace", "name"), ("__project.path_with_namespace", "slug")),
+        unseen="environments that are changed without a pipeline",
+    ),
 )

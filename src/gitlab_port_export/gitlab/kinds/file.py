@@ -19,7 +19,7 @@ from gitlab_port_export.gitlab.content import (
     text_of,
 )
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.shared.dependent import CONTENT, INCLUDED, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.repository import (
     FileSelector,
@@ -186,4 +186,12 @@ KIND = Kind(
         requests=Requests(project=1, each="file"),
     ),
     again=Again(("files",), branch_again("file", reads)),
+    since=Since(
+        "of active projects",
+        (
+            ("repo.path_with_namespace", "file.path"),
+            ("repo.path_with_namespace", "file.file_path"),
+            ("repo.id", "file.path"),
+        ),
+    ),
 )

@@ -6,7 +6,7 @@ from functools import partial
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import Known, included
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, pages
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, pages
 from gitlab_port_export.gitlab.kinds.shared.dependent import INCLUDED, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.repository import (
     FolderSelector,
@@ -73,4 +73,5 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("files",), branch_again("folder", reads)),
+    since=Since("of active projects", (("repo.path_with_namespace", "folder.path"), ("repo.id", "folder.path"))),
 )

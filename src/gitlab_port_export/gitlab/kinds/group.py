@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, by, listed_reads
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Since, by, listed_reads
 from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.mapping.model import Resource, Selector
 
@@ -31,4 +31,5 @@ KIND = Kind(
     active_groups=lambda selector: selector.include_only_active_groups,
     about=About("Groups and subgroups.", ("GET /groups",)),
     again=Again(("group",), of_scope(reads)),
+    since=Since("all", (("id",), ("full_path",), ("web_url",))),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.member import MemberSelector
 from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, member_reads, members_of, shaped
@@ -46,4 +46,5 @@ KIND = Kind(
         requests=Requests(group=1),
     ),
     again=Again(("group", "members"), of_scope(reads), left=below_the_group("inherited members of groups below")),
+    since=Since("nothing", why="GitLab does not say which members changed"),
 )

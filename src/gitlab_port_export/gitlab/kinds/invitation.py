@@ -12,6 +12,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Kind,
     Read,
     Requests,
+    Since,
     Wanted,
     api_path,
     each_once,
@@ -83,4 +84,5 @@ KIND = Kind(
     ),
     # Whoever accepts an invitation becomes a member; of the invitation itself GitLab sends no event.
     again=Again(("members",), of_scope(reads)),
+    since=Since("nothing", why="GitLab does not say which invitations changed"),
 )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from gitlab_port_export.base.parallel import All, Job
+from gitlab_port_export.gitlab.changes import Changes
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.kinds.kind import (
@@ -17,6 +18,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Kind,
     Read,
     Requests,
+    Since,
     Wanted,
     by,
     each_once,
@@ -26,6 +28,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
 from gitlab_port_export.gitlab.kinds.pipeline import (
     PipelineQuery,
     listed_pipeline,
+    newest_alone,
     no_pipelines,
     pipeline_params,
     pipelines_path,
@@ -34,8 +37,10 @@ from gitlab_port_export.gitlab.kinds.shared.again import at, one_row
 from gitlab_port_export.gitlab.lists import PER_PAGE, list_key, read_keyset, read_list, whole_list
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
-from gitlab_port_export.model import Page, Row, Scope
+from gitlab_port_export.model import Dialect, Page, Row, Scope
 
+# All pipelines of a project.
+ANY: Params = (("order_by", "id"), ("sort", "asc"))
 # So many pages of a project's job list may be read in vain before the pipelines are asked one by one.
 PATIENCE = 1
 
@@ -65,7 +70,10 @@ def _wanted(
         for place in context.inventory.projects(active):
             if context.skips(place.row, no_pipelines):
                 continue
-            if context.dialect == "gitlab":
+            if context.changes and place.scope.id not in context.changes.whole:
+                lists = _lists(ANY if context.dialect == "gitlab" else params, context.changes, place)
+                yield (place.scope.id, params), partial(_changed_of, place, lists, context.dialect), indexes
+            elif context.dialect == "gitlab":
                 yield place.scope.id, partial(_all_of, place), indexes
             else:
                 yield (place.scope.id, params), partial(_latest_of, place, params), indexes
@@ -79,6 +87,33 @@ def _latest_of(place: Listed, params: Params, resources: tuple[int, ...]) -> Rea
     key = list_key(place.scope.token, pipelines_path(place.scope), params)
     start = partial(_latest_jobs, resources, params)
     return scope_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=(key,))
+
+
+def _lists(params: Params, changes: Changes, place: Listed) -> tuple[Params, ...]:
+    """Return the queries of the pipelines whose jobs may have changed: GitLab touches none that goes on running."""
+    named = dict(params).get("scope")
+    if named in ("running", "pending"):
+        return (params,)
+    going_on = () if named else changes.unfinished.get(place.scope.id, ())
+    return (changes.later("job", params), *((*params, ("scope", scope)) for scope in going_on))
+
+
+def _changed_of(place: Listed, lists: tuple[Params, ...], dialect: Dialect, resources: tuple[int, ...]) -> Read:
+    keys = tuple(list_key(place.scope.token, pipelines_path(place.scope), params) for params in lists)
+    start = partial(_changed_jobs, resources, lists, dialect)
+    return scope_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=keys)
+
+
+def _changed_jobs(resources: tuple[int, ...], lists: tuple[Params, ...], dialect: Dialect, scope: Scope) -> Job:
+    """Read the jobs of each pipeline of these lists; they are few."""
+    found: set[int] = set()
+    for params in lists:
+        rows = yield from whole_list(scope.token, pipelines_path(scope), params)
+        found.update(row["id"] for row in rows)
+    handle = page_of("job", resources, scope)
+    retried: Params = (("include_retried", "true"),) if dialect == "gitlab" else ()
+    paths = (f"{pipelines_path(scope)}/{pipeline}/jobs" for pipeline in sorted(found))
+    yield All(tuple(read_list(scope.token, path, retried, handle) for path in paths))
 
 
 def _query(selector: Any) -> tuple[bool | None, PipelineQuery | None]:
@@ -187,4 +222,10 @@ KIND = Kind(
         requests=Requests(project=2),
     ),
     again=Again(("pipeline", "job"), _again),
+    since=Since(
+        "of pipelines",
+        (("id",), ("web_url",)),
+        unfit=lambda selector: newest_alone(selector.pipeline_query_params),
+        unseen="retries that leave the pipeline's status as it is, artifacts that expire",
+    ),
 )

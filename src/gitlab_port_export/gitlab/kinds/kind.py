@@ -1,14 +1,15 @@
 """Defines a kind: its selector, the reads that its resources need, and what its users must know."""
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from gitlab_port_export.base.parallel import Job
+from gitlab_port_export.gitlab.changes import Changes
 from gitlab_port_export.gitlab.client import REFUSALS, Get, Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.gitlab.touched import Touched, What
@@ -32,6 +33,7 @@ class Context:
 
     A `doubtful` plan is made before something is deleted: one row of a listing is no proof that there is nothing.
     A list that is too long for GitLab to count is read in windows of `window` rows.
+    `changes` limits the plan of an incremental run.
     """
 
     inventory: Inventory
@@ -40,6 +42,7 @@ class Context:
     resources: tuple[Resource, ...]
     doubtful: bool = False
     window: int = WINDOW_ROWS
+    changes: Changes | None = None
 
     def skips(self, project: Row, says_nothing: SaysNothing) -> bool:
         """Say whether a project is not asked: its row says that there is nothing, and the plan is not doubtful."""
@@ -136,12 +139,50 @@ class Again:
     vanished: Vanished | None = None
 
 
+# What an incremental run reads of a kind: all rows, those that GitLab lists as updated, lists of the projects whose
+# pipelines changed, that were active, or whose row changed, or nothing.
+Taken = Literal["all", "updated", "of pipelines", "of active projects", "of updated projects", "nothing"]
+
+
+def _fits(_: Any) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Since:
+    """How a kind takes part in an incremental run: what is `taken`, and `why` nothing is.
+
+    Each of `keys` is a set of dotted names that together tell a row from all others of the kind: only where an
+    identifier is made of these does one row decide over an entity. `unfit` says of a selector why its rows are left to
+    full runs all the same. `unseen` names changes that GitLab does not show in this way.
+    """
+
+    taken: Taken
+    keys: tuple[tuple[str, ...], ...] = ()
+    why: str = ""
+    unfit: Callable[[Any], str] = _fits
+    unseen: str = ""
+
+    def narrowed(self, context: Context) -> Context:
+        """Return the context with the projects alone that a kind has to be read of."""
+        changes = context.changes
+        if changes is None or self.taken in ("all", "updated"):
+            return context
+        wanted = {
+            "of pipelines": changes.pipelines,
+            "of active projects": changes.active,
+            "of updated projects": changes.updated,
+        }.get(self.taken, frozenset())
+        inventory = context.inventory.only(lambda place: place.scope.is_group or place.scope.id in wanted)
+        return replace(context, inventory=inventory)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of GitLab resource: its name in mappings, its selector, and how its resources are read.
 
     `again` is None where GitLab sends no event that names a row of the kind. `repeats` says that several rows may be of
-    one object: a person in several groups.
+    one object: a person in several groups. `since` says how the kind takes part in an incremental run.
     """
 
     name: str
@@ -152,6 +193,7 @@ class Kind:
     about: About = About()
     again: Again | None = None
     repeats: bool = False
+    since: Since | None = None
 
 
 def by(resources: Iterable[Resource], query: Callable[[Any], Any]) -> Mapping[Any, tuple[int, ...]]:

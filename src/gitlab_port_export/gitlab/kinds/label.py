@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.shared.scoped_lists import (
     OWNER,
     ScopedSelector,
@@ -41,4 +41,5 @@ KIND = Kind(
         OWNER,
         requests=Requests(group=1, project=1),
     ),
+    since=Since("nothing", why="GitLab does not say which labels changed"),
 )

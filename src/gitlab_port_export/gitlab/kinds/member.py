@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_members
 from gitlab_port_export.gitlab.kinds.shared.members import MembersQuery, MembersSelector, member_reads, members_of
 from gitlab_port_export.mapping.model import Resource
@@ -45,4 +45,5 @@ KIND = Kind(
     ),
     again=Again(("group", "members"), of_members(reads), left=below_the_group("inherited members of groups below")),
     repeats=True,
+    since=Since("nothing", why="GitLab does not say which members changed"),
 )

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by, by_each
-from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, group_reads, reads_again
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, by, by_each
+from gitlab_port_export.gitlab.kinds.shared.group_lists import GroupQuery, changed_reads, group_reads, reads_again
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource, Selector
 from gitlab_port_export.model import Row
@@ -31,9 +31,12 @@ class MergeRequestSelector(Selector):
 
 
 def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
-    """Yield one read per topmost group (or lone project) and state."""
+    """Yield one read per topmost group (or lone project) and state; of what changed one for all states."""
     wants = by_each(resources, lambda selector: _queries(selector, context))
     yield from group_reads("merge-request", "merge_requests", "!", wants, context)
+    if context.changes:
+        of_changed = by(resources, lambda selector: _query(selector, context))
+        yield from changed_reads("merge-request", "merge_requests", "!", of_changed, context, context.changes)
 
 
 def _queries(selector: Any, context: Context) -> Iterator[GroupQuery]:
@@ -100,4 +103,9 @@ KIND = Kind(
         requests=Requests(top_group=1),
     ),
     again=Again(("merge-request",), _again),
+    since=Since(
+        "updated",
+        (("id",), ("web_url",), ("references.full",), ("project_id", "iid")),
+        unseen="whether it can be merged, new names of labels, milestones and people",
+    ),
 )

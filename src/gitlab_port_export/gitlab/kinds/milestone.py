@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, Vanished
 from gitlab_port_export.gitlab.kinds.shared.again import picked
 from gitlab_port_export.gitlab.kinds.shared.scoped_lists import (
     OWNER,
@@ -58,4 +58,5 @@ KIND = Kind(
         requests=Requests(group=1, project=1),
     ),
     again=Again(("milestone",), picked(reads, lambda row, touched: row.get("id") == touched.key), vanished=VANISHED),
+    since=Since("nothing", why="each group and project would have to be asked"),
 )

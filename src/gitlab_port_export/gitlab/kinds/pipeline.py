@@ -1,6 +1,6 @@
 """Kind `pipeline`: the pipelines of each project, with the project in `__project`."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Set
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,8 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Kind,
     Read,
     Requests,
+    Since,
+    Wanted,
     by,
     each_once,
     feature_off,
@@ -76,12 +78,31 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
         for resource in context.resources
         if resource.kind == "job" and context.dialect == "gitlab-v2"
     }
-    yield from each_once(
-        ((place.scope.id, params), partial(_read, place, params, context.dialect, params in shared), indexes)
-        for (active, params), indexes in by(resources, lambda selector: _query(selector, context)).items()
-        for place in context.inventory.projects(active)
-        if not context.skips(place.row, no_pipelines)
-    )
+    yield from each_once(_wanted(by(resources, lambda selector: _query(selector, context)), context, shared))
+
+
+def _wanted(
+    wants: Mapping[tuple[bool | None, Params], tuple[int, ...]], context: Context, shared: Set[Params]
+) -> Iterator[Wanted]:
+    for (active, query), indexes in wants.items():
+        for place in context.inventory.projects(active):
+            if not context.skips(place.row, no_pipelines):
+                params = changed_pipelines("pipeline", query, context, place)
+                make = partial(_read, place, params, context.dialect, query in shared)
+                yield (place.scope.id, params), make, indexes
+
+
+def changed_pipelines(kind: str, params: Params, context: Context, place: Listed) -> Params:
+    """Return the query of a project's pipelines, in an incremental run of those that changed."""
+    changes = context.changes
+    return params if changes is None or place.scope.id in changes.whole else changes.later(kind, params)
+
+
+def newest_alone(query: PipelineQuery | None) -> str:
+    """Return why pipelines of a query are left to full runs, or nothing."""
+    if query is None or query.scope not in ("branches", "tags"):
+        return ""
+    return f"with scope {query.scope} a pipeline leaves the list because another one came"
 
 
 def _query(selector: Any, context: Context) -> tuple[bool | None, Params]:
@@ -174,4 +195,9 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("pipeline",), _again),
+    since=Since(
+        "of pipelines",
+        (("id",), ("web_url",), ("project_id", "iid"), ("__project.path_with_namespace", "iid")),
+        unfit=lambda selector: newest_alone(selector.api_query_params),
+    ),
 )

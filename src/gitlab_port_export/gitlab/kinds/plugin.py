@@ -10,7 +10,7 @@ from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import unreadable
 from gitlab_port_export.gitlab.content import Unreadable, is_parsed, parsed, references, resolved
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
 from gitlab_port_export.gitlab.kinds.shared.repository import PLUGIN_FILES, Tree, branch_again, tree_reads
 from gitlab_port_export.gitlab.trees import ROOT
@@ -177,4 +177,5 @@ KIND = Kind(
         requests=Requests(project=1, each="manifest"),
     ),
     again=Again(("files",), branch_again("plugin", reads)),
+    since=Since("of active projects", (("repo.path_with_namespace",), ("repo.id",))),
 )

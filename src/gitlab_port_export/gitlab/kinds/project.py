@@ -8,7 +8,7 @@ from pydantic import Field
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.additions import finds, included
 from gitlab_port_export.gitlab.inventory import Active, Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, by, listed_reads, scope_read
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Since, by, listed_reads, scope_read
 from gitlab_port_export.gitlab.kinds.shared.again import of_scope
 from gitlab_port_export.gitlab.kinds.shared.dependent import INCLUDED, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.repository import Block, IncludedFiles
@@ -62,9 +62,17 @@ def reads(resources: tuple[Resource, ...], context: Context) -> Iterator[Read]:
     on_included = dependent_on(resources, INCLUDED)
     wants = by(resources, query)
     asked = {active for active, wanted in wants if wanted.languages}
-    together = batches(place for active in asked for place in context.inventory.projects(active))
+    limit = context.changes.active if context.changes else None
+    together = batches(
+        place
+        for active in asked
+        for place in context.inventory.projects(active)
+        if limit is None or place.scope.id in limit
+    )
     for (active, wanted), indexes in wants.items():
         places = context.inventory.projects(active)
+        if limit is not None and (any(wanted) or older.intersection(indexes)):
+            places = tuple(place for place in places if place.scope.id in limit)
         # What is read for older properties is read with the token of each project.
         if not any(wanted) and not older.intersection(indexes):
             yield from listed_reads("project", places, indexes)
@@ -144,4 +152,9 @@ KIND = Kind(
         },
     ),
     again=Again(("project",), of_scope(reads)),
+    since=Since(
+        "all",
+        (("id",), ("path_with_namespace",), ("namespace.full_path", "path"), ("web_url",)),
+        unseen="what is added to a project that shows no activity",
+    ),
 )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, by
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, by
 from gitlab_port_export.gitlab.kinds.shared.again import below_the_group, of_scope
 from gitlab_port_export.gitlab.kinds.shared.members import (
     MembersQuery,
@@ -67,4 +67,5 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("project", "members"), of_scope(reads), left=below_the_group("inherited members of projects below")),
+    since=Since("nothing", why="GitLab does not say which members changed"),
 )

@@ -6,7 +6,17 @@ from urllib.parse import quote
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished, feature_off
+from gitlab_port_export.gitlab.kinds.kind import (
+    About,
+    Again,
+    Context,
+    Kind,
+    Read,
+    Requests,
+    Since,
+    Vanished,
+    feature_off,
+)
 from gitlab_port_export.gitlab.kinds.shared.again import at, of_project, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import PROJECT_PATH, ProjectRowsSelector, project_reads
 from gitlab_port_export.gitlab.lists import RowHandler, read_list
@@ -70,4 +80,5 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("release",), _again, vanished=VANISHED),
+    since=Since("of updated projects", (("__project.path_with_namespace", "tag_name"), ("_links.self",))),
 )

@@ -12,7 +12,7 @@ from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.content import is_parsed, parsed
 from gitlab_port_export.gitlab.globs import flags
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since
 from gitlab_port_export.gitlab.kinds.shared.dependent import FRONT_MATTER, dependent_on
 from gitlab_port_export.gitlab.kinds.shared.found import present, texts
 from gitlab_port_export.gitlab.kinds.shared.repository import Tree, branch_again, tree_reads
@@ -188,4 +188,5 @@ KIND = Kind(
         requests=Requests(project=1, each="folder that may hold skills, and each skill"),
     ),
     again=Again(("files",), branch_again("skill", reads)),
+    since=Since("of active projects", (("repo.path_with_namespace", "skill.path"), ("repo.id", "skill.path"))),
 )

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.client import Params
 from gitlab_port_export.gitlab.inventory import Listed
-from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Vanished
+from gitlab_port_export.gitlab.kinds.kind import About, Again, Context, Kind, Read, Requests, Since, Vanished
 from gitlab_port_export.gitlab.kinds.shared.again import at, named_like, of_project, one_row
 from gitlab_port_export.gitlab.kinds.shared.project_lists import (
     PROJECT_PATH,
@@ -61,4 +61,9 @@ KIND = Kind(
         requests=Requests(project=1),
     ),
     again=Again(("tag",), _again, vanished=VANISHED),
+    since=Since(
+        "of active projects",
+        (("__project.path_with_namespace", "name"),),
+        unseen="whether a tag is protected",
+    ),
 )

@@ -18,6 +18,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
     Kind,
     Read,
     Requests,
+    Since,
     by,
     pages,
 )
@@ -215,4 +216,5 @@ KIND = Kind(
         requests=Requests(once=1, group=2, project=1),
     ),
     again=Again(("user",), _again, left=lambda _: "the accounts that come from lists of members"),
+    since=Since("nothing", why="GitLab does not say which accounts changed"),
 )

@@ -16,6 +16,7 @@ def step_outputs(report: Report, file: str = "") -> dict[str, str]:
         "problems": str(len(report.failures)),
         "exit-code": str(report.exit_code),
         **({"skipped": "true"} if report.skipped else {}),
+        **({"mode": report.rhythm.mode} if report.rhythm else {}),
         **({"part": clean(report.part)} if report.part else {}),
         "report": clean(file),
     }

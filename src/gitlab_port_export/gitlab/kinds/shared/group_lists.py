@@ -5,8 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 from gitlab_port_export.base.parallel import Job
+from gitlab_port_export.gitlab.changes import Changes
 from gitlab_port_export.gitlab.client import Params
-from gitlab_port_export.gitlab.cover import Covered, cover, covers
+from gitlab_port_export.gitlab.cover import Covered, cover, covers, holds
 from gitlab_port_export.gitlab.inventory import Active
 from gitlab_port_export.gitlab.kinds.kind import (
     Context,
@@ -21,7 +22,7 @@ from gitlab_port_export.gitlab.kinds.shared.again import at
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.gitlab.windows import read_windows
-from gitlab_port_export.model import Page, Row, Scope
+from gitlab_port_export.model import Page, Row, Scope, Unwanted
 
 
 class GroupQuery(NamedTuple):
@@ -53,13 +54,14 @@ def group_reads(
     """Yield one read per topmost group (or lone project) and query; resources that want the same share it.
 
     The endpoint is also the name of the project's feature; `mark` stands before the number in a reference to a row.
+    In an incremental run these are the lists that are read as a whole, and `changed_reads` has the others.
     """
     yield from each_once(_wanted(_Lists(kind, endpoint, mark, context.window), wants, context))
 
 
 def _wanted(lists: _Lists, wants: Mapping[GroupQuery, tuple[int, ...]], context: Context) -> Iterator[Wanted]:
     for query, indexes in wants.items():
-        for covered in cover(context.inventory, query.active):
+        for covered in _whole(context, query.active):
             place, params = covered.place, query.params
             if place.scope.is_group:
                 params += (("non_archived", str(query.non_archived).lower()),)
@@ -68,6 +70,33 @@ def _wanted(lists: _Lists, wants: Mapping[GroupQuery, tuple[int, ...]], context:
             # The same rows of the same place are the same read.
             key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, covered.only, params)
             yield key, partial(_read, lists, covered, params), indexes
+
+
+def _whole(context: Context, active: Active) -> Iterator[Covered]:
+    """Yield the places of which everything is read: all of them, or those that an incremental run takes as a whole.
+
+    Of a group that is not taken as a whole these are projects below it.
+    """
+    places, changes = cover(context.inventory, active), context.changes
+    if changes is None:
+        yield from places
+        return
+    yield from (one for one in places if _is_whole(one, changes))
+    others = [one for one in places if one.place.scope.is_group and not _is_whole(one, changes)]
+    for project in context.inventory.projects():
+        if project.scope.id in changes.whole and any(holds(one, project.scope.path) for one in others):
+            yield Covered(project)
+
+
+def _is_whole(covered: Covered, changes: Changes) -> bool:
+    """Say whether a place is taken as a whole.
+
+    What a guest sees of a project only the group's list shows, so there the group is taken.
+    """
+    if not covered.place.scope.is_group:
+        return covered.place.scope.id in changes.whole
+    of_guest = covered.only is not None and not changes.whole.isdisjoint(covered.only)
+    return of_guest or covered.place.scope.id in changes.whole_groups
 
 
 def _read(lists: _Lists, covered: Covered, params: Params, resources: tuple[int, ...]) -> Read:
@@ -84,6 +113,55 @@ def _read(lists: _Lists, covered: Covered, params: Params, resources: tuple[int,
 
 # Says whether a row is wanted of those that a query gives.
 Keeps = Callable[[Row], bool]
+# Nothing moves a row in this order, so none is skipped while the list is read.
+LASTING: Params = (("order_by", "created_at"), ("sort", "asc"))
+
+
+def changed_reads(
+    kind: str,
+    endpoint: str,
+    mark: str,
+    wants: Mapping[tuple[GroupQuery, Keeps], tuple[int, ...]],
+    context: Context,
+    changes: Changes,
+) -> Iterator[Read]:
+    """Yield the reads of the rows that changed, of which a selector keeps what it would list.
+
+    The queries name no state: a row that changes it would leave the list and move others out of sight.
+    """
+
+    lists = _Lists(kind, endpoint, mark, context.window)
+    for (query, keeps), indexes in wants.items():
+        for covered in cover(context.inventory, query.active):
+            place, params = covered.place, changes.later(kind, (*query.params, *LASTING))
+            if place.scope.is_group:
+                # The check does not look at archived projects.
+                skipped = query.non_archived and place.scope.id in changes.quiet.get(kind, ())
+                params += (("non_archived", str(query.non_archived).lower()),)
+            else:
+                skipped = (query.non_archived and bool(place.row.get("archived"))) or lists.no_feature(place.row)
+            if not skipped and not _is_whole(covered, changes):
+                start = partial(_changed, lists, covered, params, keeps, indexes)
+                unless = None if place.scope.is_group else lists.no_feature
+                yield scope_read(kind, place, indexes, start, unless=unless)
+
+
+def _changed(
+    lists: _Lists, covered: Covered, params: Params, keeps: Keeps, resources: tuple[int, ...], scope: Scope
+) -> Job:
+    """Read rows that changed, and tell how many of them the selector does not want."""
+    unwanted = 0
+
+    def handle(rows: list[Row]) -> Page | None:
+        nonlocal unwanted
+        found = [row for row in rows if covered.takes(row, lists.mark)]
+        kept = [row for row in found if keeps(row)]
+        unwanted += len(found) - len(kept)
+        return Page(lists.kind, resources, scope, kept) if kept else None
+
+    yield from read_windows(scope.token, f"{api_path(scope)}/{lists.endpoint}", params, handle, lists.window)
+    if unwanted:
+        yield Unwanted(lists.kind, unwanted)
 
 
 def reads_again(

@@ -1,0 +1,88 @@
+"""Makes the limits of an incremental run: of the inventory, of the frames, and of what GitLab says changed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gitlab_port_export.gitlab.changes import Changes, is_since
+from gitlab_port_export.gitlab.client import GitLab
+from gitlab_port_export.gitlab.cover import cover
+from gitlab_port_export.gitlab.inventory import Inventory, Listed
+from gitlab_port_export.gitlab.kinds import KINDS
+from gitlab_port_export.incremental.changed import LISTS, ListKind, Pipelines, changed_pipelines, quiet_groups
+from gitlab_port_export.incremental.frames import Moved
+from gitlab_port_export.mapping.model import Resource
+
+# GitLab sets `last_activity_at` at most once an hour:
+# https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/models/event.rb
+ACTIVITY_EVERY = timedelta(hours=1)
+# So few group lists are sooner read than asked about.
+FEW_GROUPS = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asks GitLab what changed, and how many connections there are."""
+
+    gitlab: GitLab
+    workers: int
+
+
+def limits(
+    asked: Asked, inventory: Inventory, resources: Iterable[Resource], since: Mapping[str, datetime], moved: Moved
+) -> Changes:
+    """Return the limits of the run for these resources; `since` is by kind, with the overlap."""
+    wanted = tuple(resources)
+    earliest = min(since.values())
+    updated = {
+        place.scope.id
+        for place in inventory.projects()
+        if place.scope.id in moved.projects or is_since(place.row.get("updated_at"), earliest)
+    }
+    active = updated | {
+        place.scope.id
+        for place in inventory.projects()
+        if is_since(place.row.get("last_activity_at"), earliest - ACTIVITY_EVERY)
+    }
+    pipelines = _pipelines(asked, inventory, wanted, since, moved)
+    return Changes(
+        since,
+        whole=moved.projects,
+        whole_groups=moved.groups,
+        pipelines=pipelines.changed | moved.projects,
+        unfinished=pipelines.unfinished,
+        active=frozenset(active),
+        updated=frozenset(updated),
+        quiet=_quiet(asked, inventory, wanted, since, moved),
+    )
+
+
+def _pipelines(
+    asked: Asked, inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], moved: Moved
+) -> Pipelines:
+    """Ask which projects have changed pipelines, where a kind depends on it."""
+    kinds = {one.kind for one in resources if (known := KINDS[one.kind].since) and known.taken == "of pipelines"}
+    if not kinds:
+        return Pipelines(frozenset())
+    places = [place for place in inventory.projects() if place.scope.id not in moved.projects and _has_builds(place)]
+    return changed_pipelines(asked.gitlab, places, min(since[kind] for kind in kinds), asked.workers)
+
+
+def _has_builds(place: Listed) -> bool:
+    return place.row.get("builds_access_level") != "disabled"
+
+
+def _quiet(
+    asked: Asked, inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], moved: Moved
+) -> Mapping[str, frozenset[int]]:
+    """Ask which groups have no changed rows, where there are many lists to read."""
+    groups: dict[ListKind, dict[int, Listed]] = {}
+    for kind in LISTS:
+        for active in {KINDS[one.kind].active_groups(one.selector) for one in resources if one.kind == kind}:  # type: ignore[misc]  # these kinds have the field
+            for covered in cover(inventory, active):
+                if covered.place.scope.is_group and covered.place.scope.id not in moved.groups:
+                    groups.setdefault(kind, {})[covered.place.scope.id] = covered.place
+    many = {kind: list(found.values()) for kind, found in groups.items() if len(found) > FEW_GROUPS}
+    if not many:
+        return {}
+    return quiet_groups(asked.gitlab, many, {kind: since[kind] for kind in many}, asked.workers)

@@ -1,0 +1,62 @@
+"""What a run knows of the runs before it, and what it leaves for the next one."""
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from gitlab_port_export.gitlab.contact import Contact
+from gitlab_port_export.gitlab.inventory import Inventory
+from gitlab_port_export.incremental.frames import frames_of
+from gitlab_port_export.incremental.mode import why_full
+from gitlab_port_export.incremental.places import Place
+from gitlab_port_export.incremental.state import State
+
+NO_DATE = "GitLab's answers do not say when they were given (no Date header)"
+NO_USER = "GitLab does not say whose these tokens are: {}"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The state of the last run, and why a full run is due (`why`), as far as that is known before GitLab is listed.
+
+    `key` is what the next state is bound to. Where nothing may be kept, for GitLab does not say what it takes, `keeps`
+    is false.
+    """
+
+    place: Place
+    key: Mapping[str, str]
+    now: datetime
+    state: State | None
+    why: str
+    keeps: bool = True
+
+    def after(
+        self, inventory: Inventory, kinds: Iterable[str], counts: Mapping[str, int], *, full: bool, unsure: Set[str]
+    ) -> State:
+        """Return the state after a run of these kinds, of which the `unsure` ones had a Problem.
+
+        A full run forgets what it could not read whole. After an incremental one the instant of such a kind stays, and
+        with it what the groups and projects looked like then.
+        """
+        moving = {kind: self.now for kind in kinds if kind not in unsure}
+        if full or self.state is None:
+            return State(self.key, self.now, self.now, moving, frames_of(inventory), counts)
+        known = self.state
+        return replace(
+            known,
+            last_run=self.now,
+            kinds={**known.kinds, **moving},
+            frames=known.frames if unsure else frames_of(inventory),
+            counts={**known.counts, **counts},
+        )
+
+
+def recall(place: Place, key: Mapping[str, str], contact: Contact, unknown: Iterable[str], full_every: float) -> Memory:
+    """Return what is known of earlier runs; `unknown` are the tokens whose users GitLab does not name."""
+    nameless = ", ".join(unknown)
+    if not contact.told or nameless:
+        why = NO_USER.format(nameless) if contact.told else NO_DATE
+        return Memory(place, key, contact.now, None, why, keeps=False)
+    state, missing = place.load()
+    why = why_full(state, missing, key, contact.now, timedelta(seconds=full_every))
+    return Memory(place, key, contact.now, state, why)

@@ -1,0 +1,76 @@
+"""What one run leaves for the next: how far it came for each kind, and what the groups and projects looked like."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gitlab_port_export.base.jsontext import canonical, decode
+from gitlab_port_export.incremental.frames import Frames, frames_from
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """The state after a run; instants are those of GitLab's clock when a run began.
+
+    `key` holds a digest of each thing that decides what is read. `kinds` has the kinds that take part, each with the
+    instant of its last run without a Problem. `counts` is how many entities Port held of a blueprint.
+    """
+
+    key: Mapping[str, str]
+    last_full: datetime
+    last_run: datetime
+    kinds: Mapping[str, datetime]
+    frames: Frames
+    counts: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        """The state as JSON of one line, with a checksum."""
+        data = {
+            "format": FORMAT,
+            "key": dict(self.key),
+            "last_full": shown(self.last_full),
+            "last_run": shown(self.last_run),
+            "kinds": {kind: shown(instant) for kind, instant in self.kinds.items()},
+            "projects": self.frames.project,
+            "groups": self.frames.group,
+            "frames": self.frames.text,
+            "counts": dict(self.counts),
+        }
+        return canonical({**data, "checksum": _checksum(data)}).decode()
+
+
+def state_of(text: str | bytes) -> State | None:
+    """Return the state that a text holds, or None where it is damaged or of another format."""
+    try:
+        data = decode(text)
+        checksum = data.pop("checksum")
+        if data["format"] != FORMAT or checksum != _checksum(data):
+            return None
+        return State(
+            {str(name): str(digest) for name, digest in data["key"].items()},
+            _instant(data["last_full"]),
+            _instant(data["last_run"]),
+            {str(kind): _instant(value) for kind, value in data["kinds"].items()},
+            frames_from(data["projects"], data["groups"], data["frames"]),
+            {str(name): int(count) for name, count in data["counts"].items()},
+        )
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
+
+
+def shown(instant: datetime) -> str:
+    """Return an instant in whole seconds, as people read it."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _instant(text: Any) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(data)).hexdigest()
