@@ -129,7 +129,7 @@ def _events(
 ) -> Generator[Event, None, None]:
     """Yield what becomes of the entities, stage by stage. Raises ReadFailed, GitLabUnavailable and Stopped."""
     touched = tuple(_touched(outcome, _places(outcome, below, told)))
-    now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))
+    now = first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens)).now
     looks, outcomes = Looks(run, now, resources, touched), Outcomes()
     found = looks.plan()
     yield from found.plan.inventory.problems
