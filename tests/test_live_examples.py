@@ -1,34 +1,20 @@
 """The files of examples/live: each fits its system, shows no secret, and hands on enough of every event."""
 
 import json
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gitlab_port_export.demo.gitlab import gitlab_server
-from gitlab_port_export.demo.gitlab_hooks import _filled
+from conftest import Bench
+from gitlab_port_export.demo.gitlab_hooks import Hook, filled, send
 from gitlab_port_export.demo.gitlab_payloads import Shapes
-from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.world import DEVELOPER, Row
 from gitlab_port_export.live.events import read_events
 from test_examples import as_json, check
-from testbed.ci_bed import ROOT
-from testbed.harness import (
-    acme,
-    blueprint,
-    environ_for,
-    mapping_file,
-    mapping_of,
-    port_with,
-    process_environ,
-    resource,
-    run_sync,
-)
+from testbed.ci_bed import ROOT, SECRETS, TOKENS, Azure, GitHub, Machine, Ran, jenkins, steps_of
+from testbed.harness import acme
 
 LIVE = ROOT / "examples" / "live"
 
@@ -58,20 +44,20 @@ def payloads() -> dict[str, Row]:
     }
 
 
-@pytest.mark.parametrize("name", ["payload.json", "github-payload.json"])
+@pytest.mark.parametrize("name", ["payload.json", "payload-with-names.json", "github-payload.json"])
 @pytest.mark.parametrize("kind", list(payloads()))
 def test_the_template_says_as_much_as_the_payload(name: str, kind: str) -> None:
     if name == "payload.json" and kind in ("release", "push", "tag"):
         pytest.skip("what goes by a name is left out on purpose")
     payload = payloads()[kind]
-    filled = _filled((LIVE / name).read_text("utf-8"), payload)
+    sent = filled((LIVE / name).read_text("utf-8"), payload)
 
     def named(text: str) -> list[Any]:
         return [(one.what, one.project, one.group, one.key, one.gone) for one in read_events(text, "x").touched]
 
-    assert named(filled) == named(json.dumps(payload))
-    assert "quote" not in filled
-    assert "$(" not in filled
+    assert named(sent) == named(json.dumps(payload))
+    assert "quote" not in sent
+    assert "$(" not in sent
 
 
 def test_github_takes_the_payload() -> None:
@@ -98,48 +84,87 @@ def test_no_payload_is_part_of_a_script(name: str) -> None:
             assert line.strip().startswith("PAYLOAD: ")
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the job of an example gives to `sync --event`: the argument, and what is on standard input."""
-
-    argument: str
-    stdin: str = ""
+# --- the jobs themselves, as each system runs them
 
 
-def job_of(system: str, payload: Row, folder: Path) -> Job:
-    """The job that the hook of an example starts for a payload."""
+def hostile(bench: Bench, size: int = 0) -> tuple[Row, Row]:
+    """A merge request whose texts attack whoever puts a payload into a script, and the payload of its change."""
+    project = bench.world.project("platform/gateway")
+    row = bench.world.merge_requests[project["id"]][0]
+    row |= {
+        "title": """'; echo "$OCEAN__PORT__CLIENT_SECRET"; `id` $(PORT_CLIENT_SECRET) ${{ secrets.X }} $HOME \\""",
+        "description": "x" * size,
+        "updated_at": stamp(bench.world.now),
+    }
+    bench.world.touch()
+    return row, Shapes(bench.world).merge_request(row, bench.world.users[1])
+
+
+def start_job(system: str, machine: Machine, payload: Row) -> Ran:
+    """The job that the hook of an example starts for a payload, in the shell and environment of that system."""
+    text = machine.text(LIVE / system)
     if system == "gitlab-ci.yml":
-        file = folder / "TRIGGER_PAYLOAD"
+        file = machine.temp / "TRIGGER_PAYLOAD"
         file.write_text(json.dumps(payload), "utf-8")
-        return Job(str(file))
+        (line,) = yaml.safe_load(text)["event"]["script"]
+        own = {"OCEAN__PORT__BASE_URL": machine.bench.port.url, "TRIGGER_PAYLOAD": str(file)}
+        own["OCEAN__INTEGRATION__CONFIG__GITLAB_HOST"] = machine.bench.gitlab.url
+        return machine.run(["bash", "-eo", "pipefail"], line, {**SECRETS, **own})
+    sent = filled((LIVE / TEMPLATES[system]).read_text("utf-8"), payload)
+    if system == "Jenkinsfile":
+        return jenkins(machine, text, PAYLOAD=sent)
+    steps = steps_of(text)
     if system == "github-actions.yml":
-        sent = json.loads(_filled((LIVE / "github-payload.json").read_text("utf-8"), payload))
-        return Job("-", json.dumps(sent["client_payload"], indent=2))
-    if system == "azure-pipelines.yml":
-        return Job("-", _filled((LIVE / "payload.json").read_text("utf-8"), payload))
-    return Job("-", json.dumps(payload))
+        steps[-1]["env"]["PAYLOAD"] = json.dumps(json.loads(sent)["client_payload"], indent=2)
+        return GitHub(machine).job(steps)
+    steps[-1]["env"]["PAYLOAD"] = json.dumps(json.loads(sent), indent=2)
+    return Azure(machine).job(steps)
 
 
-@pytest.mark.parametrize("system", ["gitlab-ci.yml", "github-actions.yml", "azure-pipelines.yml", "Jenkinsfile"])
-def test_the_job_of_an_event_brings_port_up_to_date(system: str, tmp_path: Path) -> None:
-    """Only the command itself is run, as the script of each example has it."""
+SYSTEMS = ("gitlab-ci.yml", "github-actions.yml", "azure-pipelines.yml", "Jenkinsfile")
+# Those that the first lines of each file name.
+TEMPLATES = {
+    "github-actions.yml": "github-payload.json",
+    "azure-pipelines.yml": "payload.json",
+    "Jenkinsfile": "payload-with-names.json",
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_job_of_an_event_brings_port_up_to_date(system: str, bench: Bench) -> None:
+    """Also for a payload of 3 MiB, with texts that would be run if they became part of a script."""
+    bench.sync_an_hour_ago()
+    machine = Machine(bench)
+    row, payload = hostile(bench, size=3 * 1024 * 1024)
+    if system in TEMPLATES:
+        assert f"--template examples/live/{TEMPLATES[system]} " in (LIVE / system).read_text("utf-8")
+    ran = start_job(system, machine, payload)
+    assert ran.code == 0, ran.all
+    assert ran.out.splitlines()[-1].startswith("exit 0: done for a part: an event of GitLab")
+    assert (bench.store.entity("gitlabMergeRequest", str(row["id"])) or {})["title"] == row["title"]
+    shown = ran.unmasked() + json.dumps(machine.calls)
+    assert [secret for secret in TOKENS if secret in shown] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(TEMPLATES.values())))
+def test_what_a_template_makes_fits_into_every_system(name: str) -> None:
+    """An environment variable has room for 128 KiB, and GitHub takes 64 KiB, however long the names and texts are."""
     world, ann, group = acme()
     project = world.add_project(group, "web")
-    row = world.add_merge_request(project, "First")
-    script = (LIVE / system).read_text("utf-8")
-    mapping = mapping_of(resource("merge-request", "mr", title=".title"))
-    with gitlab_server(world) as gitlab, port_server(port_with(blueprint("mr"))) as port:
-        run_sync(gitlab, port, mapping)
-        row["title"] = "Second"
-        world.touch()
-        job = job_of(system, Shapes(world).merge_request(row, ann), tmp_path)
-        assert "sync --event -" in script if job.argument == "-" else 'sync --event "$TRIGGER_PAYLOAD"' in script
-        file = mapping_file(mapping, tmp_path)
-        done = subprocess.run(
-            [sys.executable, "-m", "gitlab_port_export", "sync", "--mapping", file, "--event", job.argument],
-            input=job.stdin, env=process_environ(environ_for(gitlab, port)), cwd=tmp_path, capture_output=True,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1].startswith("exit 0: done for a part: an event of GitLab")
-        assert (port.store.entity("mr", str(row["id"])) or {})["title"] == "Second"
+    project |= {"path_with_namespace": "/".join(["g" * 250] * 20), "default_branch": "b" * 250}
+    payload = Shapes(world).push(project, ann, "b" * 250, added=["file" * 60] * 5000)
+    payload["object_attributes"] = {"description": "x" * 2**20, "title": "t" * 255}
+    sent = filled((LIVE / name).read_text("utf-8"), payload)
+    assert len(sent.encode()) < 20_000
+    assert json.loads(sent)
+
+
+def test_a_name_that_breaks_a_template_is_not_sent_and_counts_as_a_failure(bench: Bench) -> None:
+    """As GitLab does; the page says so."""
+    hooks = bench.gitlab.hooks
+    template = (LIVE / "payload-with-names.json").read_text("utf-8")
+    hook = Hook(1, "group", 1, {"url": f"{bench.port.url}/ingest/x", "custom_webhook_template": template})
+    bench.port.requests.clear()
+    project = bench.world.project("platform/gateway")
+    assert send(hooks, hook, Shapes(bench.world).push(project, bench.world.users[1], 'a"b')) == 0
+    assert (hook.failures, bench.port.requests) == (1, [])

@@ -318,13 +318,13 @@ class Azure:
 # --- Jenkins
 
 
-def jenkins(machine: Machine, text: str, secrets: Mapping[str, str] = SECRETS) -> Ran:
-    """Run the one `sh` of a Jenkinsfile with the credentials and the environment that the file declares."""
+def jenkins(machine: Machine, text: str, secrets: Mapping[str, str] = SECRETS, **more: str) -> Ran:
+    """Run the one `sh` of a Jenkinsfile with the credentials and the environment that the file declares, and `more`."""
     (script,) = re.findall(r"\bsh '''(.*?)'''", text, re.DOTALL)
     assert '"""' not in text, "a Groovy string in double quotes would fill in $NAME"
     bound = {name: secrets[name] for name in re.findall(r"variable: '(\w+)'", text)}
     declared = dict(re.findall(r"^ +(OCEAN__\w+) = '(.*)'", text, re.MULTILINE))
-    env = {"JENKINS_URL": "https://jenkins.example.com/", "WORKSPACE": str(machine.work), **declared, **bound}
+    env = {"JENKINS_URL": "https://jenkins.example.com/", "WORKSPACE": str(machine.work), **declared, **bound, **more}
     return machine.run(["sh", "-xe"], script, env)
 
 

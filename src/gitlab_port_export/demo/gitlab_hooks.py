@@ -289,11 +289,13 @@ def send(hooks: Hooks, hook: Hook, payload: Row) -> int:
         **hook.headers,
     }
     template = hook.shown.get("custom_webhook_template")
-    body = _filled(template, payload) if template else json.dumps(payload)
+    body = filled(template, payload) if template else json.dumps(payload)
     try:
+        # What a template makes has to be JSON, or GitLab does not send it.
+        json.loads(body)
         answered = requests.post(url, body.encode(), headers=headers, timeout=10, allow_redirects=False)
         status = answered.status_code
-    except requests.RequestException:
+    except (ValueError, requests.RequestException):
         status = 0
     hook.events.append({"id": len(hook.events) + 1, "url": hook.shown["url"], "trigger": event} | {
         "response_status": str(status) if status else "internal error", "request_data": payload,
@@ -309,7 +311,7 @@ def _count(hooks: Hooks, hook: Hook, went_well: bool) -> None:
         hook.status = "disabled" if hook.failures >= FAILURES_UNTIL_OFF else "temporarily_disabled"
 
 
-def _filled(template: str, payload: Row) -> str:
+def filled(template: str, payload: Row) -> str:
     """A custom template with its `{{path}}`s filled in; texts are put in as they are, quotes and all."""
 
     def value(found: re.Match[str]) -> str:

@@ -17,9 +17,9 @@ from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect
 
 Item = dict[str, Any]
-# Jobs come in large numbers, so they are asked for.
+# Jobs come in large numbers, and pushes with all their commits, so these are asked for.
 KINDS = ("merge-request", "issue", "pipeline")
-ON_REQUEST = ("job",)
+ON_REQUEST = ("job", "project", "project-with-members")
 # Port's identifiers and titles are text; the sync sends numbers as such, too.
 TEXT = 'if type == "number" then tostring else . end'
 TEXTS = f'if type == "array" then map({TEXT}) else {TEXT} end'

@@ -6,7 +6,7 @@ Port does not document its version. Shapes: https://docs.gitlab.com/user/project
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gitlab_port_export.model import Dialect
 
@@ -260,8 +260,32 @@ JOB = Source(
     ),
 )
 
+# A push names its project. Other events do so too, but would write a project again for each of them.
+PROJECT = Source(
+    "project",
+    "push_events",
+    '$b.object_kind == "push" and $b.project.id != null',
+    Part(
+        {
+            **{
+                name: Leaf(f"$b.project.{name}")
+                for name in ("id", "name", "description", "web_url", "path_with_namespace", "default_branch")
+            },
+            "path": Leaf('($b.project.path_with_namespace | split("/") | .[-1])'),
+            "ssh_url_to_repo": Leaf("$b.project.git_ssh_url"),
+            "http_url_to_repo": Leaf("$b.project.git_http_url"),
+            "visibility": Leaf(
+                '($b.project.visibility_level | if . == 20 then "public" elif . == 10 then "internal"'
+                ' elif . == 0 then "private" else null end)'
+            ),
+        }
+    ),
+    absent=dict.fromkeys(("__languages", "archived", "topics", "last_activity_at"), _UNTOLD),
+)
+
 
 def sources(dialect: Dialect) -> Mapping[str, Source]:
     """Return the source of each kind that payloads can feed."""
     job = JOBS_OF_PIPELINE if dialect == "gitlab-v2" else JOB
-    return {source.kind: source for source in (MERGE_REQUEST, ISSUE, PIPELINE, job)}
+    with_members = replace(PROJECT, kind="project-with-members")
+    return {source.kind: source for source in (MERGE_REQUEST, ISSUE, PIPELINE, job, PROJECT, with_members)}
