@@ -32,6 +32,8 @@ class Api:
         self.gitlab, self.token = gitlab, token
         self._auth = Bearer(gitlab.http.origin, secret)
         self._workers = workers
+        # The deadline has passed: what was sent may still be read back.
+        self.late = False
 
     @property
     def clock(self) -> Clock:

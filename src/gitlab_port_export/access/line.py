@@ -139,7 +139,7 @@ def _change(task: _Task, decision: Decision, planned: Outcome) -> Outcome:
         if verdict.then != "again" or state is None:
             return _finished(task, planned, state, verdict)
         facts = replace(facts, state=state)
-        if sent.late or number == MOST_WRITES or not _rest(task, sent, number):
+        if task.api.late or number == MOST_WRITES or not _rest(task, sent, number):
             break
         if found := tuple(refusals(facts)):
             return _finished(task, planned, state, Verdict("failed", "; ".join(one.why for one in found)))

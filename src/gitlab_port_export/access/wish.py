@@ -21,16 +21,14 @@ PATH = re.compile(r"[^\s?#%]{1,1024}")
 def wish_of(
     verb: Verb, given: Mapping[str, Any], reason: str = "", allow: Collection[str] = (), asked_by: AskedBy | None = None
 ) -> Wish | None:
-    """Return the wish of a command line, None where it names nothing. Raises UsageError for two scopes."""
+    """Return the wish of a command line, None where it names nothing. Raises UsageError where it names two places."""
     named: dict[ScopeKind, str | None] = {"group": given.get("group"), "project": given.get("project")}
     scopes = [ScopeName(kind, path.strip("/")) for kind, path in named.items() if path]
-    if len(scopes) > 1:
-        raise UsageError("--group and --project: give one of them")
     texts = {name: given.get(name) or "" for name in ("person", "role")}
     expires = given.get("expires")
     if not any((*texts.values(), *scopes, expires, reason)):
         return None
-    return Wish(
+    wish = Wish(
         verb,
         texts["person"].strip(),
         scopes[0] if scopes else None,
@@ -41,6 +39,9 @@ def wish_of(
         allow=frozenset(one for one in ALLOWED if one in allow),
         asked_by=asked_by or AskedBy(),
     )
+    if len(scopes) > 1:
+        raise UsageError("--group and --project: give one of them", *_faults(wish, date.today()))
+    return wish
 
 
 def check_wish(wish: Wish, today: date | None = None) -> None:

@@ -29,9 +29,8 @@ class Sent:
     reply: Literal["done", "queued", "refused", "unknown"]
     said: str = ""
     hint: str = ""
-    # The answer itself, None where none came; `late` where the deadline passed before it.
+    # The answer itself, None where none came.
     answer: Answer | None = None
-    late: bool = False
 
 
 def send(api: Api, write: Write) -> Sent:
@@ -40,12 +39,15 @@ def send(api: Api, write: Write) -> Sent:
         answer = api.send(write)
     except Stopped:
         grant_grace(api)
-        return Sent("unknown", "the deadline passed before GitLab answered", late=True)
+        return Sent("unknown", "the deadline passed before GitLab answered")
+    if api.clock.past_deadline:
+        grant_grace(api)
     return Sent("unknown", answer.why) if isinstance(answer, Lost) else judge(answer)
 
 
 def grant_grace(api: Api) -> None:
-    """Let the last reads of a command go on for a while after its deadline."""
+    """Let the last reads of a command go on for a while after its deadline; no other write is sent then."""
+    api.late = True
     api.gitlab.http.go_on_with(Clock(GRACE))
 
 

@@ -36,7 +36,7 @@ def _lines(outcome: Outcome, code: int) -> Iterator[Text]:
         yield Text(f"person: {outcome.wish.person}, no account that the token sees")
     if place:
         yield Text(f"{place.kind}: {place.path} (id:{place.id})")
-        yield from _roles(outcome)
+        yield from _roles(outcome) if person or outcome.guard not in ("unknown", "ambiguous") else ()
     yield from (Text(f"  {_place_role(one, outcome)}") for one in outcome.below)
     yield from (Text(f"note: {note}") for note in outcome.notes)
     if outcome.plan:

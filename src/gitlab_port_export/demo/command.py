@@ -19,8 +19,10 @@ from gitlab_port_export.demo.gitlab import gitlab_server
 from gitlab_port_export.demo.live import live_act
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
-from gitlab_port_export.demo.world import SAMPLE_TOKENS, change_world, sample_world
+from gitlab_port_export.demo.world import OWNER, SAMPLE_TOKENS, World, change_world, sample_world
 
+# May change roles in the sample, once its servers are left to the user.
+WRITE_TOKEN = "glpat-demo-access"  # noqa: S105  # of the sample
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TERM", "NO_COLOR", "FORCE_COLOR", "PYTHONPATH", "SYSTEMROOT")
 
 
@@ -52,7 +54,7 @@ def run_demo(*, keep: bool = False, live: bool = False) -> int:
         if live and (code := live_act(gitlab, store, partial(_run, settings), _say)):
             return code
         if keep:
-            _wait(settings)
+            _wait(settings | _writing(world))
     _say("\nTo run it for real, set OCEAN__PORT__CLIENT_ID, OCEAN__PORT__CLIENT_SECRET and")
     _say("OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN (and ..._GITLAB_HOST for your own GitLab), then:")
     _say("  gitlab-port-export plan    # shows what would change, writes nothing")
@@ -77,6 +79,17 @@ def _settings(gitlab_url: str, port_url: str) -> dict[str, str]:
     }
 
 
+def _writing(world: World) -> dict[str, str]:
+    """Make a token that may change who has which role in the sample, and return the settings for it."""
+    bot = world.add_user("access-bot", "Access", bot=True)
+    world.add_token(WRITE_TOKEN, bot, ("api",), name="access")
+    tops = [group for group in world.groups.values() if not group["parent_id"]]
+    for group in tops:
+        world.add_member(group, bot, OWNER)
+    scopes = ",".join(f"{group['full_path']},{group['full_path']}/**" for group in tops)
+    return {"OCEAN__EXPORT__GITLAB_WRITE_TOKEN": WRITE_TOKEN, "OCEAN__EXPORT__WRITE_SCOPES": scopes}
+
+
 def _sync(settings: dict[str, str]) -> int:
     return _run(settings, "sync")
 
@@ -99,6 +112,7 @@ def _wait(settings: dict[str, str]) -> None:
         for name, value in settings.items():
             _say(f"  export {name}={shlex.quote(value)}")
         _say("  gitlab-port-export plan")
+        _say("  gitlab-port-export access show ada")
         stop.recv(1)
 
 

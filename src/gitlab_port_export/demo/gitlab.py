@@ -324,9 +324,13 @@ class _Handler(JsonHandler):
             case Drop():
                 state.record(request)
                 self.drop()
-            case Lost():
-                state.record(replace(request, status=self._right(request, path).status))
-                self.drop()
+            case Lost(instead):
+                done = self._right(request, path)
+                if instead:
+                    self._send(request, _as_answered(instead), started)
+                else:
+                    state.record(replace(request, status=done.status))
+                    self.drop()
             case Truncate():
                 self._send(request, self._right(request, path), started, cut_short=True)
             case other:

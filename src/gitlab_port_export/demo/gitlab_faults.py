@@ -48,7 +48,9 @@ class Drop:
 
 @dataclass(frozen=True)
 class Lost:
-    """Do what was asked, then close the connection without answering."""
+    """Do what was asked, then answer with something else, or close the connection without answering."""
+
+    instead: Reply | None = None
 
 
 @dataclass(frozen=True)
