@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.access.line import MOST_WRITES, Follow
+from gitlab_port_export.access.line import Follow
+from gitlab_port_export.access.once import MOST_WRITES
 from gitlab_port_export.access.values import Outcome, Result, Verb
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import GitLabUnavailable, Interrupted

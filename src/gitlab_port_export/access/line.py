@@ -9,27 +9,23 @@ answer is not repeated: the state is read, and decided on anew.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 from gitlab_port_export.access.api import Api
 from gitlab_port_export.access.below import roles_below
 from gitlab_port_export.access.decide import Decision, decide
 from gitlab_port_export.access.guards import Facts, Limits, refusals
+from gitlab_port_export.access.once import LOOK, Step, Verdict, write_once
 from gitlab_port_export.access.person import find_person
-from gitlab_port_export.access.read_back import Verdict, judge, who_became
+from gitlab_port_export.access.read_back import judge, who_became
 from gitlab_port_export.access.roles import find_role
 from gitlab_port_export.access.scope import find_place
 from gitlab_port_export.access.state import State, read_state
 from gitlab_port_export.access.values import Ended, Outcome, Person, Wish
-from gitlab_port_export.access.write import Sent, grant_grace, send
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import GitLabUnavailable, Interrupted
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.model import Problem
-
-# How often a write is sent at most; each time the state was read before and lacks it.
-MOST_WRITES = 3
-# Seconds between reads of what GitLab says it has removed.
-SETTLING = (0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def carry_out(wish: Wish, limits: Limits, api: Api, *, plan: bool = False, follo
         outcome = _change(task, decision, planned)
     except Interrupted as error:
         why = f"{error}; whether the change was made is not known"
-        follow.ended(replace(planned, result="failed", after=None, why=why, hint="look with `access show`"))
+        follow.ended(replace(planned, result="failed", after=None, why=why, hint=LOOK))
         raise
     return follow.ended(outcome if outcome.result == "failed" else follow.wrote(outcome))
 
@@ -127,62 +123,20 @@ def _planned(task: _Task, decision: Decision) -> Outcome:
 
 
 def _change(task: _Task, decision: Decision, planned: Outcome) -> Outcome:
-    """Send the write and return what it came to; it is sent again only where the state lacks it and no answer came."""
-    facts, before = task.facts, task.facts.state
-    verdict = Verdict("failed")
-    for number in range(1, MOST_WRITES + 1):
-        if decision.write is None:
-            # Somebody else did it meanwhile, or the write that got no answer did.
-            return _finished(task, planned, facts.state, Verdict(planned.result))
-        sent = send(task.api, decision.write)
-        verdict, state = _read_back(task, decision, before, sent)
-        if verdict.then != "again" or state is None:
-            return _finished(task, planned, state, verdict)
-        facts = replace(facts, state=state)
-        if task.api.late or number == MOST_WRITES or not _rest(task, sent, number):
-            break
+    """Send the write and return what it came to."""
+
+    def step_for(state: State) -> Step[State]:
+        facts = replace(task.facts, state=state)
         if found := tuple(refusals(facts)):
-            return _finished(task, planned, state, Verdict("failed", "; ".join(one.why for one in found)))
-        decision = decide(facts)
-    hint = "run the command again: it looks first"
-    return _finished(
-        task, planned, facts.state, Verdict("failed", f"{verdict.why}; GitLab does not show the change", hint)
-    )
+            # Nobody refused at first, so something has changed meanwhile.
+            why = Verdict("failed", "; ".join(one.why for one in found))
+            return Step(None, partial(judge, decision, task.facts.state), why)
+        anew = decide(facts)
+        # Without a write somebody else did it meanwhile, or the write that got no answer did.
+        return Step(anew.write, partial(judge, anew, task.facts.state), Verdict(decision.result))
 
-
-def _rest(task: _Task, sent: Sent, number: int) -> bool:
-    """Wait before another write as GitLab asks; whether there is time for one."""
-    try:
-        if sent.answer:
-            task.api.gitlab.http.pause(sent.answer, number)
-        else:
-            task.api.clock.sleep(0.5 * number)
-    except Stopped:
-        return False
-    return True
-
-
-def _read_back(task: _Task, decision: Decision, before: State, sent: Sent) -> tuple[Verdict, State | None]:
-    """Return the verdict and the state it was made of, None where GitLab cannot be read."""
-    waits = list(SETTLING)
-    while True:
-        try:
-            state = _state(task.api, task.facts)
-            verdict = judge(decision, before, state, sent)
-            if verdict.then != "wait":
-                return verdict, state
-            if not waits:
-                why = f"{verdict.why} yet: it may come later, or GitLab kept the last owner"
-                return Verdict("queued", why, "look with `access show`"), state
-            task.api.clock.sleep(waits.pop(0))
-        except Stopped:
-            if not waits:
-                return Verdict("failed", "the deadline passed before GitLab could be read again"), None
-            waits = []
-            grant_grace(task.api)
-        except ReadFailed as failure:
-            why = f"a change was sent, and GitLab could not be read again: {failure.why}"
-            return Verdict("failed", why, "look with `access show`"), None
+    seen = write_once(task.api, task.facts.state, step_for, partial(_state, task.api, task.facts))
+    return _finished(task, planned, seen.state, seen.verdict)
 
 
 def _finished(task: _Task, planned: Outcome, state: State | None, verdict: Verdict) -> Outcome:
@@ -199,7 +153,7 @@ def _finished(task: _Task, planned: Outcome, state: State | None, verdict: Verdi
         return replace(outcome, below=_ended(task, outcome)) if planned.below else outcome
     except (ReadFailed, Stopped) as failure:
         why = f"the change was made, and GitLab could not tell all of it: {failure or 'the deadline passed'}"
-        return replace(outcome, problems=(Problem("read", why, "look with `access show`"),))
+        return replace(outcome, problems=(Problem("read", why, LOOK),))
 
 
 def _ended(task: _Task, outcome: Outcome) -> tuple[Ended, ...]:

@@ -1,22 +1,10 @@
 """Says from the state that was read back what a write came to; the answer to it only explains. Pure."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 from gitlab_port_export.access.decide import Decision, same
+from gitlab_port_export.access.once import Verdict
 from gitlab_port_export.access.state import State
-from gitlab_port_export.access.values import Held, Result
+from gitlab_port_export.access.values import Held
 from gitlab_port_export.access.write import Sent
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a write came to: a result, or what to do next: wait and read again, or decide anew."""
-
-    result: Result | None
-    why: str = ""
-    hint: str = ""
-    then: Literal["", "wait", "again"] = ""
 
 
 def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdict:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo import gitlab_graphql, gitlab_hooks
-from gitlab_port_export.demo.gitlab_access import Access, Token
+from gitlab_port_export.demo.gitlab_access import Access
 from gitlab_port_export.demo.gitlab_call import Call
 from gitlab_port_export.demo.gitlab_faults import Drop, Edit, Fault, Lost, Query, Recorded, Reply, Slow, Truncate
 from gitlab_port_export.demo.gitlab_pages import (
@@ -32,6 +32,7 @@ from gitlab_port_export.demo.gitlab_pages import (
 from gitlab_port_export.demo.gitlab_route import Result, Route
 from gitlab_port_export.demo.gitlab_routes import find_route, find_write
 from gitlab_port_export.demo.gitlab_store import World
+from gitlab_port_export.demo.gitlab_tokens import authenticated, authorize, refused
 from gitlab_port_export.demo.gitlab_writes import Change, Writes, body_params
 from gitlab_port_export.demo.serve import GZIP_FROM, JsonHandler, serve
 
@@ -41,14 +42,6 @@ API = "/api/v4"
 GRAPHQL = "/api/graphql"
 CACHED_PAGES = 2000  # about half a gigabyte of full pages
 PAGING = ("page", "per_page", "cursor", "id_after", "id_before", "page_token")
-# What each family of routes asks of a token's scopes; all others want one of the last two.
-SCOPES: dict[str, tuple[str, ...]] = {
-    "user": ("read_user", "api", "read_api"),
-    "users": ("read_user", "api", "read_api"),
-    "version": ("read_user", "api", "read_api"),
-    "token": (),
-    "files": ("read_repository", "api", "read_api"),
-}
 
 
 @dataclass(frozen=True)
@@ -170,9 +163,9 @@ class GitLabServer:
     def respond(self, secret: str, path: str, query: Query, raw_query: str, replica: World | None = None) -> Answered:
         """The right answer to a GET; `path` begins below `/api/v4` and is still percent-encoded."""
         try:
-            token = _authenticated(self.world, secret)
+            token = authenticated(self.world, secret)
             route, ids = find_route(path)
-            _authorize(token, route)
+            authorize(token, route)
             world, cache = replica or self.world, Cache() if replica else self._fresh_cache()
             page = (secret, f"{path}?{raw_query}")
             answered = cache.pages.get(page)
@@ -185,28 +178,28 @@ class GitLabServer:
                     cache.pages.clear()
                 cache.pages[page] = answered = _page(call, route, path, cache, self.limits)
             return answered
-        except RefusedError as refused:
-            return _refusal(refused)
+        except RefusedError as refusal:
+            return _refusal(refusal)
 
     def manage_hooks(self, request: Recorded, path: str, body: object) -> Answered:
         """The right answer to a request about hooks, the only thing that can be changed here."""
         try:
-            token, params = _authenticated(self.world, request.token), parse_params(request.query)
+            token, params = authenticated(self.world, request.token), parse_params(request.query)
             access, url = self.world.access(token), f"{self.external_url}{API}{path}"
             asked = (self.hooks, self.world, token, access, request.method, path, params, body, url)
             status, payload, headers = gitlab_hooks.answer(gitlab_hooks.Asked(*asked))
             return Answered(status, b"" if payload is None else _encoded(payload), headers)
-        except RefusedError as refused:
-            return _refusal(refused)
+        except RefusedError as refusal:
+            return _refusal(refusal)
 
     def write(self, request: Recorded, path: str, body: object) -> Answered:
         """The answer to a write about members, invitations or accounts, once it is carried out."""
         try:
-            token = _authenticated(self.world, request.token)
+            token = authenticated(self.world, request.token)
             if (found := find_write(request.method, path)) is None:
                 return _refusal(RefusedError(405, {"error": "405 Not Allowed"}))
             if "api" not in token.scopes:
-                raise _refused(faults.insufficient_scope("api"))
+                raise refused(faults.insufficient_scope("api"))
             route, ids = found
             params: Params = {**parse_params(request.query), **body_params(body)}
             url = f"{self.external_url}{API}{path}"
@@ -214,17 +207,17 @@ class GitLabServer:
             with self._lock:
                 status, payload = route.write(Change(call, self.writes))
                 return Answered(status, b"" if status == 204 else _encoded(payload), [])
-        except RefusedError as refused:
-            return _refusal(refused)
+        except RefusedError as refusal:
+            return _refusal(refusal)
 
     def query(self, secret: str, body: object, replica: World | None = None) -> Answered:
         """The right answer to a GraphQL query."""
         try:
-            token = _authenticated(self.world, secret)
+            token = authenticated(self.world, secret)
             if not {"api", "read_api"} & set(token.scopes):
-                raise _refused(faults.insufficient_scope())
-        except RefusedError as refused:
-            return _refusal(refused)
+                raise refused(faults.insufficient_scope())
+        except RefusedError as refusal:
+            return _refusal(refusal)
         world, cache = replica or self.world, Cache() if replica else self._fresh_cache()
         if secret not in cache.access:
             cache.access[secret] = world.access(token)
@@ -276,27 +269,6 @@ def _refusal(refused: RefusedError) -> Answered:
     if isinstance(refused.payload, str):
         return Answered(refused.status, refused.payload.encode(), [*refused.headers], content_type="text/plain")
     return Answered(refused.status, _encoded(refused.payload), [*refused.headers])
-
-
-def _refused(reply: Reply) -> RefusedError:
-    return RefusedError(reply.status, json.loads(reply.body), reply.headers)
-
-
-def _authenticated(world: World, secret: str) -> Token:
-    token = world.tokens.get(secret)
-    if token is None:
-        raise _refused(faults.unauthorized())
-    if token.revoked:
-        raise _refused(faults.revoked())
-    if token.expired:
-        raise _refused(faults.expired())
-    return token
-
-
-def _authorize(token: Token, route: Route) -> None:
-    wanted = SCOPES.get(route.family, ("api", "read_api"))
-    if (wanted and not set(wanted) & set(token.scopes)) or route.family in token.denied:
-        raise _refused(faults.insufficient_scope(" ".join(wanted)))
 
 
 def _secret(headers: Message[str, str], query: Query) -> str:
