@@ -78,6 +78,30 @@ def plan(
 @app.command()
 @with_settings
 @with_streams
+def survey(
+    streams: Streams,
+    out: Annotated[Path, typer.Option("--out", help="Write the survey into this folder.")],
+    **options: Any,
+) -> None:
+    """Read groups and projects once, for a sync in several jobs (shards)."""
+    _end("survey", streams, lambda run, session: run(session, out=out, **options))
+
+
+@app.command()
+@with_settings
+@with_streams
+def reconcile(
+    streams: Streams,
+    files: Annotated[list[Path] | None, typer.Argument(help="The evidence of all shards.", metavar="FILE")] = None,
+    **options: Any,
+) -> None:
+    """Join what all shards found, delete what is gone, and report the whole sync."""
+    _end("reconcile", streams, lambda run, session: run(session, files=tuple(files or ()), **options))
+
+
+@app.command()
+@with_settings
+@with_streams
 def check(streams: Streams, **options: Any) -> None:
     """Check settings, tokens, permissions and mapping before a sync."""
     _end("check", streams, lambda run, session: run(session, **options))

@@ -55,7 +55,7 @@ def _report(
     session: Session, command: str, code: int, faults: list[str], hint: str, stage: Stage = "integration"
 ) -> None:
     """Write a report that holds only what ended the command: JSON, and of a run also files and the CI system."""
-    if command in ("sync", "plan"):
+    if command in ("sync", "plan", "reconcile"):
         problems = tuple(Problem(stage, fault, hint) for fault in faults)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         report = session.reports.publish_failure(Report(command, code, started, 0.0, problems=problems))

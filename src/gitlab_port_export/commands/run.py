@@ -37,15 +37,37 @@ def run(
 
     `out` is the plan file that a plan writes, `plan` the one that a sync applies. `options` are settings by name.
     """
-    settings = _settings(session, plan, options)
+    settings = load_run_settings(session, plan, options)
     session.reports.check(out)
+    if command == "sync" and is_share(settings, options, plan):
+        from gitlab_port_export.commands.shard import run_shard  # noqa: PLC0415  # other runs need no shards
+
+        return run_shard(session, settings)
     report = _report(session, settings, command, detailed=detailed, out=out, plan=plan)
     report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
-    _print(session, report, reads=settings.reads)
+    print_report(session, report, reads=settings.reads)
     # One that existed before was removed at the start.
     if out and out.is_file():
         session.note(f"apply this plan with: {_applying(out, options.get('env_file'))}")
     return report.exit_code
+
+
+def is_share(settings: Settings, options: dict[str, Any], plan: Path | None) -> bool:
+    """Say whether a sync is one shard of a survey. Raises UsageError where only a part of that is said."""
+    given = {"--shard": settings.shard, "--survey": settings.survey, "--evidence": settings.evidence}
+    # A variable of the CI system that is not set: without this line the job would do a whole sync.
+    empty = options.get("shard") is not None and not str(options["shard"]).strip()
+    if not empty and not any(given.values()):
+        return False
+    faults = [f"{name}: is needed by a shard, and not given" for name, value in given.items() if not value]
+    others = {
+        "--plan": plan, "--only": settings.only, "--kind": settings.kinds, "--event": settings.event,
+        "--since": settings.since,
+    }  # fmt: skip
+    faults += [f"{name}: a shard reads what its survey says" for name, value in others.items() if value]
+    if faults:
+        raise UsageError(*faults, hint="a shard is run with --shard K/N --survey DIR --evidence FILE")
+    return True
 
 
 def _applying(out: Path, env_file: Path | None) -> str:
@@ -54,7 +76,7 @@ def _applying(out: Path, env_file: Path | None) -> str:
     return f"gitlab-port-export sync --plan {quote(str(out))}{also}"
 
 
-def _settings(session: Session, plan: Path | None, options: dict[str, Any]) -> Settings:
+def load_run_settings(session: Session, plan: Path | None, options: dict[str, Any]) -> Settings:
     """Return the settings. The session first learns where reports go, so that faulty settings are reported there."""
     environ = session.environ
     files = report_files(environ, **options)
@@ -83,14 +105,14 @@ def _report(
             mapping = planned.mapping if planned else None
             prepared = prepare(settings, clock, writes=command == "sync", redactor=session.redactor, planned=mapping)
         stack.callback(prepared.close)
-        with _progress(session, "applying the plan" if planned else "listing groups and projects") as progress:
+        with progress_of(session, "applying the plan" if planned else "listing groups and projects") as progress:
             report = execute(
                 prepared, command, progress.update, detailed=detailed, recorder=recorder, plan=planned, intake=intake
             )
         return _saved(report, recorder, out, settings.fail_on) if recorder and out else report
 
 
-def _progress(session: Session, doing: str) -> Progress:
+def progress_of(session: Session, doing: str) -> Progress:
     """Return what shows the progress of a run, in the form of the log."""
     beat = session.beat if session.log_json else None
     return Progress(session.err, beat=beat, silent=session.quiet, doing=doing)
@@ -111,7 +133,8 @@ def _intake(settings: Settings, plan: Path | None) -> Intake | None:
     return read_file(settings.event)
 
 
-def _print(session: Session, report: Report, *, reads: bool) -> None:
+def print_report(session: Session, report: Report, *, reads: bool) -> None:
+    """Print a report, or its JSON; `reads` shows what each token reads."""
     if session.as_json:
         session.out.stream.write(FORMATS["json"].render(report))
     else:

@@ -1,9 +1,10 @@
 """What Port holds: blueprints, the entities of each mapped one, and which entities are owned."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from gitlab_port_export.base.answer import Unreachable
@@ -77,9 +78,10 @@ class Catalog:
 
     A `narrow` one, and of any the blueprints that `look_up_only` names, holds the entities alone that `look_up` was
     asked for.
+    `elsewhere` has the keys of the entities that other processes of the same sync produced, by blueprint.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what is read and how, each by its name
         self,
         port: Port,
         blueprints: Mapping[str, Blueprint],
@@ -90,10 +92,12 @@ class Catalog:
         absent: frozenset[str] = frozenset(),
         missing: frozenset[str] = frozenset(),
         narrow: bool = False,
+        elsewhere: Mapping[str, Collection[int]] = MappingProxyType({}),
     ) -> None:
         self._port, self.blueprints, self._fields, self._executor = port, blueprints, fields, executor
         self._whole, self._absent, self._missing, self._narrow = whole, absent, missing, narrow
         self._few: frozenset[str] = frozenset()
+        self._elsewhere = elsewhere
         self._looked_up: set[tuple[str, str]] = set()
         self._loading: dict[str, Future[Ledger]] = {}
         self._ours: list[Future[list[bytes]]] = []
@@ -159,7 +163,7 @@ class Catalog:
     def _load(self, name: str) -> Ledger:
         blueprint, fields = self.blueprints[name], self._compared(name)
         teams = self._team_names() if "team" in self._fields(name) and "team" in fields else {}
-        ledger = Ledger(blueprint, fields, whole=self._whole, teams=teams)
+        ledger = Ledger(blueprint, fields, whole=self._whole, teams=teams, elsewhere=self._elsewhere.get(name, ()))
         for page in () if self._is_narrow(name) else self._pages(name, ()):
             with documented(f"an entity of {name}"):
                 ledger.hold(page)

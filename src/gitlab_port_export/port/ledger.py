@@ -1,7 +1,7 @@
 """What Port holds and what this run produced of one blueprint, in a few bytes an entity."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
@@ -70,7 +70,8 @@ class Ledger:
     `fields` are dotted names (title, icon, team, properties.x, relations.y). Slots are found by the stable key of an
     entity; the codes of values hold Python's `hash`, which differs between processes, so they never leave this one.
     With `whole`, fields that an entity does not set count as null: Port overwrites. `teams` gives the identifier of a
-    team by each of its names: Port takes either, and shows either.
+    team by each of its names: Port takes either, and shows either. `elsewhere` has the keys of entities that other
+    processes of the same sync produced.
     """
 
     def __init__(
@@ -80,8 +81,9 @@ class Ledger:
         *,
         whole: bool = False,
         teams: Mapping[str, str] = MappingProxyType({}),
+        elsewhere: Collection[int] = (),
     ) -> None:
-        self.blueprint, self.whole, self._teams = blueprint, whole, teams
+        self.blueprint, self.whole, self._teams, self._elsewhere = blueprint, whole, teams, elsewhere
         shape = Shape.of(tuple(fields))
         self.fields, self._keys = shape.names, shape.keys
         # Before here the fields are values, from here on sets.
@@ -250,13 +252,15 @@ class Ledger:
         return slot is not None and held == self._coded(row["identifier"], self._held(row))
 
     def knows(self, identifier: str) -> bool:
-        """Whether Port held the entity, or this run produced it."""
-        return self._slots.get(entity_key(self.blueprint.identifier, identifier)) is not None
+        """Whether Port held the entity, or this sync produced it."""
+        key = entity_key(self.blueprint.identifier, identifier)
+        return self._slots.get(key) is not None or key in self._elsewhere
 
     def produced(self, identifier: str) -> bool:
-        """Whether this run produced the entity."""
-        slot = self._slots.get(entity_key(self.blueprint.identifier, identifier))
-        return slot is not None and self._status[slot] != Status.HELD
+        """Whether this sync produced the entity."""
+        key = entity_key(self.blueprint.identifier, identifier)
+        slot = self._slots.get(key)
+        return (slot is not None and self._status[slot] != Status.HELD) or key in self._elsewhere
 
     def is_unchanged(self, identifier: str) -> bool:
         """Whether this run produced the entity, and Port holds it like that."""
@@ -317,5 +321,13 @@ class Ledger:
 
     @property
     def any_produced(self) -> bool:
-        """Whether this run produced any entity of the blueprint."""
-        return any(self._status)
+        """Whether this sync produced any entity of the blueprint."""
+        return any(self._status) or bool(self._elsewhere)
+
+    def keys_produced(self) -> "array[int]":
+        """Return the keys of the entities that this run produced, sorted; see `port/keys.py`."""
+        return array("Q", sorted(key for key, slot in self._slots.items() if self._status[slot] != Status.HELD))
+
+    def needed(self) -> Iterator[int]:
+        """Yield the keys to which produced entities relate by relations that the mapping does not set."""
+        return (target for target, slots in self._links.items() if any(self._status[slot] for slot in slots))

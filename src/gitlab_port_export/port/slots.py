@@ -2,6 +2,7 @@
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 
 # So many sorted arrays; where a million keys share them, inserting moves a few KiB.
 BUCKETS = 1024
@@ -29,3 +30,8 @@ class Slots:
         keys = self._keys[key % BUCKETS]
         at = bisect_left(keys, key)
         return self._slots[key % BUCKETS][at] if at < len(keys) and keys[at] == key else None
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """Yield (key, slot) of every key, in no order."""
+        for keys, slots in zip(self._keys, self._slots, strict=True):
+            yield from zip(keys, slots, strict=True)

@@ -55,7 +55,7 @@ class ReportBuilder:
 
     `kinds` holds the kind of each resource of the mapping, by index. `redact` is applied here to every text that may
     quote an answer or an expression, so the report holds no secrets and no renderer has to remove them. `clock` returns
-    seconds; the timeline begins when the builder is made. Call `add` from one thread only.
+    seconds; the timeline begins at `zero`, by default when the builder is made. Call `add` from one thread only.
     """
 
     def __init__(
@@ -64,11 +64,12 @@ class ReportBuilder:
         kinds: Sequence[str] = (),
         redact: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
+        zero: float | None = None,
     ) -> None:
         self._command: Command = command
         self._kinds = kinds
         self._redact = redact
-        self._clock, self._zero = clock, clock()
+        self._clock, self._zero = clock, clock() if zero is None else zero
         self._spans: dict[str, tuple[float, float]] = {}
         self._under_way: dict[int, float] = {}
         self._reads: list[ReadCounts] = []
@@ -109,6 +110,25 @@ class ReportBuilder:
                 self._failed(event)
             case Held():
                 self._hold(event)
+
+    def fold(self, report: Report, later: float = 0.0) -> None:
+        """Add what another run of the same sync reported, of which every text is free of secrets.
+
+        It began so many seconds after the timeline of this one.
+        """
+        for sums, found in ((self._entities, report.blueprints), (self._kind_sums, report.kinds)):
+            for name, counts in found.items():
+                sums.update({(name, field): number for field, number in asdict(counts).items()})
+        for problem in report.problems:
+            self._problems.add(problem)
+        for change in report.changes:
+            self._keep(change)
+        for read in report.reads:
+            self._keep_read(read)
+        for span in report.timeline:
+            start, end = span.start + later, span.end + later
+            first, last = self._spans.get(span.name, (start, end))
+            self._spans[span.name] = min(first, start), max(last, end)
 
     def finish(  # noqa: PLR0913  # what a report says besides the events, each by its name
         self,
@@ -197,11 +217,14 @@ class ReportBuilder:
         self._kind_sums[ended.kind, "failed"] += bool(ended.failure)
         self._kind_sums[ended.kind, "requests"] += ended.requests
         seconds = round(self._now() - self._under_way.pop(ended.number, self._now()), 3)
-        sort = "failed" if ended.failure else "complete"
+        scope, failure = self._redact(ended.scope), self._redact(ended.failure)
+        self._keep_read(ReadCounts(ended.kind, scope, ended.rows, ended.requests, seconds, failure))
+
+    def _keep_read(self, read: ReadCounts) -> None:
+        sort = "failed" if read.failure else "complete"
         if self._kept[sort] < MAX_READS:
             self._kept[sort] += 1
-            scope, failure = self._redact(ended.scope), self._redact(ended.failure)
-            self._reads.append(ReadCounts(ended.kind, scope, ended.rows, ended.requests, seconds, failure))
+            self._reads.append(read)
 
     def _kept_changes(self) -> list[Write]:
         """Return as many changes as a report holds. Deletions are the most important, so they are kept first."""
@@ -215,12 +238,14 @@ class ReportBuilder:
             if first is None:
                 return
             change = Create(change.entity) if first is Create else Update(change.entity, change.fields)
-        key = target(change)[0], _VERBS[type(change)]
-        self._entities[key] += 1
-        sort = "delete" if isinstance(change, Delete) else "write"
+        self._entities[target(change)[0], _VERBS[type(change)]] += 1
         if self._command == "sync":
-            self._mark(sort)
-        kept = self._changes.setdefault(key, [])
+            self._mark("delete" if isinstance(change, Delete) else "write")
+        self._keep(change)
+
+    def _keep(self, change: Write) -> None:
+        sort = "delete" if isinstance(change, Delete) else "write"
+        kept = self._changes.setdefault((target(change)[0], _VERBS[type(change)]), [])
         if len(kept) < MAX_OF_AN_ACTION and self._kept[sort] < MAX_CHANGES:
             self._kept[sort] += 1
             kept.append(self._shown(change))

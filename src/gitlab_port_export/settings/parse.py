@@ -105,6 +105,17 @@ def parse_words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip("/") for word in re.findall(r"[^,\s]+", text)))
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return (K, N) of `K/N`; else ValueError."""
+    found = re.fullmatch(r"\s*([0-9]{1,4})\s*/\s*([0-9]{1,4})\s*", text)
+    if not found:
+        raise ValueError("is not a shard K/N")
+    number, of = int(found[1]), int(found[2])
+    if not 1 <= number <= of:
+        raise ValueError(f"is no shard of {of}: they count from 1 to {of}")
+    return number, of
+
+
 def parse_address(text: str, api: str = "/api/v4") -> str:
     """Return scheme://host[:port][/path], without the path of the API and the usual port; else ValueError."""
     bare = re.fullmatch(r"([a-z0-9-]+\.)+[a-z][a-z0-9-]+(:[0-9]+)?(/.*)?", text, re.IGNORECASE)

@@ -18,6 +18,7 @@ from gitlab_port_export.settings.parse import (
     parse_allow_deletes,
     parse_duration,
     parse_names,
+    parse_shard,
     parse_token_mapping,
     parse_words,
 )
@@ -42,8 +43,9 @@ RESOURCE_NAMES = (*MAPPING_NAMES, "blueprints.json")
 
 # Commands that have an option.
 _RUNS = ("sync", "plan")
-_RUNS_AND_HOOKS = (*_RUNS, "hooks")
-_READ = (*_RUNS_AND_HOOKS, "check", "preview", "mapping show", "mapping diff")
+_REPORTS = (*_RUNS, "reconcile")
+_READS = (*_REPORTS, "survey", "hooks")
+_READ = (*_READS, "check", "preview", "mapping show", "mapping diff")
 _ACCESS = ("access grant", "access revoke")
 _ALL = (*_READ, "access show", *_ACCESS)
 
@@ -201,7 +203,7 @@ class Settings(_Frozen):
             "Parallel connections to GitLab, and as many to Port.",
             expected="a whole number from 1 to 100, for example 10",
             option="--workers",
-            on=_RUNS_AND_HOOKS,
+            on=_READS,
             found_file="taken",
         ),
     ] = Field(default=10, ge=1, le=100)
@@ -224,7 +226,7 @@ class Settings(_Frozen):
             "Allow the held deletions of a blueprint, in this run only.",
             expected="blueprints, for example service,gitlabGroup=20",
             option="--allow-deletes",
-            on=_RUNS,
+            on=_REPORTS,
             metavar="BLUEPRINT[=N]",
             value=list[str],
         ),
@@ -317,7 +319,9 @@ class Settings(_Frozen):
     ] = None
     fail_on: Annotated[
         FailOn,
-        Setting("OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_RUNS, found_file="taken"),
+        Setting(
+            "OCEAN__EXPORT__FAIL_ON", "What makes the run fail.", option="--fail-on", on=_REPORTS, found_file="taken"
+        ),
     ] = "problems"
     reads: Annotated[
         bool,
@@ -349,6 +353,83 @@ class Settings(_Frozen):
             found_file="taken",
         ),
     ] = "run"
+    shards: Annotated[
+        int,
+        Setting(
+            "OCEAN__EXPORT__SHARDS",
+            "Into how many shards a survey cuts the sync: as many jobs read side by side.",
+            expected="a whole number from 1 to 200, for example 8",
+            option="--shards",
+            on=("survey",),
+        ),
+    ] = Field(default=2, ge=1, le=200)
+    together: Annotated[
+        tuple[str, ...],
+        from_text(parse_words),
+        Setting(
+            "OCEAN__EXPORT__TOGETHER",
+            "Let one shard read all of this kind: its rows of several groups or projects give the same entity.",
+            expected="kinds of the mapping, for example release",
+            option="--together",
+            on=("survey", "sync"),
+            metavar="KIND",
+            value=list[str],
+        ),
+    ] = ()
+    shard: Annotated[
+        tuple[int, int] | None,
+        from_text(parse_shard),
+        Setting(
+            "OCEAN__EXPORT__SHARD",
+            "Do the share of this shard of a survey alone, K/N, counted from 1; deletes nothing.",
+            expected="K/N, for example 3/8",
+            option="--shard",
+            on=("sync",),
+            metavar="K/N",
+            value=str,
+        ),
+    ] = None
+    survey: Annotated[
+        Path | None,
+        Setting(
+            "OCEAN__EXPORT__SURVEY",
+            "The folder with the survey of a sync in shards.",
+            expected="the folder that survey --out wrote",
+            option="--survey",
+            on=("sync", "reconcile"),
+        ),
+    ] = None
+    evidence: Annotated[
+        Path | None,
+        Setting(
+            "OCEAN__EXPORT__EVIDENCE",
+            "With --shard: the file for what the shard found, which reconcile reads.",
+            expected="a file in a folder that exists, for example evidence-3",
+            option="--evidence",
+            on=("sync",),
+        ),
+    ] = None
+    attempt: Annotated[
+        int,
+        Setting(
+            "OCEAN__EXPORT__ATTEMPT",
+            "With --shard: which attempt of the job this is; of one shard the last attempt counts.",
+            expected="a whole number from 1 on, for example $GITHUB_RUN_ATTEMPT",
+            option="--attempt",
+            on=("sync",),
+        ),
+    ] = Field(default=1, ge=1)
+    max_age: Annotated[
+        Annotated[float, from_text(parse_duration)],
+        Setting(
+            "OCEAN__EXPORT__MAX_AGE",
+            "Refuse a survey that is older.",
+            expected="a time above 0, for example 6h",
+            option="--max-age",
+            on=("reconcile",),
+            default="`6h`",
+        ),
+    ] = 6 * 3600.0
     ci: Annotated[
         Ci,
         Setting(
@@ -357,7 +438,7 @@ class Settings(_Frozen):
             expected=any_of(CHOICES),
             value=Literal[CHOICES],
             option="--ci",
-            on=_RUNS,
+            on=_REPORTS,
             found_file="taken",
         ),
     ] = "auto"
@@ -540,7 +621,7 @@ def _report_files() -> Mapping[str, Setting]:
             one.help,
             expected=f"a file in a folder that exists, for example {one.example}",
             option=one.option,
-            on=_RUNS,
+            on=_REPORTS,
             value=Path,
         )
         for one in FORMATS.values()

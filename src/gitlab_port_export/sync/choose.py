@@ -51,15 +51,19 @@ class Chosen:
 
 @dataclass(frozen=True)
 class PlannedMapping:
-    """The mapping that a plan file holds, as JSON, and where it came from; `given`: from a file that the user named."""
+    """The mapping that a plan file (or another one, `held_by`) holds, as JSON, and where it came from.
+
+    `given`: it is used whatever Port has, as it came from a file that the user named.
+    """
 
     origin: str = ""
     given: bool = False
     data: Any = None
+    held_by: str = "plan file"
 
     def read(self) -> tuple[Mapping, tuple[Problem, ...]]:
         """Return the mapping and what is doubtful about it. Raises UsageError."""
-        return mapping_from_object(self.data, f"{self.origin}, as the plan file holds it", SELECTORS)
+        return mapping_from_object(self.data, f"{self.origin}, as the {self.held_by} holds it", SELECTORS)
 
 
 def late(stopped: Stopped, settings: Settings) -> ExportError:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gitlab_port_export.base.alarm import alarm
@@ -27,6 +28,18 @@ from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.write import ensure_blueprints, make_catalog, sink_of
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a run does that is one of several of a sync: its own line in place of that of a full run.
+
+    `started` is when the sync began. Only the `last` run says what is wrong with the mapping, and tells Port the end.
+    """
+
+    line: Callable[[Run, Outcomes, Resync, Executor], Generator[Event, None, None]]
+    started: datetime
+    last: bool = False
+
+
 def execute(
     run: Run,
     command: Command,
@@ -36,18 +49,24 @@ def execute(
     recorder: Recorder | None = None,
     plan: PlanFile | None = None,
     intake: Intake | None = None,
+    share: Share | None = None,
 ) -> Report:
     """Carry out a prepared run and return its report; `watch` sees every event as it happens.
 
     A `recorder` is given the changes of a plan; with `plan` a sync applies that, and reads nothing of GitLab; with
-    `intake` it reads what events name, and nothing else. Raises GitLabUnavailable and PortUnavailable when nothing
-    could be done, UsageError when a plan no longer fits or a part is not known; Interrupted, and Port failing after it
-    took some writes, end in a report too.
+    `intake` it reads what events name, and nothing else; with `share` it does its share of a sync. Raises
+    GitLabUnavailable and PortUnavailable when nothing could be done, UsageError when a plan no longer fits or a part is
+    not known; Interrupted, and Port failing after it took some writes, end in a report too.
     """
     # In whole seconds: this marks a run that repeats its state, see `integration.SILENT_SECONDS`.
     started, clock = datetime.now(UTC).replace(microsecond=0), time.monotonic()
-    builder = ReportBuilder(command, tuple(resource.kind for resource in run.mapping.resources), run.redactor.redact)
-    outcomes, resync = Outcomes(), _resync(run, started)
+    if share and share.last:
+        clock -= max((datetime.now(UTC) - share.started).total_seconds(), 0.0)
+        started = share.started
+    kinds = tuple(resource.kind for resource in run.mapping.resources)
+    builder = ReportBuilder(command, kinds, run.redactor.redact, zero=clock)
+    outcomes, resync = Outcomes(), resync_of(run, share.started if share else started)
+    resync.ends = share is None or share.last
 
     def take(event: Event) -> None:
         outcomes.note(event)
@@ -57,15 +76,17 @@ def execute(
     values = None
     if command == "plan" and not run.settings.no_values:
         values = plan_values(run.port, run.blueprints, run.redactor.redact, PROVEN if intake else GONE)
-    events = _events(run, outcomes, resync, recorder, plan, intake, values)
+    events = _events(run, outcomes, resync, recorder, plan, intake, values, share)
     code = _carry_out(run, outcomes, resync, events, take)
+    for one in outcomes.reports:
+        builder.fold(one, (datetime.fromisoformat(one.started) - started).total_seconds())
     report = builder.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         mapping_origin=run.mapping.origin,
         integration=run.integration.identifier,
-        gitlab_requests=run.gitlab.http.requests,
-        port_requests=run.port.http.requests,
+        gitlab_requests=run.gitlab.http.requests + sum(one.gitlab_requests for one in outcomes.reports),
+        port_requests=run.port.http.requests + sum(one.port_requests for one in outcomes.reports),
         plan=tuple(outcomes.plan.lines()) if outcomes.plan else (),
         detailed=detailed,
         fail_on=run.settings.fail_on,
@@ -81,7 +102,8 @@ def execute(
     return report
 
 
-def _resync(run: Run, started: datetime) -> Resync:
+def resync_of(run: Run, started: datetime) -> Resync:
+    """Return what reports the state of a run, or of the sync that it is a part of, to Port."""
     config = run.chosen.config if run.settings.initialize_port_resources else None
     return Resync(
         run.port, run.integration, run.dialect, config or {}, started, port_time=run.port_time, writes=run.writes
@@ -127,21 +149,26 @@ def _events(
     plan: PlanFile | None,
     intake: Intake | None,
     values: PlanValues | None,
+    share: Share | None,
 ) -> Generator[Event, None, None]:
     """Yield everything that happens, in order."""
-    # What events name is read beside any other run: that one may have read it before.
-    if run.overlaps and run.writes and intake is None:
+    # What events name is read beside any other run: that one may have read it before. Of the runs of one sync each
+    # says in Port that it is active.
+    if run.overlaps and run.writes and intake is None and share is None:
         yield _overlap(run)
         if run.settings.on_overlap == "skip":
             outcomes.skipped = True
             return
-    yield from first_problems(run)
+    if share is None or share.last:
+        yield from first_problems(run)
     with ExitStack() as ending:
         executor = ThreadPoolExecutor(run.settings.workers, thread_name_prefix="port")
         ending.callback(executor.shutdown, wait=False, cancel_futures=True)
         try:
             if plan:
                 yield from _applied(run, resync, executor, plan)
+            elif share:
+                yield from share.line(run, outcomes, resync, executor)
             elif intake:
                 yield from with_values(values, follow(run, outcomes, executor, intake))
             else:

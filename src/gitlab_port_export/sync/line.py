@@ -70,7 +70,7 @@ def line(
         start_reading(catalog, mapping, integration)
 
     # Plan.
-    inventory = _inventory_reader(run.gitlab, settings, run.dialect, mapping)
+    inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping)
     context = yield from _context(inventory(), run, contact.now, expected)
     if part:
         context = part.narrowed(context)
@@ -134,9 +134,7 @@ def _start(catalog: Catalog, run: Run, part: Part, recent: Recent | None, wanted
         start_reading(catalog, run.mapping, run.integration.identifier)
 
 
-def _inventory_reader(
-    gitlab: GitLab, settings: Settings, dialect: Dialect, mapping: Mapping
-) -> Callable[[], Inventory]:
+def inventory_reader(gitlab: GitLab, settings: Settings, dialect: Dialect, mapping: Mapping) -> Callable[[], Inventory]:
     """Return what reads the groups and projects that all tokens together may read."""
     patterns = {token.alias: Patterns(token.patterns) for token in settings.tokens}
     return partial(read_inventory, gitlab, patterns, dialect, mapping, needed_actives(mapping), settings.workers)

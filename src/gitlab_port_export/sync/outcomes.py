@@ -22,7 +22,7 @@ from gitlab_port_export.model import (
     Written,
 )
 from gitlab_port_export.port.integration import EXAMPLES_PER_KIND
-from gitlab_port_export.report.values import Rhythm
+from gitlab_port_export.report.values import Report, Rhythm
 from gitlab_port_export.sync.faults import are_different
 
 
@@ -37,6 +37,7 @@ class Outcomes:
     that Port refused, `repeated` those of which several rows gave one entity; `more` counts by blueprint the entities
     that Port holds more than before; `unwanted` counts by kind, and `left_by_query` by resource, the rows that no
     selector wants.
+    `reports` are those of other runs of the same sync.
     """
 
     faults: list[Problem | Unnamed | Narrowed] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Outcomes:
     more: Counter[str] = field(default_factory=Counter)
     unwanted: Counter[str] = field(default_factory=Counter)
     left_by_query: Counter[int] = field(default_factory=Counter)
+    reports: list[Report] = field(default_factory=list)
 
     def note(self, event: Event) -> None:
         """Keep what later stages need of an event."""

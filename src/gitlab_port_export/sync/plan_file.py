@@ -53,9 +53,9 @@ def digest_of(mapping: Mapping) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()}"
 
 
-def held_mapping(mapping: Mapping, *, given: bool) -> PlannedMapping:
-    """Return what a plan file holds of a mapping; `given` says that it came from a file that the user named."""
-    return PlannedMapping(mapping.origin, given, _dumped(mapping, exclude_unset=True))
+def held_mapping(mapping: Mapping, *, given: bool, held_by: str = "plan file") -> PlannedMapping:
+    """Return what a file holds of a mapping; `given` says that no other mapping is looked for when it is read."""
+    return PlannedMapping(mapping.origin, given, _dumped(mapping, exclude_unset=True), held_by)
 
 
 def _dumped(mapping: Mapping, *, exclude_unset: bool = False) -> dict[str, Any]:

@@ -23,7 +23,10 @@ EXAMPLES_SECONDS = 10.0
 
 @dataclass
 class Resync:
-    """Reports the state of a run to Port; not in a plan, nor where the credentials may not write to the integration."""
+    """Reports the state of a run to Port; not in a plan, nor where the credentials may not write to the integration.
+
+    A run that is one of several of a sync, and not the last one, repeats the state and does not end it (`ends`).
+    """
 
     port: Port
     integration: Integration
@@ -34,6 +37,7 @@ class Resync:
     # Port's clock when the run signed in.
     port_time: str | None
     writes: bool
+    ends: bool = True
     reporting: bool = False
     _ended: threading.Event = field(default_factory=threading.Event)
     _telling: threading.Lock = field(default_factory=threading.Lock)
@@ -85,7 +89,7 @@ class Resync:
     def end(self, state: integrations.State) -> None:
         """Report how the run ended, on a short clock of its own: the run's deadline may have passed."""
         self._ended.set()
-        if not self.reporting:
+        if not (self.reporting and self.ends):
             return
         self.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
         # A `running` that is under way must not arrive last; if Port does not answer, go on after a moment.

@@ -41,7 +41,7 @@ class Stages:
         transform = transformer(self.mapping, self.evaluator)
         entities = choose(transform.run(pages))
         if self.narrow:
-            entities = _looked_up(entities, self.narrow)
+            entities = looked_up(entities, self.narrow)
         merged = merge_shared(
             entities,
             shared_blueprints(self.mapping),
@@ -60,7 +60,7 @@ def transformer(mapping: Mapping, evaluator: Evaluator) -> Transformer:
     return Transformer(mapping, evaluator, f"__jq_error_{secrets.token_hex(4)}")
 
 
-def _looked_up(events: Mapped, catalog: Catalog) -> Iterator[Event | Entity]:
+def looked_up(events: Mapped, catalog: Catalog) -> Iterator[Event | Entity]:
     """Yield the events; the catalog is made to hold each entity before it comes, many at a time."""
     batch: list[Event | Entity] = []
     for event in events:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from gitlab_port_export.base.clock import Stopped
@@ -82,11 +83,12 @@ def make_catalog(
     fields: Callable[[str], Sequence[str]] | None = None,
     *,
     narrow: bool = False,
+    elsewhere: abc.Mapping[str, abc.Collection[int]] = MappingProxyType({}),
 ) -> Catalog:
     """Return the catalog of these blueprints, of which Port held the `existing` ones when the run began.
 
     `fields` gives the fields of a blueprint that are written, by default those that the mapping sets. A `narrow` one
-    holds no more than the entities that are looked up.
+    holds no more than the entities that are looked up. `elsewhere` are those that other processes produced.
     """
     return Catalog(
         port,
@@ -97,6 +99,7 @@ def make_catalog(
         absent=frozenset(blueprints) - frozenset(existing),
         missing=frozenset(constant_blueprints(mapping)) - frozenset(blueprints),
         narrow=narrow,
+        elsewhere=elsewhere,
     )
 
 

@@ -1,0 +1,89 @@
+"""The command `reconcile`: the last step of a sync in several jobs, which alone deletes."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.errors import Fault, UsageError
+from gitlab_port_export.commands.run import load_run_settings, print_report, progress_of
+from gitlab_port_export.commands.session import Session
+from gitlab_port_export.commands.signals import signals
+from gitlab_port_export.report.values import Report
+from gitlab_port_export.settings.settings import Settings
+from gitlab_port_export.shards.collect import Collected, collect
+from gitlab_port_export.shards.reconcile import reconcile_line
+from gitlab_port_export.shards.survey import AGAIN, Survey, load
+from gitlab_port_export.sync.execute import Share, execute
+from gitlab_port_export.sync.prepare import Run, prepare
+
+
+def run(session: Session, *, files: Sequence[Path], **options: Any) -> int:
+    """Join the evidence in these files, delete what is gone, report, and return the exit code. Raises ExportError."""
+    settings = load_run_settings(session, None, options)
+    session.reports.check(None)
+    if settings.survey is None:
+        raise UsageError("--survey: is not given", hint="name the folder that survey --out wrote")
+    survey = load(settings.survey)
+    collected = collect(survey, files)
+    if faults := list(survey.misfits(settings)):
+        raise UsageError(*faults, hint="give all jobs of a sync the same settings")
+    session.note(_evidence(survey, collected))
+    report = _report(session, settings, survey, collected)
+    report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
+    print_report(session, report, reads=False)
+    return report.exit_code
+
+
+def _report(session: Session, settings: Settings, survey: Survey, collected: Collected) -> Report:
+    with ExitStack() as stack:
+        stack.enter_context(signals())
+        clock = session.make_clock(settings.deadline)
+        with alarm(clock):
+            prepared = prepare(settings, clock, writes=True, redactor=session.redactor, planned=survey.mapping)
+        stack.callback(prepared.close)
+        check_run(prepared, survey)
+        check_age(prepared, survey)
+        share = Share(reconcile_line(survey, collected), survey.started, last=True)
+        with progress_of(session, "joining the evidence") as progress:
+            return execute(prepared, "sync", progress.update, share=share)
+
+
+def check_run(run: Run, survey: Survey) -> None:
+    """Raise UsageError where a job is about another integration than the survey."""
+    held = {"integration": survey.integration, "type": survey.dialect}
+    given = {"integration": run.integration.identifier, "type": run.dialect}
+    faults = [
+        Fault(f"the survey was made for {held[name]}, this job has {given[name]}", name)
+        for name in held
+        if held[name] != given[name]
+    ]
+    if faults:
+        raise UsageError(*faults, hint="give all jobs of a sync the same settings")
+
+
+def check_age(run: Run, survey: Survey) -> None:
+    """Raise UsageError where the survey is too old; Port's clock tells, where it gave its time."""
+    most = run.settings.max_age
+    if survey.instant and run.port_time:
+        age = datetime.fromisoformat(run.port_time) - datetime.fromisoformat(survey.instant)
+    else:
+        age = datetime.now(UTC) - survey.started
+    if age.total_seconds() > most:
+        hours = age.total_seconds() / 3600
+        raise UsageError(
+            f"the survey is {hours:.1f} hours old, and at most {most / 3600:g} are allowed", hint=f"{AGAIN} (--max-age)"
+        )
+
+
+def _evidence(survey: Survey, collected: Collected) -> str:
+    """Return how much evidence there is, and when it was read."""
+    begun = [datetime.fromisoformat(one.report.started) for one in collected.evidence]
+    ends = [moment.timestamp() + one.report.seconds for moment, one in zip(begun, collected.evidence, strict=True)]
+    when = ""
+    if begun:
+        last = datetime.fromtimestamp(max(ends), UTC)
+        when = f", read between {min(begun).astimezone(UTC):%H:%M} and {last:%H:%M} (UTC)"
+    return f"{len(collected.evidence)} of {survey.shards} shards{when}"
