@@ -365,3 +365,21 @@ def test_every_report_says_what_was_read_and_none_that_port_is_in_step(
     metrics = openmetrics.render(report)
     assert 'gitlab_port_export_incremental{integration="my-gitlab-v2-integration",mode="sync"} 1' in metrics
     assert "gitlab_port_export_last_full_timestamp_seconds{" in metrics
+
+
+def test_a_renamed_project_is_read_once_more_because_its_lists_may_have_come_from_a_lagging_database(bed: Bed) -> None:
+    bed.sync()
+    project = bed.project("p1")
+    bed.world.rename_project(project, path="renamed")
+    bed.sync()
+    assert project["id"] in {number for found in bed.state.unsettled.values() for number in found.projects}
+    # As if the lists had been read before GitLab's replica had the new path.
+    title = bed.issues[1]["title"]
+    bed.issues[1]["title"] = "What the replica did not have"
+    report = bed.sync()
+    assert report.blueprints["issue"] == Counts(updated=1), title
+    bed.assert_in_step()
+    late = {instant - timedelta(minutes=30): found for instant, found in bed.state.unsettled.items()}
+    bed.keep(replace(bed.state, unsettled=late))
+    bed.sync()
+    assert bed.state.unsettled == {}

@@ -7,8 +7,8 @@ from typing import Literal
 
 from gitlab_port_export.gitlab.client import Params
 
-# The two lists of pipelines that may have new jobs although GitLab does not touch the pipelines themselves.
-Unfinished = Literal["running", "pending"]
+# A pipeline that goes on, by its id, or a list of such pipelines.
+GoingOn = int | Literal["running", "pending"]
 
 
 @dataclass(frozen=True)
@@ -16,16 +16,16 @@ class Changes:
     """The limits of an incremental run; the ids are those of projects, but for `whole_groups` and `quiet`.
 
     `since` is by kind the instant from which on rows are read, with the overlap. Of `whole` everything is read, as in a
-    full run. `pipelines` are those in which pipelines changed or go on, `unfinished` names the lists of the latter.
-    `active` are those with any sign of change, `updated` those whose own row changed. `quiet` are by kind the groups of
-    which GitLab says that nothing changed.
+    full run. `pipelines` are those in which pipelines changed or go on, and `going_on` has the latter, which may have
+    new jobs although GitLab does not touch the pipelines themselves. `active` are those with any sign of change,
+    `updated` those whose own row changed. `quiet` are by kind the groups of which GitLab says that nothing changed.
     """
 
     since: Mapping[str, datetime]
     whole: frozenset[int] = frozenset()
     whole_groups: frozenset[int] = frozenset()
     pipelines: frozenset[int] = frozenset()
-    unfinished: Mapping[int, tuple[Unfinished, ...]] = field(default_factory=dict)
+    going_on: Mapping[int, tuple[GoingOn, ...]] = field(default_factory=dict)
     active: frozenset[int] = frozenset()
     updated: frozenset[int] = frozenset()
     quiet: Mapping[str, frozenset[int]] = field(default_factory=dict)

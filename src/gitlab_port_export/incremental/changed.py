@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 from gitlab_port_export.base.parallel import drive
-from gitlab_port_export.gitlab.changes import Unfinished, text_of
+from gitlab_port_export.gitlab.changes import GoingOn, text_of
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.languages import PROJECT
@@ -21,12 +21,15 @@ PROJECTS, GROUPS = (100, 50, 25), (25, 12, 6)
 PIPELINES = """query ($ids: [ID!], $first: Int, $since: Time) {
   projects(ids: $ids, first: $first) { nodes { id
     changed: pipelines(first: 1, updatedAfter: $since) { nodes { id } }
-    running: pipelines(first: 1, scope: RUNNING) { nodes { id } }
-    pending: pipelines(first: 1, scope: PENDING) { nodes { id } } } }
+    running: pipelines(first: 20, scope: RUNNING) { nodes { id } }
+    pending: pipelines(first: 20, scope: PENDING) { nodes { id } } } }
 }"""
+# So many pipelines that go on are named; of more the list is asked for.
+NAMED = 20
+PIPELINE = "gid://gitlab/Ci::Pipeline/"
 # Why GitLab may refuse many and answer about few: its limits of time, of points and of size.
 TOO_MUCH = ("server", "refused", "too large")
-UNFINISHED: tuple[Unfinished, ...] = ("running", "pending")
+UNFINISHED: tuple[Literal["running"], Literal["pending"]] = ("running", "pending")
 ListKind = Literal["merge-request", "issue"]
 LISTS: Mapping[ListKind, str] = {"merge-request": "mergeRequests", "issue": "issues"}
 
@@ -36,10 +39,10 @@ Found = Mapping[int, Any]
 
 @dataclass(frozen=True)
 class Pipelines:
-    """The projects in which pipelines changed or go on; and of the latter the lists that have them."""
+    """The projects in which pipelines changed or go on, and the pipelines that go on."""
 
     changed: frozenset[int]
-    unfinished: Mapping[int, tuple[Unfinished, ...]] = field(default_factory=dict)
+    going_on: Mapping[int, tuple[GoingOn, ...]] = field(default_factory=dict)
 
 
 def changed_pipelines(gitlab: GitLab, places: Sequence[Listed], since: datetime, workers: int) -> Pipelines:
@@ -105,13 +108,13 @@ def _batches(places: Iterable[Listed], size: int) -> Iterator[tuple[str, list[Li
 
 
 def _of_projects(since: datetime, token: str, batch: Sequence[Listed]) -> Generator[Any, Any, Found]:
-    """Return by id which lists of unfinished pipelines a project has, or None where nothing changed either."""
+    """Return by id which pipelines of a project go on, or None where nothing changed either."""
     ids = [f"{PROJECT}{place.scope.id}" for place in batch]
     answer = yield Ask(token, PIPELINES, {"ids": ids, "first": len(ids), "since": text_of(since)})
     return dict(_known_projects(answer.data.get("data")))
 
 
-def _known_projects(data: Any) -> Iterator[tuple[int, tuple[Unfinished, ...] | None]]:
+def _known_projects(data: Any) -> Iterator[tuple[int, tuple[GoingOn, ...] | None]]:
     match data:
         case {"projects": {"nodes": [*nodes]}}:
             for node in nodes:
@@ -120,8 +123,15 @@ def _known_projects(data: Any) -> Iterator[tuple[int, tuple[Unfinished, ...] | N
                         number = id.removeprefix(PROJECT)
                         lists = {name: node.get(name) for name in UNFINISHED}
                         if number.isdecimal() and all(map(_is_list, lists.values())):
-                            named = tuple(name for name in UNFINISHED if lists[name]["nodes"])
+                            named = tuple(one for name in UNFINISHED for one in _going_on(name, lists[name]["nodes"]))
                             yield int(number), named if changed or named else None
+
+
+def _going_on(name: Literal["running", "pending"], nodes: Sequence[Any]) -> tuple[GoingOn, ...]:
+    """Return the pipelines of a list by their ids, or the list itself where they may be more."""
+    ids = [str(node.get("id")).removeprefix(PIPELINE) for node in nodes if isinstance(node, dict)]
+    whole = len(ids) == len(nodes) < NAMED and all(number.isdecimal() for number in ids)
+    return tuple(map(int, ids)) if whole else (name,)
 
 
 def _is_list(connection: Any) -> bool:

@@ -11,7 +11,7 @@ from gitlab_port_export.gitlab.inventory import Inventory, Listed, access_of
 BUCKETS = 1024
 DIGEST_BYTES = 6
 # What of a row decides which lists there are and what their rows look like, beside the fields `…_access_level`.
-FIELDS = ("id", "archived", "marked_for_deletion_on", "marked_for_deletion_at", "default_branch", "visibility")
+FIELDS = ("id", "name", "archived", "marked_for_deletion_on", "marked_for_deletion_at", "default_branch", "visibility")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,21 @@ class Frames:
 class Moved:
     """The ids of the groups and projects that are new, or in one bucket with some that changed or are gone."""
 
-    projects: frozenset[int]
-    groups: frozenset[int]
+    projects: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()
+
+    def __or__(self, other: "Moved") -> "Moved":
+        return Moved(self.projects | other.projects, self.groups | other.groups)
+
+    def __bool__(self) -> bool:
+        return bool(self.projects or self.groups)
+
+    def within(self, inventory: Inventory) -> "Moved":
+        """Return those that the inventory has."""
+        projects, groups = (
+            frozenset(place.scope.id for place in _places(inventory, is_group=is_group)) for is_group in (False, True)
+        )
+        return Moved(self.projects & projects, self.groups & groups)
 
 
 def frames_of(inventory: Inventory) -> Frames:

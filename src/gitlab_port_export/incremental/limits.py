@@ -33,6 +33,8 @@ def limits(
 ) -> Changes:
     """Return the limits of the run for these resources; `since` is by kind, with the overlap."""
     wanted = tuple(resources)
+    if not wanted:
+        return Changes({})
     earliest = min(since.values())
     updated = {
         place.scope.id
@@ -50,7 +52,7 @@ def limits(
         whole=moved.projects,
         whole_groups=moved.groups,
         pipelines=pipelines.changed | moved.projects,
-        unfinished=pipelines.unfinished,
+        going_on=pipelines.going_on,
         active=frozenset(active),
         updated=frozenset(updated),
         quiet=_quiet(asked, inventory, wanted, since, moved),

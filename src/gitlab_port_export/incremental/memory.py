@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import reduce
 
+from gitlab_port_export.gitlab.changes import is_since
 from gitlab_port_export.gitlab.contact import Contact
 from gitlab_port_export.gitlab.inventory import Inventory
-from gitlab_port_export.incremental.frames import frames_of
+from gitlab_port_export.incremental.frames import Moved, frames_of, moved
 from gitlab_port_export.incremental.mode import why_full
 from gitlab_port_export.incremental.places import Place
 from gitlab_port_export.incremental.state import State
@@ -28,7 +30,20 @@ class Memory:
     now: datetime
     state: State | None
     why: str
+    lookback: timedelta
     keeps: bool = True
+
+    def suspects(self, inventory: Inventory) -> Moved:
+        """Return what is new or changed since the last run; without a state, what GitLab touched lately."""
+        if self.state:
+            return moved(self.state.frames, inventory)
+        recent = (one for one in inventory.projects() if is_since(one.row.get("updated_at"), self.now - self.lookback))
+        return Moved(frozenset(place.scope.id for place in recent))
+
+    @property
+    def unsettled(self) -> Moved:
+        """What earlier runs found to be new or changed and no run has read since."""
+        return reduce(Moved.__or__, self.state.unsettled.values() if self.state else (), Moved())
 
     def after(
         self, inventory: Inventory, kinds: Iterable[str], counts: Mapping[str, int], *, full: bool, unsure: Set[str]
@@ -40,7 +55,7 @@ class Memory:
         """
         moving = {kind: self.now for kind in kinds if kind not in unsure}
         if full or self.state is None:
-            return State(self.key, self.now, self.now, moving, frames_of(inventory), counts)
+            return State(self.key, self.now, self.now, moving, frames_of(inventory), counts, self._unsettled(inventory))
         known = self.state
         return replace(
             known,
@@ -48,15 +63,29 @@ class Memory:
             kinds={**known.kinds, **moving},
             frames=known.frames if unsure else frames_of(inventory),
             counts={**known.counts, **counts},
+            unsettled=known.unsettled if unsure else self._unsettled(inventory),
         )
 
+    def _unsettled(self, inventory: Inventory) -> dict[datetime, Moved]:
+        """Return what the next run has to read once more: what this one found, and what is younger than the overlap."""
+        earlier = self.state.unsettled if self.state else {}
+        found = {instant: one for instant, one in earlier.items() if self.now - instant < self.lookback}
+        return {**found, self.now: suspects} if (suspects := self.suspects(inventory)) else found
 
-def recall(place: Place, key: Mapping[str, str], contact: Contact, unknown: Iterable[str], full_every: float) -> Memory:
+
+def recall(
+    place: Place,
+    key: Mapping[str, str],
+    contact: Contact,
+    unknown: Iterable[str],
+    full_every: timedelta,
+    lookback: timedelta,
+) -> Memory:
     """Return what is known of earlier runs; `unknown` are the tokens whose users GitLab does not name."""
     nameless = ", ".join(unknown)
     if not contact.told or nameless:
         why = NO_USER.format(nameless) if contact.told else NO_DATE
-        return Memory(place, key, contact.now, None, why, keeps=False)
+        return Memory(place, key, contact.now, None, why, lookback, keeps=False)
     state, missing = place.load()
-    why = why_full(state, missing, key, contact.now, timedelta(seconds=full_every))
-    return Memory(place, key, contact.now, state, why)
+    why = why_full(state, missing, key, contact.now, full_every)
+    return Memory(place, key, contact.now, state, why, lookback)

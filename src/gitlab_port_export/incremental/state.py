@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from gitlab_port_export.base.jsontext import canonical, decode
-from gitlab_port_export.incremental.frames import Frames, frames_from
+from gitlab_port_export.incremental.frames import Frames, Moved, frames_from
 
 FORMAT = 1
 
@@ -17,7 +17,9 @@ class State:
     """The state after a run; instants are those of GitLab's clock when a run began.
 
     `key` holds a digest of each thing that decides what is read. `kinds` has the kinds that take part, each with the
-    instant of its last run without a Problem. `counts` is how many entities Port held of a blueprint.
+    instant of its last run without a Problem. `counts` is how many entities Port held of a blueprint. `unsettled` are
+    by the instant of a run the groups and projects that it found to be new or changed: the lists that it read may have
+    come from a database that did not have that yet, and their rows bear no time that would tell.
     """
 
     key: Mapping[str, str]
@@ -26,6 +28,7 @@ class State:
     kinds: Mapping[str, datetime]
     frames: Frames
     counts: Mapping[str, int]
+    unsettled: Mapping[datetime, Moved] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -40,6 +43,10 @@ class State:
             "groups": self.frames.group,
             "frames": self.frames.text,
             "counts": dict(self.counts),
+            "unsettled": {
+                shown(instant): [sorted(found.projects), sorted(found.groups)]
+                for instant, found in self.unsettled.items()
+            },
         }
         return canonical({**data, "checksum": _checksum(data)}).decode()
 
@@ -58,6 +65,10 @@ def state_of(text: str | bytes) -> State | None:
             {str(kind): _instant(value) for kind, value in data["kinds"].items()},
             frames_from(data["projects"], data["groups"], data["frames"]),
             {str(name): int(count) for name, count in data["counts"].items()},
+            {
+                _instant(text): Moved(frozenset(map(int, projects)), frozenset(map(int, groups)))
+                for text, (projects, groups) in data["unsettled"].items()
+            },
         )
     except (AttributeError, LookupError, TypeError, ValueError):
         return None

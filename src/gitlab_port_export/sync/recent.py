@@ -10,7 +10,6 @@ from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.contact import Contact, users_of
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context
-from gitlab_port_export.incremental.frames import moved
 from gitlab_port_export.incremental.key import Basis, key_of
 from gitlab_port_export.incremental.limits import Asked, limits
 from gitlab_port_export.incremental.memory import Memory, recall
@@ -96,7 +95,8 @@ def recalled(run: Run, contact: Contact) -> Memory | None:
         users,
     )
     unknown = [alias for alias in tokens if alias not in users]
-    return recall(_place(run), key_of(basis), contact, unknown, settings.full_every)
+    spans = timedelta(seconds=settings.full_every), timedelta(seconds=settings.lookback)
+    return recall(_place(run), key_of(basis), contact, unknown, *spans)
 
 
 def _place(run: Run) -> Place:
@@ -125,35 +125,45 @@ def recent_of(
     if memory is None or run.settings.since is None:
         return None
     state = memory.state
-    last_full = shown(state.last_full) if state else ""
     if memory.why or state is None:
-        outcomes.rhythm = Rhythm("full", memory.why, last_full=last_full)
+        outcomes.rhythm = _full(memory, memory.why)
         return None
     left = {**_not_whole(context, state), **left_out(run.mapping)}
     resources = tuple(one for one in context.resources if one.index not in left)
     few, whole = _blueprints(run, resources)
     counting = {name: executor.submit(catalog.count, name) for name in few}
-    suspects = moved(state.frames, context.inventory)
-    counts = {name: count for name, found in counting.items() if (count := found.result()) is not None}
-    lost = {name: (before, counts[name]) for name, before in state.counts.items() if counts.get(name, before) < before}
-    if why := why_full_after_all(len(suspects.projects), len(context.inventory.projects()), lost):
-        outcomes.rhythm = Rhythm("full", why, last_full=last_full)
+    new, inventory = memory.suspects(context.inventory), context.inventory
+    suspects = new | memory.unsettled.within(inventory)
+    counts = {name: count for name, asked in counting.items() if (count := asked.result()) is not None}
+    if why := why_full_after_all(
+        len(new.projects), len(suspects.projects), len(inventory.projects()), _lost(state, counts)
+    ):
+        outcomes.rhythm = _full(memory, why)
         return None
-    lookback = timedelta(seconds=run.settings.lookback)
     kinds = tuple(dict.fromkeys(one.kind for one in resources))
-    since = {kind: state.kinds[kind] - lookback for kind in kinds}
-    changes = limits(Asked(run.gitlab, run.settings.workers), context.inventory, resources, since, suspects)
-    outcomes.rhythm = _rhythm(run, memory, state, kinds)
+    since = {kind: state.kinds[kind] - memory.lookback for kind in kinds}
+    changes = limits(Asked(run.gitlab, run.settings.workers), inventory, resources, since, suspects)
+    outcomes.rhythm = _rhythm(memory, state, kinds)
     outcomes.part = f"what changed since {outcomes.rhythm.since}"
     return Recent(replace(context, resources=resources, changes=changes), left, few, whole, counts)
 
 
-def _rhythm(run: Run, memory: Memory, state: State, kinds: Iterable[str]) -> Rhythm:
+def _full(memory: Memory, why: str) -> Rhythm:
+    return Rhythm("full", why, last_full=shown(memory.state.last_full) if memory.state else "")
+
+
+def _lost(state: State, counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Return how many entities the last run left and Port holds, where that are fewer."""
+    pairs = {name: (before, counts.get(name, before)) for name, before in state.counts.items()}
+    return {name: (before, found) for name, (before, found) in pairs.items() if found < before}
+
+
+def _rhythm(memory: Memory, state: State, kinds: Iterable[str]) -> Rhythm:
     earliest = min((state.kinds[kind] for kind in kinds), default=state.last_run)
     return Rhythm(
         "incremental",
         since=shown(earliest),
-        lookback=run.settings.lookback,
+        lookback=memory.lookback.total_seconds(),
         last_full=shown(state.last_full),
         age=(memory.now - state.last_full).total_seconds(),
         kinds=tuple(kinds),

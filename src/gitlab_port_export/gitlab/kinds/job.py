@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -71,8 +71,8 @@ def _wanted(
             if context.skips(place.row, no_pipelines):
                 continue
             if context.changes and place.scope.id not in context.changes.whole:
-                lists = _lists(ANY if context.dialect == "gitlab" else params, context.changes, place)
-                yield (place.scope.id, params), partial(_changed_of, place, lists, context.dialect), indexes
+                some = _changed(ANY if context.dialect == "gitlab" else params, context.changes, place)
+                yield (place.scope.id, params), partial(_changed_of, place, some, context.dialect), indexes
             elif context.dialect == "gitlab":
                 yield place.scope.id, partial(_all_of, place), indexes
             else:
@@ -89,25 +89,38 @@ def _latest_of(place: Listed, params: Params, resources: tuple[int, ...]) -> Rea
     return scope_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=(key,))
 
 
-def _lists(params: Params, changes: Changes, place: Listed) -> tuple[Params, ...]:
-    """Return the queries of the pipelines whose jobs may have changed: GitLab touches none that goes on running."""
-    named = dict(params).get("scope")
-    if named in ("running", "pending"):
-        return (params,)
-    going_on = () if named else changes.unfinished.get(place.scope.id, ())
-    return (changes.later("job", params), *((*params, ("scope", scope)) for scope in going_on))
+class _Changed(NamedTuple):
+    """Pipelines whose jobs may have changed: those of some lists, by their queries, and others by their ids."""
+
+    lists: tuple[Params, ...]
+    ids: tuple[int, ...] = ()
 
 
-def _changed_of(place: Listed, lists: tuple[Params, ...], dialect: Dialect, resources: tuple[int, ...]) -> Read:
-    keys = tuple(list_key(place.scope.token, pipelines_path(place.scope), params) for params in lists)
-    start = partial(_changed_jobs, resources, lists, dialect)
+def _changed(params: Params, changes: Changes, place: Listed) -> _Changed:
+    """Return the pipelines that changed or go on: GitLab does not touch one that goes on running."""
+    scope = dict(params).get("scope")
+    if scope in ("running", "pending"):
+        return _Changed((params,))
+    since, going_on = changes.later("job", params), changes.going_on.get(place.scope.id, ())
+    if scope or not going_on:
+        return _Changed((since,))
+    # Whether a query wants a pipeline, only its own list tells.
+    is_plain = params == ANY
+    lists = [one for one in going_on if isinstance(one, str)] if is_plain else ["running", "pending"]
+    ids = tuple(one for one in going_on if isinstance(one, int)) if is_plain else ()
+    return _Changed((since, *((*params, ("scope", name)) for name in lists)), ids)
+
+
+def _changed_of(place: Listed, some: _Changed, dialect: Dialect, resources: tuple[int, ...]) -> Read:
+    keys = tuple(list_key(place.scope.token, pipelines_path(place.scope), params) for params in some.lists)
+    start = partial(_changed_jobs, resources, some, dialect)
     return scope_read("job", place, resources, start, unless=no_pipelines, requests=2, shares=keys)
 
 
-def _changed_jobs(resources: tuple[int, ...], lists: tuple[Params, ...], dialect: Dialect, scope: Scope) -> Job:
-    """Read the jobs of each pipeline of these lists; they are few."""
-    found: set[int] = set()
-    for params in lists:
+def _changed_jobs(resources: tuple[int, ...], some: _Changed, dialect: Dialect, scope: Scope) -> Job:
+    """Read the jobs of each of these pipelines; they are few."""
+    found = set(some.ids)
+    for params in some.lists:
         rows = yield from whole_list(scope.token, pipelines_path(scope), params)
         found.update(row["id"] for row in rows)
     handle = page_of("job", resources, scope)
