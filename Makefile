@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev-installed
 DOCS := $(VENV)/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format docs site check wheel node lock clean
+.PHONY: help demo test soak bench lint format docs pictures site check wheel node lock clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -43,6 +43,10 @@ docs: $(DEV) ## Write the generated parts of the pages in docs
 	$(BIN)/python tools/mapping_docs.py
 	$(BIN)/python tools/settings_docs.py
 	$(BIN)/python tools/report_docs.py
+	$(BIN)/python tools/plan_samples.py
+
+pictures: $(DEV) ## Take the pictures of docs/reports.md (needs chromium and chromedriver)
+	$(BIN)/python tools/plan_samples.py --pictures
 
 # Material's notice about the next version of MkDocs is not about these pages.
 site: $(DOCS) ## Build the documentation site into build/site, with all links checked

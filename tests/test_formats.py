@@ -48,6 +48,14 @@ def test_the_documentation_lists_every_format() -> None:
     assert all(f"`{one.option} FILE`" in text for one in FORMATS.values())
 
 
+def test_the_documentation_shows_a_plan_as_it_is() -> None:
+    samples = runpy.run_path(str(ROOT / "tools" / "plan_samples.py"))
+    text = DOCS.read_text(encoding="utf-8")
+    assert samples["generated"](text, samples["make_plan"]()) == text, "run `make docs`"
+    pictures = [ROOT / "docs" / "images" / name for name, *_ in samples["PICTURES"]]
+    assert all(f"images/{one.name}" in text and one.stat().st_size < 150_000 for one in pictures)
+
+
 def test_a_format_that_is_not_documented_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     new = replace(FORMATS["json"], name="made-up")
     monkeypatch.setattr(formats, "FORMATS", {**FORMATS, new.name: new})

@@ -288,7 +288,7 @@ def on_console(report: Report) -> list[str]:
 
 def test_the_terminal_shows_each_field_below_its_change() -> None:
     lines = on_console(plan_report())
-    assert "    - d: Old; neither look at GitLab gave it" in lines
+    assert "    - d: Old; not in GitLab, which was read twice" in lines
     assert lines[lines.index("    + c: new") + 1] == "        properties.n: 7"
     update = next(number for number, line in enumerate(lines) if line.startswith("    ~ u: Title"))
     assert lines[update + 1].startswith('        title: "old <script>')
@@ -333,7 +333,7 @@ def test_the_page_shows_a_plans_changes_first_with_values_and_links() -> None:
     assert "<script>`" not in page
     assert "<b>properties.tags</b>: <del>&#34;minus&#34;</del> <ins>&#34;plus&#34; … and 2 more</ins>" in page
     assert '<a href="https://gitlab.example.com/u" rel="noopener noreferrer">GitLab' in page
-    assert "Old; neither look at GitLab gave it" in page
+    assert "Old; not in GitLab, which was read twice" in page
     sync = html.render(replace(plan_report(), command="sync", problems=(Problem("read", "went wrong"),)))
     assert sync.index("went wrong") < sync.index('id="changes-title"')
 

@@ -280,7 +280,7 @@ def test_the_script_shows_the_same_as_the_page_without_it(window: Browser, tmp_p
     assert len(rows(window)) == 3
     opened(window, tmp_path, report)
     assert window.ask(whole) == plain
-    assert "<details>" in plain
+    assert "<details open" in plain
     assert "<del>" in plain
 
 

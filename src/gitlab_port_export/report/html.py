@@ -30,8 +30,8 @@ class _Mark(NamedTuple):
     style: str
 
 
-# How many reads that are not complete the page lists.
-MAX_READS = 500
+# How many reads that are not complete the page lists, and of how many new entities the fields are open.
+MAX_READS, MOST_NEW = 500, 5
 _MARKS = {
     "created": _Mark("+", "good"),
     "updated": _Mark("~", "warn"),
@@ -64,6 +64,7 @@ def render(report: Report) -> str:
         packed_rows=packed_rows,
         listed=len(listed),
         rows=plain(listed),
+        few_new=sum(row.action == "created" for row in listed) <= MOST_NEW,
         blueprints=list(dict.fromkeys(row.blueprint for row in listed)),
         left_out=list(_left_out(report, rows, listed)),
         marks=_MARKS,

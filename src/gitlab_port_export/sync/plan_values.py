@@ -20,7 +20,7 @@ from gitlab_port_export.sync.field_changes import Redact, field_change
 # memory, and 100 requests to Port. And how many entities Port is asked for at once.
 MAX_DETAILS, MAX_OF_BLUEPRINT, BATCH = 5_000, 2_000, 100
 # Why an entity is deleted: by a run that reads everything, and by one that events start.
-GONE, PROVEN = "neither look at GitLab gave it", "GitLab answers that it is gone"
+GONE, PROVEN = "not in GitLab, which was read twice", "GitLab answers that it is gone"
 # Properties that hold an entity's page in GitLab by convention, as in Ocean's default mappings.
 _PAGES = ("url", "link", "webUrl", "web_url")
 

@@ -2,6 +2,8 @@
 // Lists all changes in pages, with a filter. Where this may not run, the page shows some of them as they are.
 (async () => {
   const PAGE = 100;
+  // Of so many new entities the fields are open, as in the page without this script.
+  const MOST_NEW = 5;
   const form = document.getElementById("filter");
   if (!form || !("DecompressionStream" in window)) return;
   const body = document.getElementById("changes").tBodies[0];
@@ -14,6 +16,7 @@
   const packed = Uint8Array.from(atob(document.getElementById("rows").textContent), (one) => one.charCodeAt(0));
   const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const rows = await new Response(unpacked).json();
+  const fewNew = rows.filter(([kind]) => kind === "created").length <= MOST_NEW;
   const texts = rows.map((row) => row.slice(1, 5).flat(2).join("\n").toLowerCase());
 
   const make = (name, attributes, ...children) => {
@@ -30,7 +33,7 @@
   };
   const valuesOf = (kind, values) => {
     const list = make("ul", { class: "values" }, ...values.map(value));
-    return kind === "created" ? make("details", {}, make("summary", {}, `${values.length} ${values.length === 1 ? "field" : "fields"}`), list) : list;
+    return kind === "created" ? make("details", fewNew ? { open: "" } : {}, make("summary", {}, `${values.length} ${values.length === 1 ? "field" : "fields"}`), list) : list;
   };
   const drawn = ([kind, ofBlueprint, identifier, detail, values, links]) => {
     const { mark, style } = marks[kind].dataset;
