@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from itertools import count
 from urllib.parse import parse_qsl
 
@@ -9,9 +10,11 @@ from fast_http import Answer, Request
 from fast_world import LargeWorld, Listed
 from gitlab_port_export.demo.gitlab import API, GitLabServer
 from gitlab_port_export.demo.gitlab_pages import Listing, cut, parse_params
+from gitlab_port_export.demo.gitlab_rows import stamp
 
 LIST = re.compile(r"/(groups|projects)/(\d+)/(merge_requests|issues|pipelines|jobs)")
-# The lists are made in one order only; another one is refused, so that a changed client is noticed.
+# The lists are made in one order only, or from its end where they have times; another one is refused, so that a changed
+# client is noticed.
 ORDER = {
     "merge_requests": ("created_at", "asc"),
     "issues": ("created_at", "asc"),
@@ -50,11 +53,17 @@ class FastGitLab:
 
     def _page(self, request: Request, owner: str, id: int, name: str) -> Answer:
         params = parse_params(parse_qsl(request.query, keep_blank_values=True))
-        if (params.get("order_by", ""), params.get("sort", "")) != ORDER[name]:
+        timed = ORDER[name][0] == "created_at"
+        order, sort = str(params.get("order_by", "")), str(params.get("sort", ""))
+        if (order, sort) != ORDER[name] and not (timed and (order, sort) == ("created_at", "desc")):
             raise ValueError("another order than the benchmark's")
         listed = self._listed(owner, id, name, str(params.get("state", "")))
+        shown = listed.rows
+        if timed:
+            after, before = (_moment(params.get(f"created_{side}")) for side in ("after", "before"))
+            shown = listed.between(after, before, newest_first=sort == "desc")
         jobs = name == "jobs"
-        listing = Listing(listed.rows, keyset="cursor" if jobs else "", counted=not jobs)
+        listing = Listing(shown, keyset="cursor" if jobs else "", counted=not jobs)
         # Link headers repeat the path's id as a parameter, as GitLab's do.
         rows, headers = cut(listing, {"id": str(id), **params}, f"{self.url}{request.path}")
         body = f"[{','.join(listed.text(row['id']) for row in rows)}]".encode()
@@ -72,3 +81,8 @@ class FastGitLab:
                 return self.world.jobs(id)
             case _:
                 raise ValueError("no list of the benchmark")
+
+
+def _moment(text: object) -> str:
+    """Return a time of a query as rows show it."""
+    return stamp(datetime.fromisoformat(text)) if isinstance(text, str) else ""

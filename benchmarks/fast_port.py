@@ -13,7 +13,7 @@ import orjson
 from fast_http import Answer, Request
 from gitlab_port_export.demo.port_access import log_in
 from gitlab_port_export.demo.port_integrations import add_integration, change_integration, integration, set_resync_state
-from gitlab_port_export.demo.port_rules import RefusedError
+from gitlab_port_export.demo.port_rules import RefusedError, not_found
 from gitlab_port_export.demo.port_store import PortStore
 
 Json = dict[str, Any]
@@ -94,6 +94,8 @@ class FastPort:
                 return "blueprints", *self._blueprints(method, rest, body)
             case method, ["integration", *rest]:
                 return "integration", *self._integration(method, rest, body)
+            case "GET", ["webhooks", identifier]:
+                raise not_found("Webhook", identifier)
         raise ValueError(NOT_SERVED)
 
     def _entities(self, request: Request, segments: list[str], body: Json) -> tuple[str, int, Json]:

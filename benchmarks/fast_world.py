@@ -5,18 +5,20 @@ stand-in's own builders fill, so that every row has the shape and the values tha
 """
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, overload
 
 from gitlab_port_export.demo.gitlab_rows import Row, sha, stamp
 from gitlab_port_export.demo.gitlab_store import World
-from gitlab_port_export.demo.world import large_world
+from gitlab_port_export.demo.world import large_world, span
 
 PER_PAGE = 100
-GROUP_SIZE = 10
+# A project makes one row of each kind an hour, and the times begin anew after so many.
+MOST_ROWS = 1400
 STATES = ("opened", "merged", "closed")
 # Marks that stand for numbers and objects: in JSON they lose their quotes.
 BARE = ("merge_request", "issue", "pipeline", "job", "iid", "project", "author")
@@ -25,12 +27,17 @@ HASHES = (("merge request", "merge_request"), ("merge commit", "merge_request"),
 
 @dataclass(frozen=True)
 class Size:
-    """How large a world is: its projects and the rows of each; every pipeline has one job."""
+    """How large a world is: its projects and the rows of each; every pipeline has one job.
+
+    `group_size` is how many projects a topmost group has, `states` are those of merge requests.
+    """
 
     projects: int
     merge_requests: int = 30
     issues: int = 30
     pipelines: int = 20
+    group_size: int = 10
+    states: tuple[str, ...] = STATES
 
     @classmethod
     def of(cls, projects: int, depth: int) -> "Size":
@@ -43,10 +50,10 @@ class Numbers(Sequence[Row]):
     """A range of numbers as rows that have nothing but an id, to be cut into pages."""
 
     def __init__(self, numbers: range) -> None:
-        self._numbers = numbers
+        self.numbers = numbers
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, at: int) -> Row: ...
@@ -54,15 +61,23 @@ class Numbers(Sequence[Row]):
     def __getitem__(self, at: slice) -> "Numbers": ...
     def __getitem__(self, at: int | slice) -> "Row | Numbers":
         """The row at a place, or a part of the rows."""
-        return Numbers(self._numbers[at]) if isinstance(at, slice) else {"id": self._numbers[at]}
+        return Numbers(self.numbers[at]) if isinstance(at, slice) else {"id": self.numbers[at]}
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A list: a number for each of its rows in order, and the JSON text that a number stands for."""
+    """A list: a number for each of its rows in order, the JSON text that it stands for, and when that was created."""
 
     rows: Numbers
     text: Callable[[int], str]
+    created: Callable[[int], str] = lambda number: ""  # noqa: ARG005  # most lists are not asked for by time
+
+    def between(self, after: str, before: str, *, newest_first: bool) -> Numbers:
+        """Return the rows that were created between two times, both included; empty is no bound."""
+        numbers = self.rows.numbers
+        start = bisect_left(numbers, after, key=self.created) if after else 0
+        end = bisect_right(numbers, before, key=self.created) if before else len(numbers)
+        return Numbers(numbers[start:end][:: -1 if newest_first else 1])
 
 
 class _Marks(World):
@@ -82,7 +97,7 @@ class LargeWorld:
     def __init__(self, size: Size, now: datetime | None = None) -> None:
         self.size, self.now = size, now or datetime.now(UTC)
         self.frame = large_world(
-            self.now, size.projects, projects_per_group=GROUP_SIZE, merge_requests=0, issues=0, pipelines=0
+            self.now, size.projects, projects_per_group=size.group_size, merge_requests=0, issues=0, pipelines=0
         )
         for project in self.frame.projects.values():
             project["open_issues_count"] = len(range(0, size.issues, 2))
@@ -90,8 +105,8 @@ class LargeWorld:
         self._top = {row["id"]: number for number, row in enumerate(self.top_groups)}
         people = [row for row in self.frame.users.values() if row["username"].startswith("user-")]
         self._authors = [_text(row) for row in people]
-        longest = max(size.merge_requests, size.issues, size.pipelines)
-        self._times = [_span(self.now, n) for n in range(longest)]
+        if max(size.merge_requests, size.issues, size.pipelines) > MOST_ROWS:
+            raise ValueError("more rows of a project than hours: they would not be in order")
         self._templates = _templates()
 
     @property
@@ -101,17 +116,22 @@ class LargeWorld:
 
     def projects_of(self, number: int) -> range:
         """The places of the projects below the top-level group of that number."""
-        return range(number * GROUP_SIZE, min((number + 1) * GROUP_SIZE, self.size.projects))
+        size = self.size.group_size
+        return range(number * size, min((number + 1) * size, self.size.projects))
 
     def merge_requests(self, group: int, state: str) -> Listed:
         """The merge requests of a top-level group in one state, the oldest first."""
-        below, first, step = self.projects_of(self._top[group]), STATES.index(state), len(STATES)
-        template, every = self._templates[f"merge_request {state}"], self.size.merge_requests
+        below, states, every = self.projects_of(self._top[group]), self.size.states, self.size.merge_requests
+        template = self._templates[f"merge_request {state}"]
+        made = range(states.index(state), every, len(states)) if state in states else range(0)
 
         def text(at: int) -> str:
-            return self._row(template, below[at % len(below)], first + step * (at // len(below)), every)
+            return self._row(template, below[at % len(below)], made[at // len(below)], every)
 
-        return Listed(Numbers(range(len(below) * len(range(first, every, step)))), text)
+        def created(at: int) -> str:
+            return self._times(below[at % len(below)], made[at // len(below)])[0]
+
+        return Listed(Numbers(range(len(below) * len(made))), text, created)
 
     def issues(self, group: int) -> Listed:
         """The issues of a top-level group, the oldest first."""
@@ -122,7 +142,10 @@ class LargeWorld:
             n = at // len(below)
             return self._row(templates[n % 2], below[at % len(below)], n, every)
 
-        return Listed(Numbers(range(len(below) * every)), text)
+        def created(at: int) -> str:
+            return self._times(below[at % len(below)], at // len(below))[0]
+
+        return Listed(Numbers(range(len(below) * every)), text, created)
 
     def pipelines(self, project: int) -> Listed:
         """The pipelines of a project, by ascending id."""
@@ -143,7 +166,7 @@ class LargeWorld:
 
     def _row(self, template: str, place: int, n: int, every: int) -> str:
         id = place * every + n + 1
-        created, updated = self._times[n]
+        created, updated = self._times(place, n)
         project, path, url, api = self._places[place]
         found = {
             "id": id, "iid": n + 1, "n": n, "created": created, "updated": updated,
@@ -153,6 +176,11 @@ class LargeWorld:
             if kind in template:
                 found[kind] = sha(kind, id)
         return template % found
+
+    def _times(self, place: int, n: int) -> tuple[str, str]:
+        """Created and updated of the n-th row of a project, as `large_world` has them."""
+        created, updated = span(self.now, n, place / self.size.projects)
+        return stamp(created), stamp(updated)
 
     @cached_property
     def entities(self) -> int:
@@ -186,12 +214,6 @@ def _pages(rows: int) -> int:
 
 def _place(project: Row) -> tuple[int, str, str, str]:
     return project["id"], project["path_with_namespace"], project["web_url"], project["_links"]["self"]
-
-
-def _span(now: datetime, n: int) -> tuple[str, str]:
-    """Created and updated of the n-th row of a project, as `large_world` has them."""
-    created = now - timedelta(days=60) + timedelta(hours=n % 1400)
-    return stamp(created), stamp(created + timedelta(minutes=7))
 
 
 def _templates() -> dict[str, str]:

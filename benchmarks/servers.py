@@ -1,4 +1,7 @@
-"""One of the two servers of the benchmark in a process of its own: `servers.py gitlab PROJECTS DEPTH` or `port`."""
+"""One of the two servers of the benchmark in a process of its own: `servers.py gitlab PROJECTS DEPTH` or `port`.
+
+A size may also be JSON: `servers.py gitlab '{"projects": 100}'`.
+"""
 
 import asyncio
 import json
@@ -22,7 +25,9 @@ def main() -> None:
     with suppress(OSError):
         os.nice(-10)  # where we may: a real server has a machine of its own
     if sys.argv[1] == "gitlab":
-        world = LargeWorld(Size.of(int(sys.argv[2]), int(sys.argv[3])))
+        given = sys.argv[2]
+        size = Size(**json.loads(given)) if given.startswith("{") else Size.of(int(given), int(sys.argv[3]))
+        world = LargeWorld(size)
         gitlab = FastGitLab(world)
         about = {"token": LARGE_TOKEN, "entities": world.entities, "fewest": world.fewest}
         asyncio.run(_serve(Service(gitlab, GITLAB_SECONDS, GITLAB_ROW_SECONDS), about, dict, gitlab))

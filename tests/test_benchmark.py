@@ -7,7 +7,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree
 
@@ -35,6 +35,8 @@ from testbed.harness import NoWait
 NOW = datetime.now(UTC)
 ROWS = {"merge_requests": 7, "issues": 5, "pipelines": 8}
 PROJECTS = 13  # the last group is not full, and holds a subgroup
+# The times of the second and of the third row, of the first project in each case.
+BETWEEN = tuple((NOW - timedelta(days=60) + timedelta(hours=n)).strftime("%Y-%m-%dT%H:%M:%S.%fZ") for n in (1, 2))
 WINDOW = "order_by=created_at&sort=asc&scope=all"
 
 
@@ -76,6 +78,9 @@ def paths() -> Iterator[str]:
         if not group["parent_id"]:
             for page in (1, 2):
                 yield f"/groups/{group['id']}/issues?{WINDOW}&per_page=10&page={page}"
+            between = f"order_by=created_at&created_after={BETWEEN[0]}&created_before={BETWEEN[1]}&per_page=7"
+            for way in ("asc", "desc"):
+                yield f"/groups/{group['id']}/issues?scope=all&sort={way}&{between}&page=1"
             for state in ("opened", "merged", "closed"):
                 yield f"/groups/{group['id']}/merge_requests?{WINDOW}&state={state}&per_page=4&page=2"
     for project in (1, PROJECTS):

@@ -267,27 +267,30 @@ def large_world(
         homes = [group, world.add_group("team", group, f"Team {number}") if number % 2 else group]
         for index in range(start, min(start + projects_per_group, projects)):
             project = world.add_project(homes[index % 2], f"project-{index:06}", name=f"Project {index}")
-            _fill(world, project, people, (merge_requests, issues, pipelines))
+            _fill(world, project, people, (merge_requests, issues, pipelines), index / projects)
     return world
 
 
-def _fill(world: World, project: Row, people: list[Row], counts: tuple[int, int, int]) -> None:
+def _fill(world: World, project: Row, people: list[Row], counts: tuple[int, int, int], delay: float) -> None:
     merge_requests, issues, pipelines = counts
     world.set_languages(project, Go=70.0, Python=20.0, Shell=10.0)
     for n in range(merge_requests):
         state = ("opened", "merged", "closed")[n % 3]
-        world.add_merge_request(project, f"Change {n}", state, people[n % len(people)], *_span(world, n))
+        world.add_merge_request(project, f"Change {n}", state, people[n % len(people)], *span(world.now, n, delay))
     for n in range(issues):
         state = ("opened", "closed")[n % 2]
-        world.add_issue(project, f"Issue {n}", state, people[n % len(people)], *_span(world, n))
+        world.add_issue(project, f"Issue {n}", state, people[n % len(people)], *span(world.now, n, delay))
     for n in range(pipelines):
         status = ("success", "failed")[n % 5 == 4]
-        created_at, updated_at = _span(world, n)
+        created_at, updated_at = span(world.now, n, delay)
         pipeline = world.add_pipeline(project, status, None, created_at, updated_at)
         world.add_job(pipeline, "test", status, user=people[n % len(people)])
 
 
-def _span(world: World, n: int) -> tuple[datetime, datetime]:
-    """Return the times of creation and update of the n-th row: within the last two months, later ones later."""
-    created_at = world.ago(days=60) + timedelta(hours=n % 1400)
+def span(now: datetime, n: int, delay: float) -> tuple[datetime, datetime]:
+    """Return the times of creation and update of a project's n-th row: within the last two months, later ones later.
+
+    `delay` is a part of an hour: in each hour one row of each project is made, one project after the other.
+    """
+    created_at = now - timedelta(days=60) + timedelta(hours=n % 1400, seconds=int(3600 * delay))
     return created_at, created_at + timedelta(minutes=7)

@@ -14,7 +14,8 @@ PER_PAGE = 100
 # or fail too. Each size is a share of the one before.
 SMALLER = {100: 20, 20: 4, 4: 1}
 TOO_MUCH = (408, 500, 504)
-STRIPES = 8
+# More than the usual number of connections: one list alone keeps them all busy.
+STRIPES = 16
 REREADS = 2
 # GitLab may filter a page to nothing after it was cut; so many in a row have no end.
 BLANK_PAGES = 100
