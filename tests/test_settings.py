@@ -81,6 +81,7 @@ def test_minimum_gives_the_defaults() -> None:
         "reads": False,
         "no_values": False,
         "workers": 10,
+        "rate": None,
         "deadline": None,
         "allow_deletes": {},
         "fail_on": "problems",

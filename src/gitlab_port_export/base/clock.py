@@ -26,6 +26,10 @@ class Clock:
         """Return seconds since the epoch."""
         return time.time()
 
+    def passed(self) -> float:
+        """Return seconds since some instant, which no change of the machine's time moves."""
+        return time.monotonic()
+
     def stop(self) -> None:
         """Make every later `check` and every running `sleep` raise Stopped."""
         self._stop.set()

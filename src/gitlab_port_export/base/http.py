@@ -14,6 +14,7 @@ from gitlab_port_export.base.auth import NoAuth, origin_of
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.connection import NO_ANSWER, Connections, Params, failure, prepared
 from gitlab_port_export.base.jsontext import encode
+from gitlab_port_export.base.rate import Rate
 from gitlab_port_export.base.retries import (
     FIRST_CONTACT,
     MAX_ATTEMPTS,
@@ -40,7 +41,7 @@ FIRST_TIMEOUT = (3.0, 4.0)
 
 
 class Http:
-    """One host: every request to it goes through `send`."""
+    """One host: every request to it goes through `send`. `rate` is how many requests a second it gets at most."""
 
     def __init__(  # noqa: PLR0913  # what is known of a host, each given by name
         self,
@@ -54,11 +55,13 @@ class Http:
         clock: Clock | None = None,
         workers: int = 10,
         attempts: int = MAX_ATTEMPTS,
+        rate: float | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.origin = origin_of(base_url)
         self.clock = clock or Clock()
-        self.pace = Pace(self.clock)
+        self.rate = Rate(rate)
+        self.pace = Pace(self.clock, self.rate)
         self.requests = 0
         self.workers = workers
         self._limits = Limits(attempts)
@@ -77,7 +80,7 @@ class Http:
 
     def go_on_with(self, clock: Clock) -> None:
         """Take another clock, for the last requests of a run whose own clock has stopped."""
-        self.clock, self.pace = clock, Pace(clock)
+        self.clock, self.pace = clock, Pace(clock, self.rate)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -128,6 +131,7 @@ class Http:
             url, params = _joined(answer.url, answer.headers.get("location", "")), ()
             if (origin := origin_of(url)) != self.origin:
                 raise Unreachable(f"the server redirects to {origin or 'no URL'}; redirects are not followed there")
+            self.pace.wait()
         else:
             raise Unreachable("too many redirects")
         check_final(answer, method)

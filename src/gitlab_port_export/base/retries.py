@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from gitlab_port_export.base.answer import Answer, Unreachable
 from gitlab_port_export.base.clock import Clock
+from gitlab_port_export.base.rate import Rate
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,11 @@ class TryAgain(Exception):
 
 
 class Pace:
-    """The rate limit of one host, shared by all its workers: no request is sent before the time that the host named."""
+    """When requests to one host are sent, by all its workers: after the time that the host named, and at our rate."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, rate: Rate) -> None:
         self.clock = clock
+        self._rate = rate
         self._lock = threading.Lock()
         self._not_before = 0.0
 
@@ -70,9 +72,14 @@ class Pace:
 
     def wait(self) -> None:
         """Return when sending is allowed again. Raises Stopped."""
-        while (left := self._not_before - self.clock.now()) > 0:
-            self.clock.sleep(left)
-        self.clock.check()
+        while True:
+            while (left := self._not_before - self.clock.now()) > 0:
+                self.clock.sleep(left)
+            self.clock.check()
+            self._rate.wait(self.clock)
+            # The host may have asked to wait while this request waited for its turn.
+            if self._not_before <= self.clock.now():
+                return
 
 
 def with_retries(attempt: Callable[[], Answer], limits: Limits, pace: Pace) -> Answer:

@@ -27,6 +27,7 @@ def render(report: Report) -> str:
         "integration": report.integration,
         "mapping_origin": report.mapping_origin,
         "requests": {"gitlab": report.gitlab_requests, "port": report.port_requests},
+        "rate_bound": report.rate,
         "total": asdict(total(report.blueprints.values())),
         "blueprints": {name: asdict(counts) for name, counts in report.blueprints.items()},
         "kinds": {name: asdict(counts) for name, counts in report.kinds.items()},

@@ -118,6 +118,7 @@ class Report:
     Counts are exact. Of `changes`, `reads` and held identifiers a large run keeps only some. `details` has what a plan
     shows of changes, by blueprint and identifier, of a large plan only of some. `links` are (label, address) of pages
     about the run. `part` is empty for a full run, or says what was read, and `left` what is left to full runs.
+    `rate` is the bound of requests a second to GitLab, where it decided how long the run took.
     `skipped` says that the run did nothing, because another run was active. `rhythm` is there with `--since last`.
     """
 
@@ -134,6 +135,7 @@ class Report:
     changes: tuple[Create | Update | Delete, ...] = ()
     gitlab_requests: int = 0
     port_requests: int = 0
+    rate: float | None = None
     plan: tuple[str, ...] = ()
     timeline: tuple[Span, ...] = ()
     reads: tuple[ReadCounts, ...] = ()

@@ -40,7 +40,8 @@ def rhythm_words(report: Report) -> str:
 
 def requests(report: Report) -> str:
     """Return how many requests were sent to GitLab and to Port."""
-    return f"{some(report.gitlab_requests, 'GitLab request')}, {some(report.port_requests, 'Port request')}"
+    bound = "" if report.rate is None else f" at the {report.rate:g} a second that --rate allows"
+    return f"{some(report.gitlab_requests, 'GitLab request')}{bound}, {some(report.port_requests, 'Port request')}"
 
 
 # --- counts

@@ -81,6 +81,14 @@ def parse_duration(text: str) -> float:
     raise ValueError("is not a time above 0")
 
 
+def parse_rate(text: str) -> float:
+    """Return the requests a second of `20` or `0.5`; ValueError unless it is a number from 0.001 on."""
+    found = re.fullmatch(r"[0-9]{1,6}(?:\.[0-9]{1,3})?", text.strip())
+    if found and (rate := float(found[0])):
+        return rate
+    raise ValueError("is not a number above 0")
+
+
 def parse_allow_deletes(text: str) -> dict[str, int | None]:
     """Return {blueprint: limit, or None for no limit} of `service,gitlabGroup=20`; else ValueError."""
     allowed: dict[str, int | None] = {}

@@ -18,6 +18,7 @@ from gitlab_port_export.settings.parse import (
     parse_allow_deletes,
     parse_duration,
     parse_names,
+    parse_rate,
     parse_shard,
     parse_token_mapping,
     parse_words,
@@ -207,6 +208,17 @@ class Settings(_Frozen):
             found_file="taken",
         ),
     ] = Field(default=10, ge=1, le=100)
+    rate: Annotated[
+        Annotated[float, from_text(parse_rate)] | None,
+        Setting(
+            "OCEAN__EXPORT__RATE",
+            "At most so many requests a second to GitLab, repeats included.",
+            expected="a number above 0, for example 20 or 0.5",
+            option="--rate",
+            on=_ALL,
+            found_file="taken",
+        ),
+    ] = None
     deadline: Annotated[
         Annotated[float, from_text(parse_duration)] | None,
         Setting(

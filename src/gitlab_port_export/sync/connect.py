@@ -64,6 +64,7 @@ def connect_gitlab(settings: Settings, clock: Clock, dialect: Dialect, identifie
         first_timeout=settings.chosen_timeout,
         clock=clock,
         workers=settings.workers,
+        rate=settings.rate,
     )
     tokens = {
         token.alias: Token(token.alias, secret_reader(token.secret.get_secret_value(), token.file, redactor.learn))

@@ -87,6 +87,7 @@ def execute(
         integration=run.integration.identifier,
         gitlab_requests=run.gitlab.http.requests + sum(one.gitlab_requests for one in outcomes.reports),
         port_requests=run.port.http.requests + sum(one.port_requests for one in outcomes.reports),
+        rate=run.settings.rate if run.gitlab.http.rate.decided else None,
         plan=tuple(outcomes.plan.lines()) if outcomes.plan else (),
         detailed=detailed,
         fail_on=run.settings.fail_on,
