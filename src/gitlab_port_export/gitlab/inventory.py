@@ -11,6 +11,7 @@ from gitlab_port_export.base.jsontext import decode, packed
 from gitlab_port_export.base.parallel import All, Job, drive
 from gitlab_port_export.gitlab.client import NO_GITLAB, Get, GitLab, Params, ReadFailed, unavailable
 from gitlab_port_export.gitlab.lists import read_keyset, read_list
+from gitlab_port_export.gitlab.ranges import CUTS, Cuts, read_ranges
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect, Problem, Row, Scope
 
@@ -182,13 +183,15 @@ def read_inventory(
     mapping: PortMapping,
     actives: tuple[frozenset[Active], frozenset[Active]],
     workers: int,
+    cuts: Cuts = CUTS,
 ) -> Inventory:
     """List groups and projects once per token and `active` filter and keep each place once.
 
     `actives` are the filters that group kinds and project kinds need; `first_contact` comes before. Raises
     GitLabUnavailable when no token gives an inventory; the failure of some is a Problem that holds all deletions.
+    Many projects are read in ranges of ids (`cuts`).
     """
-    jobs = (_listing(token, dialect, mapping, actives) for token in patterns)
+    jobs = (_listing(token, dialect, mapping, actives, cuts) for token in patterns)
     listings: list[Listing] = []
     odd: list[Problem] = []
     for said in drive(jobs, gitlab.get, Get, workers=workers):
@@ -259,7 +262,7 @@ def _first_rows(gitlab: GitLab, job: Job, allowed: Patterns) -> tuple[Row, ...]:
 
 
 def _listing(
-    token: str, dialect: Dialect, mapping: PortMapping, actives: tuple[frozenset[Active], frozenset[Active]]
+    token: str, dialect: Dialect, mapping: PortMapping, actives: tuple[frozenset[Active], frozenset[Active]], cuts: Cuts
 ) -> Job:
     groups: dict[Active, tuple[Row, ...]] = {}
     projects: dict[Active, tuple[Row, ...]] = {}
@@ -276,8 +279,7 @@ def _listing(
         rows: list[Row] = []
         handle = partial(take, rows, "path_with_namespace")
         params = listing_params(dialect, mapping, "projects", active)
-        # A page with any projects names a next one.
-        yield from read_keyset(token, "/projects", params, handle, always=True)
+        yield from read_ranges(token, "/projects", params, handle, cuts)
         projects[active] = tuple(rows)
 
     failure: ReadFailed | None = None
