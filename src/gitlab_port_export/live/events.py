@@ -149,7 +149,7 @@ class _Shapeless(Exception):
 
 def _touched(payload: Payload) -> Iterator[Touched | Untold]:
     event = event_of(payload)
-    read = _READERS.get(event)
+    read = READERS.get(event)
     if read is None:
         yield Untold(event, "no kind of the mapping is read for it")
         return
@@ -357,7 +357,8 @@ def _user(payload: Payload) -> Iterator[Touched]:
     yield Touched("user", key=_whole(payload.get("user_id"), "user_id"), gone=gone, at=_when(payload))
 
 
-_READERS: dict[str, Callable[[Payload], Iterator[Touched | Untold]]] = {
+# What of a payload is read, by what it says it is. All other events name nothing.
+READERS: dict[str, Callable[[Payload], Iterator[Touched | Untold]]] = {
     "merge_request": _merge_request,
     "issue": _issue,
     "work_item": _issue,
