@@ -189,5 +189,4 @@ def test_an_owner_may_be_made_where_the_ceiling_allows_it(bed: AccessBed) -> Non
 def test_the_page_lists_the_guards_as_the_code_has_them() -> None:
     page = (Path(__file__).parent.parent / "docs" / "access.md").read_text("utf-8")
     rows = [f"| `{guard.name}` | {guard.refuses} | {guard.way_out} |" for guard in GUARDS]
-    assert rows == [line for line in page.splitlines() if line.startswith("| `") and line in rows]
     assert page.count("\n".join(rows)) == 1

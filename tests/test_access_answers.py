@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitlab_port_export.access.line import Follow
+from gitlab_port_export.access.follow import Follow
 from gitlab_port_export.access.once import MOST_WRITES
 from gitlab_port_export.access.values import Outcome, Result, Verb
 from gitlab_port_export.base.clock import Clock

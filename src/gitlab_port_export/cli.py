@@ -299,6 +299,65 @@ def access_revoke(
     _end("access", streams, lambda run, session: run(session, "revoke", given, change, **options))
 
 
+account_app = typer.Typer(help="Make, block or unblock an account, or end all its roles in a top-level group.")
+app.add_typer(account_app, name="account")
+
+
+@account_app.command("create")
+@with_settings
+@with_streams
+@with_change
+def account_create(
+    streams: Streams,
+    change: Change,
+    person: Annotated[str | None, typer.Argument(metavar="EMAIL", help="The address of the new account.")] = None,
+    username: Annotated[str, typer.Option("--username", help="The username.")] = "",
+    name: Annotated[str, typer.Option("--name", help="The name that people read.")] = "",
+    external: Annotated[
+        bool, typer.Option("--external", help="An external user, who sees granted projects alone.")
+    ] = False,
+    identity: Annotated[
+        str | None, typer.Option("--identity", metavar="PROVIDER:UID", help="The account at the identity provider.")
+    ] = None,
+    **options: Any,
+) -> None:
+    """Make an account, with an administrator's token; GitLab mails a link to set a password."""
+    provider, _, uid = (identity or "").partition(":")
+    account = {"username": username, "name": name, "external": external, "provider": provider, "extern_uid": uid}
+    given = {"person": person, "account": account}
+    _end("account", streams, lambda run, session: run(session, "create", given, change, **options))
+
+
+@account_app.command("block")
+@with_settings
+@with_streams
+@with_change
+def account_block(streams: Streams, change: Change, person: Person = None, **options: Any) -> None:
+    """Block an account, with an administrator's token: no sign-in, no seat; roles and data stay."""
+    _end("account", streams, lambda run, session: run(session, "block", {"person": person}, change, **options))
+
+
+@account_app.command("unblock")
+@with_settings
+@with_streams
+@with_change
+def account_unblock(streams: Streams, change: Change, person: Person = None, **options: Any) -> None:
+    """Unblock an account, with an administrator's token."""
+    _end("account", streams, lambda run, session: run(session, "unblock", {"person": person}, change, **options))
+
+
+@account_app.command("remove")
+@with_settings
+@with_streams
+@with_change
+def account_remove(
+    streams: Streams, change: Change, person: Person = None, group: Group = None, **options: Any
+) -> None:
+    """End all roles of a person in a top-level group and everything below it; the account stays."""
+    given = {"person": person, "group": group}
+    _end("account", streams, lambda run, session: run(session, "remove", given, change, **options))
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the mapping file, for editors."""

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from gitlab_port_export.access.account import carry_out_account
 from gitlab_port_export.access.api import WRITER, Api
+from gitlab_port_export.access.follow import Follow
 from gitlab_port_export.access.guards import Limits
-from gitlab_port_export.access.line import Follow, carry_out
+from gitlab_port_export.access.line import carry_out
 from gitlab_port_export.access.roles import LEVELS
 from gitlab_port_export.access.show import show
 from gitlab_port_export.access.values import Outcome, Role, ScopeName, Verb, Wish
+from gitlab_port_export.access.wish import ACCESS
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.http import Http
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
@@ -61,8 +64,14 @@ class AccessBed:
         return Limits(Patterns(self.scopes), Role(LEVELS[self.ceiling], self.ceiling))
 
     def carry_out(self, wish: Wish, *, plan: bool = False, follow: Follow | None = None) -> Outcome:
+        act = carry_out if wish.verb in ACCESS else carry_out_account
         with self.api() as api:
-            return carry_out(wish, self.limits, api, plan=plan, follow=follow or Follow())
+            return act(wish, self.limits, api, plan=plan, follow=follow or Follow())
+
+    def account(self, verb: Verb, person: str, group: str = "", *, plan: bool = False, **more: Any) -> Outcome:
+        """Run a command of `account`."""
+        scope = ScopeName("group", group) if group else None
+        return self.carry_out(replace(Wish(verb, person, scope), **more), plan=plan)
 
     def act(self, verb: Verb, person: str, path: str = "acme", *, plan: bool = False, **more: Any) -> Outcome:
         return self.carry_out(self.wish(verb, person, path, **more), plan=plan)

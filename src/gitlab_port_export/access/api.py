@@ -1,6 +1,6 @@
 """GitLab as one token shows it: single objects, whole lists, and one write at a time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from gitlab_port_export.base.auth import Bearer
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.parallel import Job, drive
 from gitlab_port_export.gitlab.client import REFUSALS, Get, GitLab, Params, ReadFailed
-from gitlab_port_export.gitlab.lists import read_list
+from gitlab_port_export.gitlab.lists import key_of, read_list
 from gitlab_port_export.model import Row
 
 # The alias of the token that may write, in messages and in the client.
@@ -55,9 +55,9 @@ class Api:
             raise
         return row
 
-    def rows(self, path: str, params: Params = ()) -> list[Row]:
-        """Return a whole list. Raises ReadFailed."""
-        job = read_list(self.token, path, params, list, counted=False)
+    def rows(self, path: str, params: Params = (), key: Callable[[Row], Hashable] = key_of) -> list[Row]:
+        """Return a whole list, whose rows `key` tells apart. Raises ReadFailed."""
+        job = read_list(self.token, path, params, list, counted=False, key=key)
         return [row for page in self._drive([job]) for row in page]
 
     def rows_or_none(self, path: str, params: Params = ()) -> list[Row]:

@@ -41,8 +41,9 @@ def audit_line(outcome: Outcome, job: str, redact: Callable[[str], str], now: da
         "gitlab_user": outcome.by_user,
         "person": {"id": person.id, "username": person.username} if person else {"name": wish.person},
         "scope": {"kind": place.kind, "id": place.id, "path": place.path} if place else None,
-        "before": _role(outcome.before),
-        "after": _role(outcome.after),
+        "before": outcome.states[0] if outcome.states else _role(outcome.before),
+        "after": outcome.states[1] if outcome.states else _role(outcome.after),
+        "ended": [f"{one.kind} {one.path}: {one.role.name}" for one in outcome.below if outcome.result == "removed"],
         "expires": outcome.after.expires if outcome.after else None,
         "reason": wish.reason,
         "guard": outcome.guard,
@@ -58,6 +59,8 @@ def _role(held: Held | None) -> str | None:
 def _safe(value: Any, redact: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return clean(redact(value), 500)
+    if isinstance(value, list):
+        return [_safe(part, redact) for part in value]
     if isinstance(value, dict):
         return {key: _safe(part, redact) for key, part in value.items()}
     return value

@@ -7,7 +7,7 @@ from datetime import date
 from gitlab_port_export.access.person import Found
 from gitlab_port_export.access.roles import OWNER
 from gitlab_port_export.access.state import State
-from gitlab_port_export.access.values import Place, Role, Verb, Wish
+from gitlab_port_export.access.values import Place, Refusal, Role, Verb, Wish
 from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.settings.settings import SETTINGS
 
@@ -49,15 +49,6 @@ class Guard:
     way_out: str
     check: Callable[[Facts], str]
     verbs: tuple[Verb, ...] = ("grant", "revoke")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A guard that refused, why, and the way out."""
-
-    guard: str
-    why: str
-    way_out: str
 
 
 def refusals(facts: Facts) -> Iterator[Refusal]:

@@ -6,7 +6,6 @@ GitLab's status codes do not tell whether a write worked, so the state that is r
 answer is not repeated: the state is read, and decided on anew.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -14,6 +13,7 @@ from functools import partial
 from gitlab_port_export.access.api import Api
 from gitlab_port_export.access.below import roles_below
 from gitlab_port_export.access.decide import Decision, decide
+from gitlab_port_export.access.follow import SILENT, Follow, before_a_write, change, refused, told
 from gitlab_port_export.access.guards import Facts, Limits, refusals
 from gitlab_port_export.access.once import LOOK, Step, Verdict, write_once
 from gitlab_port_export.access.person import find_person
@@ -23,22 +23,8 @@ from gitlab_port_export.access.scope import find_place
 from gitlab_port_export.access.state import State, read_state
 from gitlab_port_export.access.values import Ended, Outcome, Person, Wish
 from gitlab_port_export.base.clock import Stopped
-from gitlab_port_export.base.errors import GitLabUnavailable, Interrupted
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.model import Problem
-
-
-@dataclass(frozen=True)
-class Follow:
-    """What else is done as a command goes on; by default nothing.
-
-    `say` takes a line about what is done now, `wrote` the outcome once GitLab was read back, and `ended` the last
-    outcome, also of what was refused. The last two return it, with what they add.
-    """
-
-    say: Callable[[str], None] = lambda line: None  # noqa: ARG005  # nobody listens
-    wrote: Callable[[Outcome], Outcome] = lambda outcome: outcome
-    ended: Callable[[Outcome], Outcome] = lambda outcome: outcome
 
 
 @dataclass(frozen=True)
@@ -61,32 +47,19 @@ class _Task:
         )  # fmt: skip
 
 
-def carry_out(wish: Wish, limits: Limits, api: Api, *, plan: bool = False, follow: Follow = Follow()) -> Outcome:
+def carry_out(wish: Wish, limits: Limits, api: Api, *, plan: bool = False, follow: Follow = SILENT) -> Outcome:
     """Grant or revoke as wished, or say what would be done. Raises UsageError and GitLabUnavailable before a write."""
-    try:
+    with before_a_write():
         task = _look(wish, limits, api)
-    except ReadFailed as failure:
-        raise GitLabUnavailable(f"GitLab: {failure.why}; nothing was changed", hint=failure.hint) from None
-    except Stopped:
-        raise GitLabUnavailable("the deadline passed; nothing was changed", hint="allow more time") from None
     if found := tuple(refusals(task.facts)):
-        why, hint = "; ".join(one.why for one in found), "; ".join(dict.fromkeys(one.way_out for one in found))
-        outcome = replace(task.outcome, result="refused", why=why, hint=hint, guard=found[0].guard, plan=plan)
-        return outcome if plan else follow.ended(outcome)
+        return refused(replace(task.outcome, plan=plan), found, follow)
     decision = decide(task.facts)
-    planned = _planned(task, decision)
+    planned = replace(_planned(task, decision), plan=plan)
     if plan:
-        return replace(planned, plan=True)
+        return planned
     if decision.write is None:
-        return follow.ended(follow.wrote(planned))
-    follow.say(f"{decision.write.does}: {task.facts.wish.person}, {task.facts.place.path}")
-    try:
-        outcome = _change(task, decision, planned)
-    except Interrupted as error:
-        why = f"{error}; whether the change was made is not known"
-        follow.ended(replace(planned, result="failed", after=None, why=why, hint=LOOK))
-        raise
-    return follow.ended(outcome if outcome.result == "failed" else follow.wrote(outcome))
+        return told(planned, follow)
+    return change(lambda: _change(task, decision, planned), planned, follow)
 
 
 # --- look

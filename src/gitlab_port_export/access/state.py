@@ -40,7 +40,7 @@ def read_state(
     direct = held(row, "direct", place.path) if row else None
     inherited = _from_elsewhere(api, place, person, direct)
     held_by = read_owners(api, place) if owners and direct and direct.role.level == OWNER else {}
-    return State(direct, inherited, invitation, held_by, sources=_sources(api, place))
+    return State(direct, inherited, invitation, held_by, sources=read_sources(api, place))
 
 
 def held(row: Row, membership: Membership, origin: str | None) -> Held:
@@ -78,8 +78,8 @@ def _in_groups_above(api: Api, place: Place, person: Person) -> Iterator[tuple[s
             yield path, row
 
 
-def _sources(api: Api, place: Place) -> tuple[str, ...]:
-    """Return what sets the members of a group instead of people: links to groups of SAML or LDAP."""
+def read_sources(api: Api, place: Place) -> tuple[str, ...]:
+    """Return what sets the members of a group instead of people: links to groups of SAML or LDAP. Raises ReadFailed."""
     if not place.is_group:
         return ()
     saml = ["SAML group links"] if api.rows_or_none(f"{place.api}/saml_group_links") else []
@@ -95,7 +95,7 @@ def read_owners(api: Api, place: Place) -> Mapping[int, str | None]:
     """
     rows = api.rows(f"{place.api}/members")
     for path in place.above:
-        rows += api.rows_or_none(f"/groups/{quoted(path)}/members")
+        rows = [*rows, *api.rows_or_none(f"/groups/{quoted(path)}/members")]
     found: dict[int, str | None] = {}
     for row in rows:
         active = row.get("state") == "active" and row.get("membership_state", "active") == "active"

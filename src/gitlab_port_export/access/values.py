@@ -137,6 +137,15 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A guard that refused, why, and the way out."""
+
+    guard: str
+    why: str
+    way_out: str
+
+
+@dataclass(frozen=True)
 class EntityDone:
     """What was done to one entity in Port after the change."""
 
@@ -147,11 +156,12 @@ class EntityDone:
 
 @dataclass(frozen=True)
 class Ended:
-    """A direct role that a person has below a scope, which ends or ended with the one in it."""
+    """A direct role of a person in some place, which ends or ended with another, or is shown."""
 
     kind: ScopeKind
     path: str
     role: Role
+    id: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,8 @@ class Outcome:
     """What a command found and did. `result` tells what the exit code does not.
 
     `before` and `after` are the direct role or open invitation in the place; `still` is what the person keeps there
-    from elsewhere. `writes` are the requests that a plan would send. `guard` names the guard that refused.
+    from elsewhere. `states` are the state of the account before and after. `writes` are the requests that a plan would
+    send. `guard` names the guard that refused.
     """
 
     command: str
@@ -171,6 +182,7 @@ class Outcome:
     after: Held | None = None
     still: tuple[Held, ...] = ()
     below: tuple[Ended, ...] = ()
+    states: tuple[str, str] | None = None
     why: str = ""
     hint: str = ""
     guard: str = ""

@@ -5,13 +5,15 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import Any, get_args
 
-from gitlab_port_export.access.person import check_name
+from gitlab_port_export.access.person import EMAIL, USERNAME, check_name
 from gitlab_port_export.access.roles import check_word
-from gitlab_port_export.access.values import Allowed, AskedBy, ScopeKind, ScopeName, Verb, Wish
+from gitlab_port_export.access.values import Allowed, AskedBy, NewAccount, ScopeKind, ScopeName, Verb, Wish
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.text import shown
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+# The commands of `access`; the others are those of `account`.
+ACCESS = ("show", "grant", "revoke")
 # What stands for no end of a role.
 NEVER = "never"
 ALLOWED: tuple[Allowed, ...] = get_args(Allowed)
@@ -28,6 +30,7 @@ def wish_of(
     expires = given.get("expires")
     if not any((*texts.values(), *scopes, expires, reason)):
         return None
+    made = given.get("account")
     wish = Wish(
         verb,
         texts["person"].strip(),
@@ -38,6 +41,7 @@ def wish_of(
         below=bool(given.get("below")),
         allow=frozenset(one for one in ALLOWED if one in allow),
         asked_by=asked_by or AskedBy(),
+        account=NewAccount(**made) if made else None,
     )
     if len(scopes) > 1:
         raise UsageError("--group and --project: give one of them", *_faults(wish, date.today()))
@@ -48,7 +52,8 @@ def check_wish(wish: Wish, today: date | None = None) -> None:
     """Return where a wish is whole and every text in it has its form. Raises UsageError with all faults."""
     faults = tuple(_faults(wish, today or date.today()))
     if faults:
-        raise UsageError(*faults, hint=f"gitlab-port-export access {wish.verb} --help shows the form")
+        group = "access" if wish.verb in ACCESS else "account"
+        raise UsageError(*faults, hint=f"gitlab-port-export {group} {wish.verb} --help shows the form")
 
 
 def _faults(wish: Wish, today: date) -> Iterator[str]:
@@ -56,14 +61,27 @@ def _faults(wish: Wish, today: date) -> Iterator[str]:
         yield "PERSON is missing"
     elif fault := check_name(wish.person):
         yield fault
-    if wish.scope is None and wish.verb != "show":
-        yield "--group or --project is missing"
+    elif wish.verb == "create" and not EMAIL.fullmatch(wish.person):
+        yield "PERSON: an account is made for an e-mail address"
+    if wish.scope is None and wish.verb in ("grant", "revoke", "remove"):
+        yield "--group is missing" if wish.verb == "remove" else "--group or --project is missing"
     elif wish.scope and (not PATH.fullmatch(wish.scope.path) or wish.scope.path.isdigit()):
         yield f"--{wish.scope.kind}: {shown(wish.scope.path)} is no full path, for example my-group/web"
     if wish.verb == "grant":
         fault = check_word(wish.role) if wish.role else "--role is missing"
         yield from (fault,) if fault else ()
+    if wish.verb == "create":
+        yield from _account_faults(wish.account)
     yield from _date_faults(wish.expires, today)
+
+
+def _account_faults(account: NewAccount | None) -> Iterator[str]:
+    if account is None or not USERNAME.fullmatch(account.username) or account.username.startswith("@"):
+        yield "--username: expected letters, digits, _, - and ."
+    if account is None or not account.name.strip():
+        yield "--name is missing"
+    if account and bool(account.extern_uid) != bool(account.provider):
+        yield "--identity: expected PROVIDER:UID"
 
 
 def _date_faults(expires: str | None, today: date) -> Iterator[str]:

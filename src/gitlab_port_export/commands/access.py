@@ -1,4 +1,4 @@
-"""The command `access`: shows, grants and revokes roles in GitLab."""
+"""The commands `access` and `account`: roles and accounts in GitLab, shown or changed."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -7,15 +7,17 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from gitlab_port_export.access.account import carry_out_account
 from gitlab_port_export.access.api import WRITER, Api
 from gitlab_port_export.access.audit import audit_line, ci_job, ci_user
 from gitlab_port_export.access.codes import exit_code
+from gitlab_port_export.access.follow import Follow
 from gitlab_port_export.access.guards import Limits
-from gitlab_port_export.access.line import Follow, carry_out
+from gitlab_port_export.access.line import carry_out
 from gitlab_port_export.access.roles import LEVELS
 from gitlab_port_export.access.show import show
 from gitlab_port_export.access.values import AskedBy, Outcome, Role, Verb, Wish
-from gitlab_port_export.access.wish import check_wish, wish_of
+from gitlab_port_export.access.wish import ACCESS, check_wish, wish_of
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.text import Redactor
@@ -52,7 +54,7 @@ def run(
     change: Change | None = None,
     **options: Any,
 ) -> int:
-    """Show, grant or revoke a role, or plan it, and print what came of it. Raises ExportError."""
+    """Show or change a role or an account, or plan it, and print what came of it. Raises ExportError."""
     how = change or Change()
     settings = load_settings(session.environ, apart=True, **options)
     session.begin(settings)
@@ -84,7 +86,8 @@ def _act(asked: Asked, wish: Wish, settings: Settings, clock: Clock, session: Se
         api = api_for(gitlab, settings, wish, session.redactor)
         if asked.verb == "show":
             return show(wish, api)
-        return carry_out(wish, limits_of(settings), api, plan=asked.change.plan, follow=_follow(session))
+        act = carry_out if asked.verb in ACCESS else carry_out_account
+        return act(wish, limits_of(settings), api, plan=asked.change.plan, follow=_follow(session))
 
 
 def _follow(session: Session) -> Follow:

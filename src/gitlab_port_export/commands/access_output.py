@@ -31,12 +31,15 @@ def write(outcome: Outcome, code: int, session: Session) -> None:
 def _lines(outcome: Outcome, code: int) -> Iterator[Text]:
     person, place = outcome.person, outcome.place
     if person:
-        yield Text(f"person: {person.username} (id:{person.id}), {person.name}, {person.state}")
+        before, after = outcome.states or (person.state, person.state)
+        state = f"{before} → {after}" if before != after else after
+        yield Text(f"person: {person.username} (id:{person.id}), {person.name}, {state}")
     else:
         yield Text(f"person: {outcome.wish.person}, no account that the token sees")
     if place:
         yield Text(f"{place.kind}: {place.path} (id:{place.id})")
-        yield from _roles(outcome) if person or outcome.guard not in ("unknown", "ambiguous") else ()
+        shows_role = outcome.command.startswith("access") and outcome.guard not in ("unknown", "ambiguous")
+        yield from _roles(outcome) if shows_role else ()
     yield from (Text(f"  {_place_role(one, outcome)}") for one in outcome.below)
     yield from (Text(f"note: {note}") for note in outcome.notes)
     if outcome.plan:
@@ -64,7 +67,8 @@ def _held(held: Held | None) -> str:
 
 
 def _place_role(ended: Ended, outcome: Outcome) -> str:
-    goes = "" if outcome.command == "access show" else " would end" if outcome.plan else " ended"
+    ends = outcome.command in ("access revoke", "account remove") and outcome.result not in ("refused", "failed")
+    goes = (" would end" if outcome.plan else " ended") if ends else ""
     return f"{ended.kind} {ended.path}: {ended.role.name}{goes}"
 
 
@@ -109,6 +113,7 @@ def document(outcome: Outcome, code: int) -> dict[str, Any]:
         "exit": {"code": code, "meaning": meaning(outcome, code)},
         "asked": outcome.wish.person,
         "person": shown,
+        "states": {"before": outcome.states[0], "after": outcome.states[1]} if outcome.states else None,
         "scope": {"kind": place.kind, "id": place.id, "path": place.path} if place else None,
         "before": _held_json(outcome.before),
         "after": _held_json(outcome.after),

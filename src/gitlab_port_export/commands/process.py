@@ -16,7 +16,7 @@ from gitlab_port_export.commands.streams import Streams
 # Of glibc's malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 # Commands whose module has another name.
-_MODULES = {"sync": "run", "plan": "run"}
+_MODULES = {"sync": "run", "plan": "run", "account": "access"}
 
 
 def tune() -> None:

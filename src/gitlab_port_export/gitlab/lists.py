@@ -140,15 +140,16 @@ def read_list(
     *,
     counted: bool = True,
     uncounted: Callable[[], Job] | None = None,
+    key: Callable[[Row], Hashable] = key_of,
 ) -> Job:
-    """Read an offset-paged list and hand on `handle(new rows)` of each page.
+    """Read an offset-paged list and hand on `handle(new rows)` of each page; `key` tells its rows apart.
 
     Pages after the first are read side by side when GitLab counts them. The list is complete when its last page
     names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
     filters after paging. `uncounted` is another way to read a list that is too long for GitLab to count; it returns
     whether it did. Raises ReadFailed.
     """
-    state = _List(path, key_of)
+    state = _List(path, key)
     for _ in range(1 + REREADS):
         state.pages.clear()
         state.totals.clear()

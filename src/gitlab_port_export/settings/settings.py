@@ -48,7 +48,8 @@ _REPORTS = (*_RUNS, "reconcile")
 _READS = (*_REPORTS, "survey", "hooks")
 _READ = (*_READS, "check", "preview", "mapping show", "mapping diff")
 _ACCESS = ("access grant", "access revoke")
-_ALL = (*_READ, "access show", *_ACCESS)
+_ACCOUNT = ("account create", "account block", "account unblock", "account remove")
+_ALL = (*_READ, "access show", *_ACCESS, *_ACCOUNT)
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class Settings(_Frozen):
             "Mapping file, used instead of the mapping in Port.",
             expected="a file, for example port-app-config.yml",
             option="--mapping",
-            on=(*_READ, *_ACCESS),
+            on=(*_READ, *_ACCESS, *_ACCOUNT),
             found_file="refused",
         ),
     ] = None
