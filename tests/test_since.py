@@ -383,3 +383,21 @@ def test_a_renamed_project_is_read_once_more_because_its_lists_may_have_come_fro
     bed.keep(replace(bed.state, unsettled=late))
     bed.sync()
     assert bed.state.unsettled == {}
+
+
+@pytest.mark.parametrize("value", ["true", "1"])
+def test_oceans_own_switch_is_answered_with_a_hint(bed: Bed, value: str) -> None:
+    switch = {"OCEAN__INTEGRATION__INCREMENTAL_SYNC_ENABLED": value}
+    (warning,) = bed.sync(since=None, **switch).warnings
+    assert "OCEAN__INTEGRATION__INCREMENTAL_SYNC_ENABLED is for Ocean alone" in warning.why
+    assert "--since last" in warning.why
+    assert bed.sync(**switch).warnings == []
+    assert bed.sync(since=None, OCEAN__INTEGRATION__INCREMENTAL_SYNC_ENABLED="false").warnings == []
+
+
+def test_the_switch_of_the_integration_in_port_is_answered_with_a_hint(bed: Bed) -> None:
+    bed.sync()
+    next(iter(bed.port.store.integrations.values()))["incrementalSyncEnabled"] = True
+    (warning,) = bed.sync(since=None).warnings
+    assert warning.hint == "to read what changed alone: --since last"
+    assert bed.sync().warnings == []

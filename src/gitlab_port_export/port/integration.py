@@ -35,7 +35,8 @@ class Integration:
     """The integration as Port has it; `accessible` is false where the credentials may not use it.
 
     `dialect` is its type, gitlab or gitlab-v2. `running_since` is when another run last reported that it is active, if
-    one did; `repeats` is whether that run is one that reports it again and again.
+    one did; `repeats` is whether that run is one that reports it again and again. `incremental` is Ocean's switch for
+    reading what changed.
     """
 
     identifier: str
@@ -45,6 +46,7 @@ class Integration:
     accessible: bool = True
     running_since: str | None = None
     repeats: bool = False
+    incremental: bool = False
 
 
 def user_agent(dialect: Dialect, identifier: str) -> str:
@@ -82,6 +84,7 @@ def fetch(port: Port, identifier: str) -> Integration:
     return Integration(
         identifier, "gitlab-v2" if kind == "gitlab-v2" else "gitlab" if kind == "gitlab" else None,
         data.get("config") or None, exists=True, running_since=_running_since(state), repeats=_repeats(state),
+        incremental=data.get("incrementalSyncEnabled") is True,
     )  # fmt: skip
 
 

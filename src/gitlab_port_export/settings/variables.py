@@ -26,11 +26,14 @@ _NOT_NEEDED = """
     OCEAN__PROCESS_EXECUTION_MODE OCEAN__INTEGRATION__INCREMENTAL_SYNC OCEAN__PORT__PORT_APP_CONFIG_CACHE_TTL
     OCEAN__PORT__FEATURE_FLAGS_CACHE_TTL_SECONDS OCEAN__PORT__BLUEPRINT_CACHE_TTL_SECONDS OCEAN__LAKEHOUSE
 """
-# Ocean's names that would change a run of Ocean: the value that changes nothing, and the warning about any other.
-_NOT_HONOURED = {
-    "OCEAN__OAUTH_ACCESS_TOKEN_FILE_PATH": ("", f"is not read; use {SETTINGS['token'].variable}_FILE"),
-    "OCEAN__PROCESSING_MODE": ("ocean-core", "is not honoured; rows are always mapped by this program"),
+# Ocean's names that would change a run of Ocean: the values that change nothing, and the warning about any other.
+_NOT_HONOURED: dict[str, tuple[tuple[str, ...], str]] = {
+    "OCEAN__OAUTH_ACCESS_TOKEN_FILE_PATH": (("",), f"is not read; use {SETTINGS['token'].variable}_FILE"),
+    "OCEAN__PROCESSING_MODE": (("ocean-core",), "is not honoured; rows are always mapped by this program"),
 }
+# Ocean's switch for reading what changed; a run that is asked for that itself needs no word about it.
+_INCREMENTAL = "OCEAN__INTEGRATION__INCREMENTAL_SYNC_ENABLED"
+_OFF = ("", "false", "0", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,12 @@ def nearest(key: str) -> str:
 
 def not_honoured(given: Mapping[str, Given]) -> Iterator[str]:
     """Yield a line for each of Ocean's names that asks for what this program does not do."""
-    for name, (harmless, why) in _NOT_HONOURED.items():
+    wishes = dict(_NOT_HONOURED)
+    if "since" not in given:
+        wishes[_INCREMENTAL] = (_OFF, f"is for Ocean alone; to read what changed: {SETTINGS['since'].option} last")
+    for name, (harmless, why) in wishes.items():
         one = given.get(key_of(name))
-        if one and one.text.lower() != harmless:
+        if one and one.text.lower() not in harmless:
             yield f"{one.shown} {why}"
 
 

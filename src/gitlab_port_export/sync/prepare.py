@@ -1,6 +1,7 @@
 """Prepares a run: signs in, reads the integration, chooses and checks the mapping; writes nothing."""
 
 from collections import abc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -120,6 +121,14 @@ def first_problems(run: Run) -> list[Problem]:
     blueprints = expected_blueprints(run.settings, run.chosen, run.blueprints)
     return [
         *run.settings.warnings,
+        *_switches(run),
         *unknown_releases(run.settings.allow_deletes, blueprints),
         *judge(run.mapping, run.chosen.problems, blueprints),
     ]
+
+
+def _switches(run: Run) -> Iterator[Problem]:
+    """Yield a warning about what the integration in Port asks of Ocean alone."""
+    if run.integration.incremental and not run.settings.since:
+        why = f"the integration {run.integration.identifier} has incremental sync switched on, which is for Ocean"
+        yield Problem("integration", why, "to read what changed alone: --since last", warning=True)
