@@ -16,7 +16,7 @@ import yaml
 from conftest import Bench
 from gitlab_port_export.model import Problem
 from gitlab_port_export.report import openmetrics
-from gitlab_port_export.report.values import Counts, KindCounts, Report, Span
+from gitlab_port_export.report.values import Counts, KindCounts, Report, Rhythm, Span
 from testbed.ci_bed import ROOT, Machine
 
 FOLDER = ROOT / "examples" / "monitoring"
@@ -42,6 +42,7 @@ def metrics() -> dict[str, Labels]:
             kinds={"project": KindCounts(1, 1)},
             problems=problems if code else (),
             timeline=(Span("write", 0, 1),),
+            rhythm=Rhythm("incremental", since="2026-01-02T03:00:00Z", last_full="2026-01-02T00:00:00Z"),
         )
         for name, labels in re.findall(r"^(gitlab_port_export_\w+)\{(.*)\} ", openmetrics.render(report), re.MULTILINE):
             family = found.setdefault(name, {})
@@ -102,9 +103,9 @@ def test_alerts_and_dashboard_use_metrics_and_labels_that_reports_write() -> Non
     assert faults_of("sum by (kind) (gitlab_port_export_kind_rows)", "{{integration}}", known)
 
 
-def test_there_are_three_alerts_and_the_page_describes_them() -> None:
+def test_there_are_four_alerts_and_the_page_describes_them() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert len(alerts()) == 3
+    assert len(alerts()) == 4
     assert all(f"| `{one['alert']}` |" in page for one in alerts())
     assert all({"summary", "description"} <= set(one["annotations"]) for one in alerts())
     assert len({panel["id"] for panel in dashboard()["panels"]}) == len(dashboard()["panels"])

@@ -18,7 +18,7 @@ from gitlab_port_export.demo.world import OWNER, World, sample_world
 from gitlab_port_export.gitlab.client import GitLab, Token
 from gitlab_port_export.gitlab.inventory import Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Requests
+from gitlab_port_export.gitlab.kinds.kind import Context, Kind, Requests, Taken
 from gitlab_port_export.gitlab.plan import make_plan, needed_actives
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.mapping.load import mapping_from_object
@@ -26,7 +26,7 @@ from gitlab_port_export.model import Dialect, Page
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "mapping.md"
-PAGES = (PAGE, DOCS / "permissions.md")
+PAGES = (PAGE, DOCS / "permissions.md", DOCS / "incremental.md")
 PART = re.compile(r"(<!-- generated: (?P<name>[\w -]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 SCHEMA = mapping_schema(KINDS)
 
@@ -73,6 +73,8 @@ def _part(name: str, text: str) -> str:
             return _kind(KINDS[kind], text)
         case ["permissions"]:
             return _permissions()
+        case ["since"]:
+            return _since()
     raise SystemExit(f"nothing is generated under the name {name!r}")
 
 
@@ -134,6 +136,27 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_value, value))
     return "" if value is None else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+_TAKEN: dict[Taken, str] = {
+    "all": "every row",
+    "updated": "rows that GitLab lists as updated",
+    "of pipelines": "in projects whose pipelines changed or go on",
+    "of active projects": "in projects that show any activity",
+    "of updated projects": "in projects whose own row changed",
+}
+
+
+def _since() -> str:
+    """Return the table of what an incremental run reads of each kind."""
+    rows = []
+    for name, kind in KINDS.items():
+        since = kind.since
+        if since is None:
+            sys.exit(f"the kind {name} does not say how it takes part in an incremental run")
+        left = f"left to full runs: {since.why}"
+        rows.append((name, left if since.taken == "nothing" else _TAKEN[since.taken], since.unseen))
+    return _markdown(("kind", "what an incremental run reads", "not seen before the next full run"), rows)
 
 
 def _kind(kind: Kind, text: str) -> str:
