@@ -401,3 +401,16 @@ def test_the_switch_of_the_integration_in_port_is_answered_with_a_hint(bed: Bed)
     (warning,) = bed.sync(since=None).warnings
     assert warning.hint == "to read what changed alone: --since last"
     assert bed.sync().warnings == []
+
+
+def test_a_resource_that_is_left_to_full_runs_does_not_take_its_kind_along(bed: Bed) -> None:
+    author = resource("issue", "member", port=None, title=".author.name", identifier=".author.username")
+    mapping = {"resources": [*MAPPING["resources"][:-1], author]}
+    assert bed.sync(mapping).exit_code == 0
+    assert "issue" in bed.state.kinds
+    touched(bed.issues[0], title="Changed")
+    report = bed.sync(mapping)
+    assert report.rhythm
+    assert "issue" in report.rhythm.kinds
+    assert report.blueprints["issue"] == Counts(updated=1)
+    assert "issue: several rows may give one entity, as far as the identifier tells" in report.left

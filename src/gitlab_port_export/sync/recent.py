@@ -1,6 +1,6 @@
 """The part that a run with `--since last` reads: what changed since the last one. It deletes nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -199,8 +199,8 @@ def kept(
     outcomes.rhythm = _told(memory, recent, outcomes)
     if not run.writes or not memory.keeps or not (asked or renews):
         return
-    unsure = _unsure(run, outcomes)
     left = left_out(run.mapping) if recent is None else recent.left
+    unsure = _unsure(run, outcomes, left)
     kinds = dict.fromkeys(one.kind for one in context.resources if one.index not in left)
     counts = recent.counts if recent else _held(run, catalog, left)
     state = memory.after(
@@ -234,13 +234,16 @@ def _held(run: Run, catalog: Catalog, left: Mapping[int, str]) -> dict[str, int]
     return {name: ledger.held for name, ledger in catalog.ledgers.items() if name in few}
 
 
-def _unsure(run: Run, outcomes: Outcomes) -> frozenset[str]:
-    """Return the kinds of which a row may be missing, or of which several rows gave one entity."""
+def _unsure(run: Run, outcomes: Outcomes, left: Container[int]) -> frozenset[str]:
+    """Return the kinds of which a row may be missing, or of which several rows gave one entity.
+
+    Resources that are `left` to full runs do not count.
+    """
     resources = {*outcomes.refused_of, *outcomes.repeated}
     for fault in outcomes.faults:
         if isinstance(fault, Problem) and not fault.warning:
             resources |= _of(run, fault)
-    return frozenset(run.mapping.resources[index].kind for index in resources if index >= 0)
+    return frozenset(run.mapping.resources[index].kind for index in resources if index >= 0 and index not in left)
 
 
 def _of(run: Run, problem: Problem) -> frozenset[int]:
