@@ -64,10 +64,10 @@ class Bench:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return name
 
-    def sync_an_hour_ago(self, mapping: Mapping[str, Any] | str | None = None) -> Ran:
+    def sync_an_hour_ago(self, mapping: Mapping[str, Any] | str | None = None, tokens: Tokens | None = None) -> Ran:
         """Fill Port from GitLab as it is, long enough ago that nothing counts as changed during a later run."""
         self.store.clock = lambda: time.time() - 3600
-        ran = run_sync(self.gitlab, self.port, mapping)
+        ran = run_sync(self.gitlab, self.port, mapping, tokens=tokens)
         self.store.clock = time.time
         self.port.requests.clear()
         self.gitlab.requests.clear()

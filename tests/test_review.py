@@ -17,6 +17,7 @@ from gitlab_port_export.settings.variables import unknown
 from test_examples import IMAGE, VERSION, as_json, check
 from testbed.ci_bed import NAMES, ROOT, SECRETS, TOKENS, Azure, GitHub, Machine, Ran
 from testbed.harness import blueprint
+from testbed.pages import section
 
 FOLDER = ROOT / "examples" / "review"
 FILES = {
@@ -131,15 +132,20 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def machine(bench: Bench) -> Machine:
+def machine(bare: Machine) -> Machine:
     """A checkout with the mapping and the script, as the examples want it."""
+    bare.bench.store.add_blueprint(blueprint("service"))
+    bare.bench.sync_an_hour_ago(MAPPING.replace(' + "!"', ""))
+    (bare.work / "port" / "mapping.yml").write_text(MAPPING, encoding="utf-8")
+    return bare
+
+
+@pytest.fixture
+def bare(bench: Bench) -> Machine:
+    """A checkout with the script alone, and the programs of a build machine."""
     made = Machine(bench)
-    bench.store.add_blueprint(blueprint("service"))
-    bench.sync_an_hour_ago(MAPPING.replace(' + "!"', ""))
-    port = made.work / "port"
-    port.mkdir()
-    shutil.copy(FOLDER / "review.py", port)
-    (port / "mapping.yml").write_text(MAPPING, encoding="utf-8")
+    (made.work / "port").mkdir()
+    shutil.copy(FOLDER / "review.py", made.work / "port")
     made.program("python", '#!/bin/sh\nexec python3 "$@"\n')
     # gh: the address of a list, then the artifact of its first run.
     made.program(
@@ -152,8 +158,8 @@ def machine(bench: Bench) -> Machine:
 
 
 @pytest.fixture
-def api(machine: Machine) -> Iterator[Api]:
-    server = Api(machine.temp / "plan.json")
+def api(bare: Machine) -> Iterator[Api]:
+    server = Api(bare.temp / "plan.json")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -230,6 +236,34 @@ def test_a_merge_request_has_one_comment_and_its_plan_is_applied_once_after_the_
     for secret in (*TOKENS, TOKEN):
         assert secret not in ran.unmasked()
         assert secret not in json.dumps([machine.calls, api.asked])
+
+
+def test_a_reviewer_begins_with_the_mapping_in_use(bare: Machine, api: Api) -> None:
+    """The path of the page, in a folder that holds nothing: mapping, plan, comment, apply, and then a sync."""
+    machine, bench = bare, bare.bench
+    bench.sync_an_hour_ago(tokens=SECRETS["OCEAN__INTEGRATION__CONFIG__GITLAB_TOKEN"])
+    env = {
+        **SECRETS,
+        "OCEAN__PORT__BASE_URL": bench.port.url,
+        "OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": bench.gitlab.url,
+    }
+    (show,) = re.findall(r"`(gitlab-port-export mapping show)`", FILES["gitlab"].read_text(encoding="utf-8"))
+    ran = machine.run(["sh", "-e"], f"{show} > port/mapping.yml", env)
+    assert ran.code == 0, ran.all
+    mapping = machine.work / "port" / "mapping.yml"
+    of_services = r"(title: \.name)(?=\n +blueprint: '\"service\"')"
+    mapping.write_text(re.sub(of_services, r'\1 + "!"', mapping.read_text("utf-8")), "utf-8")
+    ran = plan("gitlab", machine, api)
+    assert ran.code == 0, ran.all
+    (shown,) = api.own
+    assert '-     title: "Gateway"\n+     title: "Gateway!"' in shown
+    assert "!" not in titles(machine)
+    assert apply("gitlab", machine, api).code == 0
+    assert titles(machine) == {"!"}
+    (scheduled,) = set(re.findall(r"`(sync --mapping [^`]+)`", section("docs/reports.md", "Plans in merge requests")))
+    ran = machine.run(["sh", "-e"], f"gitlab-port-export {scheduled}", env)
+    assert ran.code == 0, ran.all
+    assert "0 created, 0 updated, 0 deleted" in ran.out
 
 
 def test_a_plan_of_another_mapping_than_the_merged_one_is_refused(machine: Machine, api: Api) -> None:
