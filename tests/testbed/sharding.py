@@ -59,7 +59,7 @@ class Sharded:
         """Take the survey."""
         with self.run() as run:
             keys = kept_keys(run.mapping, run.dialect)
-            self.made = survey.save(take_survey(run, self.shards), self.folder / "survey", keys)
+            self.made = survey.save(take_survey(run, lambda _: self.shards), self.folder / "survey", keys)
         return self.made
 
     def file(self, number: int) -> Path:

@@ -43,6 +43,10 @@ def run(
         from gitlab_port_export.commands.shard import run_shard  # noqa: PLC0415  # other runs need no shards
 
         return run_shard(session, settings)
+    if command == "sync" and in_processes(settings, plan):
+        from gitlab_port_export.commands.processes import run_in_processes  # noqa: PLC0415  # as above
+
+        return run_in_processes(session, settings, options)
     report = _report(session, settings, command, detailed=detailed, out=out, plan=plan)
     report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
     print_report(session, report, reads=settings.reads)
@@ -50,6 +54,24 @@ def run(
     if out and out.is_file():
         session.note(f"apply this plan with: {_applying(out, options.get('env_file'))}")
     return report.exit_code
+
+
+def _chosen(settings: Settings, plan: Path | None) -> list[str]:
+    """Return the options that choose what a sync reads."""
+    found = {
+        "--plan": plan, "--only": settings.only, "--kind": settings.kinds, "--event": settings.event,
+        "--since": settings.since,
+    }  # fmt: skip
+    return [name for name, value in found.items() if value]
+
+
+def in_processes(settings: Settings, plan: Path | None) -> bool:
+    """Say whether a sync is one in several processes. Raises UsageError where it cannot be."""
+    if settings.processes == 1:
+        return False
+    if faults := [f"{name}: several processes are for a full sync" for name in _chosen(settings, plan)]:
+        raise UsageError(*faults, hint="leave out --processes")
+    return True
 
 
 def is_share(settings: Settings, options: dict[str, Any], plan: Path | None) -> bool:
@@ -60,11 +82,7 @@ def is_share(settings: Settings, options: dict[str, Any], plan: Path | None) -> 
     if not empty and not any(given.values()):
         return False
     faults = [f"{name}: is needed by a shard, and not given" for name, value in given.items() if not value]
-    others = {
-        "--plan": plan, "--only": settings.only, "--kind": settings.kinds, "--event": settings.event,
-        "--since": settings.since,
-    }  # fmt: skip
-    faults += [f"{name}: a shard reads what its survey says" for name, value in others.items() if value]
+    faults += [f"{name}: a shard reads what its survey says" for name in _chosen(settings, plan)]
     if faults:
         raise UsageError(*faults, hint="a shard is run with --shard K/N --survey DIR --evidence FILE")
     return True

@@ -1,6 +1,8 @@
 """What `sync --shard K/N` does: the share of one shard, its evidence and its report."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.errors import Fault, UsageError
@@ -8,11 +10,12 @@ from gitlab_port_export.commands.reconcile import check_run
 from gitlab_port_export.commands.run import print_report, progress_of
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.commands.signals import signals
+from gitlab_port_export.model import Event
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.shards.evidence import Found, Shard, save
 from gitlab_port_export.shards.shard import shard_line
-from gitlab_port_export.shards.survey import Survey, load
+from gitlab_port_export.shards.survey import load
 from gitlab_port_export.sync.execute import Share, execute
 from gitlab_port_export.sync.prepare import prepare
 
@@ -20,24 +23,27 @@ from gitlab_port_export.sync.prepare import prepare
 def run_shard(session: Session, settings: Settings) -> int:
     """Do the share of one shard, write its evidence and report it; return the exit code. Raises ExportError."""
     assert settings.shard and settings.survey and settings.evidence  # noqa: S101, PT018  # is_share says so; for mypy
-    # So that nothing takes the evidence of another try for that of this one.
-    settings.evidence.unlink(missing_ok=True)
-    survey = load(settings.survey)
     shard = Shard(*settings.shard, settings.attempt)
+    with progress_of(session, f"planning {shard}") as progress:
+        report = leave_evidence(session, settings, settings.survey, shard, settings.evidence, progress.update)
+    report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
+    print_report(session, report, reads=False)
+    return report.exit_code
+
+
+def leave_evidence(
+    session: Session, settings: Settings, folder: Path, shard: Shard, file: Path, watch: Callable[[Event], None]
+) -> Report:
+    """Do the share of a shard of the survey in a folder, and write its evidence. Raises ExportError and Interrupted."""
+    # So that nothing takes the evidence of another try for that of this one.
+    file.unlink(missing_ok=True)
+    survey = load(folder)
     faults = list(survey.misfits(settings))
     if shard.of != survey.shards:
         faults.append(Fault(f"the survey has {survey.shards} shards, not {shard.of}", "--shard"))
     if faults:
         raise UsageError(*faults, hint="give all jobs of a sync the same settings, and each its own shard")
     found = Found()
-    report = _report(session, settings, survey, shard, found)
-    save(settings.evidence, shard, survey.digest, survey.run, found, report)
-    report = session.reports.publish(report, settings.port_base_url, settings.fail_on)
-    print_report(session, report, reads=False)
-    return report.exit_code
-
-
-def _report(session: Session, settings: Settings, survey: Survey, shard: Shard, found: Found) -> Report:
     with ExitStack() as stack:
         stack.enter_context(signals())
         clock = session.make_clock(settings.deadline)
@@ -45,7 +51,7 @@ def _report(session: Session, settings: Settings, survey: Survey, shard: Shard, 
             prepared = prepare(settings, clock, writes=True, redactor=session.redactor, planned=survey.mapping)
         stack.callback(prepared.close)
         check_run(prepared, survey)
-        with progress_of(session, f"planning {shard}") as progress:
-            return execute(
-                prepared, "sync", progress.update, share=Share(shard_line(survey, shard, found), survey.started)
-            )
+        share = Share(shard_line(survey, shard, found), survey.started)
+        report = execute(prepared, "sync", watch, share=share)
+    save(file, shard, survey.digest, survey.run, found, report)
+    return report

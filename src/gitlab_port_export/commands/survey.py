@@ -26,7 +26,7 @@ def run(session: Session, *, out: Path, **options: Any) -> int:
     with session.running(settings.deadline) as clock:
         prepared = prepare(settings, clock, writes=True, redactor=session.redactor)
         try:
-            found = take_survey(prepared, settings.shards)
+            found = take_survey(prepared, lambda _projects: settings.shards)
             survey = save(found, out, kept_keys(prepared.mapping, prepared.dialect))
             plan, shares = survey.cut(prepared.mapping)
             loads = [sum(max(plan.reads[number].requests, 1) for number in share) for share in shares]

@@ -135,6 +135,14 @@ class Progress:
                 self._confirmed += isinstance(event, Written)
                 self._answered += isinstance(event.change, Create | Update)
 
+    def count(self, pages: int, rows: int, intended: int, answered: int, confirmed: int) -> None:
+        """Add what another process of the run did."""
+        self._pages += pages
+        self._rows += rows
+        self._intended += intended
+        self._answered += answered
+        self._confirmed += confirmed
+
     @property
     def _found(self) -> int:
         """How many entities are to be written so far; the events may hold a change, its result, or both."""

@@ -113,6 +113,15 @@ def parse_words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip("/") for word in re.findall(r"[^,\s]+", text)))
 
 
+def parse_processes(text: str) -> int | str:
+    """Return a number of processes, or "auto"; else ValueError."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    if not re.fullmatch(r"\s*[0-9]{1,3}\s*", text):
+        raise ValueError("is not a number of processes")
+    return int(text)
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """Return (K, N) of `K/N`; else ValueError."""
     found = re.fullmatch(r"\s*([0-9]{1,4})\s*/\s*([0-9]{1,4})\s*", text)

@@ -18,6 +18,7 @@ from gitlab_port_export.settings.parse import (
     parse_allow_deletes,
     parse_duration,
     parse_names,
+    parse_processes,
     parse_rate,
     parse_shard,
     parse_token_mapping,
@@ -366,6 +367,20 @@ class Settings(_Frozen):
             found_file="taken",
         ),
     ] = "run"
+    processes: Annotated[
+        Annotated[int, Field(ge=1, le=32)] | Literal["auto"],
+        from_text(parse_processes),
+        Setting(
+            "OCEAN__EXPORT__PROCESSES",
+            "Read, map and compare in so many processes; `auto` goes by cores and size.",
+            expected="a whole number from 1 to 32, or auto",
+            option="--processes",
+            on=("sync",),
+            metavar="N|auto",
+            value=str,
+            found_file="taken",
+        ),
+    ] = 1
     shards: Annotated[
         int,
         Setting(

@@ -1,7 +1,8 @@
 """Collects the evidence of all shards, and says what is missing, cut, foreign or double."""
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +30,22 @@ class Collected:
         return not self.problems
 
 
-def collect(survey: Survey, files: Iterable[Path]) -> Collected:
+def left_nothing(number: int) -> str:
+    """Return what is said of a shard without evidence."""
+    return f"shard {number} left no evidence, so nothing is deleted"
+
+
+def collect(survey: Survey, files: Iterable[Path], missing_words: Callable[[int], str] = left_nothing) -> Collected:
     """Return the evidence in these files; of several attempts of a shard the last one counts.
+
+    `missing_words` says what became of a shard without evidence.
 
     Raises UsageError for files that do not belong together: then nothing can be said of any.
     """
     faults: list[Fault] = []
     problems: list[Problem] = []
     found: defaultdict[int, list[Evidence]] = defaultdict(list)
-    for file in dict.fromkeys(files):
+    for file in filter(os.path.lexists, dict.fromkeys(files)):
         place = clean(str(file), 200)
         try:
             one = load(file)
@@ -53,7 +61,7 @@ def collect(survey: Survey, files: Iterable[Path]) -> Collected:
         raise UsageError(*faults, hint=_ALL_OF_ONE)
     evidence = [max(found[number], key=lambda one: one.shard.attempt) for number in sorted(found)]
     missing = [number for number in range(1, survey.shards + 1) if number not in found]
-    problems += (_doubt(f"shard {number} left no evidence, so nothing is deleted") for number in missing)
+    problems += (_doubt(missing_words(number)) for number in missing)
     problems += (
         _doubt(f"shard {one.shard.number} did not come to its end, so nothing is deleted")
         for one in evidence

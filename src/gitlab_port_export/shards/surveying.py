@@ -1,7 +1,7 @@
 """The first step of a sync in shards: reads groups and projects once, and makes in Port what is missing there."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from gitlab_port_export.base.errors import Fault, UsageError
@@ -19,8 +19,10 @@ from gitlab_port_export.sync.plan_file import held_mapping
 from gitlab_port_export.sync.prepare import Run
 
 
-def take_survey(run: Run, shards: int) -> Survey:
-    """Return the survey of a sync in so many shards, and say in Port that the sync is running.
+def take_survey(run: Run, shards: Callable[[int], int]) -> Survey:
+    """Return the survey of a sync, and say in Port that the sync is running.
+
+    `shards` says how many there are for a number of projects.
 
     Raises UsageError, GitLabUnavailable and PortUnavailable; then Port is told that the sync failed.
     """
@@ -56,7 +58,7 @@ def _without_secrets(mapping: Mapping) -> Iterator[Problem]:
         yield Problem("mapping", why, "name the fields in the expressions", kind=kind, warning=True)
 
 
-def _read(run: Run, shards: int, started: datetime, instant: str | None) -> Survey:
+def _read(run: Run, shards: Callable[[int], int], started: datetime, instant: str | None) -> Survey:
     mapping, settings = run.mapping, run.settings
     if wanted := blueprints_to_make(settings, run.chosen):
         integrations.create_blueprints(run.port, run.blueprints, wanted)
@@ -67,7 +69,7 @@ def _read(run: Run, shards: int, started: datetime, instant: str | None) -> Surv
     searches = searches_of(mapping, blueprints)
     return Survey(
         run=secrets.token_hex(8),
-        shards=shards,
+        shards=shards(len(inventory.projects())),
         started=started,
         instant=instant,
         now=now,
