@@ -96,6 +96,7 @@ def test_minimum_gives_the_defaults() -> None:
         "only": (),
         "kinds": (),
         "event": None,
+        "processes": 1,
         "shards": 2,
         "together": (),
         "shard": None,

@@ -28,8 +28,8 @@ from gitlab_port_export.shards.told import Tally
 from gitlab_port_export.sync.execute import Share, execute, resync_of
 from gitlab_port_export.sync.prepare import Run, prepare
 
-# What of the deadline the processes may use: the last step needs the rest for its report.
-SHARE_OF_TIME = 0.95
+# So much of what is left of the deadline is for the last step, and at least so many seconds, so that there is a report.
+LAST_SHARE, LAST_SECONDS = 0.1, 5.0
 # Options that are about the whole run and not about a process of it.
 _OURS = ("processes", "together", "fail_on", "on_overlap", "ci", "deadline", "workers")
 
@@ -59,6 +59,8 @@ def _report(
             # Its processes for jq would only take memory.
             first.close()
     endings = _endings(session, first, survey, folder, options, clock, progress)
+    if clock.left is not None:
+        clock = session.make_clock(max(clock.left, LAST_SECONDS))
     with ExitStack() as stack:
         with alarm(clock):
             last = prepare(settings, clock, writes=True, redactor=session.redactor, planned=survey.mapping)
@@ -124,7 +126,7 @@ def _requests(
     }
     kept["workers"] = str(max(1, -(-run.settings.workers // survey.shards)))
     if clock.left is not None:
-        kept["deadline"] = f"{max(clock.left * SHARE_OF_TIME, 0.1):.3f}"
+        kept["deadline"] = f"{max(clock.left - max(clock.left * LAST_SHARE, LAST_SECONDS), 0.1):.3f}"
     for number in range(1, survey.shards + 1):
         request = {
             "shard": [number, survey.shards],

@@ -72,10 +72,9 @@ def check_age(run: Run, survey: Survey) -> None:
     else:
         age = datetime.now(UTC) - survey.started
     if age.total_seconds() > most:
-        hours = age.total_seconds() / 3600
-        raise UsageError(
-            f"the survey is {hours:.1f} hours old, and at most {most / 3600:g} are allowed", hint=f"{AGAIN} (--max-age)"
-        )
+        old, allowed = (f"{seconds / 3600:.4g}" for seconds in (age.total_seconds(), most))
+        why = f"the survey is {old} hours old, and at most {allowed} are allowed"
+        raise UsageError(why, hint=f"{AGAIN}, or allow more (--max-age)")
 
 
 def _evidence(survey: Survey, collected: Collected) -> str:
