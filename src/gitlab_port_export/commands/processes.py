@@ -117,7 +117,7 @@ def _requests(
 ) -> Iterator[bytes]:
     """Yield what each process is told. No secret is among it: it reads these from where this process read them.
 
-    Together they use as many connections as one process would.
+    Together they use as many connections, and send as many requests a second, as one process would.
     """
     kept = {
         name: [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
@@ -125,6 +125,8 @@ def _requests(
         if value is not None and name not in _OURS and not name.startswith("report_")
     }
     kept["workers"] = str(max(1, -(-run.settings.workers // survey.shards)))
+    if run.settings.rate:
+        kept["rate"] = f"{run.settings.rate / survey.shards:.6f}"
     if clock.left is not None:
         kept["deadline"] = f"{max(clock.left - max(clock.left * LAST_SHARE, LAST_SECONDS), 0.1):.3f}"
     for number in range(1, survey.shards + 1):
