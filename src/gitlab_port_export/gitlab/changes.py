@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from gitlab_port_export.gitlab.client import Params
+from gitlab_port_export.model import Scope
 
 # A pipeline that goes on, by its id, or a list of such pipelines.
 GoingOn = int | Literal["running", "pending"]
@@ -13,12 +14,12 @@ GoingOn = int | Literal["running", "pending"]
 
 @dataclass(frozen=True)
 class Changes:
-    """The limits of an incremental run; the ids are those of projects, but for `whole_groups` and `quiet`.
+    """The limits of an incremental run; the ids are those of projects, but for `whole_groups`.
 
     `since` is by kind the instant from which on rows are read, with the overlap. Of `whole` everything is read, as in a
     full run. `pipelines` are those in which pipelines changed or go on, and `going_on` has the latter, which may have
     new jobs although GitLab does not touch the pipelines themselves. `active` are those with any sign of change,
-    `updated` those whose own row changed. `quiet` are by kind the groups of which GitLab says that nothing changed.
+    `updated` those whose own row changed. `quiet` are by kind the lists of which GitLab says that nothing changed.
     """
 
     since: Mapping[str, datetime]
@@ -28,7 +29,7 @@ class Changes:
     going_on: Mapping[int, tuple[GoingOn, ...]] = field(default_factory=dict)
     active: frozenset[int] = frozenset()
     updated: frozenset[int] = frozenset()
-    quiet: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    quiet: Mapping[str, frozenset[Scope]] = field(default_factory=dict)
 
     def later(self, kind: str, params: Params) -> Params:
         """Return a query with `updated_after`: the given instant, where that is later than this run's."""

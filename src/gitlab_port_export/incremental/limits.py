@@ -9,15 +9,16 @@ from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.cover import cover
 from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.incremental.changed import LISTS, ListKind, Pipelines, changed_pipelines, quiet_groups
+from gitlab_port_export.incremental.changed import LISTS, ListKind, Pipelines, changed_pipelines, quiet_lists
 from gitlab_port_export.incremental.frames import Moved
 from gitlab_port_export.mapping.model import Resource
+from gitlab_port_export.model import Scope
 
 # GitLab sets `last_activity_at` at most once an hour:
 # https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/models/event.rb
 ACTIVITY_EVERY = timedelta(hours=1)
-# So few group lists are sooner read than asked about.
-FEW_GROUPS = 3
+# So few lists are sooner read than asked about.
+FEW_LISTS = 3
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,16 @@ def _has_builds(place: Listed) -> bool:
 
 def _quiet(
     asked: Asked, inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], moved: Moved
-) -> Mapping[str, frozenset[int]]:
-    """Ask which groups have no changed rows, where there are many lists to read."""
-    groups: dict[ListKind, dict[int, Listed]] = {}
+) -> Mapping[str, frozenset[Scope]]:
+    """Ask which groups and lone projects have no changed rows, where there are many lists to read."""
+    places: dict[ListKind, dict[Scope, Listed]] = {}
     for kind in LISTS:
         for active in {KINDS[one.kind].active_groups(one.selector) for one in resources if one.kind == kind}:  # type: ignore[misc]  # these kinds have the field
             for covered in cover(inventory, active):
-                if covered.place.scope.is_group and covered.place.scope.id not in moved.groups:
-                    groups.setdefault(kind, {})[covered.place.scope.id] = covered.place
-    many = {kind: list(found.values()) for kind, found in groups.items() if len(found) > FEW_GROUPS}
+                whole = moved.groups if covered.place.scope.is_group else moved.projects
+                if covered.place.scope.id not in whole:
+                    places.setdefault(kind, {})[covered.place.scope] = covered.place
+    many = {kind: found.values() for kind, found in places.items() if len(found) > FEW_LISTS}
     if not many:
         return {}
-    return quiet_groups(asked.gitlab, many, {kind: since[kind] for kind in many}, asked.workers)
+    return quiet_lists(asked.gitlab, many, {kind: since[kind] for kind in many}, asked.workers)

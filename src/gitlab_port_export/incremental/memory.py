@@ -6,15 +6,11 @@ from datetime import datetime, timedelta
 from functools import reduce
 
 from gitlab_port_export.gitlab.changes import is_since
-from gitlab_port_export.gitlab.contact import Contact
 from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.incremental.frames import Moved, frames_of, moved
 from gitlab_port_export.incremental.mode import why_full
 from gitlab_port_export.incremental.places import Place
 from gitlab_port_export.incremental.state import State
-
-NO_DATE = "GitLab's answers do not say when they were given (no Date header)"
-NO_USER = "GitLab does not say whose these tokens are: {}"
 
 
 @dataclass(frozen=True)
@@ -74,18 +70,10 @@ class Memory:
 
 
 def recall(
-    place: Place,
-    key: Mapping[str, str],
-    contact: Contact,
-    unknown: Iterable[str],
-    full_every: timedelta,
-    lookback: timedelta,
+    place: Place, key: Mapping[str, str], now: datetime, doubt: str, full_every: timedelta, lookback: timedelta
 ) -> Memory:
-    """Return what is known of earlier runs; `unknown` are the tokens whose users GitLab does not name."""
-    nameless = ", ".join(unknown)
-    if not contact.told or nameless:
-        why = NO_USER.format(nameless) if contact.told else NO_DATE
-        return Memory(place, key, contact.now, None, why, lookback, keeps=False)
+    """Return what is known of earlier runs; where a `doubt` says why a state could not be told from others, nothing."""
+    if doubt:
+        return Memory(place, key, now, None, doubt, lookback, keeps=False)
     state, missing = place.load()
-    why = why_full(state, missing, key, contact.now, full_every)
-    return Memory(place, key, contact.now, state, why, lookback)
+    return Memory(place, key, now, state, why_full(state, missing, key, now, full_every), lookback)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.contact import Contact, users_of
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -21,6 +22,7 @@ from gitlab_port_export.mapping.blueprints import blueprints_of, feeding
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Problem
 from gitlab_port_export.port.catalog import Catalog
+from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.report.values import Rhythm
 from gitlab_port_export.sync.connect import jq_environ
 from gitlab_port_export.sync.outcomes import Outcomes
@@ -28,6 +30,9 @@ from gitlab_port_export.sync.plan_file import digest_of
 from gitlab_port_export.sync.prepare import Run
 
 NO_DELETES = "deletions: a run that reads what changed deletes nothing"
+NO_DATE = "GitLab's answers do not say when they were given (no Date header)"
+NO_USER = "GitLab does not say whose each token is, so that nobody can tell whether it reads the same"
+NO_ORGANIZATION = "Port does not say of which organization the credentials are"
 NOT_WHOLE = "the last full run had a problem with it, or several of its rows gave one entity"
 
 
@@ -81,22 +86,34 @@ def recalled(run: Run, contact: Contact) -> Memory | None:
         return None
     tokens = tuple(token.alias for token in settings.tokens)
     users = users_of(run.gitlab, tokens, contact.users)
-    in_file = settings.state != "port"
+    # What Port keeps is of its own organization.
+    organization = "" if settings.state == "port" else _organization(run)
     basis = Basis(
         run.integration.identifier,
         run.dialect,
         run.port.http.base_url,
-        # What Port keeps is of its own organization.
-        run.port.organization() if in_file else "",
+        organization or "",
         run.gitlab.http.base_url,
         digest_of(run.mapping),
         jq_environ(settings),
         {token.alias: token.patterns for token in settings.tokens},
         users,
     )
-    unknown = [alias for alias in tokens if alias not in users]
+    doubts = {
+        NO_DATE: not contact.told,
+        NO_USER: len(users) < len(tokens),
+        NO_ORGANIZATION: organization is None,
+    }
+    doubt = next((why for why, holds in doubts.items() if holds), "")
     spans = timedelta(seconds=settings.full_every), timedelta(seconds=settings.lookback)
-    return recall(_place(run), key_of(basis), contact, unknown, *spans)
+    return recall(_place(run), key_of(basis), contact.now, doubt, *spans)
+
+
+def _organization(run: Run) -> str | None:
+    try:
+        return run.port.organization()
+    except (PortRefused, Unreachable):
+        return None
 
 
 def _place(run: Run) -> Place:

@@ -134,12 +134,12 @@ def changed_reads(
     for (query, keeps), indexes in wants.items():
         for covered in cover(context.inventory, query.active):
             place, params = covered.place, changes.later(kind, (*query.params, *LASTING))
+            # The check of a group does not look at archived projects.
+            skipped = place.scope in changes.quiet.get(kind, ()) and (query.non_archived or not place.scope.is_group)
             if place.scope.is_group:
-                # The check does not look at archived projects.
-                skipped = query.non_archived and place.scope.id in changes.quiet.get(kind, ())
                 params += (("non_archived", str(query.non_archived).lower()),)
             else:
-                skipped = (query.non_archived and bool(place.row.get("archived"))) or lists.no_feature(place.row)
+                skipped |= (query.non_archived and bool(place.row.get("archived"))) or lists.no_feature(place.row)
             if not skipped and not _is_whole(covered, changes):
                 start = partial(_changed, lists, covered, params, keeps, indexes)
                 unless = None if place.scope.is_group else lists.no_feature
