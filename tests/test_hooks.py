@@ -524,7 +524,7 @@ def test_a_hook_for_a_ci_job_shows_no_secret(owner: Bed) -> None:
         ({"to": "ci", "url": "https://u:p@x.example.com"}, "holds a secret"),
         ({"to": "ci", "url": "https://x.example.com/{key}"}, "has no key"),
         ({"to": "port", "url": "https://x.example.com"}, "Port names the address itself"),
-        ({"kinds": ("project",)}, "'project' is none of"),
+        ({"kinds": ("group",)}, "'group' is none of"),
     ],
 )
 def test_what_cannot_be_wanted_is_told(owner: Bed, wish: dict[str, Any], fault: str) -> None:

@@ -6,7 +6,6 @@ https://docs.gitlab.com/administration/system_hooks/
 """
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.base.errors import UsageError
-from gitlab_port_export.base.jsontext import decode
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.gitlab.touched import Touched, What
+from gitlab_port_export.live.payload_text import EXPECTED, bytes_of, payloads_of
 
 Payload = Mapping[str, Any]
-NO_COMMIT = "0" * 40
-# GitLab sends no payload above 25 MB; several may be given at once.
-MOST_BYTES = 256 * 1024 * 1024
-EXPECTED = "one payload of a GitLab hook, a list of them, or one a line, as JSON"
+# Of 40 or, where a repository's objects are named by SHA-256, 64 digits.
+NO_COMMIT = re.compile("0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ def read_events(text: bytes | str, origin: str) -> Intake:
     A job that a hook's trigger started finds the payload as the text of the file that TRIGGER_PAYLOAD names:
     https://docs.gitlab.com/ci/triggers/#access-webhook-payload
     """
-    payloads = list(_payloads(text, origin))
+    payloads = list(payloads_of(text, origin))
     touched: list[Touched] = []
     untold: list[Untold] = []
     for number, payload in enumerate(payloads, 1):
@@ -69,14 +66,7 @@ def read_events(text: bytes | str, origin: str) -> Intake:
 
 def read_file(file: Path) -> Intake:
     """Return what the payloads of a file name, `-` is standard input. Raises UsageError."""
-    if str(file) == "-":
-        return read_events(sys.stdin.buffer.read(MOST_BYTES), "standard input")
-    try:
-        with file.open("rb") as stream:
-            return read_events(stream.read(MOST_BYTES), str(file))
-    except (OSError, ValueError) as error:  # ValueError: no name that a file may have
-        why = getattr(error, "strerror", None) or error
-        raise UsageError(f"{clean(str(file), 200)}: cannot be read: {why}", hint=f"give {EXPECTED}") from None
+    return read_events(*bytes_of(file))
 
 
 def fold(touched: Iterable[Touched]) -> tuple[Touched, ...]:
@@ -99,45 +89,6 @@ def fold(touched: Iterable[Touched]) -> tuple[Touched, ...]:
 def event_of(payload: Payload) -> str:
     """Return what a payload says it is: by its body, as system hooks all have one and the same header."""
     return str(payload.get("object_kind") or payload.get("event_name") or payload.get("event_type") or "nameless")[:60]
-
-
-# --- bytes → payloads
-
-
-def _payloads(text: bytes | str, origin: str) -> Iterator[Any]:
-    if isinstance(text, bytes):
-        # Some shells begin a file with a byte order mark.
-        text = text.decode("utf-8-sig", "replace")
-    if not text.strip():
-        raise UsageError(f"{origin}: is empty", hint=f"give {EXPECTED}")
-    try:
-        whole = decode(text)
-    except ValueError:
-        yield from _lines(text, origin)
-        return
-    for one in whole if isinstance(whole, list) else [whole]:
-        yield _unwrapped(one)
-
-
-def _lines(text: str, origin: str) -> Iterator[Any]:
-    # JSON holds no bare line break, but U+2028 and others, at which `splitlines` would cut.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield _unwrapped(decode(line))
-        except ValueError:
-            raise UsageError(f"{origin}:{number}: is not JSON", hint=f"give {EXPECTED}") from None
-
-
-def _unwrapped(payload: Any) -> Any:
-    """Return the payload inside of what GitHub's `repository_dispatch` and our template for it put around it."""
-    if not isinstance(payload, dict) or "object_kind" in payload or "event_name" in payload:
-        return payload
-    for name in ("client_payload", "gitlab"):
-        if isinstance(payload.get(name), dict):
-            return _unwrapped(payload[name])
-    return payload
 
 
 # --- payload → what it names
@@ -267,21 +218,48 @@ def _release(payload: Payload) -> Iterator[Touched]:
     yield _of_project(payload, "release", _text(payload.get("tag"), "a tag"), gone=gone)
 
 
-def _tag(payload: Payload) -> Iterator[Touched]:
-    name = _text(payload.get("ref"), "a ref").removeprefix("refs/tags/")
-    yield _of_project(payload, "tag", name, gone=payload.get("after") == NO_COMMIT, at=_pushed(payload))
+def _ref(payload: Payload, start: str) -> str:
+    """Return the name of a branch or tag, or nothing where the payload's own ref was lost.
+
+    GitLab's pipeline trigger puts the ref that it runs for over that of the payload, without `refs/heads/`:
+    https://gitlab.com/gitlab-org/gitlab/-/issues/347707
+    """
+    ref = _text(payload.get("ref"), "a ref")
+    return ref.removeprefix(start) if ref.startswith(start) else ""
 
 
-def _push(payload: Payload) -> Iterator[Touched]:
+LOST_REF = (
+    "its branch or tag was lost in GitLab's pipeline trigger; give the hook examples/live/payload-with-names.json"
+)
+
+
+def _tag(payload: Payload) -> Iterator[Touched | Untold]:
+    name = _ref(payload, "refs/tags/")
+    if not name:
+        yield Untold(event_of(payload), LOST_REF)
+        return
+    yield _of_project(payload, "tag", name, gone=_is_nothing(payload.get("after")), at=_pushed(payload))
+
+
+def _push(payload: Payload) -> Iterator[Touched | Untold]:
     """Yield the branch and the files of a push; files of the default branch change the project's row too."""
-    name = _text(payload.get("ref"), "a ref").removeprefix("refs/heads/")
-    gone, at = payload.get("after") == NO_COMMIT, _pushed(payload)
+    name = _ref(payload, "refs/heads/")
+    if not name:
+        yield Untold(event_of(payload), LOST_REF)
+        yield _of_project(payload, "project", None, at=_pushed(payload))
+        return
+    gone, at = _is_nothing(payload.get("after")), _pushed(payload)
     yield _of_project(payload, "branch", name, gone=gone, at=at)
     if gone:
         return
     yield _of_project(payload, "files", name, files=_files(payload), at=at)
     if name == _part(payload, "project").get("default_branch"):
         yield _of_project(payload, "project", None, at=at)
+
+
+def _is_nothing(commit: Any) -> bool:
+    """Say whether a commit stands for none: the branch or tag did not exist before, or does not after."""
+    return isinstance(commit, str) and NO_COMMIT.fullmatch(commit) is not None
 
 
 def _pushed(payload: Payload) -> str:
@@ -298,7 +276,7 @@ def _files(payload: Payload) -> frozenset[str] | None:
     https://docs.gitlab.com/user/project/integrations/webhook_events/#push-events
     """
     commits, total = payload.get("commits"), payload.get("total_commits_count")
-    if not isinstance(commits, list) or not commits or total != len(commits) or payload.get("before") == NO_COMMIT:
+    if not isinstance(commits, list) or not commits or total != len(commits) or _is_nothing(payload.get("before")):
         return None
     names = ("added", "modified", "removed")
     return frozenset(str(path) for commit in commits for name in names for path in commit.get(name) or ())

@@ -124,11 +124,13 @@ _ISSUABLE: dict[str, Node] = {
     "milestone": Leaf("null", NO_MILESTONE),
 }
 _UNTOLD = "payloads do not hold it"
+# Without the key it is not known whether there are labels; an absent list of people means that there are none.
+LABELLED = '($b.labels | type) == "array"'
 
 MERGE_REQUEST = Source(
     "merge-request",
     "merge_requests_events",
-    '$b.object_kind == "merge_request" and $o.id != null',
+    f'$b.object_kind == "merge_request" and $o.id != null and {LABELLED}',
     Part(
         {
             **_ISSUABLE,
@@ -162,8 +164,8 @@ MERGE_REQUEST = Source(
 ISSUE = Source(
     "issue",
     "issues_events",
-    # An incident and a task come as issue as well; epics and other work items do not.
-    '$b.object_kind == "issue" and $o.id != null and $o.confidential == false',
+    # GitLab sends tasks, incidents and epics as work items, whose addresses differ from those of lists.
+    f'$b.object_kind == "issue" and $o.id != null and $o.confidential == false and {LABELLED}',
     Part(
         {
             **_ISSUABLE,
@@ -248,7 +250,7 @@ JOB = Source(
             **{name: Leaf(f"$b.{name}") for name in ("ref", "tag")},
             "failure_reason": Leaf(_REASON.format("$b.build_status", "$b.build_failure_reason")),
             "user": _user("$b.user"),
-            "web_url": Leaf('($b.repository.homepage + "/-/jobs/" + ($b.build_id | tostring))'),
+            "web_url": Leaf('(($b.project.web_url // $b.repository.homepage) + "/-/jobs/" + ($b.build_id | tostring))'),
             "pipeline": Part(
                 {
                     "id": Leaf("$b.pipeline_id"),
@@ -264,7 +266,8 @@ JOB = Source(
 PROJECT = Source(
     "project",
     "push_events",
-    '$b.object_kind == "push" and $b.project.id != null',
+    # System hooks name the event alone.
+    '($b.object_kind // $b.event_name) == "push" and $b.project.id != null',
     Part(
         {
             **{

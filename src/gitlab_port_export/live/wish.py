@@ -176,7 +176,7 @@ def _override(
         alias = aliases.get(secret)
         if alias is None:
             faults.append(f"{where} is not among the tokens that read GitLab; set it there as well")
-        groups = entry.get("groups", entry) if isinstance(entry, dict) else None
+        groups = _groups_of(entry)
         if not isinstance(groups, dict) or not groups:
             faults.append(f"{where} has no groups")
             continue
@@ -187,6 +187,13 @@ def _override(
         faults.append(f"{shown}: tokens is no object")
     faults += _nested(shown, [path for groups in found.values() for path in groups])
     return found
+
+
+def _groups_of(entry: Any) -> Any:
+    """Return the groups of a token with the events of each; Ocean once took the paths alone, for all events."""
+    if isinstance(entry, list) and all(isinstance(path, str) for path in entry):
+        return {path: {"events": []} for path in entry}
+    return entry.get("groups", entry) if isinstance(entry, dict) else None
 
 
 def _events(where: str, entry: Any, faults: list[str]) -> frozenset[str]:
