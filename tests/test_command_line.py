@@ -32,7 +32,7 @@ REFUSED = {
     "mapping shwo": ("there is no command 'mapping shwo'", "did you mean mapping show?"),
     "mapping diff": ("FILE is missing", HINT.format("mapping diff")),
     "preview": ("KIND is missing", HINT.format("preview")),
-    "preview issue more": ("got unexpected extra argument(s) (more)", HINT.format("preview")),
+    "preview issue more": ("preview takes no argument 'more' here", HINT.format("preview")),
     "preview issue --limit 0": ("--limit is not valid: input should be greater", HINT.format("preview")),
     "hooks make": ("ACTION is not valid; expected plan, apply, status or remove", HINT.format("hooks")),
 }

@@ -61,9 +61,13 @@ def walk(machine: Machine, checkout: Path, script: str, env: Mapping[str, str] |
     for address, url in (("gitlab.example.com", machine.bench.gitlab.url), ("api.getport.io", machine.bench.port.url)):
         script = script.replace(f"https://{address}", url)
     kept = {name: text for name, text in os.environ.items() if name.startswith(("PIP_", "HTTP", "NO_PROXY", "LANG"))}
-    path = f"{checkout / '.venv' / 'bin'}:{machine.bin}:/usr/local/bin:/usr/bin:/bin"
-    given = {**kept, "PATH": path, "OCEAN__PORT__BASE_URL": machine.bench.port.url, **(env or {})}
+    given = {**kept, "OCEAN__PORT__BASE_URL": machine.bench.port.url, **(env or {})}
     return machine.run(["bash", "-e"], script, given, checkout, timeout=400)
+
+
+def activated(script: str) -> str:
+    """The commands, where the program is on the path as README says."""
+    return f"{commands(section('README.md', 'Install'))[1]}\n{script}"
 
 
 def steady(text: str) -> list[str]:
@@ -105,8 +109,9 @@ def test_readme_leads_from_a_clean_folder_to_a_catalog_in_step(
 
     # Install.
     steps = commands(section("README.md", "Install"))
-    assert len(steps) == 4
-    ran = walk(machine, checkout, "\n".join(steps if installs else steps[-1:]))
+    assert len(steps) == 5
+    activate = steps[1]
+    ran = walk(machine, checkout, "\n".join(steps if installs else (activate, steps[-1])))
     assert ran.code == 0, ran.all
     assert "Usage: gitlab-port-export" in ran.out
 
@@ -114,7 +119,7 @@ def test_readme_leads_from_a_clean_folder_to_a_catalog_in_step(
     page = section("README.md", "Set it up in CI")
     (run,) = blocks(page, "sh")
     host = {"OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": bench.gitlab.url}
-    before = walk(machine, checkout, "\n".join(commands(page)), SECRETS | host)
+    before = walk(machine, checkout, "\n".join((activate, *commands(page))), SECRETS | host)
     assert before.code == 0, before.all
     assert "Next: gitlab-port-export plan" in before.out
     assert bench.held() == {}
@@ -155,18 +160,18 @@ def test_a_plan_is_reviewed_and_applied_with_the_two_commands_of_the_page(
     (script,) = blocks(section("docs/reports.md", "Plan and apply in two steps"), "sh")
     plan, apply = script.split("# somebody looks at plan.md, for example in a merge request\n")
     env = SECRETS | {"OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": bench.gitlab.url}
-    ran = walk(machine, checkout, plan, env)
+    ran = walk(machine, checkout, activated(plan), env)
     assert ran.code == 0, ran.all
     assert bench.store.snapshot() == before
     review = (checkout / "plan.md").read_text(encoding="utf-8")
     assert '-     title: "Infra"\n+     title: "Infrastructure as Code"' in review
     assert apply.strip() in ran.err
     asked = len(bench.gitlab.requests)
-    ran = walk(machine, checkout, apply, env)
+    ran = walk(machine, checkout, activated(apply), env)
     assert ran.code == 0, ran.all
     assert len(bench.gitlab.requests) == asked
     assert bench.store.get("service", "platform/infrastructure").title == "Infrastructure as Code"
-    assert walk(machine, checkout, apply, env).code == 2
+    assert walk(machine, checkout, activated(apply), env).code == 2
 
 
 # --- docs/migrating-from-ocean.md
@@ -234,7 +239,8 @@ def test_a_job_of_gitlab_moves_by_the_lines_that_the_page_changes(
     (diff,) = blocks(section("docs/migrating-from-ocean.md", "GitLab"), "diff")
     job = yaml.safe_load(after(diff).replace("https://api.getport.io", bench.port.url))["ingest_data"]
     assert job["rules"] == [{"if": '$CI_PIPELINE_SOURCE == "schedule"'}]
-    moved(bench, walk(machine, checkout, "\n".join(job["script"]), {**ocean, **job["variables"], "GITLAB_CI": "true"}))
+    script = activated("\n".join(job["script"]))
+    moved(bench, walk(machine, checkout, script, {**ocean, **job["variables"], "GITLAB_CI": "true"}))
 
 
 def test_a_mapping_moves_from_gitlab_to_gitlab_v2_by_the_steps_of_the_page(
@@ -249,11 +255,12 @@ def test_a_mapping_moves_from_gitlab_to_gitlab_v2_by_the_steps_of_the_page(
         "OCEAN__INTEGRATION__IDENTIFIER": "my-gitlab-integration",
         "OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": bench.gitlab.url,
     }
-    ran = walk(machine, checkout, "\n".join((show, plan, preview.replace("KIND", "pipeline"))), env)
+    steps = "\n".join((show, plan, preview.replace("KIND", "pipeline")))
+    ran = walk(machine, checkout, activated(steps), env)
     assert ran.code == 0, ran.all
     assert ran.out.startswith("plan of my-gitlab-integration, mapping: mapping.yml, nothing was written\n")
     before = len(bench.held()["gitlabPipeline"])
-    ran = walk(machine, checkout, plan.replace(" plan ", " sync "), env)
+    ran = walk(machine, checkout, activated(plan.replace(" plan ", " sync ")), env)
     assert ran.code == 0, ran.all
     assert IN_STEP in ran.out
     assert len(bench.held()["gitlabPipeline"]) > before

@@ -39,7 +39,9 @@ def misuse(error: Any, arguments: Sequence[str]) -> Misuse:
     group: Mapping[str, Any] = getattr(context.command, "commands", {}) if context else {}
     if group:
         return _no_command(command, next(iter(_not_options(arguments[len(words) :])), ""), group)
-    return Misuse(command, _sentence(error.format_message()), _help(command))
+    extra = re.search(r"unexpected extra argument\S* \((.*)\)", error.format_message())
+    too_many = f"{command} takes no argument {shown(clean(extra[1]))} here" if extra else ""
+    return Misuse(command, too_many or _sentence(error.format_message()), _help(command))
 
 
 def asked_for_json(arguments: Sequence[str]) -> bool:
