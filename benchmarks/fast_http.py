@@ -18,7 +18,15 @@ from typing import Any
 
 GZIP_FROM = 1024
 SAMPLE = 400
-REASONS = {200: "OK", 201: "Created", 207: "Multi-Status", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
+REASONS = {
+    200: "OK",
+    201: "Created",
+    207: "Multi-Status",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    429: "Too Many Requests",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +93,50 @@ class Meter:
 
 
 @dataclass
+class Limiter:
+    """Limits as GitLab's: `limit` requests in each `period` of seconds, for each user, and as many for each address.
+
+    A token stands for a user. `addresses` says whether all come from one address or each from its own; empty is no
+    limit for addresses.
+    """
+
+    limit: int
+    period: float = 60.0
+    addresses: str = ""
+    started: float = field(default_factory=time.monotonic)
+    window: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def count(self, request: Request) -> tuple[list[tuple[str, str]], bool]:
+        """Count a request; GitLab's headers, and whether it was one too many."""
+        passed = time.monotonic() - self.started
+        if (window := int(passed / self.period)) != self.window:
+            self.window, self.seen = window, Counter()
+        token = request.headers.get("authorization", "")
+        asked = [token, *([f"from {token if self.addresses == 'each' else 'one'}"] if self.addresses else [])]
+        self.seen.update(asked)
+        most = max(self.seen[name] for name in asked)
+        reset = (window + 1) * self.period - passed
+        headers = [
+            ("RateLimit-Limit", str(self.limit)),
+            ("RateLimit-Remaining", str(max(0, self.limit - most))),
+            ("RateLimit-Reset", str(int(time.time() + reset) + 1)),
+        ]
+        return headers, most > self.limit
+
+
+@dataclass
 class Service:
-    """A program and how long its answers take: `base` seconds and `row` seconds for each row, times `scale`."""
+    """A program and how long its answers take: `base` seconds and `row` seconds for each row, times `scale`.
+
+    A `limiter` refuses requests of which there are too many.
+    """
 
     app: App
     base: float = 0.0
     row: float = 0.0
     scale: float = 1.0
+    limiter: Limiter | None = None
     meter: Meter = field(default_factory=Meter)
     connections: "set[_Connection]" = field(default_factory=set)
     waiting: "deque[Callable[[], None]]" = field(default_factory=deque)
@@ -152,7 +197,7 @@ class _Connection(asyncio.Protocol):
         self._service.later(lambda: self._answer(whole, sent, arrived), self._loop)
 
     def _answer(self, request: Request, sent: bytes, arrived: float) -> None:
-        answer = _answered(self._service.app, request)
+        answer = self._limited(request)
         content = _content(answer, "gzip" in request.headers.get("accept-encoding", ""))
         seconds = self._service.seconds(answer)
         self._service.meter.count(sent, answer, seconds, len(content))
@@ -160,6 +205,16 @@ class _Connection(asyncio.Protocol):
             self._loop.call_at(arrived + seconds, self._send, content, arrived + seconds)
         else:
             self._send(content, None)
+
+    def _limited(self, request: Request) -> Answer:
+        if self._service.limiter is None:
+            return _answered(self._service.app, request)
+        headers, too_many = self._service.limiter.count(request)
+        if too_many:
+            wait = ("Retry-After", str(max(1, int(headers[2][1]) - int(time.time()))))
+            return Answer("throttled", b'{"message":"Retry later"}', 429, [*headers, wait], 0)
+        answer = _answered(self._service.app, request)
+        return replace(answer, headers=[*answer.headers, *headers])
 
     def _send(self, content: bytes, due: float | None) -> None:
         if due is not None:

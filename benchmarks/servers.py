@@ -12,11 +12,13 @@ from contextlib import closing, suppress
 from typing import Any
 
 from fast_gitlab import FastGitLab
-from fast_http import Meter, Service, listen
+from fast_http import Limiter, Meter, Service, listen
 from fast_port import FastPort, write_figures
 from fast_world import LargeWorld, Size
 from gitlab_port_export.demo.world import LARGE_TOKEN
 
+# A shard may have a token of its own: the token and the shard's number. For the limiter each stands for a user.
+MOST_SHARDS = 32
 GITLAB_SECONDS, GITLAB_ROW_SECONDS, PORT_SECONDS = 0.050, 0.002, 0.050
 
 
@@ -28,6 +30,9 @@ def main() -> None:
         given = sys.argv[2]
         size = Size(**json.loads(given)) if given.startswith("{") else Size.of(int(given), int(sys.argv[3]))
         world = LargeWorld(size)
+        reader = next(row for row in world.frame.users.values() if row["username"] == "catalog-reader")
+        for number in range(1, MOST_SHARDS + 1):
+            world.frame.add_token(f"{LARGE_TOKEN}-{number}", reader)
         gitlab = FastGitLab(world)
         about = {"token": LARGE_TOKEN, "entities": world.entities, "fewest": world.fewest}
         asyncio.run(_serve(Service(gitlab, GITLAB_SECONDS, GITLAB_ROW_SECONDS), about, dict, gitlab))
@@ -39,7 +44,9 @@ def main() -> None:
 async def _serve(
     service: Service, about: dict[str, Any], more: Callable[[], dict[str, int]], gitlab: FastGitLab | None = None
 ) -> None:
-    """Commands are `figures` (what was asked since the last time), `sample` (some of it) and `scale NUMBER`."""
+    """Commands are `figures` (what was asked since the last time), `sample` (some of it), `scale NUMBER`, and
+    `limit JSON`, the fields of a `Limiter`; nothing takes the limit away.
+    """
     server, url = await listen(service)
     if gitlab:
         gitlab.url = url
@@ -57,6 +64,9 @@ async def _serve(
             word, _, value = line.decode().partition(" ")
             if word == "sample":
                 _print({"sample": [sent.decode("latin-1") for sent in service.meter.sample]})
+            elif word == "limit":
+                service.limiter = Limiter(**json.loads(value)) if value else None
+                _print({"limit": value})
             elif word == "scale":
                 service.scale = float(value)
                 _print({"scale": service.scale})
