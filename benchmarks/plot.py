@@ -18,6 +18,7 @@ text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;font-size:13px}
 .first{stroke:#0969da;fill:none;stroke-width:2}.second{stroke:#bc4c00;fill:none;stroke-width:2}
 .bound{stroke:#6e7781;fill:none;stroke-dasharray:5 4;stroke-width:1.5}
 circle.first{fill:#0969da}circle.second{fill:#bc4c00}
+.third{stroke:#1a7f37;fill:none;stroke-width:2}circle.third{fill:#1a7f37}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.axis{stroke:#9198a1}
 .first{stroke:#58a6ff}.second{stroke:#f0883e}circle.first{fill:#58a6ff}circle.second{fill:#f0883e}.bound{stroke:#9198a1}}
 """
@@ -25,12 +26,17 @@ circle.first{fill:#0969da}circle.second{fill:#bc4c00}
 
 @dataclass(frozen=True)
 class Panel:
-    """One diagram: lines by name (the class of their style), over entities; `logarithmic` is about the y axis."""
+    """One diagram: lines by name (the class of their style), over entities or what `across` says.
+
+    `logarithmic` is about the y axis. `ticks` are those of the x axis; by default powers of ten.
+    """
 
     title: str
     unit: str
     lines: Mapping[str, Points]
     logarithmic: bool = True
+    across: str = "entities"
+    ticks: Sequence[float] = ()
 
 
 def svg(results: Mapping[str, Result]) -> str:
@@ -52,13 +58,18 @@ def svg(results: Mapping[str, Result]) -> str:
             "second": _over(sizes, lambda r: r["second"]["peak_mib"]),
         }, logarithmic=False),
     ]  # fmt: skip
-    legend = _legend(("first", "first sync"), ("second", "second sync, nothing changed"),
+    legend = legend_of(("first", "first sync"), ("second", "second sync, nothing changed"),
                      ("bound", "time: GitLab's latency ÷ connections; CPU: linear from the smallest size"))  # fmt: skip
+    return picture(panels, legend, "Time, CPU and memory of a sync over the number of entities")
+
+
+def picture(panels: Sequence[Panel], legend: str, label: str) -> str:
+    """Return panels side by side above a legend; `label` says what they show."""
     drawn = "".join(f'<g transform="translate({n * WIDTH},0)">{_panel(panel)}</g>' for n, panel in enumerate(panels))
     width, height = WIDTH * len(panels), HEIGHT + 30
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="Time, CPU and memory of a sync over the number of entities">'
+        f'aria-label="{escape(label)}">'
         f"<style>{STYLE}</style>{drawn}{legend}</svg>\n"
     )
 
@@ -75,7 +86,7 @@ def _linear(sizes: Sequence[Result]) -> Points:
 
 def _panel(panel: Panel) -> str:
     points = [point for line in panel.lines.values() for point in line]
-    x_ticks = _powers([x for x, _ in points])
+    x_ticks = panel.ticks or _powers([x for x, _ in points])
     y_ticks = _powers([y for _, y in points]) if panel.logarithmic else _steps(max(y for _, y in points))
     across = _scale(x_ticks, LEFT, WIDTH - RIGHT, logarithmic=True)
     upward = _scale(y_ticks, HEIGHT - BOTTOM, TOP, logarithmic=panel.logarithmic)
@@ -89,7 +100,7 @@ def _panel(panel: Panel) -> str:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(_text(LEFT - 6, y + 4, _short(tick), anchor="end"))
     parts.append(f'<path class="axis" fill="none" d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 34, "entities"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 34, panel.across))
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(f'<g transform="rotate(-90 14 {middle})">{_text(14, middle, panel.unit)}</g>')
     for name, line in panel.lines.items():
@@ -100,7 +111,8 @@ def _panel(panel: Panel) -> str:
     return "".join(parts)
 
 
-def _legend(*entries: tuple[str, str]) -> str:
+def legend_of(*entries: tuple[str, str]) -> str:
+    """Return the names of lines (classes) and what they stand for, in a row."""
     parts: list[str] = []
     x = 20.0
     for name, text in entries:

@@ -13,7 +13,7 @@ import pytest
 from gitlab_port_export.demo import gitlab_list_rows as lists
 from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded
-from gitlab_port_export.demo.gitlab_pages import HeaderList
+from gitlab_port_export.demo.gitlab_pages import HeaderList, Limits
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_faults import Fault as PortFault
@@ -462,6 +462,65 @@ class TestQuiet:
             bed.after("/merge_requests$", churn, page=1)
             assert bed.sync().exit_code == 0
             assert slips in bed.held
+
+
+class TestQuietWindows:
+    """So is a list that was read in windows: each window is proved."""
+
+    @contextmanager
+    def bed(self) -> Iterator[Bed]:
+        with filled(open_ones(45), merge_requests(), window=8) as bed:
+            bed.gitlab.limits = Limits(per_page=3, counted=10)
+            assert bed.sync().exit_code == 0
+            for row in bed.world.merge_requests[bed.project["id"]][20:23]:
+                row |= {"state": "closed", "updated_at": stamp(datetime.now(UTC) - timedelta(days=1))}
+            bed.world.touch()
+            yield bed
+
+    def opened(self, bed: Bed, size: str) -> list[tuple[tuple[str, str], ...]]:
+        """The questions about open ones, oldest first, of pages of that size."""
+        found = [one for one in asked(bed) if one["per_page"] == size and one.get("sort") == "asc"]
+        return [tuple(sorted(one.items())) for one in found if one.get("state") == "opened"]
+
+    def test_deleting_some_costs_one_request_a_window(self) -> None:
+        with self.bed() as bed:
+            assert bed.sync().blueprints["thing"].deleted == 3
+            counts, pages = self.opened(bed, "1"), self.opened(bed, "100")
+            assert len(set(counts)) == len(counts) >= 5
+            assert len(set(pages)) == len(pages) > 14
+
+    @pytest.mark.parametrize("what", ["moved", "left the first", "left the last", "joined in the past", "refused"])
+    def test_a_window_that_may_have_changed_is_read_again(self, what: str) -> None:
+        with self.bed() as bed:
+            rows, long_ago = bed.world.merge_requests[bed.project["id"]], datetime(2020, 1, 1, tzinfo=UTC)
+            changes: dict[str, Callable[[], object]] = {
+                "moved": lambda: rows[7].update(updated_at=now()),
+                "left the first": lambda: rows.pop(0),
+                "left the last": rows.pop,
+                "joined in the past": lambda: bed.world.add_merge_request(bed.project, "m", created_at=long_ago),
+                "refused": lambda: bed.gitlab.faults.append(Fault(counts_one, faults.forbidden())),
+            }
+            bed.after(second_inventory(), changes[what])
+            assert bed.sync().blueprints["thing"].deleted == 3
+            assert [edit.times for edit in bed.gitlab.edits] == [0]
+            whole = [one for one in self.opened(bed, "100") if not any(name.startswith("created") for name, _ in one)]
+            assert [dict(one)["page"] for one in whole] == ["1", "1"]
+
+
+def counts_one(request: Recorded) -> bool:
+    return {("per_page", "1"), ("sort", "asc"), ("state", "opened")} <= set(request.query)
+
+
+def second_inventory() -> Callable[[Recorded], bool]:
+    """Match the second request for all groups, after the lists were read for the first time."""
+    seen: list[Recorded] = []
+
+    def match(request: Recorded) -> bool:
+        if request.path == "/groups":
+            seen.append(request)
+        return request.path == "/groups" and len(seen) == 2
+
+    return match
 
 
 class TestUnsure:

@@ -341,7 +341,8 @@ class Ended:
 class Counted:
     """The read with that number was one list of several pages, and GitLab counted `total` rows on each of them.
 
-    `clock` is GitLab's own time at the first page, as its header `Date` says it.
+    `clock` is GitLab's own time at the first page, as its header `Date` says it. A list that was read in `windows` has
+    a query and a total for each.
     """
 
     number: int
@@ -350,6 +351,7 @@ class Counted:
     params: tuple[tuple[str, str], ...]
     total: int
     clock: str
+    windows: tuple[tuple[tuple[tuple[str, str], ...], int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def _asked(one: Counted) -> Job:
 
     Whatever joins a list, or leaves it by its state, was updated. What leaves without that (deleted, or its project
     was) makes the list shorter, unless a row joined as well. Projects that join or leave are told by the inventory.
+    So it is with each window of a long list, and rows do not go from one window to another.
     """
     moved = moved_since(one)
     if moved is None:
@@ -39,11 +40,13 @@ def _asked(one: Counted) -> Job:
         answer = yield Get(one.token, one.path, (*moved, *ONE))
         if answer.data or count_of(answer, "x-total") != 0:
             return
-        answer = yield Get(one.token, one.path, (*one.params, *ONE))
+        for params, total in one.windows or ((one.params, one.total),):
+            answer = yield Get(one.token, one.path, (*params, *ONE))
+            if count_of(answer, "x-total") != total:
+                return
     except ReadFailed:
         return  # it is read again, and that says why
-    if count_of(answer, "x-total") == one.total:
-        yield one.number
+    yield one.number
 
 
 def moved_since(one: Counted) -> Params | None:

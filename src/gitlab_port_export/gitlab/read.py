@@ -13,6 +13,7 @@ from gitlab_port_export.gitlab.kinds.kind import Read
 from gitlab_port_export.gitlab.kinds.shared.guard import guarded
 from gitlab_port_export.gitlab.lists import PER_PAGE
 from gitlab_port_export.gitlab.plan import SyncPlan
+from gitlab_port_export.gitlab.windows import is_cut, untimed
 from gitlab_port_export.model import Began, Counted, Ended, Event, Page, Problem
 
 # A list of no more pages is sooner read again than asked whether it changed.
@@ -55,31 +56,53 @@ def _unlinked(gitlab: GitLab, question: Get | Ask) -> Answer:
 
 
 @dataclass
+class _Pages:
+    """How many rows and pages GitLab counts in a list, or in a window of one, and the pages that came."""
+
+    total: int | None
+    pages: int | None
+    numbers: set[str] = field(default_factory=set)
+
+    @property
+    def whole(self) -> bool:
+        """Whether each page came, or the first one of a list that is not counted: then windows of it were read."""
+        return self.numbers == {"1"} if self.total is None else len(self.numbers) == self.pages
+
+
+@dataclass
 class _Paged:
-    """The one list that a read asks for, as long as every answer is a page of it and counts the same rows."""
+    """The one list that a read asks for, or its windows, as long as all pages came once and count the same rows."""
 
     asked: tuple[str, str, Params] | None = None
-    total: int | None = None
     clock: str = ""
-    pages: set[tuple[str, str]] = field(default_factory=set)
+    lists: dict[Params, _Pages] = field(default_factory=dict)
     alike: bool = True
 
     def note(self, asked: Get, answer: Answer) -> None:
         """Take in one answer."""
+        if is_cut(asked):
+            return
         *size, page = asked.params[-2:] or (("", ""),)
-        of, total = (asked.token, asked.path, asked.params[:-2]), count_of(answer, "x-total")
+        params, total = asked.params[:-2], count_of(answer, "x-total")
         if self.asked is None:
-            self.asked, self.total, self.clock = of, total, answer.headers.get("date", "")
-        self.alike &= page[0] == "page" and size == [("per_page", str(PER_PAGE))] and page not in self.pages
-        self.alike &= of == self.asked and total == self.total
-        self.pages.add(page)
+            self.asked, self.clock = (asked.token, asked.path, untimed(params)), answer.headers.get("date", "")
+        pages = self.lists.setdefault(params, _Pages(total, count_of(answer, "x-total-pages")))
+        self.alike &= page[0] == "page" and size == [("per_page", str(PER_PAGE))] and page[1] not in pages.numbers
+        self.alike &= (asked.token, asked.path, untimed(params)) == self.asked and total == pages.total
+        pages.numbers.add(page[1])
 
     def counted(self, number: int) -> Counted | None:
         """Return what is known of the list, where it has many pages and each came once."""
-        if self.asked is None or self.total is None or not (self.alike and self.clock):
+        windows = tuple((params, pages.total) for params, pages in self.lists.items() if pages.total is not None)
+        few = sum(len(pages.numbers) for pages in self.lists.values()) <= FEW_PAGES
+        if few or not (self.asked and self.alike and self.clock and windows):
             return None
-        whole = len(self.pages) == -(-self.total // PER_PAGE)
-        return Counted(number, *self.asked, self.total, self.clock) if whole and len(self.pages) > FEW_PAGES else None
+        if not all(pages.whole for pages in self.lists.values()):
+            return None
+        token, path, params = self.asked
+        if len(self.lists) == 1:
+            return Counted(number, token, path, *windows[0], self.clock)
+        return Counted(number, token, path, params, sum(total for _, total in windows), self.clock, windows)
 
 
 @dataclass

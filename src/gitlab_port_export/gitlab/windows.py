@@ -73,7 +73,7 @@ def read_windows(token: str, path: str, params: Params, handle: RowHandler, rows
     """
     given = dict(params)
     span = Span(_instant(given.get(AFTER)), _instant(given.get(BEFORE)))
-    others = tuple(pair for pair in params if pair[0] not in (AFTER, BEFORE))
+    others = untimed(params)
     if len(others) + len(span.params) < len(params):  # a time that only GitLab can read
         yield from read_list(token, path, params, handle)
     else:
@@ -116,6 +116,16 @@ def _created_at(long: _Long, span: Span, number: int) -> Generator[Any, Any, dat
     answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", "1"), ("page", str(number))))
     rows = rows_of(answer)
     return created(rows[0]) if rows else None
+
+
+def is_cut(asked: Get) -> bool:
+    """Say whether a question looks for a cut, and is none for a page: of one row, from the end."""
+    return {("sort", "desc"), ("per_page", "1")} <= set(asked.params)
+
+
+def untimed(params: Params) -> Params:
+    """Return a query without the bounds of a window, which all windows of a list share."""
+    return tuple(pair for pair in params if pair[0] not in (AFTER, BEFORE))
 
 
 def _parts(span: Span, at: datetime | None) -> tuple[Span, Span] | None:
