@@ -151,7 +151,11 @@ def svg() -> str:
 
 def main() -> None:
     """Write the tables and the plot."""
-    text = "\n".join([*modelled(), "", *measured(json.loads((HERE / "shards.json").read_text("utf-8")))])
+    results = HERE / "shards.json"
+    lines = list(modelled())
+    if results.exists():
+        lines += ["", *measured(json.loads(results.read_text("utf-8")))]
+    text = "\n".join(lines)
     PAGE.write_text(PART.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text("utf-8")), "utf-8")
     (HERE / "shards.svg").write_text(svg(), "utf-8")
 

@@ -15,12 +15,14 @@ import pytest
 
 import event
 import load
+import long_list
 import measure
 import plot
 import run
+import shards_model
 import table
 from fast_gitlab import FastGitLab
-from fast_http import Service, serving
+from fast_http import Limiter, Service, serving
 from fast_port import FastPort
 from fast_world import LargeWorld, Size
 from gitlab_port_export.demo.gitlab import gitlab_server
@@ -30,6 +32,8 @@ from gitlab_port_export.demo.world import LARGE_TOKEN, large_world
 from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.sync.execute import execute
 from gitlab_port_export.sync.prepare import prepare
+from long_list import Took
+from shards_model import Sync
 from testbed.harness import NoWait
 
 NOW = datetime.now(UTC)
@@ -266,3 +270,60 @@ def test_an_event_keeps_within_its_bounds() -> None:
     # How fast this machine is says nothing.
     assert [name for name in event.MOST if "requests" in name and figures[name] > event.MOST[name]] == []
     assert "| GitLab requests | **7** | 6 |" in event.table(figures | {"GitLab requests": 7})
+
+
+# Shards and limits
+
+
+def statuses(url: str, *tokens: str) -> list[int]:
+    found = []
+    for token in tokens:
+        request = urllib.request.Request(f"{url}/api/v4/user", headers={"Authorization": f"Bearer {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                found.append(answer.status)
+        except urllib.error.HTTPError as refused:
+            told = refused.headers["Retry-After"], refused.headers["RateLimit-Remaining"]
+            found.append(refused.code if int(told[0]) and told[1] == "0" else 0)
+            refused.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        ("", [200, 200, 429, 200, 200, 429]),
+        ("each", [200, 200, 429, 200, 200, 429]),
+        ("one", [200, 200, 429, 429, 429, 429]),
+    ],
+)
+def test_a_limit_is_for_each_user_and_for_each_address(addresses: str, expected: list[int]):
+    world = LargeWorld(Size(1, **ROWS), NOW)
+    other = f"{LARGE_TOKEN}-2"
+    world.frame.add_token(other, next(iter(world.frame.users.values())))
+    limiter = Limiter(limit=2, period=3600.0, addresses=addresses)
+    gitlab = FastGitLab(world)
+    with serving(Service(gitlab, limiter=limiter)) as url:
+        gitlab.url = url
+        assert statuses(url, *3 * [LARGE_TOKEN], *3 * [other]) == expected
+
+
+def test_the_model_of_shards_says_what_limits_allow():
+    million = 1_000_000
+    for shards in shards_model.SHARDS[1:]:
+        # A limit for one user takes as long however many shards there are, but for the jobs to wait for.
+        one = [Sync(million, case="one user").minutes(n) for n in (2, shards)]
+        assert one[0] == one[1] > Sync(million, case="one user").minutes(1)
+        assert Sync(million, case="each").minutes(shards) < Sync(million, case="one user").minutes(shards)
+        assert Sync(million).minutes(shards) <= Sync(million, case="each").minutes(shards)
+        assert Sync(million, one_group=True).minutes(shards) >= Sync(million).minutes(shards)
+        # What Port takes bounds a first sync.
+        assert Sync(million, run="first").minutes(shards) * 60 >= million / 20 / shards_model.PORT_LIMIT
+    assert Sync(million, job_start=120).minutes(4) == pytest.approx(Sync(million).minutes(4) + 4.5)
+    ElementTree.fromstring(shards_model.svg())
+
+
+def test_the_row_of_a_long_list_marks_what_is_over_its_bound():
+    ten, one = Took(10.0, 1.0, 1000, 60.0), Took(13.5, 1.0, 1031, 60.0)
+    assert "| **1.35** | 1,031 | **3.1 %** |" in long_list.line(100_000, ten, one)
+    assert "| 1.00 | 1,000 | 0.0 % |" in long_list.line(100_000, ten, ten)
