@@ -223,6 +223,7 @@ def test_a_merge_request_has_one_comment_and_its_plan_is_applied_once_after_the_
         assert ran.code == 0, ran.all
         (shown,) = api.own
         assert shown.startswith(f"{MARKER}\n### Plan")
+        assert "<html" in (machine.work / "plan.html").read_text(encoding="utf-8")
     assert "!" not in titles(machine)
     ran = apply(system, machine, api)
     assert ran.code == 0, ran.all
