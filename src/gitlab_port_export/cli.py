@@ -299,6 +299,15 @@ def access_revoke(
     _end("access", streams, lambda run, session: run(session, "revoke", given, change, **options))
 
 
+@access_app.command("run")
+@with_settings
+@with_streams
+@with_change
+def access_run(streams: Streams, change: Change, **options: Any) -> None:
+    """Carry out what a run of a Port action asks for, as the identifier of the action says."""
+    _end("access", streams, lambda run, session: run(session, "run", {}, change, **options))
+
+
 account_app = typer.Typer(help="Make, block or unblock an account, or end all its roles in a top-level group.")
 app.add_typer(account_app, name="account")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
+from gitlab_port_export.access.below import MOST_PLACES
 from gitlab_port_export.access.gone import WholeRead, delete_lost
 from gitlab_port_export.access.values import EntityDone, Outcome, Place, ScopeKind
 from gitlab_port_export.base.clock import Stopped
@@ -24,8 +25,6 @@ from gitlab_port_export.sync.follow import Looks, begin
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.prepare import Run
 
-# Beyond so many groups and projects below, only the place itself is read; the rest follows with the next sync.
-MOST_PLACES = 500
 NOTHING_MAPPED = "the mapping reads no accounts, members or roles, so no entity was written"
 # The (kind, path, id) of all groups and projects below a group.
 Below = Callable[[Place], Iterable[tuple[ScopeKind, str, int]]]

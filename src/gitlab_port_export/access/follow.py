@@ -17,12 +17,13 @@ class Follow:
     """What else is done as a command goes on; by default nothing.
 
     `say` takes a line about what is done now, `wrote` the outcome once GitLab was read back, and `ended` the last
-    outcome, also of what was refused. The last two return it, with what they add.
+    outcome, also of what was refused. The last two return it, with what they add. `planned` takes that of a plan.
     """
 
     say: Callable[[str], None] = lambda line: None  # noqa: ARG005  # nobody listens
     wrote: Callable[[Outcome], Outcome] = lambda outcome: outcome
     ended: Callable[[Outcome], Outcome] = lambda outcome: outcome
+    planned: Callable[[Outcome], None] = lambda outcome: None  # noqa: ARG005  # nobody listens
 
 
 SILENT = Follow()

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from gitlab_port_export.model import Problem, Row
 
-Verb = Literal["show", "grant", "revoke", "create", "block", "unblock", "remove"]
+Verb = Literal["show", "grant", "revoke", "create", "block", "unblock", "remove", "run"]
 Result = Literal["created", "updated", "unchanged", "invited", "queued", "removed", "refused", "failed"]
 ScopeKind = Literal["group", "project"]
 Membership = Literal["direct", "inherited", "invited", "invitation"]

@@ -1,50 +1,41 @@
 """The commands `access` and `account`: roles and accounts in GitLab, shown or changed."""
 
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
 
 from gitlab_port_export.access.account import carry_out_account
 from gitlab_port_export.access.api import WRITER, Api
-from gitlab_port_export.access.audit import audit_line, ci_job, ci_user
+from gitlab_port_export.access.below import places_below
+from gitlab_port_export.access.catalog import write_through
 from gitlab_port_export.access.codes import exit_code
 from gitlab_port_export.access.follow import Follow
 from gitlab_port_export.access.guards import Limits
+from gitlab_port_export.access.inputs import read_request
 from gitlab_port_export.access.line import carry_out
 from gitlab_port_export.access.roles import LEVELS
 from gitlab_port_export.access.show import show
-from gitlab_port_export.access.values import AskedBy, Outcome, Role, Verb, Wish
-from gitlab_port_export.access.wish import ACCESS, check_wish, wish_of
+from gitlab_port_export.access.values import Outcome, Role, Verb, Wish
+from gitlab_port_export.access.wish import ACCESS
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands import access_output
+from gitlab_port_export.commands.asked import Asked, following, opened_run, requested_wish, typed_wish
 from gitlab_port_export.commands.changes import Change
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab, secret_reader
 from gitlab_port_export.gitlab.inventory import Patterns
 from gitlab_port_export.gitlab.kinds.shared.roles import ROLES
+from gitlab_port_export.port.runs import RunPage
 from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.settings import SETTINGS, Settings, Token
 from gitlab_port_export.sync.connect import connect_gitlab, identifier_of
-from gitlab_port_export.sync.prepare import prepare
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One call of the command: what is typed, and how it is to be done."""
-
-    verb: Verb
-    given: Mapping[str, Any]
-    change: Change
-
-    @property
-    def writes(self) -> bool:
-        """Whether something may be changed."""
-        return self.verb != "show" and not self.change.plan
+from gitlab_port_export.sync.prepare import Run, prepare
 
 
 def run(
@@ -69,35 +60,47 @@ def run(
 
 def run_access(asked: Asked, settings: Settings, clock: Clock, session: Session) -> Outcome:
     """Return what came of one call. Raises UsageError, GitLabUnavailable and PortUnavailable."""
-    by = AskedBy(ci_user(session.environ))
-    wish = wish_of(asked.verb, asked.given, asked.change.reason, asked.change.allow, by) or Wish(asked.verb, "")
-    check_wish(wish)
-    if asked.writes:
-        check_write_token(settings)
+    request = read_request(settings.run, settings.request)
+    with ExitStack() as stack:
+        # The run of an action is told of everything that comes after this.
+        opened = opened_run(asked, request, settings, clock, session, stack)
+        follow = stack.enter_context(following(asked, opened, session))
+        asked = asked.as_action_says(opened)
+        typed = typed_wish(asked, request, session)
+        if asked.writes:
+            check_write_token(settings)
+        if not (asked.writes or request):
+            return _act(asked, typed, settings, clock, session, follow)
         # Port is asked first: what cannot be told to the catalog is not changed in GitLab.
-        with closing(prepare(settings, clock, writes=True, redactor=session.redactor)):
-            return _act(asked, wish, settings, clock, session)
-    return _act(asked, wish, settings, clock, session)
+        prepared = prepare(settings, clock, writes=asked.writes, redactor=session.redactor)
+        stack.callback(prepared.close)
+        wish = requested_wish(asked, request, opened, prepared) if request else typed
+        return _act(asked, wish, settings, clock, session, follow, (prepared, opened.page))
 
 
-def _act(asked: Asked, wish: Wish, settings: Settings, clock: Clock, session: Session) -> Outcome:
+def _act(
+    asked: Asked,
+    wish: Wish,
+    settings: Settings,
+    clock: Clock,
+    session: Session,
+    follow: Follow,
+    catalog: tuple[Run, RunPage | None] | None = None,
+) -> Outcome:
     gitlab = connect(settings, clock, session.redactor)
     with closing(gitlab.http):
         api = api_for(gitlab, settings, wish, session.redactor)
         if asked.verb == "show":
             return show(wish, api)
+        if catalog and asked.writes:
+            prepared, page = catalog
+            note, through = follow.wrote, write_through(prepared, partial(places_below, api), page)
+            follow = replace(follow, wrote=lambda outcome: through(note(outcome)))
         act = carry_out if asked.verb in ACCESS else carry_out_account
-        return act(wish, limits_of(settings), api, plan=asked.change.plan, follow=_follow(session))
-
-
-def _follow(session: Session) -> Follow:
-    """Return what follows by hand: lines on standard error, the audit line last."""
-
-    def ended(outcome: Outcome) -> Outcome:
-        session.audit(audit_line(outcome, ci_job(session.environ), session.redactor.redact))
+        outcome = act(wish, limits_of(settings), api, plan=asked.change.plan, follow=follow)
+        if asked.change.plan:
+            follow.planned(outcome)
         return outcome
-
-    return Follow(say=session.note, ended=ended)
 
 
 def check_write_token(settings: Settings) -> None:

@@ -104,7 +104,14 @@ def _filled(value: Any, names: Mapping[str, Any]) -> Any:
     return EXPRESSION.sub(lambda found: str(jq.compile(found[1]).input_value(names).first()), value)
 
 
+def _get(call: Call) -> Reply:
+    if (found := call.store.runs.actions.get(call.params["action"])) is None:
+        raise not_found("Action", call.params["action"])
+    return 200, {"ok": True, "action": found}
+
+
 ROUTES = (
     ("POST", "actions", _create),
+    ("GET", "actions/:action", _get),
     ("POST", "actions/:action/runs", _start),
 )

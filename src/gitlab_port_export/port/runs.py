@@ -5,12 +5,12 @@ https://docs.port.io/actions-and-automations/reflect-action-progress/
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.clock import Clock, Stopped
-from gitlab_port_export.base.errors import ExportError, PortUnavailable, UsageError
+from gitlab_port_export.base.errors import ExportError, Interrupted, OutOfTime, PortUnavailable, UsageError
 from gitlab_port_export.port.client import Port, PortRefused, advice, documented, segment
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ def _read(port: Port, identifier: str) -> ActionRun:
         return ActionRun(
             str(run["id"]),
             str(run["status"]),
-            str(run["action"]["identifier"]),
+            # The first version of the API names it alone.
+            str(run["action"]["identifier"] if isinstance(run["action"], dict) else run["action"]),
             _object(run["properties"]),
             _object(run.get("rawProperties")),
             str(_object(run.get("blueprint")).get("identifier") or ""),
@@ -75,6 +76,17 @@ def _read(port: Port, identifier: str) -> ActionRun:
             str(run.get("impersonatedBy") or ""),
             str(_object(run.get("approval")).get("userId") or ""),
         )
+
+
+def read_action(port: Port, identifier: str) -> str:
+    """Return the blueprint that an action belongs to; its runs do not always name it. Raises PortUnavailable."""
+    try:
+        found = port.ask("GET", f"/actions/{segment(identifier)}")
+    except (PortRefused, Unreachable) as failure:
+        why = f"Port did not give the action {identifier}, and its run does not name the blueprint: {failure}"
+        raise PortUnavailable(why, hint=advice(failure, "read actions")) from None
+    with documented(f"the action {identifier}"):
+        return str(found["action"]["trigger"]["blueprintIdentifier"])
 
 
 def read_emails(port: Port, identifiers: frozenset[str]) -> dict[str, str]:
@@ -102,13 +114,14 @@ class RunPage:
     id: str
     ended: bool = False
     lost: int = 0
+    _sent: bool = field(default=False, repr=False)
 
     def begin(self, label: str, link: str = "") -> None:
         """Say what is being done, and where the job's own log is."""
         body = {"statusLabel": label[:MAX_LABEL], **({"link": link} if link else {})}
         try:
             self.port.ask("PATCH", self._path, payload=body)
-        except (PortRefused, Unreachable) as failure:
+        except (PortRefused, Unreachable, Stopped) as failure:
             logger.warning("Port did not take the label of the run: %s", failure)
 
     def note(self, message: str) -> None:
@@ -117,42 +130,64 @@ class RunPage:
             return
         try:
             self.port.ask("POST", f"{self._path}/logs", payload={"message": message[:MAX_TEXT]}, attempts=1)
-        except (PortRefused, Unreachable) as failure:
+        except (PortRefused, Unreachable, Stopped) as failure:
             self.lost += 1
             logger.warning("Port did not take a line of the run's log: %s", failure)
 
     def end(self, status: End, label: str, summary: str) -> None:
-        """Send the final status, and read the run again where the answer leaves open whether Port has it.
+        """Send the final status; before it is sent again, the run is read.
 
         A second call does nothing: Port takes one final status. Raises PortUnavailable where the run may be open still.
         """
-        if self.ended:
-            return
         body = {"status": status, "statusLabel": label[:MAX_LABEL], "summary": summary[:MAX_TEXT]}
         failure: PortRefused | Unreachable | str = "its status stays as it is"
-        for _ in range(FINAL_TRIES):
-            try:
-                answer = self.port.ask("PATCH", self._path, payload=body, attempts=1)
-                found = str(_object(answer.get("run")).get("status") or status)
-            except (PortRefused, Unreachable) as caught:
-                failure, found = caught, self._status_now()
-            if found != IN_PROGRESS:
-                self.ended = True
-                if found != status:
-                    logger.warning("the action run %s had ended as %s before this command could end it", self.id, found)
+        for number in range(FINAL_TRIES + 1):
+            if self.ended:
                 return
+            # One that was sent may have arrived, also where a signal came before the answer.
+            found = self._status_now() if self._sent else IN_PROGRESS
+            if found == IN_PROGRESS and number < FINAL_TRIES:
+                try:
+                    found = self._send(body)
+                except (PortRefused, Unreachable) as caught:
+                    failure = caught
+            self.ended = found != IN_PROGRESS
+            if found not in (IN_PROGRESS, status):
+                logger.warning("the action run %s had ended as %s before this command could end it", self.id, found)
         hint = "end the run in Port by hand; in GitLab everything is as the report says"
         raise PortUnavailable(f"the action run {self.id} may be open still: {failure}", hint=hint)
 
+    def _send(self, body: Mapping[str, str]) -> str:
+        """Send the final status once and return the status that Port has then. Raises PortRefused and Unreachable."""
+        self._sent = True
+        answer = self.port.ask("PATCH", self._path, payload=body, attempts=1)
+        return str(_object(answer.get("run")).get("status") or body["status"])
+
     def end_late(self, status: End, label: str, summary: str) -> None:
-        """Send the final status on a short clock of its own: the command's time may be over. Raises nothing."""
+        """Send the final status on a short clock of its own, whatever comes in between: a signal waits for it.
+
+        Where the run may be open still, that is logged.
+        """
         if self.ended:
             return
+        self.take_more_time()
+        signal: Interrupted | None = None
+        # The deadline's signal and one of the user may both come now; after another one the process ends at once.
+        for _ in range(3):
+            try:
+                self.end(status, label, summary)
+                break
+            except (Stopped, ExportError) as failure:
+                logger.warning("the action run %s may be open still: %s", self.id, failure)
+                break
+            except Interrupted as caught:
+                signal = caught
+        if signal and not isinstance(signal, OutOfTime):
+            raise signal
+
+    def take_more_time(self) -> None:
+        """Take a short clock of its own for the last words: the command's time may be over."""
         self.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
-        try:
-            self.end(status, label, summary)
-        except (Stopped, ExportError) as failure:
-            logger.warning("the action run %s may be open still: %s", self.id, failure)
 
     @property
     def in_progress(self) -> bool:

@@ -48,9 +48,10 @@ _RUNS = ("sync", "plan")
 _REPORTS = (*_RUNS, "reconcile")
 _READS = (*_REPORTS, "survey", "hooks")
 _READ = (*_READS, "check", "preview", "mapping show", "mapping diff")
-_ACCESS = ("access grant", "access revoke")
+_ACCESS = ("access grant", "access revoke", "access run")
 _ACCOUNT = ("account create", "account block", "account unblock", "account remove")
-_ALL = (*_READ, "access show", *_ACCESS, *_ACCOUNT)
+_CHANGES = (*_ACCESS, *_ACCOUNT)
+_ALL = (*_READ, "access show", *_CHANGES)
 
 
 @dataclass(frozen=True)
@@ -510,6 +511,45 @@ class Settings(_Frozen):
             found_file="refused",
         ),
     ] = "maintainer"
+    run: Annotated[
+        str | None,
+        Setting(
+            "OCEAN__EXPORT__RUN",
+            "The run of a Port action: what is asked for comes from it, and it is told how it went.",
+            expected="the id of a run, which Port gives as {{ .run.id }}",
+            metavar="ID",
+            option="--run",
+            on=_CHANGES,
+            apart=True,
+            found_file="left out",
+        ),
+    ] = None
+    request: Annotated[
+        Path | None,
+        Setting(
+            "OCEAN__EXPORT__REQUEST",
+            "File with what is asked for (- for standard input), or with the id of a run alone.",
+            expected="a file of JSON, for example $TRIGGER_PAYLOAD, or -",
+            option="--request",
+            on=_CHANGES,
+            apart=True,
+            found_file="left out",
+        ),
+    ] = None
+    action: Annotated[
+        str | None,
+        Setting(
+            "OCEAN__EXPORT__ACTION",
+            "The only action whose runs are carried out.",
+            expected="the identifier of an action in Port",
+            default="by the command: gitlab_access_grant and gitlab_access_grant_…, and so on",
+            metavar="NAME",
+            option="--action",
+            on=_CHANGES,
+            apart=True,
+            found_file="left out",
+        ),
+    ] = None
     plain_expressions: Annotated[
         bool,
         Setting(
