@@ -38,7 +38,7 @@ def test_port_ends_as_after_one_process(bench: Bench) -> None:
         run_sync(gitlab, port)
         change_world(bench.world)
         whole = run_sync(gitlab, port).report
-    ran = bench.run("sync", "--processes", "2", "--output", "json", "--report-junit", "junit.xml")
+    ran = bench.run("sync", "--processes", "2", "--output", "json", "--report-junit", "junit.xml", "--rate", "900")
     assert ran.returncode == 0, ran.stderr
     report = json.loads(ran.stdout)
     assert differences(bench.store.snapshot(), one.snapshot()) == []

@@ -350,7 +350,7 @@ def test_a_job_with_other_tokens_or_servers_is_refused(company: tuple[World, Git
     _, gitlab, port = company
     with sharded(gitlab, port, 2) as sync:
         made = sync.survey()
-        with sync.run(made.mapping) as run:
+        with sync.run(made) as run:
             other = run.settings.model_copy(update={"gitlab_url": "https://elsewhere.example.com", "tokens": ()})
     assert [fault.where for fault in made.misfits(other)] == ["GitLab", "tokens"]
 

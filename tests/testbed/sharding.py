@@ -17,6 +17,7 @@ from gitlab_port_export.shards import evidence, survey
 from gitlab_port_export.shards.collect import collect
 from gitlab_port_export.shards.reconcile import reconcile_line
 from gitlab_port_export.shards.shard import shard_line
+from gitlab_port_export.shards.shares import prepare_share
 from gitlab_port_export.shards.slim import kept_keys
 from gitlab_port_export.shards.survey import Survey
 from gitlab_port_export.shards.surveying import take_survey
@@ -42,14 +43,15 @@ class Sharded:
     made: Survey | None = None
 
     @contextmanager
-    def run(self, planned: Any = None) -> Iterator[Run]:
+    def run(self, made: Survey | None = None) -> Iterator[Run]:
         """A prepared run of one step."""
         options = {name: value for name, value in self.options.items() if "__" not in name}
         variables = {name: str(value) for name, value in self.options.items() if "__" in name}
         if self.mapping is not None:
             options["mapping_file"] = mapping_file(self.mapping, self.folder)
         environ = environ_for(self.gitlab, self.port, self.tokens, self.type) | variables
-        prepared = prepare(load_settings(environ, dotenv=None, **options), self.clock(), writes=True, planned=planned)
+        settings, clock = load_settings(environ, dotenv=None, **options), self.clock()
+        prepared = prepare_share(settings, clock, made) if made else prepare(settings, clock, writes=True)
         try:
             yield prepared
         finally:
@@ -70,7 +72,7 @@ class Sharded:
         """Do the share of one shard."""
         made = survey.load(self.folder / "survey")
         found, which = evidence.Found(), evidence.Shard(number, self.shards, attempt)
-        with self.run(made.mapping) as run:
+        with self.run(made) as run:
             share = Share(shard_line(made, which, found), made.started)
             report = execute(run, "sync", self.watch, share=share)
         evidence.save(file or self.file(number), which, made.digest, made.run, found, report)
@@ -81,7 +83,7 @@ class Sharded:
         made = survey.load(self.folder / "survey")
         numbers = range(1, self.shards + 1)
         collected = collect(made, [self.file(number) for number in numbers] if files is None else files)
-        with self.run(made.mapping) as run:
+        with self.run(made) as run:
             share = Share(reconcile_line(made, collected), made.started, last=True)
             return execute(run, "sync", self.watch, share=share)
 

@@ -21,6 +21,7 @@ from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.shards.collect import collect
 from gitlab_port_export.shards.processes import Ending, cores, processes_for, run_processes
 from gitlab_port_export.shards.reconcile import reconcile_line
+from gitlab_port_export.shards.shares import prepare_share
 from gitlab_port_export.shards.slim import kept_keys
 from gitlab_port_export.shards.survey import Survey, save
 from gitlab_port_export.shards.surveying import take_survey
@@ -63,7 +64,7 @@ def _report(
         clock = session.make_clock(max(clock.left, LAST_SECONDS))
     with ExitStack() as stack:
         with alarm(clock):
-            last = prepare(settings, clock, writes=True, redactor=session.redactor, planned=survey.mapping)
+            last = prepare_share(settings, clock, survey, session.redactor)
         stack.callback(last.close)
         # The mapping as it was read, with the places of its lines.
         last = replace(last, chosen=replace(first.chosen, blueprints=(), config=None))
@@ -126,7 +127,7 @@ def _requests(
     }
     kept["workers"] = str(max(1, -(-run.settings.workers // survey.shards)))
     if run.settings.rate:
-        kept["rate"] = f"{run.settings.rate / survey.shards:.6f}"
+        kept["rate"] = f"{max(run.settings.rate / survey.shards, 0.001):.3f}"
     if clock.left is not None:
         kept["deadline"] = f"{max(clock.left - max(clock.left * LAST_SHARE, LAST_SECONDS), 0.1):.3f}"
     for number in range(1, survey.shards + 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.base.alarm import alarm
-from gitlab_port_export.base.errors import Fault, UsageError
+from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.commands.run import load_run_settings, print_report, progress_of
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.commands.signals import signals
@@ -15,9 +15,10 @@ from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.shards.collect import Collected, collect
 from gitlab_port_export.shards.reconcile import reconcile_line
+from gitlab_port_export.shards.shares import prepare_share
 from gitlab_port_export.shards.survey import AGAIN, Survey, load
 from gitlab_port_export.sync.execute import Share, execute
-from gitlab_port_export.sync.prepare import Run, prepare
+from gitlab_port_export.sync.prepare import Run
 
 
 def run(session: Session, *, files: Sequence[Path], **options: Any) -> int:
@@ -42,26 +43,12 @@ def _report(session: Session, settings: Settings, survey: Survey, collected: Col
         stack.enter_context(signals())
         clock = session.make_clock(settings.deadline)
         with alarm(clock):
-            prepared = prepare(settings, clock, writes=True, redactor=session.redactor, planned=survey.mapping)
+            prepared = prepare_share(settings, clock, survey, session.redactor)
         stack.callback(prepared.close)
-        check_run(prepared, survey)
         check_age(prepared, survey)
         share = Share(reconcile_line(survey, collected), survey.started, last=True)
         with progress_of(session, "joining the evidence") as progress:
             return execute(prepared, "sync", progress.update, share=share)
-
-
-def check_run(run: Run, survey: Survey) -> None:
-    """Raise UsageError where a job is about another integration than the survey."""
-    held = {"integration": survey.integration, "type": survey.dialect}
-    given = {"integration": run.integration.identifier, "type": run.dialect}
-    faults = [
-        Fault(f"the survey was made for {held[name]}, this job has {given[name]}", name)
-        for name in held
-        if held[name] != given[name]
-    ]
-    if faults:
-        raise UsageError(*faults, hint="give all jobs of a sync the same settings")
 
 
 def check_age(run: Run, survey: Survey) -> None:

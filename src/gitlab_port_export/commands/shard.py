@@ -6,7 +6,6 @@ from pathlib import Path
 
 from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.errors import Fault, UsageError
-from gitlab_port_export.commands.reconcile import check_run
 from gitlab_port_export.commands.run import print_report, progress_of
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.commands.signals import signals
@@ -15,9 +14,9 @@ from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.shards.evidence import Found, Shard, save
 from gitlab_port_export.shards.shard import shard_line
+from gitlab_port_export.shards.shares import prepare_share
 from gitlab_port_export.shards.survey import load
 from gitlab_port_export.sync.execute import Share, execute
-from gitlab_port_export.sync.prepare import prepare
 
 
 def run_shard(session: Session, settings: Settings) -> int:
@@ -48,9 +47,8 @@ def leave_evidence(
         stack.enter_context(signals())
         clock = session.make_clock(settings.deadline)
         with alarm(clock):
-            prepared = prepare(settings, clock, writes=True, redactor=session.redactor, planned=survey.mapping)
+            prepared = prepare_share(settings, clock, survey, session.redactor)
         stack.callback(prepared.close)
-        check_run(prepared, survey)
         share = Share(shard_line(survey, shard, found), survey.started)
         report = execute(prepared, "sync", watch, share=share)
     save(file, shard, survey.digest, survey.run, found, report)
