@@ -12,7 +12,8 @@ import pytest
 
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo import gitlab_faults
-from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, gitlab_server
+from gitlab_port_export.demo.gitlab_pages import Limits
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import OWNER, World, change_world, large_world, sample_world
@@ -454,3 +455,30 @@ def test_evidence_gives_back_what_a_shard_found(tmp_path: Path) -> None:
     same = ("reads", "whole", "searched", "unresolved", "refused", "later")
     assert {name: getattr(read.found, name) for name in same} == {name: getattr(found, name) for name in same}
     assert list(read.file.keys(f"{PRODUCED}thing")) == list(found.produced["thing"])
+
+
+# The second look
+
+
+def test_a_row_that_slipped_between_two_pages_of_a_shard_stays() -> None:
+    world, reader, group = acme()
+    project = world.add_project(group, "one")
+    for number in range(12):
+        world.add_merge_request(project, f"m{number}", author=reader)
+    mapping = mapping_of(resource("merge-request"), entityDeletionThreshold=1)
+    rows = world.merge_requests[project["id"]]
+    with gitlab_server(world) as gitlab, port_server(port_with(blueprint("thing"), clock=an_hour_ago)) as port:
+        gitlab.limits = Limits(per_page=4)
+        run_sync(gitlab, port, mapping)
+        slipped, gone = str(rows[4]["id"]), str(rows[0]["id"])
+        # When the first row leaves after the first page was served, the fifth comes on no page.
+        gitlab.edits.append(Edit(r"/merge_requests$", lambda: rows.pop(0), page=1))
+        with sharded(gitlab, port, 2, mapping=mapping) as sync:
+            sync.survey()
+            for number in (1, 2):
+                sync.shard(number)
+            produced = [key for number in (1, 2) for key in load(sync, number).file.keys(f"{PRODUCED}thing")]
+            assert entity_key("thing", slipped) not in produced
+            assert sync.reconcile().exit_code == 0
+    assert slipped in port.store.identifiers("thing")
+    assert gone not in port.store.identifiers("thing")
