@@ -26,6 +26,7 @@ from gitlab_port_export.shards.evidence import PRODUCED
 from gitlab_port_export.shards.produced import merged
 from gitlab_port_export.shards.sealed import Unsealed, seal, unsealed
 from gitlab_port_export.shards.slim import slim
+from test_machine import uncounted
 from testbed import parity
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 from testbed.kinds import known_subjects, subject_of
