@@ -99,6 +99,19 @@ def test_without_a_webhook_an_equal_entity_of_somebody_else_stays_theirs() -> No
         assert len(bed.port.calls("GET /v1/webhooks")) == 1
 
 
+def test_what_no_sync_ever_produced_stays_and_status_names_it() -> None:
+    with live(Unknown(owner="own")) as (bed, project, watch):
+        lost = bed.world.add_issue(project, "gone before a sync")
+        bed.world.touch()
+        watch.fire()
+        bed.world.issues[project["id"]].remove(lost)
+        bed.world.touch()
+        assert run_sync(bed.gitlab, bed.port).report.blueprints == {"ticket": Counts(unchanged=1)}
+        report = bed.run("status")
+        assert [(one.blueprint, one.count, one.sample) for one in report.strays] == [("ticket", 1, str(lost["id"]))]
+        assert report.exit_code == 0
+
+
 def test_a_port_that_does_not_show_webhooks_costs_a_sync_nothing() -> None:
     with live() as (bed, _, _watch):
         bed.port.store.webhooks.readable = False

@@ -209,7 +209,7 @@ def hooks(  # an option each, which the command line gives by name
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", help="With --to ci: only these kinds. With --to port: also this one (job)."),
+        typer.Option("--kind", help="With --to ci: only these kinds. With --to port: also this one (job, project)."),
     ] = None,
     level: Annotated[
         HooksLevel, typer.Option("--level", help="What gets a webhook: groups where possible, or every project.")

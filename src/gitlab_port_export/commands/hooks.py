@@ -37,6 +37,7 @@ from gitlab_port_export.live.provision import (
     steps_for,
     wanted_hooks,
 )
+from gitlab_port_export.live.strays import strays
 from gitlab_port_export.live.wish import Wish, load_wish, patterns_of
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 from gitlab_port_export.model import Dialect
@@ -187,7 +188,9 @@ def _to_port(task: _Task, command: Command, scope: Scope, patterns: tuple[str, .
     if command == "remove" and step.action == "delete" and all(done.state == "done" for done in report.steps):
         port_webhook.delete(task.port, hook.identifier)
     if command == "status" and there.webhook:
-        report = replace(report, port_failures=tuple(port_webhook.failures(task.port, hook.identifier)))
+        unowned = strays(task.port, port_webhook.blueprints_of(there.webhook), task.integration)
+        failures = tuple(port_webhook.failures(task.port, hook.identifier))
+        report = replace(report, port_failures=failures, strays=tuple(unowned))
     return report
 
 

@@ -45,6 +45,10 @@ def _lines(report: HooksReport) -> Iterator[Text]:
         why = f" ({', '.join(report.port.why)})" if report.port.why else ""
         yield Text(f"webhook in Port: {_past(report.port.action, report)}{url}{why}")
         yield from (Text(f"  failed: {failure}", "red") for failure in report.port_failures)
+    for stray in report.strays:
+        entities = "one entity" if stray.count == 1 else f"{stray.count} entities"
+        yield Text(f"{stray.blueprint}: no sync owns {entities}, such as {stray.sample}", "yellow")
+        yield Text("  → sync; what is still left was made by hand, or by events of what was gone before that sync")
     if report.steps:
         yield Text()
     for done in report.steps:
@@ -131,6 +135,9 @@ def to_json(report: HooksReport, redact: Redact) -> str:
             for one in report.fields
         ],
         "port": _port_json(report),
+        "strays": [
+            {"blueprint": stray.blueprint, "count": stray.count, "sample": stray.sample} for stray in report.strays
+        ],
         "hooks": [_step_json(done) for done in report.steps],
         "states": [_state_json(state) for state in report.states],
         "gaps": [{"where": gap.where, "why": gap.why, "hint": gap.hint} for gap in report.gaps],

@@ -118,6 +118,12 @@ def basis_of(webhook: Mapping[str, Any]) -> str:
     return found[1] if found else ""
 
 
+def blueprints_of(webhook: Mapping[str, Any]) -> frozenset[str]:
+    """Return the blueprints into which a webhook writes."""
+    items = webhook.get("mappings") or ()
+    return frozenset(str(item.get("blueprint")) for item in items if isinstance(item, dict))
+
+
 def step(hook: PortWebhook | None, there: There) -> PortStep:
     """Return what has to be done; `hook` None means that none is wanted."""
     found = there.webhook

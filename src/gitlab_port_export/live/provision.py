@@ -11,6 +11,7 @@ from gitlab_port_export.live.gitlab_hooks import HookApi, HookRefused
 from gitlab_port_export.live.hook import FLAGS, Found, Place, Step, Wanted, decide, differences
 from gitlab_port_export.live.places import Gap, Scope
 from gitlab_port_export.live.port_webhook import PortStep
+from gitlab_port_export.live.strays import Strays
 from gitlab_port_export.live.wish import FLAGS_OF_KIND, ON_REQUEST_OF_CI, Wish
 from gitlab_port_export.mapping.model import Mapping as PortMapping
 
@@ -53,6 +54,7 @@ class HooksReport:
     fields: tuple[FieldPlan, ...] = ()
     port: PortStep | None = None
     port_failures: tuple[str, ...] = ()
+    strays: tuple[Strays, ...] = ()
     steps: tuple[Done, ...] = ()
     states: tuple[HookState, ...] = ()
     gaps: tuple[Gap, ...] = ()

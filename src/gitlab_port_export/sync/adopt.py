@@ -29,8 +29,7 @@ def start_asking(sink: Sink, integration: str) -> Future[frozenset[str]]:
 
 def _written_by_webhook(sink: Sink, integration: str) -> frozenset[str]:
     there = port_webhook.read(sink.port, port_webhook.identifier_for(integration))
-    items = (there.webhook or {}).get("mappings") or ()
-    return frozenset(str(item.get("blueprint")) for item in items if isinstance(item, dict))
+    return port_webhook.blueprints_of(there.webhook or {})
 
 
 def adopt(
