@@ -1,4 +1,7 @@
-"""A GitLab that costs next to nothing: long lists come from a `LargeWorld`, everything else from the stand-in."""
+"""A GitLab that costs next to nothing: long lists come from a `LargeWorld`, everything else from the stand-in.
+
+So does what changed since an instant, which is little.
+"""
 
 import json
 import re
@@ -13,6 +16,8 @@ from gitlab_port_export.demo.gitlab_pages import Listing, cut, parse_params
 from gitlab_port_export.demo.gitlab_rows import stamp
 
 LIST = re.compile(r"/(groups|projects)/(\d+)/(merge_requests|issues|pipelines|jobs)")
+# What asks for changes since an instant; single states are asked for in a time window that holds all rows.
+SINCE = re.compile(r"^(?!.*\bstate=(opened|merged|closed)).*\bupdated_after=")
 # The lists are made in one order only, or from its end where they have times; another one is refused, so that a changed
 # client is noticed.
 ORDER = {
@@ -34,7 +39,7 @@ class FastGitLab:
     def __call__(self, request: Request) -> Answer:
         """Answer one request. Raises for what only a changed client would ask."""
         path = request.path.removeprefix(API)
-        if listed := LIST.fullmatch(path):
+        if (listed := LIST.fullmatch(path)) and not SINCE.search(request.query):
             return self._page(request, listed[1], int(listed[2]), listed[3])
         secret = request.headers.get("authorization", "").removeprefix("Bearer ")
         if path == "/api/graphql":

@@ -17,6 +17,7 @@ from gitlab_port_export.demo.port_rules import RefusedError, not_found
 from gitlab_port_export.demo.port_store import PortStore
 
 Json = dict[str, Any]
+METAS = ("$title", "$icon", "$team")
 NOT_SERVED = "the benchmark's Port does not answer this"
 
 
@@ -90,6 +91,8 @@ class FastPort:
                 return "sign-in", 200, {"accessToken": token, "expiresIn": 10800, "tokenType": "Bearer"}
             case "POST", ["blueprints", *_, "bulk" | "search" | "datasource-entities" | "delete"]:
                 return self._entities(request, segments[1:], body)
+            case "GET" | "POST", ["blueprints", _, "entities-count" | "entities", *_]:
+                return self._few(request, segments[1:], body)
             case method, ["blueprints", *rest]:
                 return "blueprints", *self._blueprints(method, rest, body)
             case method, ["integration", *rest]:
@@ -109,6 +112,18 @@ class FastPort:
                 return "search", 200, self._search(blueprint, body)
             case [blueprint, "bulk", "entities", "delete"]:
                 return "delete", 200, {"deletedEntities": self._delete(blueprint, body["entities"])}
+        raise ValueError(NOT_SERVED)
+
+    def _few(self, request: Request, segments: list[str], body: Json) -> tuple[str, int, Json]:
+        """How many entities there are, or one of them."""
+        match request.method, segments:
+            case "GET", [blueprint, "entities-count"]:
+                return "count", 200, {"count": len(self._shelf(blueprint).slots)}
+            case "GET", [blueprint, "entities", identifier]:
+                return "entity", 200, {"entity": self._one(blueprint, identifier)}
+            case "POST", [blueprint, "entities"]:
+                self._upsert_one(blueprint, body, request)
+                return "upsert", 200, {"entity": body}
         raise ValueError(NOT_SERVED)
 
     def _blueprints(self, method: str, rest: list[str], body: Json) -> tuple[int, Json]:
@@ -153,6 +168,16 @@ class FastPort:
         self.writes += len(rows)
         return found
 
+    def _upsert_one(self, blueprint: str, row: Json, request: Request) -> None:
+        params = dict(parse_qsl(request.query))
+        if (params["upsert"], params["merge"]) != ("true",) * 2 or row.get("relations"):
+            raise ValueError(NOT_SERVED)
+        shelf = self._shelf(blueprint)
+        slot = shelf.slots.get(row["identifier"])
+        old = self._load(shelf, slot) if slot is not None else {}
+        self._store(shelf, row["identifier"], _merged(old, row), self._source(request.headers.get("user-agent", "")))
+        self.writes += 1
+
     def _create_missing(self, target: str, value: Any, source: int) -> None:
         shelf = self._shelf(target)
         for identifier in value if isinstance(value, list) else [value]:
@@ -192,6 +217,13 @@ class FastPort:
     def _load(self, shelf: Shelf, slot: int) -> Json:
         content: Json = orjson.loads(self._records.read(shelf.offsets[slot], shelf.lengths[slot]))
         return content
+
+    def _one(self, blueprint: str, identifier: str) -> Json:
+        schema, shelf = self.store.blueprint(blueprint), self._shelf(blueprint)
+        if (slot := shelf.slots.get(identifier)) is None:
+            raise not_found("Entity", identifier, blueprint)
+        shown = [*METAS, *schema["schema"]["properties"], *schema["relations"]]
+        return _view(schema, shown)(identifier, self._load(shelf, slot))
 
     def _search(self, blueprint: str, body: Json) -> Json:
         schema, shelf = self.store.blueprint(blueprint), self._shelf(blueprint)

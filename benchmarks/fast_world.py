@@ -108,6 +108,8 @@ class LargeWorld:
         if max(size.merge_requests, size.issues, size.pipelines) > MOST_ROWS:
             raise ValueError("more rows of a project than hours: they would not be in order")
         self._templates = _templates()
+        # The places of the projects that changed, with the instant: their newest rows tell it.
+        self._changed: dict[int, str] = {}
 
     @property
     def top_groups(self) -> list[Row]:
@@ -162,11 +164,13 @@ class LargeWorld:
     def _ci(self, kind: str, id: int) -> str:
         every = self.size.pipelines
         place, n = divmod(id - 1, every)
-        return self._row(self._templates[f"{kind} {'failed' if n % 5 == 4 else 'success'}"], place, n, every)
+        return self._row(self._templates[_ci_name(kind, n)], place, n, every)
 
     def _row(self, template: str, place: int, n: int, every: int) -> str:
         id = place * every + n + 1
         created, updated = self._times(place, n)
+        if n == every - 1 and place in self._changed:
+            updated = self._changed[place]
         project, path, url, api = self._places[place]
         found = {
             "id": id, "iid": n + 1, "n": n, "created": created, "updated": updated,
@@ -181,6 +185,28 @@ class LargeWorld:
         """Created and updated of the n-th row of a project, as `large_world` has them."""
         created, updated = span(self.now, n, place / self.size.projects)
         return stamp(created), stamp(updated)
+
+    def change(self, share: float, when: datetime) -> int:
+        """Change the newest row of each kind in this share of the projects, spread evenly; say in how many.
+
+        What changed stands in the frame too, so that the stand-in answers what is asked since an instant.
+        """
+        count, size, frame = round(share * self.size.projects), self.size, self.frame
+        for place in (number * size.projects // count for number in range(count)):
+            self._changed[place] = stamp(when)
+            id = self._places[place][0]
+            frame.projects[id] |= {"updated_at": stamp(when), "last_activity_at": stamp(when)}
+            state = STATES[(size.merge_requests - 1) % len(STATES)]
+            lists = (
+                (frame.merge_requests, f"merge_request {state}", size.merge_requests),
+                (frame.issues, f"issue {'opened' if size.issues % 2 else 'closed'}", size.issues),
+                (frame.pipelines, _ci_name("pipeline", size.pipelines - 1), size.pipelines),
+                (frame.jobs, _ci_name("job", size.pipelines - 1), size.pipelines),
+            )
+            for rows, template, every in lists:
+                rows[id] = [json.loads(self._row(self._templates[template], place, every - 1, every))]
+        frame.touch()
+        return count
 
     @cached_property
     def entities(self) -> int:
@@ -205,6 +231,10 @@ class LargeWorld:
             "pipelines": size.projects * _pages(size.pipelines),
             "jobs": size.projects * _pages(size.pipelines),
         }
+
+
+def _ci_name(kind: str, n: int) -> str:
+    return f"{kind} {'failed' if n % 5 == 4 else 'success'}"
 
 
 def _pages(rows: int) -> int:

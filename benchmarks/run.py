@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,9 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- results: written by benchmarks/run.py -->", "<!-- end of results -->"
 # Projects, how many times the usual hundred rows each of them has, and how often both syncs are measured.
 SIZES = {"1k": (10, 1, 5), "10k": (100, 1, 7), "100k": (1000, 1, 3), "1m": (10_000, 1, 1)}
+# After the second sync: one that begins to note how far it came, and what incremental runs then take when nothing
+# changed, and when so many of the projects have. In worlds of up to so many projects.
+SINCE, CHANGED, SINCE_PROJECTS = ("noting", "quiet", "changed"), 0.03, 1000
 CONNECTIONS = 10
 LOAD_SECONDS = 2.0
 Json = dict[str, Any]
@@ -129,7 +132,7 @@ def quickest(results: Sequence[Json]) -> Json:
     A machine with other guests takes now more and now less for the same, and what they add is never the exporter's.
     """
     best = dict(results[0])
-    for run in ("first", "second"):
+    for run in (name for name in ("first", "second", *SINCE) if name in best):
         found = [result[run] for result in results]
         best[run] = {
             **min(found, key=lambda one: float(one["cpu"])),
@@ -152,17 +155,14 @@ def measured(name: str, projects: int, depth: int, scale: float) -> Json:
             one.ask(f"scale {scale}")
             one.ask("figures")  # what it took to begin is not the run's
         environ = environ_for(gitlab.about["url"], port.about["url"], gitlab.about["token"])
+        servers = {"gitlab": gitlab, "port": port}
         samples: dict[str, list[str]] = {}
-        runs: dict[str, Json] = {}
-        for run in ("first", "second"):
-            _say(f"{name}: {run} sync")
-            before = stolen()
-            took = sync(environ, lambda seconds, mib: _say(f"  at {seconds:.0f} s, {mib:.0f} MiB"))
-            for side, one in (("gitlab", gitlab), ("port", port)):
-                samples[f"{side} {run}"] = one.ask("sample")["sample"]
-            runs[run] = _checked(took, gitlab.ask("figures"), port.ask("figures"))
-            runs[run]["stolen"] = round((stolen() - before) / took.seconds / len(os.sched_getaffinity(0)), 3)
-            _say(f"{name}: {run} sync took {took.seconds:.1f} s, {took.cpu:.1f} s of CPU, {took.peak_mib:.0f} MiB")
+        runs = {run: _run(f"{name}: {run} sync", run, environ, servers, samples) for run in ("first", "second")}
+        for run in SINCE if projects <= SINCE_PROJECTS else ():
+            if run == "changed":
+                gitlab.ask(f"change {CHANGED}")
+            since = {**environ, "OCEAN__EXPORT__SINCE": "last"}
+            runs[run] = _run(f"{name}: sync --since last, {run}", run, since, servers, samples)
         written = runs["first"]["port"]["writes"]
         runs["second"]["port"]["writes"] -= written
         _say(f"{name}: what the servers can do")
@@ -184,6 +184,20 @@ def measured(name: str, projects: int, depth: int, scale: float) -> Json:
         **runs,
         "possible": possible,
     }
+
+
+def _run(
+    title: str, run: str, environ: Mapping[str, str], servers: Mapping[str, Server], samples: dict[str, list[str]]
+) -> Json:
+    """Run the command once; return what it took and asked of the servers, and keep samples of that."""
+    _say(title)
+    before = stolen()
+    took = sync(environ, lambda seconds, mib: _say(f"  at {seconds:.0f} s, {mib:.0f} MiB"))
+    samples |= {f"{side} {run}": one.ask("sample")["sample"] for side, one in servers.items()}
+    found = _checked(took, servers["gitlab"].ask("figures"), servers["port"].ask("figures"))
+    found["stolen"] = round((stolen() - before) / took.seconds / len(os.sched_getaffinity(0)), 3)
+    _say(f"{title} took {took.seconds:.1f} s, {took.cpu:.1f} s of CPU, {took.peak_mib:.0f} MiB")
+    return found
 
 
 def _checked(took: Measured, gitlab: Json, port: Json) -> Json:

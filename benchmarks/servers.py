@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from fast_gitlab import FastGitLab
@@ -44,8 +45,9 @@ def main() -> None:
 async def _serve(
     service: Service, about: dict[str, Any], more: Callable[[], dict[str, int]], gitlab: FastGitLab | None = None
 ) -> None:
-    """Commands are `figures` (what was asked since the last time), `sample` (some of it), `scale NUMBER`, and
-    `limit JSON`, the fields of a `Limiter`; nothing takes the limit away.
+    """Commands are `figures` (what was asked since the last time), `sample` (some of it), `scale NUMBER`, `limit JSON`,
+    the fields of a `Limiter` (nothing takes the limit away), and of GitLab `change SHARE`: from now on so many projects
+    have changed.
     """
     server, url = await listen(service)
     if gitlab:
@@ -70,6 +72,8 @@ async def _serve(
             elif word == "scale":
                 service.scale = float(value)
                 _print({"scale": service.scale})
+            elif word == "change" and gitlab:
+                _print({"changed": gitlab.world.change(float(value), datetime.now(UTC))})
             else:
                 _print({**service.meter.figures(), **more()})
                 service.meter = Meter()

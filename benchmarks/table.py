@@ -31,10 +31,35 @@ def lines(base: Result | None) -> Sequence[Line]:
         Line("second sync, entity writes", lambda r: r["second"]["port"]["writes"], lambda _: 0, "{:.0f}"),
         Line("first sync, CPU s per 1,000 entities", _cpu("first"), _cpu_target(base, "first", 0.30), "{:.3f}"),
         Line("second sync, CPU s per 1,000 entities", _cpu("second"), _cpu_target(base, "second", 0.20), "{:.3f}"),
+        *_since_lines(),
         Line("peak memory, MiB (sum of PSS)", _memory, _memory_target, "{:.0f}"),
         Line("start to first request ÷ imports", _start("first_request"), lambda _: 4),
         Line("--help ÷ imports", _start("help"), lambda _: 2),
     )
+
+
+def _since_lines() -> Iterator[Line]:
+    """Yield what `sync --since last` takes: nothing changed, and something in 3 % of the projects."""
+    for run, title, gitlab, port, share in (
+        ("quiet", "nothing changed", 30, 15, 0.1),
+        ("changed", "3 % changed", 150, 60, 0.2),
+    ):
+        yield Line(f"--since last, {title}: GitLab requests", _asked_of(run, "gitlab"), _at(gitlab), "{:.0f}")
+        yield Line(f"--since last, {title}: Port requests", _asked_of(run, "port"), _at(port), "{:.0f}")
+        yield Line(f"--since last, {title}: wall ÷ second sync", _wall_share(run), _at(share))
+
+
+def _at(most: float) -> Callable[[Result], float | None]:
+    """A bound for a thousand projects; smaller worlds have none, as the start of a run is most of theirs."""
+    return lambda result: most if result["projects"] == 1000 else None
+
+
+def _asked_of(run: str, side: str) -> Callable[[Result], float | None]:
+    return lambda result: _total(result, run, side) if run in result else None
+
+
+def _wall_share(run: str) -> Callable[[Result], float | None]:
+    return lambda result: float(result[run]["seconds"]) / float(result["second"]["seconds"]) if run in result else None
 
 
 def facts() -> Sequence[Line]:

@@ -327,3 +327,27 @@ def test_the_row_of_a_long_list_marks_what_is_over_its_bound():
     ten, one = Took(10.0, 1.0, 1000, 60.0), Took(13.5, 1.0, 1031, 60.0)
     assert "| **1.35** | 1,031 | **3.1 %** |" in long_list.line(100_000, ten, one)
     assert "| 1.00 | 1,000 | 0.0 % |" in long_list.line(100_000, ten, ten)
+
+
+# What changed
+
+
+def test_what_changed_is_told_by_whole_lists_and_by_those_since_an_instant():
+    world, later = LargeWorld(Size(PROJECTS, **ROWS), NOW), NOW.isoformat()
+    assert world.change(0.25, NOW) == 3
+    gitlab = FastGitLab(world)
+    with serving(Service(gitlab)) as url:
+        gitlab.url = url
+        for path, count in (
+            ("/groups/1/issues?order_by=created_at&sort=asc&scope=all", 3),
+            ("/groups/1/merge_requests?order_by=created_at&sort=asc&scope=all&state=all", 3),
+            ("/projects/1/pipelines?order_by=id&sort=asc", 1),
+        ):
+            since, _ = asked(f"{url}/api/v4{path}&per_page=100&updated_after={later.replace('+', '%2B')}")
+            whole, _ = asked(f"{url}/api/v4{path.replace('state=all', 'state=opened')}&per_page=100")
+            assert len(since) == count
+            assert [row for row in since if row["state" if "groups" in path else "ref"] in ("opened", "main")] == [
+                row for row in whole if datetime.fromisoformat(row["updated_at"]) >= NOW.replace(microsecond=0)
+            ]
+        (job,), _ = asked(f"{url}/api/v4/projects/1/pipelines/8/jobs")
+        assert job == asked(f"{url}/api/v4/projects/1/jobs?pagination=keyset&per_page=5")[0][0]
