@@ -1,0 +1,269 @@
+"""Any history of changes, runs and failures: an incremental run leaves what a full run would, but for deletions."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from gitlab_port_export.base.errors import GitLabUnavailable
+from gitlab_port_export.demo import gitlab_faults as faults
+from gitlab_port_export.demo.gitlab import Edit, Fault, gitlab_server
+from gitlab_port_export.demo.gitlab_clock import WorldClock
+from gitlab_port_export.demo.port import port_server
+from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.report.values import Report
+from testbed.changes import CHANGES, IDENTIFIERS, LATE, Key, changed, held, small_gitlab
+from testbed.faults import one_evaluator
+from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
+from testbed.port_bed import examples
+
+# What a replica may lag, and how long a transaction may be open, in seconds.
+MOST_LAG, MOST_OPEN = 120, 90
+MANY = 10_000
+NO_EXAMPLES = {"OCEAN__SEND_RAW_DATA_EXAMPLES": "false"}
+# Kind → (blueprint, fields of the entity).
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "group": ("group", {"title": ".full_name"}),
+    "project": ("service", {"title": ".name", "relations": {"group": ".namespace.full_path"}}),
+    "merge-request": (
+        "mr",
+        {
+            "title": ".title", "relations": {"service": '.references.full | split("!")[0]'},
+            "selector": {"states": ["opened", "closed", "merged"]},
+            "properties": {"text": '[.detailed_merge_status, (.labels | join(",")), .author.name] | join(" ")'},
+        },
+    ),
+    "issue": (
+        "issue",
+        {"title": ".title", "properties": {"text": '[.state, (.labels | join(",")), .milestone.title] | join(" ")'}},
+    ),
+    "pipeline": ("pipeline", {"properties": {"text": ".status"}}),
+    "job": ("job", {"title": ".name", "properties": {"text": '.status + " in " + .pipeline.status'}}),
+    "release": ("release", {"title": ".name"}),
+    "deployment": ("deployment", {"properties": {"text": ".status"}}),
+}  # fmt: skip
+# A resource whose rows do not decide over its entities: a full run alone writes it.
+PEOPLE = ("member", "person", {"identifier": ".username", "title": ".name"})
+ABOUT = (".web_url", ".created_at", ".id | tostring")
+LISTS = {
+    "merge-request": r"/merge_requests$", "issue": r"/issues$", "pipeline": r"/pipelines$", "job": r"/jobs$",
+    "release": r"/releases$", "deployment": r"/deployments$",
+}  # fmt: skip
+REFUSALS = (
+    faults.forbidden(), faults.not_found(), faults.query_timeout(), faults.field_timeout(), faults.server_error(),
+)  # fmt: skip
+BREAKS = (faults.forbidden(), faults.server_error(), faults.Drop(), faults.not_a_list())
+SPANS = (5, 40, 70, 240, 660, 2_700, 18_000)
+NUMBERS = st.integers(0, 99)
+
+
+def a_port(clock: Callable[[], float]) -> PortStore:
+    """An empty Port with a blueprint for each kind."""
+    relations = {"service": {"group": "group"}, "mr": {"service": "service"}}
+    names = [name for name, _ in KINDS.values()] + ["person"]
+    return port_with(
+        *(blueprint(name, relations.get(name), text="string", about="string") for name in names), clock=clock
+    )
+
+
+class Rhythm(RuleBasedStateMachine):
+    """A GitLab whose clock moves, a Port, and runs with `--since last` between changes of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.world = small_gitlab()
+        self.clock = WorldClock(self.world, remembers=MOST_LAG + 1)
+        self.store = a_port(self.clock.seconds)
+        self.gitlab = self.stack.enter_context(gitlab_server(self.world))
+        self.gitlab.clock = self.clock.seconds
+        self.port = self.stack.enter_context(port_server(self.store))
+        self.state = Path(mkdtemp()) / "state.json"
+        # Changes that nothing in GitLab shows, with their instant, until a full run.
+        self.unseen: dict[Key, datetime] = {}
+        self.about, self.backwards = 0, False
+        self.older: list[bytes] = []
+        self.broken = False
+        self.known: tuple[Any, Any] | None = None
+
+    def teardown(self) -> None:
+        self.stack.close()
+
+    @initialize()
+    def a_first_run(self) -> None:
+        self.clock.move(minutes=1)
+        assert self.run().exit_code == 0
+
+    # GitLab
+
+    @rule(name=st.sampled_from(sorted(CHANGES)), number=NUMBERS)
+    def change(self, name: str, number: int) -> None:
+        self.carry_out(lambda: CHANGES[name](self.world, number))
+
+    @rule(name=st.sampled_from(sorted(LATE)), number=NUMBERS, seconds=st.integers(1, MOST_OPEN))
+    def change_that_is_committed_late(self, name: str, number: int, seconds: int) -> None:
+        self.clock.commit_later(lambda: self.carry_out(lambda: LATE[name](self.world, number)), seconds=seconds)
+
+    @rule(seconds=st.sampled_from(SPANS))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.move(seconds=seconds)
+
+    def carry_out(self, change: Callable[[], object]) -> None:
+        """Change something, and note what GitLab shows of it."""
+        before = held(self.world)
+        change()
+        self.world.touch()
+        seen, unseen = changed(before, held(self.world), self.world.now)
+        for key in seen:
+            self.unseen.pop(key, None)
+        self.unseen |= dict.fromkeys(unseen, self.world.now)
+
+    # The mapping and Port
+
+    @rule(number=st.integers(0, len(ABOUT) - 1), backwards=st.booleans())
+    def edit_the_mapping(self, number: int, backwards: bool) -> None:
+        self.about, self.backwards = number, backwards
+
+    @rule(kind=st.sampled_from(sorted(KINDS)))
+    def somebody_empties_a_blueprint(self, kind: str) -> None:
+        name = KINDS[kind][0]
+        self.store.delete(name, self.store.identifiers(name), cascade=True)
+
+    # The state
+
+    @rule(how=st.sampled_from(["lost", "cut", "changed", "older"]))
+    def the_state_is_not_what_it_was(self, how: str) -> None:
+        text = self.state.read_bytes() if self.state.exists() else b""
+        match how:
+            case "lost":
+                self.state.unlink(missing_ok=True)
+            case "cut":
+                self.state.write_bytes(text[: len(text) // 2])
+            case "changed":
+                self.state.write_bytes(text.replace(b"2026", b"2027"))
+            case "older" if self.older:
+                self.state.write_bytes(self.older[0])
+
+    # Runs
+
+    @rule(lag=st.integers(1, MOST_LAG), every=st.integers(1, 3))
+    def run_on_replicas(self, lag: int, every: int) -> None:
+        """Some answers come from a replica that lags."""
+        numbers = iter(range(MANY))
+        self.gitlab.replica = lambda _: self.clock.behind(0 if next(numbers) % every else lag)
+        self.run(lag=lag)
+        self.gitlab.replica = lambda _: None
+
+    @rule(kind=st.sampled_from(sorted(LISTS)), answer=st.sampled_from(BREAKS), times=st.sampled_from([1, None]))
+    def run_in_which_a_kind_fails(self, kind: str, answer: Any, times: int | None) -> None:
+        self.gitlab.faults.append(Fault(LISTS[kind], answer, times=times))
+        self.run()
+        self.gitlab.faults.clear()
+
+    @rule(
+        kind=st.sampled_from(sorted(LISTS)), name=st.sampled_from(sorted(CHANGES)), number=NUMBERS,
+        minutes=st.sampled_from([1, 15]),
+    )  # fmt: skip
+    def run_while_gitlab_changes(self, kind: str, name: str, number: int, minutes: int) -> None:
+        """After the first list of a kind something changes, and the run goes on for a while."""
+
+        def change() -> None:
+            self.clock.move(seconds=1)
+            self.carry_out(lambda: CHANGES[name](self.world, number))
+            self.clock.move(minutes=minutes)
+
+        self.gitlab.edits.append(Edit(LISTS[kind], change))
+        self.run()
+        self.gitlab.edits.clear()
+
+    @rule(answer=st.sampled_from(REFUSALS), some=st.booleans())
+    def graphql_refuses(self, answer: Any, some: bool) -> None:
+        if some:
+            self.world.unanswered = {id for id in self.world.projects if id % 2}
+        else:
+            self.gitlab.faults.append(Fault("^/api/graphql$", answer))
+        self.check()
+        self.world.unanswered = set()
+        self.gitlab.faults.clear()
+
+    @rule()
+    def check(self) -> None:
+        """A run without failures: what takes part is what a full run would leave, but for what nothing shows."""
+        self.clock.move(seconds=1)
+        report = self.run()
+        assert report.exit_code in (0, 5)
+        found, wanted = self.store.snapshot(), self.fresh()
+        rhythm = report.rhythm
+        assert rhythm is not None
+        if rhythm.mode == "full":
+            self.agrees(found, wanted)
+            return
+        assert {"group", "project"} <= set(rhythm.kinds)
+        assert self.broken or KINDS.keys() == set(rhythm.kinds)
+        for kind in rhythm.kinds:
+            name = KINDS[kind][0]
+            for identifier, content in wanted[name].items():
+                assert (kind, identifier) in self.unseen or found[name].get(identifier) == content, (kind, identifier)
+
+    @rule()
+    def check_a_full_run(self) -> None:
+        self.clock.move(seconds=1)
+        assert self.run(since="").exit_code in (0, 5)
+        self.agrees(self.store.snapshot(), self.fresh())
+
+    def agrees(self, found: Any, wanted: Any) -> None:
+        assert {name: found[name] for name in wanted} == wanted
+
+    def run(self, since: str = "last", lag: float = 0) -> Report:
+        started = self.world.now
+        settings = {"since": since, "state": str(self.state)} if since else {}
+        try:
+            report = run_sync(self.gitlab, self.port, self.mapping, **NO_EXAMPLES, **settings).report
+        except GitLabUnavailable:
+            raise AssertionError("GitLab was there") from None
+        full = report.rhythm is None or report.rhythm.mode == "full"
+        problems = [one for one in report.problems if not one.warning]
+        if full and not problems:
+            # What changed while it ran, or just before on a primary, it may not have seen.
+            self.unseen = {key: at for key, at in self.unseen.items() if (started - at).total_seconds() <= lag}
+        if full and since:
+            self.broken = bool(problems)
+        if since and self.state.exists():
+            self.older = [*self.older[-3:], self.state.read_bytes()]
+        return report
+
+    def fresh(self) -> Any:
+        """What a full run leaves in an empty Port."""
+        version = (self.world.version, self.about, self.backwards)
+        if self.known is None or self.known[0] != version:
+            store = a_port(self.clock.seconds)
+            assert run_sync(self.gitlab, store, self.mapping, **NO_EXAMPLES).report.exit_code == 0
+            self.known = version, store.snapshot()
+        return self.known[1]
+
+    @property
+    def mapping(self) -> Any:
+        about = {"about": ABOUT[self.about]}
+        resources = [
+            resource(
+                kind, name, identifier=IDENTIFIERS.get(kind, ".id | tostring"),
+                **{**fields, "properties": {**fields.get("properties", {}), **about}},
+            )
+            for kind, (name, fields) in KINDS.items()
+        ]  # fmt: skip
+        kind, name, fields = PEOPLE
+        resources.append(resource(kind, name, **fields))
+        return mapping_of(*(resources[::-1] if self.backwards else resources), entityDeletionThreshold=1)
+
+
+@pytest.mark.timeout(3600)  # only HYPOTHESIS_PROFILE=thorough comes near
+def test_any_history() -> None:
+    with one_evaluator():
+        run_state_machine_as_test(Rhythm, settings=settings(examples(3, 300, slow=True), stateful_step_count=14))
