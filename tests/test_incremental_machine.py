@@ -1,5 +1,6 @@
 """Any history of changes, runs and failures: an incremental run leaves what a full run would, but for deletions."""
 
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -26,7 +27,6 @@ from testbed.port_bed import examples
 
 # What a replica may lag, and how long a transaction may be open, in seconds.
 MOST_LAG, MOST_OPEN = 120, 90
-MANY = 10_000
 NO_EXAMPLES = {"OCEAN__SEND_RAW_DATA_EXAMPLES": "false"}
 # Kind → (blueprint, fields of the entity).
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -49,8 +49,11 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "release": ("release", {"title": ".name"}),
     "deployment": ("deployment", {"properties": {"text": ".status"}}),
 }  # fmt: skip
-# A resource whose rows do not decide over its entities: a full run alone writes it.
-PEOPLE = ("member", "person", {"identifier": ".username", "title": ".name"})
+# Resources of which one row does not decide over an entity: full runs alone write these.
+OTHERS = (
+    ("member", "person", {"identifier": ".username", "title": ".name"}),
+    ("issue", "author", {"identifier": ".author.username", "title": ".title"}),
+)
 ABOUT = (".web_url", ".created_at", ".id | tostring")
 LISTS = {
     "merge-request": r"/merge_requests$", "issue": r"/issues$", "pipeline": r"/pipelines$", "job": r"/jobs$",
@@ -67,7 +70,7 @@ NUMBERS = st.integers(0, 99)
 def a_port(clock: Callable[[], float]) -> PortStore:
     """An empty Port with a blueprint for each kind."""
     relations = {"service": {"group": "group"}, "mr": {"service": "service"}}
-    names = [name for name, _ in KINDS.values()] + ["person"]
+    names = [name for name, _ in KINDS.values()] + [name for _, name, _ in OTHERS]
     return port_with(
         *(blueprint(name, relations.get(name), text="string", about="string") for name in names), clock=clock
     )
@@ -153,11 +156,12 @@ class Rhythm(RuleBasedStateMachine):
 
     # Runs
 
-    @rule(lag=st.integers(1, MOST_LAG), every=st.integers(1, 3))
-    def run_on_replicas(self, lag: int, every: int) -> None:
-        """Some answers come from a replica that lags."""
-        numbers = iter(range(MANY))
-        self.gitlab.replica = lambda _: self.clock.behind(0 if next(numbers) % every else lag)
+    @rule(lag=st.integers(1, MOST_LAG), which=st.sampled_from(["", *LISTS.values(), "s$"]), others=st.booleans())
+    def run_on_replicas(self, lag: int, which: str, others: bool) -> None:
+        """Some answers come from a replica that lags: those of these paths, or those of all others."""
+        self.gitlab.replica = lambda asked: (
+            self.clock.behind(lag) if bool(re.search(which, asked.path)) != others else None
+        )
         self.run(lag=lag)
         self.gitlab.replica = lambda _: None
 
@@ -168,16 +172,17 @@ class Rhythm(RuleBasedStateMachine):
         self.gitlab.faults.clear()
 
     @rule(
-        kind=st.sampled_from(sorted(LISTS)), name=st.sampled_from(sorted(CHANGES)), number=NUMBERS,
+        kind=st.sampled_from(sorted(LISTS)), names=st.tuples(*[st.sampled_from(sorted(CHANGES))] * 2), number=NUMBERS,
         minutes=st.sampled_from([1, 15]),
     )  # fmt: skip
-    def run_while_gitlab_changes(self, kind: str, name: str, number: int, minutes: int) -> None:
-        """After the first list of a kind something changes, and the run goes on for a while."""
+    def run_while_gitlab_changes(self, kind: str, names: tuple[str, str], number: int, minutes: int) -> None:
+        """After the first list of a kind something changes, the run goes on for a while, and something changes again."""
 
         def change() -> None:
             self.clock.move(seconds=1)
-            self.carry_out(lambda: CHANGES[name](self.world, number))
-            self.clock.move(minutes=minutes)
+            for name in names:
+                self.carry_out(lambda name=name: CHANGES[name](self.world, number))  # type: ignore[misc]
+                self.clock.move(minutes=minutes)
 
         self.gitlab.edits.append(Edit(LISTS[kind], change))
         self.run()
@@ -258,8 +263,7 @@ class Rhythm(RuleBasedStateMachine):
             )
             for kind, (name, fields) in KINDS.items()
         ]  # fmt: skip
-        kind, name, fields = PEOPLE
-        resources.append(resource(kind, name, **fields))
+        resources += [resource(kind, name, **fields) for kind, name, fields in OTHERS]
         return mapping_of(*(resources[::-1] if self.backwards else resources), entityDeletionThreshold=1)
 
 

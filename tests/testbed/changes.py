@@ -24,12 +24,12 @@ IDENTIFIERS = {
 
 
 def small_gitlab() -> World:
-    """Two groups with subgroups and twelve projects, of which each holds a row of most kinds, all older than a day."""
+    """Four groups with a subgroup each and twelve projects that hold a row of most kinds, all older than a day."""
     world = World(datetime(2026, 3, 1, 12, tzinfo=UTC))
     owner, _ = world.add_user("owner", "Owner"), world.add_user("ann", "Ann")
     world.add_token("token-of-owner", owner)
     groups: list[Row] = []
-    for name in ("left", "right"):
+    for name in ("north", "east", "south", "west"):
         top = world.add_group(name)
         world.add_member(top, owner, OWNER)
         world.add_label(top, "team")
@@ -37,8 +37,8 @@ def small_gitlab() -> World:
         groups += [top, world.add_group("sub", top)]
     world.now -= timedelta(days=1)
     for number in range(PROJECTS):
-        project = world.add_project(groups[number % 4], f"p{number}", last_activity_at=stamp(world.now))
-        _furnish(world, project, groups[number % 4])
+        group = groups[number % len(groups)]
+        _furnish(world, world.add_project(group, f"p{number}", last_activity_at=stamp(world.now)), group)
     world.now += timedelta(days=1)
     return world
 
