@@ -176,7 +176,7 @@ class Rhythm(RuleBasedStateMachine):
         minutes=st.sampled_from([1, 15]),
     )  # fmt: skip
     def run_while_gitlab_changes(self, kind: str, names: tuple[str, str], number: int, minutes: int) -> None:
-        """After the first list of a kind something changes, the run goes on for a while, and something changes again."""
+        """After the first list of a kind something changes, the run goes on for long, and something changes again."""
 
         def change() -> None:
             self.clock.move(seconds=1)
