@@ -22,9 +22,9 @@ demo: $(RUNTIME) ## Sync a sample GitLab to a sample Port, both on this machine
 test: $(DEV) ## Run the tests (make test ARGS="-k name")
 	$(BIN)/pytest -n 4 $(ARGS)
 
-soak: $(DEV) ## Run every combination of faults, each parity case alone, 200 random schedules (make soak SEED=1)
+soak: $(DEV) ## Run every combination of faults, each parity case alone, 200 random schedules, 60 histories (make soak SEED=1)
 	SOAK=200 SEED=$(or $(SEED),$(shell date +%s)) $(BIN)/pytest -n 4 tests/test_fault_matrix.py tests/test_soak.py tests/test_parity_*.py \
-		tests/test_people.py $(ARGS)
+		tests/test_people.py tests/test_incremental_machine.py $(ARGS)
 
 bench: $(RUNTIME) ## Measure requests, time, CPU and memory (make bench ARGS="--sizes 10k")
 	$(BIN)/python benchmarks/run.py $(ARGS)
