@@ -79,12 +79,11 @@ class GitLabServer:
     """A running stand-in.
 
     `requests` records what arrived, with paths below `/api/v4` and decoded; `faults` may be filled and
-    emptied at any time, the first that hits fires. So may `edits`: each changes the world between an answer that was
-    made and the next one. `latency` gives the seconds to wait for an answer of so
-    many rows. `cached` keeps answers until the world's version changes: for benchmarks, where the server must
-    not be what is measured. `clock` is the time that Date headers tell, `limits` are those of lists, and `proxy` is
-    what something in between makes of an answer's headers. `replica` gives the world that a request is answered from:
-    None is the world as it is.
+    emptied at any time; the first that fits a request is its answer. So may `edits`: each changes the world between an
+    answer and the next one. `latency` gives the seconds to wait for an answer of so many rows. `cached` keeps answers
+    until the world's version changes: for benchmarks, which must not measure the server. `clock` is the time of Date
+    headers, `limits` are those of lists, and `proxy` changes the headers of answers. `replica` returns the world that
+    answers a request, None for the current one.
     """
 
     world: World
@@ -120,7 +119,7 @@ class GitLabServer:
             return len(self.requests)
 
     def take_fault(self, request: Recorded) -> Fault | None:
-        """The first fault that hits, counted down."""
+        """The first fault that fits the request, counted down."""
         with self._lock:
             fault = next((fault for fault in self.faults if fault.hits(request)), None)
             if fault and fault.times is not None:

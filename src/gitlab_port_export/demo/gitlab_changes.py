@@ -1,4 +1,4 @@
-"""What happens in a GitLab as time passes, each with the rules of which timestamps it moves.
+"""Changes that people and jobs make in GitLab over time, each with the timestamps that GitLab sets for it.
 
 The rules are those of GitLab's models: app/models/concerns/throttled_touch.rb, app/models/event.rb,
 app/models/merge_request.rb (`Timeless`), app/models/release.rb and app/services/issuable_base_service.rb.
@@ -26,14 +26,14 @@ PUSHED_AGAIN = timedelta(minutes=5)
 
 
 def saved(world: World, row: Row, **fields: Any) -> Row:
-    """Change a row and note the time; a commit that becomes visible late never turns a row's time back."""
+    """Change a row and set `updated_at` to now, but never to an earlier time than it had."""
     world.touch()
     row.update(fields, updated_at=max(row["updated_at"], stamp(world.now)))
     return row
 
 
 def active(world: World, project: Row) -> None:
-    """Note an Event: at most once an hour it moves `last_activity_at`, and in newer versions `updated_at` with it."""
+    """Record an Event: at most once an hour it sets `last_activity_at`, and in newer versions `updated_at` too."""
     if world.now - _moment(project["last_activity_at"]) >= ACTIVE_AGAIN:
         project["last_activity_at"] = stamp(world.now)
         if world.events_touch_projects:
@@ -41,7 +41,7 @@ def active(world: World, project: Row) -> None:
 
 
 def pushed(world: World, project: Row) -> None:
-    """Note a push: an Event, and at most every five minutes what moves the project's `updated_at`."""
+    """Record a push: an Event, which at most every five minutes sets the project's `updated_at`."""
     world.touch()
     active(world, project)
     last = world.pushed.get(project["id"])
@@ -71,7 +71,7 @@ def open_issue(world: World, project: Row, title: str, **fields: Any) -> Row:
 
 
 def edit(world: World, row: Row, **fields: Any) -> None:
-    """Change the title, labels, assignees or milestone of a merge request or issue: no Event tells of it."""
+    """Change the title, labels, assignees or milestone of a merge request or issue, for which there is no Event."""
     saved(world, row, **fields)
 
 
@@ -89,7 +89,7 @@ def merge(world: World, row: Row, user: Row) -> None:
 
 
 def comment(world: World, row: Row) -> None:
-    """Write a note on a merge request or issue, which moves its time only a minute after the last change."""
+    """Write a note on a merge request or issue; it sets `updated_at` only a minute after the last change."""
     world.touch()
     row["user_notes_count"] += 1
     if world.now - _moment(row["updated_at"]) >= TOUCHED_AGAIN:
@@ -98,16 +98,16 @@ def comment(world: World, row: Row) -> None:
 
 
 def recheck(world: World, row: Row, status: str) -> None:
-    """Find that a merge request can (not) be merged any more: on purpose that moves no time."""
+    """Set whether a merge request can be merged; on purpose GitLab changes no timestamp for it."""
     world.touch()
     row.update(detailed_merge_status=status, has_conflicts=status == "conflict")
 
 
-# Names that other rows tell
+# Names that other rows repeat
 
 
 def rename_label(world: World, source: Row, old: str, new: str) -> None:
-    """Rename a label of a group or project: the rows that bear it are not touched."""
+    """Rename a label of a group or project; `updated_at` of the rows that have it stays."""
     world.touch()
     labels = world.group_labels if "full_path" in source else world.project_labels
     for label in labels[source["id"]]:
@@ -118,7 +118,7 @@ def rename_label(world: World, source: Row, old: str, new: str) -> None:
 
 
 def rename_milestone(world: World, milestone: Row, title: str) -> None:
-    """Rename a milestone: its own time moves, those of the rows in it do not."""
+    """Rename a milestone; its own `updated_at` changes, that of the rows in it stays."""
     saved(world, milestone, title=title)
     for lists in (world.merge_requests, world.issues):
         for row in _all(lists.values()):
@@ -127,7 +127,7 @@ def rename_milestone(world: World, milestone: Row, title: str) -> None:
 
 
 def rename_user(world: World, user: Row, name: str) -> None:
-    """Give a person another name: every row tells it at once, and none is touched."""
+    """Give a person another name; every row shows it at once, and `updated_at` stays everywhere."""
     world.touch()
     user["name"] = name
     for members in (world.group_members, world.project_members):
@@ -148,7 +148,7 @@ def _all(lists: Iterable[list[Row]]) -> Iterable[Row]:
         yield from rows
 
 
-# Pipelines, jobs and deployments, of which no Event tells
+# Pipelines, jobs and deployments, for which there is no Event
 
 
 def start_pipeline(world: World, project: Row, *jobs: str, **fields: Any) -> Row:
@@ -160,7 +160,7 @@ def start_pipeline(world: World, project: Row, *jobs: str, **fields: Any) -> Row
 
 
 def finish_job(world: World, job: Row, status: str = "success") -> None:
-    """End a job: its pipeline stays as it is until no other one runs, and ends with the last."""
+    """End a job; its pipeline ends with the last of its jobs, and stays as it is until then."""
     world.touch()
     pipeline = job["pipeline"]
     job.update(status=status, started_at=job["created_at"], finished_at=stamp(world.now), duration=21.5)
@@ -171,13 +171,13 @@ def finish_job(world: World, job: Row, status: str = "success") -> None:
 
 
 def play_again(world: World, job: Row, status: str) -> Row:
-    """Retry a manual job of a pipeline that has ended and stays so: a new row, and nothing else tells of it."""
+    """Retry a manual job of a pipeline that has ended: one new row, and no other row changes."""
     world.retried_jobs.add(job["id"])
     return world.add_job(job["pipeline"], job["name"], status, created_at=stamp(world.now))
 
 
 def deploy(world: World, project: Row, environment: Row, status: str = "running") -> Row:
-    """Deploy over the API: no pipeline tells of it."""
+    """Deploy over the API, without a pipeline."""
     return list_rows.add_deployment(
         world, project, environment, status=status, created_at=world.now, updated_at=world.now
     )
@@ -194,7 +194,7 @@ def stop_environment(world: World, row: Row) -> None:
     saved(world, row, state="stopped")
 
 
-# What lies in repositories, and releases
+# Repositories and releases
 
 
 def push(world: World, project: Row, path: str, content: str) -> None:
@@ -216,13 +216,13 @@ def push_branch(world: World, project: Row, name: str) -> Row:
 
 
 def release(world: World, project: Row, tag: str) -> Row:
-    """Publish a release: it touches its project."""
+    """Publish a release, which sets `updated_at` of its project."""
     saved(world, project)
     return list_rows.add_release(world, project, tag, when=world.now)
 
 
 def edit_release(world: World, project: Row, row: Row, **fields: Any) -> None:
-    """Edit a release: its row has no time of its own, but it touches its project."""
+    """Edit a release; its row has no `updated_at`, but that of its project is set."""
     row.update(fields)
     saved(world, project)
 

@@ -32,7 +32,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Reply:
-    """Answer with this instead; `foreign` as something before GitLab does, without the headers of GitLab's answers."""
+    """Answer with this instead; `foreign` comes from a proxy, without the headers of GitLab's own answers."""
 
     status: int
     body: bytes = b""
@@ -70,10 +70,10 @@ Answer = Reply | Drop | Lost | Truncate | Slow
 
 @dataclass
 class Fault:
-    """What happens to which requests.
+    """An answer other than the right one, and the requests that get it.
 
     `match` is a function of the request, or a regular expression that must be found in its decoded path
-    below `/api/v4`; `page` narrows it to one page. `times` counts how often it still fires, None: always.
+    below `/api/v4`; `page` narrows it to one page. `times` is how often it is still given, None for always.
     """
 
     match: str | Callable[[Recorded], bool]
@@ -82,13 +82,13 @@ class Fault:
     times: int | None = None
 
     def hits(self, request: Recorded) -> bool:
-        """Whether this fault would fire for the request."""
+        """Whether the request gets this answer."""
         return _hits(self.match, self.page, self.times, request)
 
 
 @dataclass
 class Edit:
-    """A change of the world right after a request was answered: `match`, `page` and `times` are as of a fault."""
+    """A change of the world right after a request was answered; `match`, `page` and `times` are those of Fault."""
 
     match: str | Callable[[Recorded], bool]
     change: Callable[[], object]

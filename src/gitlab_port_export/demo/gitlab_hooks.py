@@ -61,7 +61,7 @@ class Hook:
 
 @dataclass
 class Hooks:
-    """All hooks of an instance, on `plan`; `version` decides on some keys, and `auto_disable` on what failures do.
+    """All hooks of an instance on `plan`. `version` decides on some keys, `auto_disable` lets failures turn a hook off.
 
     `ignored` are flags that the API takes and does not keep.
     """
@@ -83,7 +83,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request about hooks: by whom, for which place, and what it holds."""
+    """One request about hooks: who sends it, its path, and its parameters and body."""
 
     hooks: Hooks
     world: World
@@ -97,7 +97,7 @@ class Asked:
 
 
 def answer(asked: Asked) -> tuple[int, Any, HeaderList]:
-    """The answer to a request whose path is one of hooks. Raises RefusedError."""
+    """The answer to a request about hooks. Raises RefusedError."""
     found = PATH.match(asked.path)
     if found is None:
         raise RefusedError(404, {"error": "404 Not Found"})
@@ -219,7 +219,7 @@ def _status(event: Row) -> int:
 
 
 def _test(asked: Asked, hook: Hook) -> tuple[int, Any, HeaderList]:
-    """Send a delivery to try the hook out; a good one wakes a hook that was disabled."""
+    """Send a delivery to test the hook; success turns a disabled hook on again."""
     shapes = Shapes(asked.world, asked.hooks.version[0])
     project = next(iter(asked.world.projects.values()), None)
     if project is None:
@@ -274,7 +274,7 @@ def _asks(hook: Hook, event: str, payload: Row) -> bool:
 
 
 def send(hooks: Hooks, hook: Hook, payload: Row) -> int:
-    """Deliver once and note how it went; returns the status, 0 where there was no answer."""
+    """Deliver once and record the result; returns the status, 0 where there was no answer."""
     event = payload.get("object_kind") or payload.get("event_name") or ""
     url = hook.shown["url"]
     for name, value in hook.variables.items():
@@ -291,7 +291,7 @@ def send(hooks: Hooks, hook: Hook, payload: Row) -> int:
     template = hook.shown.get("custom_webhook_template")
     body = filled(template, payload) if template else json.dumps(payload)
     try:
-        # What a template makes has to be JSON, or GitLab does not send it.
+        # GitLab sends the result of a template only if it is JSON.
         json.loads(body)
         answered = requests.post(url, body.encode(), headers=headers, timeout=10, allow_redirects=False)
         status = answered.status_code
@@ -325,7 +325,7 @@ def filled(template: str, payload: Row) -> str:
 
 @dataclass
 class Watch:
-    """Notices what changed in a world, and fires the hooks that GitLab would fire for it; `actor` did it all."""
+    """Compares a world with what it was before, and sends the hooks of GitLab; `actor` made all changes."""
 
     hooks: Hooks
     world: World

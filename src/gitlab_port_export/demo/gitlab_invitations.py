@@ -1,4 +1,4 @@
-"""The stand-in GitLab's invitations: POST always answers 201, and also changes people who are there already."""
+"""The stand-in GitLab's invitations: POST always answers 201, and also changes people who are members already."""
 
 from __future__ import annotations
 

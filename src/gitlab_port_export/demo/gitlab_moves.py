@@ -1,4 +1,4 @@
-"""Other paths and names of groups and projects of a stand-in's world, and what of their rows and times follows."""
+"""Renames and moves of groups and projects: which rows show the new path, and which timestamps change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def rename_project(world: World, project: Row, name: str | None, path: str | None) -> None:
-    """Give a project another name, another path, or both: of all times only its own moves."""
+    """Give a project another name, another path, or both; only its own `updated_at` changes."""
     world.touch()
     if name:
         prefix = project["name_with_namespace"].removesuffix(project["name"])
@@ -26,7 +26,7 @@ def rename_project(world: World, project: Row, name: str | None, path: str | Non
 
 
 def transfer_project(world: World, project: Row, group: Row) -> None:
-    """Move a project to another group: of all times only its own moves."""
+    """Move a project to another group; only its own `updated_at` changes."""
     world.touch()
     if project["id"] in world.projects_in[project["namespace"]["id"]]:
         world.projects_in[project["namespace"]["id"]].remove(project["id"])
@@ -38,13 +38,13 @@ def transfer_project(world: World, project: Row, group: Row) -> None:
 
 
 def rename_group(world: World, group: Row, path: str) -> None:
-    """Give a group another path: all groups and projects below are touched, what projects hold is not."""
+    """Give a group another path; `updated_at` of all groups and projects below changes, not that of their rows."""
     group["path"] = path
     _readdress_group(world, group)
 
 
 def transfer_group(world: World, group: Row, parent: Row) -> None:
-    """Move a group into another one: all groups and projects below are touched, what projects hold is not."""
+    """Move a group into another; `updated_at` of all groups and projects below changes, not that of their rows."""
     if group["parent_id"]:
         world.subgroups[group["parent_id"]].remove(group["id"])
     world.subgroups[parent["id"]].append(group["id"])
@@ -89,7 +89,7 @@ def _readdress_project(world: World, project: Row) -> None:
 
 
 def _held(world: World, id: int) -> Iterable[Row]:
-    """Yield the rows of a project that tell its path; jobs hold the row of their pipeline itself."""
+    """Yield the rows of a project that hold its path; a job holds the row of its pipeline itself."""
     for lists in (
         *(world.merge_requests, world.issues, world.pipelines, world.jobs, world.releases, world.tags),
         *(world.branches, world.environments, world.deployments, world.milestones),

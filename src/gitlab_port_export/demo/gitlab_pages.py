@@ -18,7 +18,7 @@ HeaderList = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of lists: rows of a page, rows of a list that are still counted, and the deepest offset."""
+    """The limits of lists: rows of a page, rows up to which GitLab counts a list, and the largest offset."""
 
     per_page: int = 100
     counted: int = 10_000
@@ -46,9 +46,9 @@ def _same(row: Row) -> Row:
 class Listing:
     """A whole list in its order, and how it may be paged.
 
-    `keyset` is what keyset pages go by: "id" for id_after and id_before with rows ordered by id, "cursor" with rows
-    ordered by descending id, or "page_token" for what comes from a repository, in any order. `whole` is how many
-    branches or tags there are before any filter. `limited` names the type in the refusal of offsets that are too
+    `keyset` is the parameter of keyset pages: "id" for id_after and id_before with rows ordered by id, "cursor"
+    with rows ordered by descending id, or "page_token" for what comes from a repository, in any order. `whole` counts
+    the branches or tags before any filter. `limited` names the type in the refusal of offsets that are too
     deep. `present` makes the row to send.
     """
 
@@ -138,7 +138,7 @@ def _keyset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
         rows = rows[_after(_cursor_id(cursor), rows, descending=True) :]
     page = rows[:per_page]
     if not page or (not by_id and len(rows) <= per_page):
-        # A page of projects that holds anything names a next one, so their last page is an empty one.
+        # Each page of projects with rows links to a next one, so the last page is empty.
         return page, []
     last = page[-1]["id"]
     step: Params
@@ -150,7 +150,7 @@ def _keyset(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
 
 
 def _tokens(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
-    """Cut a list from a repository: the token is the path or name of the last row, and a full page names a next one."""
+    """Cut a list of a repository: the token is the path or name of the last row; a full page links to the next one."""
     if listing.filtered:
         # The token is ignored, so a full page links to itself.
         names, page = [str(row["name"]) for row in listing.rows], listing.rows
@@ -169,7 +169,7 @@ def _tokens(listing: Listing, params: Params, url: str, per_page: int) -> tuple[
 
 
 def _first_refs(listing: Listing, params: Params, url: str, per_page: int) -> tuple[Sequence[Row], HeaderList]:
-    """The first page of refs by number: it always names a second one and counts what is there without any filter."""
+    """The first page of refs by number: it always links to a second one, and its counts ignore any filter."""
     numbers = {"X-Per-Page": per_page, "X-Page": 1, "X-Next-Page": 2, "X-Prev-Page": "", "X-Total": listing.whole}
     numbers["X-Total-Pages"] = (listing.whole or 0) // per_page + 1
     following = _link(url, params | {"page": "2", "per_page": str(per_page)}, "next")

@@ -71,13 +71,13 @@ class Shapes:
 
     @staticmethod
     def repository(row: Row) -> Row:
-        """The repository, which says less than the project."""
+        """The repository, with fewer keys than the project."""
         return {"name": row["name"], "url": row["ssh_url_to_repo"], "homepage": row["web_url"]} | {
             "description": row["description"]
         }
 
     def labels(self, names: Iterable[str]) -> list[Row]:
-        """Labels as objects, in no order that rows have."""
+        """Labels as objects, in another order than in rows."""
         made = {"created_at": self.time("2026-01-01T00:00:00.000Z"), "updated_at": None, "template": False}
         return [
             {"id": id, "title": name, "color": "#428BCA"} | made for id, name in enumerate(reversed(list(names)), 1)
@@ -85,7 +85,7 @@ class Shapes:
 
     @staticmethod
     def commit(project: Row, id: str) -> Row:
-        """A commit as it stands in events."""
+        """A commit as in events."""
         return {
             "id": id,
             "message": "Change\n",

@@ -1,4 +1,4 @@
-"""The stand-in GitLab's writes about people: their table, what may be switched on, and how one is carried out."""
+"""The stand-in GitLab's writes about people: what each has, the settings that change its answer, and its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADMINISTRATOR = 60
 
 @dataclass
 class Writes:
-    """What GitLab's settings make of writes, and a record of those that had an effect.
+    """GitLab's settings that change what a write does, and a record of the writes that had an effect.
 
     `approval`: roles wait for an administrator. `sso`: invitations of strangers fail. `locked`: ids of groups whose
     members SAML or LDAP alone may set. `user_cap`: new accounts wait for approval. `counts_bots`: the last human owner
@@ -44,7 +44,7 @@ class Writes:
 
 @dataclass(frozen=True)
 class Change:
-    """One write that passed authentication: the call, whose parameters are the body's, and the switches."""
+    """One write that passed authentication: the call, whose parameters are those of the body, and GitLab's settings."""
 
     call: Call
     writes: Writes
