@@ -22,6 +22,10 @@ def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdic
         case "unknown":
             return Verdict(None, sent.said, then="again")
     said = "GitLab answered that it was done, and does not show it"
+    if decision.subject == "invitation" and decision.after:
+        # A sign-in rule may swallow an invitation; or nothing was to be changed of a member with a hidden address.
+        hint = "the address may be that of a member who has this role already: name the person by username or id:NUMBER"
+        return Verdict("failed", said, hint)
     # A removal may be carried out a while later, and one of the last owner not at all.
     return Verdict(None, said, then="wait") if decision.after is None else Verdict("failed", said)
 
