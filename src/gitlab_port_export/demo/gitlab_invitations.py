@@ -47,8 +47,10 @@ def _one(change: Change, source: Row, email: str, level: int) -> str:
     if user and (row := member_of(change.world, source, user["id"])):
         if level < OWNER and is_last_owner(change, source, row):
             return "not authorized to update member"
+        before = dict(row)
         set_role(change, row, level)
-        change.done("edit", source["id"], user["id"])
+        if row != before:
+            change.done("edit", source["id"], user["id"])
     elif user:
         change.world.add_member(source, user, level, change.call.text("expires_at") or None)
         change.done("add", source["id"], user["id"])
