@@ -141,7 +141,7 @@ def _ended(task: _Task, outcome: Outcome) -> tuple[Ended, ...]:
 def _became_member(task: _Task, outcome: Outcome, state: State) -> Outcome:
     """Return the outcome of an invitation that reached an account whose address the token cannot see."""
     before = task.facts.state.members
-    number = who_became(task.facts.state, state)
+    number = who_became(decide(task.facts), task.facts.state, state)
     row = (task.api.one(f"/users/{number}") or {}) if number else {}
     person = Person(
         number or 0, str(row.get("username") or ""), str(row.get("name") or ""), str(row.get("state") or "")

@@ -11,7 +11,7 @@ def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdic
     """Return the verdict on one write."""
     if is_fulfilled(decision, after):
         return Verdict(decision.result)
-    if decision.subject == "invitation" and (became := who_became(before, after)):
+    if decision.subject == "invitation" and (became := who_became(decision, before, after)):
         # An e-mail of an account that the token cannot see: GitLab made or changed a member at once.
         return Verdict("updated" if became in before.members else "created")
     match sent.reply:
@@ -21,13 +21,18 @@ def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdic
             return Verdict("failed", sent.said, sent.hint)
         case "unknown":
             return Verdict(None, sent.said, then="again")
+    return _unseen(decision)
+
+
+def _unseen(decision: Decision) -> Verdict:
+    """Return the verdict on what GitLab says it did, and does not show."""
     said = "GitLab answered that it was done, and does not show it"
-    if decision.subject == "invitation" and decision.after:
-        # A sign-in rule may swallow an invitation; or nothing was to be changed of a member with a hidden address.
-        hint = "the address may be that of a member who has this role already: name the person by username or id:NUMBER"
-        return Verdict("failed", said, hint)
-    # A removal may be carried out a while later, and one of the last owner not at all.
-    return Verdict(None, said, then="wait") if decision.after is None else Verdict("failed", said)
+    if decision.after is None:
+        # A removal may be carried out a while later, and one of the last owner not at all.
+        return Verdict(None, said, then="wait")
+    # A sign-in rule may swallow an invitation; or nothing was to be changed of a member with a hidden address.
+    hint = "the address may be that of a member who has this role already: name the person by username or id:NUMBER"
+    return Verdict("failed", said, hint if decision.subject == "invitation" else "")
 
 
 def is_fulfilled(decision: Decision, state: State) -> bool:
@@ -36,7 +41,12 @@ def is_fulfilled(decision: Decision, state: State) -> bool:
     return same(there, decision.after)
 
 
-def who_became(before: State, after: State) -> int | None:
-    """Return the id of the one direct member who is new or has another role, None where it is not exactly one."""
-    changed = [number for number, held in after.members.items() if not same(before.members.get(number), held)]
+def who_became(decision: Decision, before: State, after: State) -> int | None:
+    """Return the id of the one direct member who has the wished role and had another or none; None for several."""
+    wanted = decision.after
+    changed = [
+        number
+        for number, held in after.members.items()
+        if same(held, wanted) and not same(before.members.get(number), held)
+    ]
     return changed[0] if len(changed) == 1 else None
