@@ -477,7 +477,7 @@ def test_a_row_that_slipped_between_two_pages_of_a_shard_stays() -> None:
         # Pages that GitLab counts would be asked for ahead, and again where the count changes.
         gitlab.limits, gitlab.proxy = Limits(per_page=4), uncounted
         run_sync(gitlab, port, mapping)
-        slipped, gone = str(rows[4]["id"]), str(rows[0]["id"])
+        slipped, gone = str(rows[4]["id"]), str(rows.pop()["id"])
         # When the first row leaves after the first page was served, the fifth comes on no page.
         gitlab.edits.append(Edit(r"/merge_requests$", lambda: rows.pop(0), page=1))
         with sharded(gitlab, port, 2, mapping=mapping) as sync:
