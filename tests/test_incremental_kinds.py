@@ -72,6 +72,8 @@ class Bed:
 @pytest.fixture
 def bed(tmp_path: Path) -> Iterator[Bed]:
     world, reader, group = acme()
+    # GitLab's clock is far behind this machine's.
+    world.now -= timedelta(days=40)
     world.add_member(group, reader, OWNER)
     owners = [*[group] * 6, *[reader] * 4]
     for number, owner in enumerate(owners):
@@ -180,9 +182,6 @@ def test_an_older_time_that_is_committed_late_is_seen(bed: Bed) -> None:
 
 
 def test_the_window_follows_gitlabs_clock_and_not_this_machines(bed: Bed) -> None:
-    assert abs(bed.world.now - datetime.now(UTC)) > timedelta(minutes=30)
-    bed.clock.move(days=30)
-    changes.edit(bed.world, bed.world.issues[bed.projects[0]["id"]][0], title="A month later")
-    assert bed.sync().rhythm
-    bed.clock.move(hours=1)
-    assert bed.incremental() == {}
+    assert datetime.now(UTC) - bed.world.now > timedelta(days=30)
+    changes.edit(bed.world, bed.world.issues[bed.projects[0]["id"]][0], title="New")
+    assert bed.incremental() == {"issue": Counts(updated=1)}

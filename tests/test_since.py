@@ -34,7 +34,7 @@ MAPPING = mapping_of(
     resource("group", "group", title=".name"),
     resource("project", "project", title=".path_with_namespace"),
     resource("merge-request", "mr", title=".title", selector={"states": ["opened", "merged"]}, **STATE),
-    resource("issue", "issue", title=".title", selector={"state": "opened"}, **STATE),
+    resource("issue", "issue", title=".title", selector={"state": "opened"}, properties={"state": ".references.full"}),
     resource("pipeline", "pipeline", title=".ref", **STATUS),
     resource("job", "job", title=".name", **STATUS),
     resource("member", "member", title=".name"),
@@ -284,6 +284,7 @@ def test_a_kind_that_a_full_run_did_not_read_whole_is_left_to_the_next_one(bed: 
 
 def test_a_plan_reads_what_changed_and_leaves_the_state_alone(bed: Bed) -> None:
     bed.sync()
+    bed.keep(replace(bed.state, last_run=bed.state.last_run - timedelta(minutes=10)))
     before = bed.file.read_bytes()
     touched(bed.issues[0], title="Changed")
     report = bed.sync(command="plan")
