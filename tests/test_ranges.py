@@ -151,6 +151,19 @@ def test_the_inventory_holds_every_project_of_all_ranges() -> None:
     assert found.problems == ()
 
 
+@pytest.mark.parametrize("dropped", ["id_before", "id_after"])
+def test_a_proxy_that_drops_an_end_of_a_range_fails_the_list(dropped: str) -> None:
+    right = listing(list(range(1, 40)))
+
+    def answer(get: Get) -> Any:
+        query = dict(get.params)
+        kept = query if "page" in query or int(query.get("id_after", 0)) < 6 else {**query, dropped: ""}
+        return right(Get(get.token, get.path, tuple((name, value) for name, value in kept.items() if value)))
+
+    with pytest.raises(ReadFailed, match="from outside the ids asked for"):
+        read(answer)
+
+
 def test_a_project_that_is_made_meanwhile_is_in_the_last_range() -> None:
     ids = list(range(1, 40))
     right = listing(ids)

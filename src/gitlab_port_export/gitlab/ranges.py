@@ -4,12 +4,13 @@ A keyset page can only be asked for after the one before. A project's id never c
 """
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any, NamedTuple
 
 from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.parallel import All, Job
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
-from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
+from gitlab_port_export.gitlab.lists import MIXED_UP, RowHandler, read_keyset
 from gitlab_port_export.model import Row
 
 
@@ -44,10 +45,20 @@ def read_ranges(token: str, path: str, params: Params, handle: RowHandler, cuts:
     ends = yield from _ends(token, path, params, highest, cuts.rows)
     yield All(
         tuple(
-            read_keyset(token, path, (*params, *_between(after, end)), handle, always=True)
+            read_keyset(
+                token, path, (*params, *_between(after, end)), partial(_within, path, after, end, handle), always=True
+            )
             for after, end in zip((highest, *ends), (*ends, None), strict=True)
         )
     )
+
+
+def _within(path: str, after: int, end: int | None, handle: RowHandler, rows: list[Row]) -> Any:
+    """Hand on rows of a range. Raises ReadFailed for others: GitLab, or a proxy, did not keep to it."""
+    ids = [row["id"] for row in rows if type(row.get("id")) is int]
+    if ids and (min(ids) <= after or (end is not None and max(ids) > end)):
+        raise ReadFailed("incomplete", f"GitLab gave rows of {path} from outside the ids asked for", MIXED_UP)
+    return handle(rows)
 
 
 def _between(after: int, end: int | None) -> Params:
