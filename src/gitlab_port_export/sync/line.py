@@ -37,7 +37,8 @@ from gitlab_port_export.sync.part import NO_DELETES, Part
 from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.plan_file import Recorder
 from gitlab_port_export.sync.prepare import Run
-from gitlab_port_export.sync.recent import Recent, kept, may_be_recent, recalled, recent_of
+from gitlab_port_export.sync.recent import Recent, may_be_recent, recent_of
+from gitlab_port_export.sync.remembered import kept, recalled
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.through import Stages
 from gitlab_port_export.sync.write import (
