@@ -9,10 +9,11 @@ import pytest
 from gitlab_port_export.access.follow import Follow
 from gitlab_port_export.access.once import MOST_WRITES
 from gitlab_port_export.access.values import Outcome, Result, Verb
+from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import GitLabUnavailable, Interrupted
 from gitlab_port_export.demo.gitlab import Edit, Fault, faults
-from gitlab_port_export.demo.gitlab_faults import Drop, Lost, Recorded, Reply
+from gitlab_port_export.demo.gitlab_faults import Drop, Lost, Recorded, Reply, Slow
 from gitlab_port_export.demo.world import DEVELOPER, MAINTAINER, OWNER
 from testbed.access_bed import AccessBed, access_bed, is_write
 
@@ -241,6 +242,17 @@ def test_after_the_deadline_what_was_sent_is_still_read_back(answer: faults.Answ
         bed.fault(answer)
         outcome = bed.grant("kim", "guest")
         assert (outcome.result, len(bed.writes())) == (result, 1)
+
+
+def test_the_alarm_of_the_deadline_does_not_end_the_reading_back() -> None:
+    with access_bed() as bed:
+        bed.clock = Clock(deadline=0.8)
+        bed.fault(Lost())
+        slow = Fault(lambda request: bool(bed.writes()) and not is_write(request), Slow(1.5), times=2)
+        bed.gitlab.faults.append(slow)
+        with alarm(bed.clock):
+            outcome = bed.grant("kim", "guest")
+        assert (outcome.result, bed.role("kim"), len(bed.writes())) == ("created", 10, 1)
 
 
 def test_a_deadline_before_the_write_changes_nothing() -> None:

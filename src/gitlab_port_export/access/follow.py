@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gitlab_port_export.access.once import LOOK
 from gitlab_port_export.access.values import Outcome, Refusal
-from gitlab_port_export.base.clock import Stopped
+from gitlab_port_export.access.write import OVER
 from gitlab_port_export.base.errors import GitLabUnavailable, Interrupted
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.model import Problem
@@ -36,7 +36,7 @@ def before_a_write() -> Iterator[None]:
         yield
     except ReadFailed as failure:
         raise GitLabUnavailable(f"GitLab: {failure.why}; nothing was changed", hint=failure.hint) from None
-    except Stopped:
+    except OVER:
         raise GitLabUnavailable("the deadline passed; nothing was changed", hint="allow more time") from None
 
 

@@ -22,7 +22,7 @@ from gitlab_port_export.access.roles import find_role
 from gitlab_port_export.access.scope import find_place
 from gitlab_port_export.access.state import State, read_state
 from gitlab_port_export.access.values import Ended, Outcome, Person, Wish
-from gitlab_port_export.base.clock import Stopped
+from gitlab_port_export.access.write import OVER
 from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.model import Problem
 
@@ -124,8 +124,9 @@ def _finished(task: _Task, planned: Outcome, state: State | None, verdict: Verdi
         if planned.person is None and result in ("created", "updated"):
             return _became_member(task, outcome, state)
         return replace(outcome, below=_ended(task, outcome)) if planned.below else outcome
-    except (ReadFailed, Stopped) as failure:
-        why = f"the change was made, and GitLab could not tell all of it: {failure or 'the deadline passed'}"
+    except (ReadFailed, *OVER) as failure:
+        reason = failure.why if isinstance(failure, ReadFailed) else "the deadline passed"
+        why = f"the change was made, and GitLab could not tell all of it: {reason}"
         return replace(outcome, problems=(Problem("read", why, LOOK),))
 
 

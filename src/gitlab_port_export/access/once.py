@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar
 
 from gitlab_port_export.access.api import Api
 from gitlab_port_export.access.values import Result, Write
-from gitlab_port_export.access.write import Sent, grant_grace, send
+from gitlab_port_export.access.write import OVER, Sent, grant_grace, send
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.gitlab.client import ReadFailed
 
@@ -79,7 +79,7 @@ def _rest(api: Api, sent: Sent, number: int) -> bool:
             api.gitlab.http.pause(sent.answer, number)
         else:
             api.clock.sleep(0.5 * number)
-    except Stopped:
+    except OVER:
         return False
     return True
 
@@ -95,8 +95,8 @@ def _read_back(api: Api, read: Callable[[], S], step: Step[S], sent: Sent) -> Se
             if not waits:
                 return Seen(Verdict("queued", f"{verdict.why} yet; it may come later", LOOK), state)
             api.clock.sleep(waits.pop(0))
-        except Stopped:
-            if api.late:
+        except OVER as over:
+            if api.late and isinstance(over, Stopped):
                 return Seen(Verdict("failed", "the deadline passed before GitLab could be read again", LOOK), None)
             waits.clear()
             grant_grace(api)

@@ -7,10 +7,13 @@ from gitlab_port_export.access.api import Api, Lost
 from gitlab_port_export.access.values import Write
 from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.clock import Clock, Stopped
+from gitlab_port_export.base.errors import OutOfTime
 from gitlab_port_export.base.jsontext import in_words
 from gitlab_port_export.base.retries import RESOURCE_LOCK, RETRIED_STATUSES
 from gitlab_port_export.gitlab.client import shown_of
 
+# What ends a wait at the deadline: the clock, and the alarm that rings in the main thread soon after.
+OVER = (Stopped, OutOfTime)
 # After the deadline a write that was sent is still read back, within so many seconds.
 GRACE = 20.0
 HINTS = {
@@ -37,7 +40,7 @@ def send(api: Api, write: Write) -> Sent:
     """Send the write once. A deadline that passes meanwhile leaves time to read back."""
     try:
         answer = api.send(write)
-    except Stopped:
+    except OVER:
         grant_grace(api)
         return Sent("unknown", "the deadline passed before GitLab answered")
     if api.clock.past_deadline:
