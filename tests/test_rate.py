@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.http import Http
 from gitlab_port_export.base.rate import Rate
+from gitlab_port_export.model import Counted
 from gitlab_port_export.report.json import render as as_json
+from gitlab_port_export.report.values import Report
 from gitlab_port_export.report.words import requests
 from gitlab_port_export.settings.parse import parse_rate
+from gitlab_port_export.shards.evidence import Found, Shard, load, save
 from testbed.harness import acme, blueprint, mapping_of, port_with, resource, run_sync
 from testbed.reading import Leap, scripted
 
@@ -169,3 +173,13 @@ def test_port_is_not_bound() -> None:
     clock = Ticking()
     run_sync(world, port_with(blueprint("thing")), MAPPING, rate=1, clock=clock)
     assert len(clock.slept) < 20
+
+
+def test_what_a_shard_waited_for_the_rate_is_told_by_the_whole_sync(tmp_path: Path) -> None:
+    file, shard = tmp_path / "evidence", Shard(1, 1)
+    report = Report("sync", 0, "2026-01-01T00:00:00+00:00", 1.0, rate=7.5)
+    window: Any = ((("state", "all"), ("created_after", "2020-01-01")), 9_890)
+    counted = Counted(1, "token 1", "/list", (("state", "all"),), 9_890, "", (window,))
+    save(file, shard, "survey", "run", Found(counted=[counted]), report)
+    found = load(file)
+    assert (found.report.rate, found.found.counted) == (7.5, [counted])

@@ -166,7 +166,7 @@ def _report(report: Report) -> dict[str, Any]:
         "problems": [asdict(one) for one in report.problems],
         "changes": [[type(one).__name__, *target(one), list(_fields(one))] for one in report.changes],
         "reads": [asdict(one) for one in report.reads], "timeline": [asdict(one) for one in report.timeline],
-        "left": report.left,
+        "left": report.left, "rate": report.rate,
     }  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def _report_of(data: Mapping[str, Any]) -> Report:
         changes=tuple(_shown(*one) for one in data["changes"]),
         gitlab_requests=data["requests"][0], port_requests=data["requests"][1],
         reads=tuple(ReadCounts(**one) for one in data["reads"]),
-        timeline=tuple(Span(**one) for one in data["timeline"]), left=tuple(data["left"]),
+        timeline=tuple(Span(**one) for one in data["timeline"]), left=tuple(data["left"]), rate=data["rate"],
     )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def execute(
         integration=run.integration.identifier,
         gitlab_requests=run.gitlab.http.requests + sum(one.gitlab_requests for one in outcomes.reports),
         port_requests=run.port.http.requests + sum(one.port_requests for one in outcomes.reports),
-        rate=run.settings.rate if run.gitlab.http.rate.decided else None,
+        rate=_rate(run, outcomes),
         plan=tuple(outcomes.plan.lines()) if outcomes.plan else (),
         detailed=detailed,
         fail_on=run.settings.fail_on,
@@ -109,6 +109,14 @@ def resync_of(run: Run, started: datetime) -> Resync:
     return Resync(
         run.port, run.integration, run.dialect, config or {}, started, port_time=run.port_time, writes=run.writes
     )
+
+
+def _rate(run: Run, outcomes: Outcomes) -> float | None:
+    """Return the bound of requests a second where it decided how long this run took, or another one of the sync."""
+    others = [one.rate for one in outcomes.reports if one.rate is not None]
+    if not (others or run.gitlab.http.rate.decided):
+        return None
+    return run.settings.rate or sum(others)
 
 
 def _carry_out(
