@@ -1,5 +1,7 @@
 """A run of a Port action is read whole, gets each log line once at most, and one final status whatever is lost."""
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -7,9 +9,10 @@ import jsonschema
 import pytest
 
 from gitlab_port_export.base.clock import Clock
-from gitlab_port_export.base.errors import PortUnavailable, UsageError
+from gitlab_port_export.base.errors import Interrupted, PortUnavailable, UsageError
+from gitlab_port_export.commands.signals import signals
 from gitlab_port_export.demo.port import PortServer, port_server
-from gitlab_port_export.demo.port_faults import Effect, Fault, drop, html, refuse
+from gitlab_port_export.demo.port_faults import Effect, Fault, Recorded, drop, html, refuse
 from gitlab_port_export.demo.port_runs import Unknown
 from gitlab_port_export.port.client import Port, PortRefused
 from gitlab_port_export.port.runs import IN_PROGRESS, RunPage, read_emails, read_run
@@ -131,6 +134,19 @@ class TestReporting:
         number = start(server)
         port.http.go_on_with(Clock(deadline=0))
         RunPage(port, number).end_late("FAILURE", "Out of time", "")
+        assert server.store.runs.held[number]["status"] == "FAILURE"
+
+    def test_a_signal_waits_until_the_run_has_ended(self, server: PortServer, port: Port) -> None:
+        number = start(server)
+
+        def stop(asked: Recorded) -> bool:
+            if asked.method == "PATCH":
+                os.kill(os.getpid(), signal.SIGTERM)
+            return False
+
+        server.faults.append(Fault(stop, drop(), 1))
+        with pytest.raises(Interrupted), signals():
+            RunPage(port, number).end_late("FAILURE", "Stopped", "")
         assert server.store.runs.held[number]["status"] == "FAILURE"
 
     def test_long_texts_are_cut_to_what_a_page_takes(self, server: PortServer, port: Port) -> None:
