@@ -5,13 +5,30 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gitlab_port_export.base.jsontext import canonical
+from gitlab_port_export.base.jsontext import encode
 from gitlab_port_export.gitlab.inventory import Inventory, Listed, access_of
 
 BUCKETS = 1024
 DIGEST_BYTES = 6
 # What of a row decides which lists there are and what their rows look like, beside the fields `…_access_level`.
 FIELDS = ("id", "name", "archived", "marked_for_deletion_on", "marked_for_deletion_at", "default_branch", "visibility")
+LEVEL = "_access_level"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What an incremental run needs to know of a group or project; its row is read for it once.
+
+    `frame` is a digest of what it is. `updated_at` and `active_at` are times of its row as GitLab gives them. Without
+    `builds` it has no pipelines.
+    """
+
+    id: int
+    is_group: bool
+    frame: bytes
+    updated_at: str
+    active_at: str
+    builds: bool
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,10 @@ class Frames:
         """Return the digest of one bucket."""
         return self.digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
 
+    def knows(self, one: Outline) -> bool:
+        """Say whether a group or project was there already when the digests were taken."""
+        return one.id <= (self.group if one.is_group else self.project)
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -39,27 +60,32 @@ class Moved:
     projects: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
 
+    @classmethod
+    def of(cls, outlines: Iterable[Outline]) -> "Moved":
+        """Return the ids of these."""
+        found = tuple(outlines)
+        return cls(frozenset(_ids(found, is_group=False)), frozenset(_ids(found, is_group=True)))
+
     def __or__(self, other: "Moved") -> "Moved":
         return Moved(self.projects | other.projects, self.groups | other.groups)
+
+    def __and__(self, other: "Moved") -> "Moved":
+        return Moved(self.projects & other.projects, self.groups & other.groups)
 
     def __bool__(self) -> bool:
         return bool(self.projects or self.groups)
 
-    def within(self, inventory: Inventory) -> "Moved":
-        """Return those that the inventory has."""
-        projects, groups = (
-            frozenset(place.scope.id for place in _places(inventory, is_group=is_group)) for is_group in (False, True)
-        )
-        return Moved(self.projects & projects, self.groups & groups)
+
+def outlines_of(inventory: Inventory) -> tuple[Outline, ...]:
+    """Return the outlines of the groups and projects of an inventory, each in order of id."""
+    return (*map(_outline, inventory.all_groups()), *map(_outline, inventory.projects()))
 
 
-def frames_of(inventory: Inventory) -> Frames:
-    """Return the frames of an inventory."""
-    project, group = (
-        max((place.scope.id for place in _places(inventory, is_group=is_group)), default=0)
-        for is_group in (False, True)
-    )
-    return Frames(project, group, _digests(inventory, project, group))
+def frames_of(outlines: Iterable[Outline]) -> Frames:
+    """Return the frames of groups and projects."""
+    known = tuple(outlines)
+    project, group = (max(_ids(known, is_group=is_group), default=0) for is_group in (False, True))
+    return Frames(project, group, _digests(known))
 
 
 def frames_from(project: object, group: object, text: object) -> Frames:
@@ -72,42 +98,39 @@ def frames_from(project: object, group: object, text: object) -> Frames:
     return Frames(project, group, digests)
 
 
-def moved(before: Frames, inventory: Inventory) -> Moved:
+def moved(before: Frames, outlines: Iterable[Outline]) -> Moved:
     """Return what is new and what may have changed since the frames were taken.
 
     Those that are new since are left out of the comparison, so that they make no others suspicious.
     """
-    now = Frames(before.project, before.group, _digests(inventory, before.project, before.group))
+    found = tuple(outlines)
+    now = Frames(before.project, before.group, _digests(one for one in found if before.knows(one)))
     buckets = {number for number in range(BUCKETS) if now.bucket(number) != before.bucket(number)}
-    return Moved(
-        frozenset(_suspects(_places(inventory, is_group=False), before.project, buckets)),
-        frozenset(_suspects(_places(inventory, is_group=True), before.group, buckets)),
-    )
+    return Moved.of(one for one in found if not before.knows(one) or one.id % BUCKETS in buckets)
 
 
-def _suspects(places: Iterable[Listed], highest: int, buckets: set[int]) -> Iterator[int]:
-    ids = (place.scope.id for place in places)
-    return (number for number in ids if number > highest or number % BUCKETS in buckets)
+def _ids(outlines: Iterable[Outline], *, is_group: bool) -> Iterator[int]:
+    return (one.id for one in outlines if one.is_group is is_group)
 
 
-def _places(inventory: Inventory, *, is_group: bool) -> tuple[Listed, ...]:
-    return inventory.all_groups() if is_group else inventory.projects()
-
-
-def _digests(inventory: Inventory, project: int, group: int) -> bytes:
-    """Return the digest of each bucket, over the places whose id is no higher than these."""
+def _digests(outlines: Iterable[Outline]) -> bytes:
+    """Return the digest of each bucket."""
     found = [hashlib.sha256() for _ in range(BUCKETS)]
-    # Both are in order of id.
-    for is_group, highest in ((True, group), (False, project)):
-        for place in _places(inventory, is_group=is_group):
-            if place.scope.id <= highest:
-                found[place.scope.id % BUCKETS].update(_frame(place))
+    for one in outlines:
+        found[one.id % BUCKETS].update(one.frame)
     return b"".join(one.digest()[:DIGEST_BYTES] for one in found)
 
 
-def _frame(place: Listed) -> bytes:
-    row = place.row
-    levels = {name: value for name, value in row.items() if name.endswith("_access_level")}
-    fields = {name: row.get(name) for name in FIELDS}
-    role = 0 if place.scope.is_group else access_of(row)
-    return canonical([place.scope.is_group, place.scope.path, fields, levels, role, place.tokens, place.weaker])
+def _outline(place: Listed) -> Outline:
+    row, is_group = place.row, place.scope.is_group
+    levels = sorted((name, str(row[name])) for name in row if name.endswith(LEVEL))
+    role = 0 if is_group else access_of(row)
+    frame = [is_group, place.scope.path, [row.get(name) for name in FIELDS], levels, role, place.tokens, place.weaker]
+    return Outline(
+        place.scope.id,
+        is_group,
+        hashlib.sha256(encode(frame)).digest(),
+        str(row.get("updated_at")),
+        str(row.get("last_activity_at")),
+        row.get(f"builds{LEVEL}") != "disabled",
+    )

@@ -1,6 +1,6 @@
 """Makes the limits of an incremental run: of the inventory, of the frames, and of what GitLab says changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from gitlab_port_export.gitlab.cover import cover
 from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.incremental.changed import LISTS, ListKind, Pipelines, changed_pipelines, quiet_lists
-from gitlab_port_export.incremental.frames import Moved
+from gitlab_port_export.incremental.frames import Moved, Outline
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Scope
 
@@ -30,49 +30,47 @@ class Asked:
 
 
 def limits(
-    asked: Asked, inventory: Inventory, resources: Iterable[Resource], since: Mapping[str, datetime], moved: Moved
+    asked: Asked,
+    inventory: Inventory,
+    outlines: Sequence[Outline],
+    resources: Iterable[Resource],
+    since: Mapping[str, datetime],
+    moved: Moved,
 ) -> Changes:
     """Return the limits of the run for these resources; `since` is by kind, with the overlap."""
-    wanted = tuple(resources)
+    wanted, projects = tuple(resources), [one for one in outlines if not one.is_group]
     if not wanted:
         return Changes({})
     earliest = min(since.values())
-    updated = {
-        place.scope.id
-        for place in inventory.projects()
-        if place.scope.id in moved.projects or is_since(place.row.get("updated_at"), earliest)
-    }
-    active = updated | {
-        place.scope.id
-        for place in inventory.projects()
-        if is_since(place.row.get("last_activity_at"), earliest - ACTIVITY_EVERY)
-    }
-    pipelines = _pipelines(asked, inventory, wanted, since, moved)
+    updated = moved.projects.union(one.id for one in projects if is_since(one.updated_at, earliest))
+    active = updated.union(one.id for one in projects if is_since(one.active_at, earliest - ACTIVITY_EVERY))
+    without = frozenset(one.id for one in projects if not one.builds) | moved.projects
+    pipelines = _pipelines(asked, inventory, wanted, since, without)
     return Changes(
         since,
         whole=moved.projects,
         whole_groups=moved.groups,
         pipelines=pipelines.changed | moved.projects,
         going_on=pipelines.going_on,
-        active=frozenset(active),
-        updated=frozenset(updated),
+        active=active,
+        updated=updated,
         quiet=_quiet(asked, inventory, wanted, since, moved),
     )
 
 
 def _pipelines(
-    asked: Asked, inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], moved: Moved
+    asked: Asked,
+    inventory: Inventory,
+    resources: tuple[Resource, ...],
+    since: Mapping[str, datetime],
+    without: Set[int],
 ) -> Pipelines:
-    """Ask which projects have changed pipelines, where a kind depends on it."""
+    """Ask which projects, but for those `without` need of it, have changed pipelines, where a kind depends on it."""
     kinds = {one.kind for one in resources if (known := KINDS[one.kind].since) and known.taken == "of pipelines"}
     if not kinds:
         return Pipelines(frozenset())
-    places = [place for place in inventory.projects() if place.scope.id not in moved.projects and _has_builds(place)]
+    places = [place for place in inventory.projects() if place.scope.id not in without]
     return changed_pipelines(asked.gitlab, places, min(since[kind] for kind in kinds), asked.workers)
-
-
-def _has_builds(place: Listed) -> bool:
-    return place.row.get("builds_access_level") != "disabled"
 
 
 def _quiet(

@@ -1,13 +1,12 @@
 """What a run knows of the runs before it, and what it leaves for the next one."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
 
 from gitlab_port_export.gitlab.changes import is_since
-from gitlab_port_export.gitlab.inventory import Inventory
-from gitlab_port_export.incremental.frames import Moved, frames_of, moved
+from gitlab_port_export.incremental.frames import Moved, Outline, frames_of, moved
 from gitlab_port_export.incremental.mode import why_full
 from gitlab_port_export.incremental.places import Place
 from gitlab_port_export.incremental.state import State
@@ -29,12 +28,12 @@ class Memory:
     lookback: timedelta
     keeps: bool = True
 
-    def suspects(self, inventory: Inventory) -> Moved:
+    def suspects(self, outlines: Sequence[Outline]) -> Moved:
         """Return what is new or changed since the last run; without a state, what GitLab touched lately."""
         if self.state:
-            return moved(self.state.frames, inventory)
-        recent = (one for one in inventory.projects() if is_since(one.row.get("updated_at"), self.now - self.lookback))
-        return Moved(frozenset(place.scope.id for place in recent))
+            return moved(self.state.frames, outlines)
+        since = self.now - self.lookback
+        return Moved.of(one for one in outlines if not one.is_group and is_since(one.updated_at, since))
 
     @property
     def unsettled(self) -> Moved:
@@ -42,7 +41,13 @@ class Memory:
         return reduce(Moved.__or__, self.state.unsettled.values() if self.state else (), Moved())
 
     def after(
-        self, inventory: Inventory, kinds: Iterable[str], counts: Mapping[str, int], *, full: bool, unsure: Set[str]
+        self,
+        outlines: Sequence[Outline],
+        kinds: Iterable[str],
+        counts: Mapping[str, int],
+        *,
+        full: bool,
+        unsure: Set[str],
     ) -> State:
         """Return the state after a run of these kinds, of which the `unsure` ones had a Problem.
 
@@ -51,22 +56,22 @@ class Memory:
         """
         moving = {kind: self.now for kind in kinds if kind not in unsure}
         if full or self.state is None:
-            return State(self.key, self.now, self.now, moving, frames_of(inventory), counts, self._unsettled(inventory))
+            return State(self.key, self.now, self.now, moving, frames_of(outlines), counts, self._unsettled(outlines))
         known = self.state
         return replace(
             known,
             last_run=self.now,
             kinds={**known.kinds, **moving},
-            frames=known.frames if unsure else frames_of(inventory),
+            frames=known.frames if unsure else frames_of(outlines),
             counts={**known.counts, **counts},
-            unsettled=known.unsettled if unsure else self._unsettled(inventory),
+            unsettled=known.unsettled if unsure else self._unsettled(outlines),
         )
 
-    def _unsettled(self, inventory: Inventory) -> dict[datetime, Moved]:
+    def _unsettled(self, outlines: Sequence[Outline]) -> dict[datetime, Moved]:
         """Return what the next run has to read once more: what this one found, and what is younger than the overlap."""
         earlier = self.state.unsettled if self.state else {}
         found = {instant: one for instant, one in earlier.items() if self.now - instant < self.lookback}
-        return {**found, self.now: suspects} if (suspects := self.suspects(inventory)) else found
+        return {**found, self.now: suspects} if (suspects := self.suspects(outlines)) else found
 
 
 def recall(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import Context
+from gitlab_port_export.incremental.frames import Moved, Outline, outlines_of
 from gitlab_port_export.incremental.limits import Asked, limits
 from gitlab_port_export.incremental.memory import Memory
 from gitlab_port_export.incremental.mode import why_full_after_all
@@ -31,6 +32,7 @@ class Recent:
     """
 
     context: Context
+    outlines: tuple[Outline, ...]
     left: Mapping[int, str]
     few: tuple[str, ...]
     whole: tuple[str, ...]
@@ -80,8 +82,9 @@ def recent_of(
     resources = tuple(one for one in context.resources if one.index not in left)
     few, whole = looked_up(run, resources)
     counting = {name: executor.submit(catalog.count, name) for name in few}
-    new, inventory = memory.suspects(context.inventory), context.inventory
-    suspects = new | memory.unsettled.within(inventory)
+    inventory, outlines = context.inventory, outlines_of(context.inventory)
+    new = memory.suspects(outlines)
+    suspects = new | (memory.unsettled & Moved.of(outlines))
     counts = {name: count for name, asked in counting.items() if (count := asked.result()) is not None}
     if why := why_full_after_all(
         len(new.projects), len(suspects.projects), len(inventory.projects()), _lost(state, counts)
@@ -90,10 +93,10 @@ def recent_of(
         return None
     kinds = tuple(dict.fromkeys(one.kind for one in resources))
     since = {kind: state.kinds[kind] - memory.lookback for kind in kinds}
-    changes = limits(Asked(run.gitlab, run.settings.workers), inventory, resources, since, suspects)
+    changes = limits(Asked(run.gitlab, run.settings.workers), inventory, outlines, resources, since, suspects)
     outcomes.rhythm = _rhythm(memory, state, kinds)
     outcomes.part = f"what changed since {outcomes.rhythm.since}"
-    return Recent(replace(context, resources=resources, changes=changes), left, few, whole, counts)
+    return Recent(replace(context, resources=resources, changes=changes), outlines, left, few, whole, counts)
 
 
 def _full(memory: Memory, why: str) -> Rhythm:

@@ -9,6 +9,7 @@ from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.gitlab.contact import Contact, users_of
 from gitlab_port_export.gitlab.kinds.kind import Context
+from gitlab_port_export.incremental.frames import outlines_of
 from gitlab_port_export.incremental.key import Basis, key_of
 from gitlab_port_export.incremental.memory import Memory, recall
 from gitlab_port_export.incremental.places import BLUEPRINT, FilePlace, NotKept, Place, PortPlace
@@ -105,7 +106,7 @@ def kept(
     kinds = dict.fromkeys(one.kind for one in context.resources if one.index not in left)
     counts = recent.counts if recent else _held(run, catalog, left)
     state = memory.after(
-        context.inventory,
+        recent.outlines if recent else outlines_of(context.inventory),
         kinds,
         {name: count + outcomes.more[name] for name, count in counts.items()},
         full=recent is None,
