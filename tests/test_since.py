@@ -49,6 +49,7 @@ class Bed:
     def __init__(self, world: World, gitlab: GitLabServer, port: PortServer, folder: Path) -> None:
         self.world, self.gitlab, self.port = world, gitlab, port
         self.file = folder / "state.json"
+        self.options: dict[str, Any] = {}
         projects = list(world.projects)
         self.mrs, self.issues, self.pipelines, self.jobs = (
             [rows[number][0] for number in projects]
@@ -58,7 +59,8 @@ class Bed:
     def sync(self, mapping: Any = MAPPING, **options: Any) -> Report:
         self.gitlab.requests.clear()
         self.port.requests.clear()
-        settings = {"since": "last", "state": str(self.file), "OCEAN__SEND_RAW_DATA_EXAMPLES": "false", **options}
+        settings = {"since": "last", "state": str(self.file), "OCEAN__SEND_RAW_DATA_EXAMPLES": "false"}
+        settings |= self.options | options
         return run_sync(self.gitlab, self.port, mapping, **settings).report
 
     def asked(self, end: str) -> int:
@@ -123,7 +125,9 @@ def test_the_first_run_is_a_full_one_and_the_second_reads_what_changed(bed: Bed,
     assert second.left[0] == "deletions: a run that reads what changed deletes nothing"
 
 
-def test_rows_that_changed_are_written_and_rows_that_no_selector_wants_are_counted(bed: Bed) -> None:
+@pytest.mark.parametrize("type", ["gitlab", "gitlab-v2"])
+def test_rows_that_changed_are_written_and_rows_that_no_selector_wants_are_counted(bed: Bed, type: str) -> None:
+    bed.options = {"type": type}
     bed.sync()
     world = bed.world
     touched(bed.mrs[0], state="merged", title="Merged MR")
@@ -149,7 +153,9 @@ def test_rows_that_changed_are_written_and_rows_that_no_selector_wants_are_count
     assert (report.blueprints["mr"].deleted, report.blueprints["issue"].deleted) == (1, 1)
 
 
-def test_a_job_of_a_running_pipeline_is_seen_although_gitlab_does_not_touch_the_pipeline(bed: Bed) -> None:
+@pytest.mark.parametrize("type", ["gitlab", "gitlab-v2"])
+def test_a_job_of_a_running_pipeline_is_seen_although_gitlab_does_not_touch_the_pipeline(bed: Bed, type: str) -> None:
+    bed.options = {"type": type}
     pipeline = bed.pipelines[0]
     pipeline["status"] = "running"
     bed.sync()
