@@ -169,6 +169,27 @@ def test_one_failure_of_all_is_enough_and_the_rest_is_dropped(answerer: Answerer
     assert sorted(closed) == ["one", "two"]
 
 
+def test_jobs_that_start_jobs_thousands_deep_are_dropped_at_once(answerer: Answerer) -> None:
+    """What is left of a very long list is read by a job that the one before started."""
+    closed: list[int] = []
+
+    def deep(left: int) -> Job:
+        try:
+            yield All((deep(left - 1),)) if left else Ask("gate")
+        finally:
+            closed.append(left)
+
+    def asker() -> Job:
+        try:
+            yield All((deep(3000), ask("one", "two", "bad")))
+        except ValueError as error:
+            answerer.gate.set()
+            yield f"caught {error}"
+
+    assert run(answerer, asker())[-1] == "caught bad"
+    assert len(closed) == 3001
+
+
 def test_questions_of_dropped_jobs_are_not_asked(answerer: Answerer) -> None:
     def asker() -> Job:
         try:

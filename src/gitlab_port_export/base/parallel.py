@@ -213,10 +213,13 @@ class _Driver:
 
     def drop_children(self, parent: _Node) -> None:
         """Remove the children of a parent that has failed; answers that still arrive for them are ignored."""
-        for child in [n for n in self.live.values() if n.parent is parent]:
-            self.drop_children(child)
-            self.live.pop(id(child), None)
-            child.job.close()
+        doomed = [parent]
+        while doomed:
+            above = doomed.pop()
+            for child in [n for n in self.live.values() if n.parent is above]:
+                doomed.append(child)
+                del self.live[id(child)]
+                child.job.close()
 
     def close(self) -> None:
         for node in list(self.live.values()):
