@@ -318,6 +318,34 @@ def test_markdown_shows_a_plans_changes_first_as_a_diff_that_nothing_can_leave()
     assert len(markdown.render(report, 1_500).encode()) <= 1_500
 
 
+def test_a_comment_that_is_cut_keeps_the_deletions_and_the_fields_of_the_first_new_entities() -> None:
+    builder = ReportBuilder("plan")
+    details = {}
+    for number in range(3_000):
+        builder.add(Create(entity(f"a{number:04}")))
+        details["service", f"a{number:04}"] = Details("", (FieldChange("properties.n", None, number),))
+    for number in range(20):
+        builder.add(Delete("service", f"z{number:02}"))
+    text = markdown.render(builder.finish(started="", seconds=1.0, details=details))
+    assert len(text.encode()) <= markdown.MAX_BYTES
+    assert [f"\n- z{number:02}\n" in text for number in range(20)] == [True] * 20
+    assert text.count("properties.n: ") == markdown.MAX_NEW
+    assert text.count("\n+ a") >= 300 - 20
+
+
+def test_many_updates_say_which_fields_differ_how_often() -> None:
+    builder = ReportBuilder("plan")
+    for number in range(2_000):
+        builder.add(Update(entity(f"u{number:04}"), ("title", EVIL) if number < 7 else ("title",)))
+    report = builder.finish(started="", seconds=1.0)
+    text = markdown.render(report)
+    assert f"\nfields that differ in 2000 updates: <code>title</code> 2000, {markdown.code(EVIL)} 7\n" in text
+    page = html.render(report)
+    assert "fields that differ in 2000 updates: title 2000, " in page
+    assert "<script>`" not in page
+    assert "fields that differ" not in html.render(plan_report()) + markdown.render(plan_report())
+
+
 def test_json_has_values_as_data_that_fit_the_schema() -> None:
     document = json.loads(json_report.render(plan_report()))
     Draft202012Validator(json.loads(json_report.schema())).validate(document)

@@ -434,6 +434,16 @@ def test_a_terminal_gets_the_first_fifty_changes_of_a_blueprint():
     assert "    … and 10 more" in [line.rstrip() for line in lines]
 
 
+def test_a_log_gets_the_first_two_thousand_changes_of_a_blueprint_and_the_fields_that_differ():
+    builder = ReportBuilder("plan")
+    for number in range(2_010):
+        builder.add(Update(entity(f"e{number}"), ("title", "properties.url") if number < 3 else ("title",)))
+    lines = shown(finish(builder)).splitlines()
+    assert sum(line.startswith("    ~ e") for line in lines) == 2_000
+    assert "    fields that differ in 2010 updates: title 2010, properties.url 3" in lines
+    assert "    … and 10 more" in lines
+
+
 def test_changes_that_the_report_dropped_are_still_counted(monkeypatch):
     monkeypatch.setattr(report_builder, "MAX_CHANGES", 5)
     lines = shown(plan_report()).splitlines()

@@ -23,6 +23,7 @@ from gitlab_port_export.report.words import (
     counted,
     described,
     details,
+    differing_fields,
     held_blueprints,
     held_words,
     more,
@@ -137,16 +138,20 @@ def _capped(lines: Sequence[Text], shown: int | None, whole: int | None = None) 
 
 def _changes(report: Report, shown: int) -> list[Text]:
     lines: list[Text] = []
+    fields = differing_fields(report)
     for blueprint, found in changes_by_blueprint(report, shown).items():
         # The counts are exact; the report itself does not keep every change of a very large run.
         whole = writes(report.blueprints.get(blueprint, Counts()))
         lines.append(_line(blueprint))
+        missing = whole - len(found)
+        if missing > 0 and blueprint in fields:
+            lines.append(_line(fields[blueprint], 4))
         seen: Counter[str] = Counter()
         for change in found:
             seen[change.action] += 1
             most = MAX_NEW if change.action == "created" else MAX_LINES
             lines += [_change(change), *(_values(change) if seen[change.action] <= most else ())]
-        if (missing := whole - len(found)) > 0:
+        if missing > 0:
             lines.append(Text(f"    {more(missing)}", "dim"))
     return lines
 

@@ -66,6 +66,7 @@ def render(report: Report) -> str:
         rows=plain(listed),
         few_new=sum(row.action == "created" for row in listed) <= MOST_NEW,
         blueprints=list(dict.fromkeys(row.blueprint for row in listed)),
+        fields=words.differing_fields(report),
         left_out=list(_left_out(report, rows, listed)),
         marks=_MARKS,
         max_reads=MAX_READS,

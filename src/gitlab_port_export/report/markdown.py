@@ -17,6 +17,7 @@ from gitlab_port_export.report.words import (
     changes_by_blueprint,
     counted,
     details,
+    differing_fields,
     held_blueprints,
     held_words,
     left_out,
@@ -33,7 +34,8 @@ from gitlab_port_export.report.words import (
 MAX_BYTES = 60_000
 MAX_NAME = 200
 MAX_TEXT = 1_000
-# Of so many changes of a blueprint there are links.
+# Of so many new entities of a blueprint the fields are shown, one looks like the other; and so many links.
+MAX_NEW = 5
 MAX_LINKS = 20
 # How many lines a section may show: the first number with which the report fits.
 _SIZES = (1_000, 300, 100, 30, 10, 3, 1, 0)
@@ -154,15 +156,18 @@ def _held(group: Sequence[Held], lines: int) -> Iterator[str]:
 
 def _changes(report: Report, lines: int) -> Iterator[str]:
     """Yield a section for each blueprint; GitHub and GitLab colour the lines of a diff by their first character."""
+    fields = differing_fields(report, code)
     for name, found in list(changes_by_blueprint(report, lines).items())[:lines]:
         whole = report.blueprints.get(name, Counts())
         said = sums(replace(whole, held=0), report.command)
-        shown = [line for change in found for line in _change(change)]
+        first_new = [change for change in found if change.action == "created"][:MAX_NEW]
+        shown = [line for change in found for line in _change(change, first_new)]
         missing = writes(whole) - len(found)
         # No line begins with what ends the block, and nothing in it is read as markdown.
         yield from _section(
             f"{code(name)}: {said}",
             [
+                *([fields[name], ""] if missing > 0 and name in fields else []),
                 "```diff",
                 *shown,
                 *([more(missing)] if missing > 0 else []),
@@ -173,11 +178,11 @@ def _changes(report: Report, lines: int) -> Iterator[str]:
         )
 
 
-def _change(change: ChangeWords) -> Iterator[str]:
-    """Yield the lines of a change, each of which begins with a mark or a blank."""
+def _change(change: ChangeWords, first_new: Sequence[ChangeWords]) -> Iterator[str]:
+    """Yield the lines of a change, each of which begins with a mark or a blank; later new entities have one line."""
     detail = f": {clean(change.detail, MAX_NAME)}" if change.detail else ""
     yield f"{_DIFF_MARKS[change.action]} {clean(change.identifier, MAX_NAME)}{detail}"
-    for field in change.shown_fields:
+    for field in change.shown_fields if change.action != "created" or change in first_new else ():
         before, after = before_and_after(field)
         name = clean(field.field, MAX_NAME)
         if before:

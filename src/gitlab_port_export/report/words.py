@@ -3,6 +3,7 @@
 Functions that take `quote` apply it to each text that comes from GitLab, Port or the mapping; a renderer escapes there.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,10 @@ from gitlab_port_export.report.values import Counts, Details, FieldChange, Repor
 Quote = Callable[[str], str]
 
 MAX_VALUE = 200
+# So many updates speak for themselves. How many fields are named of those that differ in more.
+FEW, MAX_FIELDS = 20, 20
 
+_GRAVITY: dict[type[Write], int] = {Delete: 0, Update: 1, Create: 2}
 _PLANNED = {"created": "to create", "updated": "to update", "deleted": "to delete"}
 
 
@@ -206,11 +210,38 @@ def described(change: Write, details: Details | None = None) -> ChangeWords:
 
 
 def changes_by_blueprint(report: Report, most: int | None = None) -> dict[str, list[ChangeWords]]:
-    """Return the changes of each blueprint that has any, at most so many; a large run keeps only some of them."""
+    """Return the changes of each blueprint that has any, at most so many: deletions before updates before creates.
+
+    They are in the order of the report. A large run keeps only some of them.
+    """
     found: dict[str, list[Write]] = {name: [] for name, counts in report.blueprints.items() if writes(counts)}
     for change in report.changes:
         found.setdefault(target(change)[0], []).append(change)
-    return {name: [_described(report, one) for one in changes[:most]] for name, changes in found.items()}
+    return {name: [_described(report, one) for one in _gravest(changes, most)] for name, changes in found.items()}
+
+
+def _gravest(changes: Sequence[Write], most: int | None) -> Sequence[Write]:
+    if most is None or len(changes) <= most:
+        return changes
+    kept = sorted(range(len(changes)), key=lambda index: (_GRAVITY[type(changes[index])], index))[:most]
+    return [changes[index] for index in sorted(kept)]
+
+
+def differing_fields(report: Report, quote: Quote = str) -> dict[str, str]:
+    """Return for each blueprint with many updates how often which field differs: what they have in common."""
+    updates: Counter[str] = Counter()
+    found: dict[str, Counter[str]] = {}
+    for change in report.changes:
+        if isinstance(change, Update):
+            updates[change.entity.blueprint] += 1
+            found.setdefault(change.entity.blueprint, Counter()).update(change.fields)
+    return {name: _often(updates[name], fields, quote) for name, fields in found.items() if updates[name] > FEW}
+
+
+def _often(updates: int, fields: Counter[str], quote: Quote) -> str:
+    often = ", ".join(f"{quote(name)} {number}" for name, number in fields.most_common(MAX_FIELDS))
+    left_out = f" {more(len(fields) - MAX_FIELDS)}" if len(fields) > MAX_FIELDS else ""
+    return f"fields that differ in {some(updates, 'update')}: {often}{left_out}"
 
 
 def shown_changes(report: Report) -> Iterator[ChangeWords]:
