@@ -45,10 +45,19 @@ def find_person(api: Api, text: str, place: Place | None) -> Found:
     if EMAIL.fullmatch(text):
         return _by_email(api, text, place)
     name = text.removeprefix("@")
-    rows = [row for row in api.rows("/users", (("username", name),)) if _same(row.get("username"), name)]
+    rows = [row for row in _named(api, name, place) if _same(row.get("username"), name)]
     if not rows:
         return Found(doubt=f"GitLab shows no account {name}", hint="check the username, or invite an e-mail address")
     return Found(_whole(api, rows[0]))
+
+
+def _named(api: Api, name: str, place: Place | None) -> list[Row]:
+    """Return the accounts that may have a username; some are shown as members alone, such as blocked ones.
+
+    https://github.com/gitlabform/gitlabform/issues/912
+    """
+    rows = api.rows("/users", (("username", name),))
+    return rows or (api.rows_or_none(f"{place.api}/members/all", (("query", name),)) if place else [])
 
 
 def _by_email(api: Api, email: str, place: Place | None) -> Found:

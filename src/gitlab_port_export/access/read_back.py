@@ -6,6 +6,9 @@ from gitlab_port_export.access.state import State
 from gitlab_port_export.access.values import Held
 from gitlab_port_export.access.write import Sent
 
+# What GitLab answers where somebody else was faster: the member is there already, or is not there any more.
+OVERTAKEN = (404, 409)
+
 
 def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdict:
     """Return the verdict on one write."""
@@ -14,14 +17,17 @@ def judge(decision: Decision, before: State, after: State, sent: Sent) -> Verdic
     if decision.subject == "invitation" and (became := who_became(decision, before, after)):
         # An e-mail of an account that the token cannot see: GitLab made or changed a member at once.
         return Verdict("updated" if became in before.members else "created")
-    match sent.reply:
-        case "queued":
-            return Verdict("queued", sent.said, "the role comes when it is approved; run the command again to see")
-        case "refused":
-            return Verdict("failed", sent.said, sent.hint)
-        case "unknown":
-            return Verdict(None, sent.said, then="again")
-    return _unseen(decision)
+    overtaken = sent.answer and sent.answer.status in OVERTAKEN and _others_changed(before, after)
+    if sent.reply == "unknown" or overtaken:
+        return Verdict(None, sent.said, then="again")
+    if sent.reply == "queued":
+        return Verdict("queued", sent.said, "the role comes when it is approved; run the command again to see")
+    return Verdict("failed", sent.said, sent.hint) if sent.reply == "refused" else _unseen(decision)
+
+
+def _others_changed(before: State, after: State) -> bool:
+    """Return whether the role or the invitation is another one than before the write, by somebody else's doing."""
+    return not (same(before.direct, after.direct) and same(before.invitation, after.invitation))
 
 
 def _unseen(decision: Decision) -> Verdict:

@@ -90,7 +90,8 @@ def _named_like(call: Call) -> Iterator[Keep]:
 def one_user(call: Call) -> Row:
     """One account; only administrators see more of it than its name."""
     user = only(call.world.users.values(), "id", call)
-    return full_account(call.world, user) if call.token.admin else user
+    # Lists do not say who is a bot: https://docs.gitlab.com/api/users/#as-a-regular-user
+    return full_account(call.world, user) if call.token.admin else user | {"bot": user["id"] in call.world.bots}
 
 
 def full_account(world: World, row: Row) -> Row:
