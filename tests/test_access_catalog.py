@@ -252,6 +252,19 @@ def test_only_this_persons_roles_are_written(plain: Bed) -> None:
     assert {one.identifier for one in followed.entities if one.blueprint == "gitlabAccess"} == {"project-1-ann"}
 
 
+def test_what_another_list_tells_of_an_account_is_kept(tmp_path: Path) -> None:
+    world = company()
+    jane = next(row for row in world.project_members[1] if row["username"] == "jane")
+    # GitLab shows an address to owners of some groups alone.
+    jane["email"] = "jane@example.com"
+    with started(world, people("members"), ["token-of-reader"], tmp_path) as bed:
+        assert bed.entities("gitlabUser")["jane"]["email"] == "jane@example.com"
+        followed = bed.follow(grant("jane", "acme/team", GUEST)(bed))
+        assert bed.entities("gitlabUser")["jane"]["email"] == "jane@example.com"
+        assert left_to_do(bed) == []
+        assert any("user: 1 entity that other rows may give" in note for note in followed.notes)
+
+
 # What keeps an entity
 
 

@@ -230,6 +230,34 @@ def test_a_setting_that_is_missing_ends_the_run(bed: ActionBed) -> None:
     assert ended(bed, number)[0] == "FAILURE"
 
 
+FAULTY = [{"OCEAN__EXPORT__MAX_ROLE": "king"}, {"OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": "x y"}]
+
+
+@pytest.mark.parametrize("changes", FAULTY)
+@pytest.mark.parametrize("way", ["option", "variable", "request"])
+def test_faulty_settings_end_the_run(bed: ActionBed, changes: dict[str, str], way: str) -> None:
+    number = bed.grant()
+    request = {"request": write(bed, {"run_id": number})} if way == "request" else {}
+    option = {"run": number} if way == "option" else request
+    variable = {"OCEAN__EXPORT__RUN": number} if way == "variable" else {}
+    ran = bed.run(environ=bed.environ(**changes, **variable), **option)
+    assert ran.code == 2
+    assert (bed.access.writes(), ended(bed, number)) == ([], ("FAILURE", "Refused: inputs or settings"))
+    assert next(iter(changes)) in bed.page(number)["summary"]
+
+
+def test_a_port_that_is_not_set_is_no_bug(bed: ActionBed) -> None:
+    number = bed.grant()
+    environ = {**bed.environ(), "OCEAN__PORT__CLIENT_SECRET": ""}
+    assert bed.run(run=number, environ=environ).code == 2
+
+
+def test_faulty_settings_do_not_end_a_run_of_another_action(bed: ActionBed) -> None:
+    number = bed.grant()
+    assert bed.run("revoke", run=number, environ=bed.environ(OCEAN__EXPORT__MAX_ROLE="king")).code == 2
+    assert bed.page(number)["status"] == "IN_PROGRESS"
+
+
 def test_a_gitlab_that_is_away_ends_the_run(bed: ActionBed) -> None:
     number = bed.grant()
     bed.bench.gitlab.faults.append(Fault(".*", faults.server_error()))

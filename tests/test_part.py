@@ -143,6 +143,19 @@ def test_a_person_in_several_groups_keeps_the_values_of_the_group_that_wins(bed:
     assert bed.sync(mapping, kinds=["member"]).report.blueprints["member"].updated == 1
 
 
+def test_an_account_keeps_what_a_list_tells_that_is_not_read(bed: Bed) -> None:
+    mapping = mapping_of(
+        resource("user", "member", identifier=".username", title=".email", selector={"source": "members"})
+    )  # fmt: skip
+    ann = bed.world.add_user("ann")
+    for path, email in (("acme/shop", "ann@example.com"), ("acme/tools", None)):
+        bed.world.add_member(bed.world.group(path), ann, DEVELOPER)["email"] = email
+    bed.sync(mapping)
+    assert "ann@example.com" in bed.titles("member")
+    bed.sync(mapping, only=["acme/tools"])
+    assert "ann@example.com" in bed.titles("member")
+
+
 def test_every_report_says_that_it_is_of_a_part(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
     report = bed.sync(only=["acme/tools"]).report
     console.render(report, Screen.of(sys.stdout, {}).console)

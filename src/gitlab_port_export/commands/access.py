@@ -25,7 +25,7 @@ from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands import access_output
-from gitlab_port_export.commands.asked import Asked, following, opened_run, requested_wish, typed_wish
+from gitlab_port_export.commands.asked import Asked, following, opened_run, requested_wish, tell_of_settings, typed_wish
 from gitlab_port_export.commands.changes import Change
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.gitlab.client import GitLab, secret_reader
@@ -47,7 +47,12 @@ def run(
 ) -> int:
     """Show or change a role or an account, or plan it, and print what came of it. Raises ExportError."""
     how = change or Change()
-    settings = load_settings(session.environ, apart=True, **options)
+    try:
+        settings = load_settings(session.environ, apart=True, **options)
+    except UsageError as error:
+        if not how.plan:
+            tell_of_settings(session, verb, options, error)
+        raise
     session.begin(settings)
     for warning in settings.warnings:
         session.say(f"warning: {warning.why}", "yellow")

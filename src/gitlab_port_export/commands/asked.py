@@ -3,25 +3,31 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from gitlab_port_export.access.audit import audit_line, ci_job, ci_user
 from gitlab_port_export.access.follow import Follow
-from gitlab_port_export.access.inputs import Request
+from gitlab_port_export.access.inputs import Request, read_request
 from gitlab_port_export.access.run import ACTIONS, Opened, open_run, reporting, verb_of, wish_from
+from gitlab_port_export.access.run_words import label_of_error, summary_of_error
 from gitlab_port_export.access.values import AskedBy, Outcome, Verb, Wish
 from gitlab_port_export.access.wish import ACCESS, ALLOWED, check_wish, wish_of
-from gitlab_port_export.base.clock import Clock
-from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.clock import Clock, Stopped
+from gitlab_port_export.base.errors import ExportError, UsageError
 from gitlab_port_export.commands.changes import Change
 from gitlab_port_export.commands.session import Session
-from gitlab_port_export.settings.settings import Settings
+from gitlab_port_export.settings.load import load_settings
+from gitlab_port_export.settings.settings import SETTINGS, Settings
 from gitlab_port_export.sync.connect import connect_port, identifier_of
 from gitlab_port_export.sync.prepare import Run
 
 # The verb of `access run`, which does what a run's action says.
 ANY = "run"
 SAID_TWICE = "what is asked for comes from the run or request, and from the command line as well"
+# What variables begin with that a client of Port is made of.
+OF_PORT = ("OCEAN__PORT", "OCEAN__SSL", "OCEAN__INTEGRATION__IDENTIFIER", "HTTP", "ALL_PROXY", "NO_PROXY", "PORT_")
+TELLING_SECONDS = 10.0
 NO_RUN = "access run: no run is named"
 
 
@@ -45,6 +51,32 @@ class Asked:
         if opened.asked is None:
             raise UsageError(NO_RUN, hint="give --run ID, or a --request that holds the id of a run alone")
         return replace(self, verb=verb_of(opened.asked.action))
+
+
+def tell_of_settings(session: Session, verb: Verb, options: Mapping[str, Any], error: UsageError) -> None:
+    """End the run of a command whose settings are faulty, as far as those of Port are right; else nothing is done.
+
+    Port would show it as in progress for good.
+    """
+    # Only these are looked at, and any token of GitLab will do: GitLab is not asked.
+    known = {name: text for name, text in session.environ.items() if name.upper().startswith(OF_PORT)}
+    token = {SETTINGS["write_token"].variable: "not-used"}
+    wanted = (
+        options.get(name) or session.environ.get(SETTINGS[name].variable) for name in ("run", "request", "action")
+    )
+    run, file, action = wanted
+    try:
+        settings = load_settings(known | token, dotenv=None, apart=True, action=action)
+        session.redactor.learn(*settings.secrets())
+        request = read_request(run, Path(file) if file else None)
+        with ExitStack() as stack:
+            asked = Asked(verb, {}, Change())
+            opened = opened_run(asked, request, settings, Clock(deadline=TELLING_SECONDS), session, stack)
+            if opened.page:
+                words = label_of_error(error), session.redactor.redact(summary_of_error(error))
+                opened.page.end_late("FAILURE", *words)
+    except (ExportError, Stopped):
+        session.note("the run of the action, if there is one, could not be told of it")
 
 
 def typed_wish(asked: Asked, request: Request, session: Session) -> Wish:

@@ -113,11 +113,9 @@ class Following:
                 wrote |= _is_write(event)
                 yield from _further(event, known)
 
-    def pages(self, found: PlanAgain) -> Iterator[Event]:
-        """Yield the rows of a plan."""
-        for event in read(found.plan, self.looks.run.gitlab, self.looks.run.settings.workers):
-            self.rules.look_at(event)
-            yield event
+    def pages(self, found: PlanAgain) -> Iterable[Event]:
+        """Return the rows of a plan."""
+        return read(found.plan, self.looks.run.gitlab, self.looks.run.settings.workers)
 
     def left(self) -> Iterator[str]:
         """Yield what is left to full runs, for people."""

@@ -30,10 +30,12 @@ class Partly:
     def __post_init__(self) -> None:
         self._one_of_many = {one.index for one in self.mapping.resources if may_repeat(one)}
 
-    def look_at(self, event: Event) -> None:
-        """Note the resources whose rows a full run puts together from lists that this run does not read."""
-        if isinstance(event, Page) and any(row.get("__source") == "members" for row in event.rows):
-            self._one_of_many.update(event.resources)
+    def looking_at(self, pages: Iterable[Event]) -> Iterator[Event]:
+        """Yield pages, and note the resources whose rows a full run puts together from lists that are not read here."""
+        for event in pages:
+            if isinstance(event, Page) and any(row.get("__source") == "members" for row in event.rows):
+                self._one_of_many.update(event.resources)
+            yield event
 
     @property
     def left_out(self) -> frozenset[int]:

@@ -39,7 +39,7 @@ class Stages:
     ) -> Iterable[Event]:
         """Return what becomes of pages; `choose` picks the entities that are compared."""
         transform = transformer(self.mapping, self.evaluator)
-        entities = choose(transform.run(pages))
+        entities = choose(transform.run(self.rules.looking_at(pages) if self.rules else pages))
         if self.narrow:
             entities = looked_up(entities, self.narrow)
         merged = merge_shared(
