@@ -46,7 +46,7 @@ def _since_lines() -> Iterator[Line]:
     ):
         yield Line(f"--since last, {title}: GitLab requests", _asked_of(run, "gitlab"), _at(gitlab), "{:.0f}")
         yield Line(f"--since last, {title}: Port requests", _asked_of(run, "port"), _at(port), "{:.0f}")
-        yield Line(f"--since last, {title}: wall ÷ second sync", _wall_share(run), _at(share))
+        yield Line(f"--since last, {title}: wall ÷ full sync", _wall_share(run), _at(share))
 
 
 def _at(most: float) -> Callable[[Result], float | None]:
@@ -59,7 +59,8 @@ def _asked_of(run: str, side: str) -> Callable[[Result], float | None]:
 
 
 def _wall_share(run: str) -> Callable[[Result], float | None]:
-    return lambda result: float(result[run]["seconds"]) / float(result["second"]["seconds"]) if run in result else None
+    """Beside the full sync right before, in which nothing changed either."""
+    return lambda result: float(result[run]["seconds"]) / float(result["noting"]["seconds"]) if run in result else None
 
 
 def facts() -> Sequence[Line]:

@@ -1,4 +1,4 @@
-"""Requests of `--since last` are exact: those that tell what changed, and some for each project in which something did."""
+"""Requests of `--since last` are exact: what tells of changes, and some for each project in which something changed."""
 
 from collections import Counter
 from collections.abc import Iterator

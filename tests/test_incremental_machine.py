@@ -1,8 +1,8 @@
 """Any history of changes, runs and failures: an incremental run leaves what a full run would, but for deletions."""
 
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -268,6 +268,19 @@ class Rhythm(RuleBasedStateMachine):
         ]  # fmt: skip
         resources += [resource(kind, name, **fields) for kind, name, fields in OTHERS]
         return mapping_of(*(resources[::-1] if self.backwards else resources), entityDeletionThreshold=1)
+
+
+@contextmanager
+def a_rhythm(change: Callable[[Rhythm], None] = lambda _: None) -> Iterator[Rhythm]:
+    """A machine after its first run, which was a full one an hour ago; something may be changed before that."""
+    machine = Rhythm()
+    try:
+        change(machine)
+        machine.a_first_run()
+        machine.time_passes(seconds=3600)
+        yield machine
+    finally:
+        machine.teardown()
 
 
 @pytest.mark.timeout(3600)  # only HYPOTHESIS_PROFILE=thorough comes near

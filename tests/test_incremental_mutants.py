@@ -1,7 +1,6 @@
 """What random histories must find: each story goes well, and no longer where a rule of incremental runs is broken."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,26 +12,13 @@ from gitlab_port_export.incremental import memory, takes_part
 from gitlab_port_export.incremental.frames import Moved
 from gitlab_port_export.incremental.memory import Memory
 from gitlab_port_export.sync import recent
-from test_incremental_machine import Rhythm
+from test_incremental_machine import Rhythm, a_rhythm
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
 Story = Callable[[Rhythm], object]
 Mutant = Callable[[pytest.MonkeyPatch, Rhythm], None]
 LISTS = "merge_requests$|issues$|pipelines$|jobs$|releases$"
-
-
-@contextmanager
-def a_rhythm(change: Callable[[Rhythm], None] = lambda _: None) -> Iterator[Rhythm]:
-    """A machine after its first run, which was a full one an hour ago; something may be changed before that."""
-    machine = Rhythm()
-    try:
-        change(machine)
-        machine.a_first_run()
-        machine.time_passes(seconds=3600)
-        yield machine
-    finally:
-        machine.teardown()
 
 
 # Stories
