@@ -169,6 +169,14 @@ def test_a_change_that_is_answered_and_not_seen_failed(name: str) -> None:
         assert "does not show it" in outcome.why
 
 
+def test_a_replica_that_lags_behind_is_waited_for() -> None:
+    with access_bed() as bed:
+        old = Fault(lambda request: bool(bed.writes()) and "/members/" in request.path, faults.not_found(""), times=5)
+        bed.gitlab.faults.append(old)
+        outcome = bed.grant("kim", "guest")
+        assert (outcome.result, len(bed.writes())) == ("created", 1)
+
+
 def test_a_sign_in_rule_that_swallows_an_invitation_is_seen() -> None:
     with access_bed() as bed:
         bed.gitlab.writes.sso = True

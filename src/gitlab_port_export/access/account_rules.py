@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitlab_port_export.access.guards import CEILING, SCOPES, Limits
-from gitlab_port_export.access.once import Verdict
+from gitlab_port_export.access.once import LOOK, Verdict
 from gitlab_port_export.access.person import Found
 from gitlab_port_export.access.values import Ended, Person, Place, Refusal, Result, Verb, Wish, Write
 from gitlab_port_export.access.write import Sent
@@ -295,8 +295,10 @@ def judge(verb: Verb, state: AccountState, sent: Sent) -> Verdict:
     if sent.reply == "unknown":
         return Verdict(None, sent.said, then="again")
     said = "GitLab answered that it was done, and does not show it"
-    # GitLab ends roles a while after it answered: https://docs.gitlab.com/api/group_members/
-    return Verdict(None, said, then="wait") if verb == "remove" else Verdict("failed", said)
+    if verb == "remove":
+        # GitLab ends roles a while after it answered: https://docs.gitlab.com/api/group_members/
+        return Verdict("queued", f"{said} yet; it may come later", LOOK, then="wait")
+    return Verdict("failed", said, LOOK, then="wait")
 
 
 def done(verb: Verb, state: AccountState) -> Verdict:

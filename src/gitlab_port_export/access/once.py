@@ -21,7 +21,10 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a write came to: a result, or what to do next: wait and read again, or decide anew."""
+    """What a write came to: a result, or what to do next: decide anew, or wait and read again.
+
+    With "wait" the result is what it comes to if nothing else is ever seen.
+    """
 
     result: Result | None
     why: str = ""
@@ -93,7 +96,7 @@ def _read_back(api: Api, read: Callable[[], S], step: Step[S], sent: Sent) -> Se
             if verdict.then != "wait":
                 return Seen(verdict, state)
             if not waits:
-                return Seen(Verdict("queued", f"{verdict.why} yet; it may come later", LOOK), state)
+                return Seen(verdict, state)
             api.clock.sleep(waits.pop(0))
         except OVER as over:
             if api.late and isinstance(over, Stopped):

@@ -1,7 +1,7 @@
 """Says from the state that was read back what a write came to; the answer to it only explains. Pure."""
 
 from gitlab_port_export.access.decide import Decision, same
-from gitlab_port_export.access.once import Verdict
+from gitlab_port_export.access.once import LOOK, Verdict
 from gitlab_port_export.access.state import State
 from gitlab_port_export.access.values import Held
 from gitlab_port_export.access.write import Sent
@@ -31,14 +31,17 @@ def _others_changed(before: State, after: State) -> bool:
 
 
 def _unseen(decision: Decision) -> Verdict:
-    """Return the verdict on what GitLab says it did, and does not show."""
+    """Return the verdict on what GitLab says it did, and does not show: a replica may lag behind.
+
+    https://docs.gitlab.com/administration/postgresql/database_load_balancing/
+    """
     said = "GitLab answered that it was done, and does not show it"
     if decision.after is None:
         # A removal may be carried out a while later, and one of the last owner not at all.
-        return Verdict(None, said, then="wait")
+        return Verdict("queued", f"{said} yet; it may come later", LOOK, then="wait")
     # A sign-in rule may swallow an invitation; or nothing was to be changed of a member with a hidden address.
     hint = "the address may be that of a member who has this role already: name the person by username or id:NUMBER"
-    return Verdict("failed", said, hint if decision.subject == "invitation" else "")
+    return Verdict("failed", said, hint if decision.subject == "invitation" else LOOK, then="wait")
 
 
 def is_fulfilled(decision: Decision, state: State) -> bool:
