@@ -2,16 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from gitlab_port_export import __version__
-from gitlab_port_export.commands.changes import Change, with_change
-from gitlab_port_export.commands.process import answer_misuse, carry_out, leave, tune
+from gitlab_port_export.cli_access import access_app, account_app
+from gitlab_port_export.commands.process import answer_misuse, end, leave, tune
 from gitlab_port_export.commands.streams import Streams, with_streams
 from gitlab_port_export.settings.options import with_settings
 
@@ -42,7 +41,7 @@ def default(
 ) -> None:
     """Run `sync` when no command is given, so that the image needs no arguments."""
     if context.invoked_subcommand is None:
-        _end("sync", Streams(), lambda run, session: run(session, "sync"))
+        end("sync", Streams(), lambda run, session: run(session, "sync"))
 
 
 @app.command()
@@ -57,7 +56,7 @@ def sync(
     **options: Any,
 ) -> None:
     """Read GitLab, compare with Port, write and delete what changed."""
-    _end("sync", streams, lambda run, session: run(session, "sync", plan=plan_file, **options))
+    end("sync", streams, lambda run, session: run(session, "sync", plan=plan_file, **options))
 
 
 @app.command()
@@ -72,7 +71,7 @@ def plan(
     **options: Any,
 ) -> None:
     """Show what a sync would read, write and delete; write nothing."""
-    _end("plan", streams, lambda run, session: run(session, "plan", detailed=detailed_exitcode, out=out, **options))
+    end("plan", streams, lambda run, session: run(session, "plan", detailed=detailed_exitcode, out=out, **options))
 
 
 @app.command()
@@ -84,7 +83,7 @@ def survey(
     **options: Any,
 ) -> None:
     """Read groups and projects once, for a sync in several jobs (shards)."""
-    _end("survey", streams, lambda run, session: run(session, out=out, **options))
+    end("survey", streams, lambda run, session: run(session, out=out, **options))
 
 
 @app.command()
@@ -96,7 +95,7 @@ def reconcile(
     **options: Any,
 ) -> None:
     """Join what all shards found, delete what is gone, and report the whole sync."""
-    _end("reconcile", streams, lambda run, session: run(session, files=tuple(files or ()), **options))
+    end("reconcile", streams, lambda run, session: run(session, files=tuple(files or ()), **options))
 
 
 @app.command()
@@ -104,7 +103,7 @@ def reconcile(
 @with_streams
 def check(streams: Streams, **options: Any) -> None:
     """Check settings, tokens, permissions and mapping before a sync."""
-    _end("check", streams, lambda run, session: run(session, **options))
+    end("check", streams, lambda run, session: run(session, **options))
 
 
 @app.command()
@@ -123,7 +122,7 @@ def preview(
     from gitlab_port_export.commands.preview_values import PreviewRequest  # noqa: PLC0415  # heavy imports wait until they are needed
 
     wanted = PreviewRequest(kind, limit, index, str(row) if row else None, no_row)
-    _end("preview", streams, lambda run, session: run(session, wanted, **options))
+    end("preview", streams, lambda run, session: run(session, wanted, **options))
 
 
 class Preset(StrEnum):
@@ -143,7 +142,7 @@ app.add_typer(mapping_app, name="mapping")
 @with_streams
 def mapping_show(streams: Streams, **options: Any) -> None:
     """Print the mapping in use as YAML, with its origin as a comment."""
-    _end("mapping", streams, lambda run, session: run(session, "show", **options))
+    end("mapping", streams, lambda run, session: run(session, "show", **options))
 
 
 @mapping_app.command("init")
@@ -156,7 +155,7 @@ def mapping_init(
     out: Annotated[Path | None, typer.Option("--out", help="Write to this new file, not to standard output.")] = None,
 ) -> None:
     """Write a commented mapping to begin with; asks no server."""
-    _end("mapping", streams, lambda run, session: run(session, "init", preset=preset.value, out=out))
+    end("mapping", streams, lambda run, session: run(session, "init", preset=preset.value, out=out))
 
 
 @mapping_app.command("diff")
@@ -169,7 +168,7 @@ def mapping_diff(
     **options: Any,
 ) -> None:
     """Show what a mapping file would change, and how many entities could go."""
-    _end("mapping", streams, lambda run, session: run(session, "diff", file=file, detailed=detailed, **options))
+    end("mapping", streams, lambda run, session: run(session, "diff", file=file, detailed=detailed, **options))
 
 
 class HooksTo(StrEnum):
@@ -228,143 +227,11 @@ def hooks(  # an option each, which the command line gives by name
         "projects": level is HooksLevel.project,
         "template": template,
     }
-    _end("hooks", streams, lambda run, session: run(session, action.value, wish, detailed=detailed_exitcode, **options))
+    end("hooks", streams, lambda run, session: run(session, action.value, wish, detailed=detailed_exitcode, **options))
 
 
-class Below(StrEnum):
-    """What becomes of the direct roles below a group when the one in it ends."""
-
-    keep = "keep"
-    remove = "remove"
-
-
-Person = Annotated[str | None, typer.Argument(metavar="PERSON", help="A username, id:NUMBER or an e-mail address.")]
-Group = Annotated[str | None, typer.Option("--group", metavar="PATH", help="The full path of a group.")]
-Project = Annotated[str | None, typer.Option("--project", metavar="PATH", help="The full path of a project.")]
-access_app = typer.Typer(help="Show, grant or revoke a role in a group or project of GitLab.")
 app.add_typer(access_app, name="access")
-
-
-@access_app.command("show")
-@with_settings
-@with_streams
-def access_show(
-    streams: Streams, person: Person = None, group: Group = None, project: Project = None, **options: Any
-) -> None:
-    """Show the role of a person in a place, or all direct roles; changes nothing."""
-    given = {"person": person, "group": group, "project": project}
-    _end("access", streams, lambda run, session: run(session, "show", given, **options))
-
-
-@access_app.command("grant")
-@with_settings
-@with_streams
-@with_change
-def access_grant(
-    streams: Streams,
-    change: Change,
-    person: Person = None,
-    role: Annotated[
-        str | None, typer.Option("--role", help="guest, developer, … as GitLab names it, or custom:ID.")
-    ] = None,
-    group: Group = None,
-    project: Project = None,
-    expires: Annotated[
-        str | None, typer.Option("--expires", metavar="DATE", help="When the role ends: YYYY-MM-DD, or never.")
-    ] = None,
-    **options: Any,
-) -> None:
-    """Give a person exactly this role in a group or project; an e-mail without account is invited."""
-    given = {"person": person, "role": role, "group": group, "project": project, "expires": expires}
-    _end("access", streams, lambda run, session: run(session, "grant", given, change, **options))
-
-
-@access_app.command("revoke")
-@with_settings
-@with_streams
-@with_change
-def access_revoke(
-    streams: Streams,
-    change: Change,
-    person: Person = None,
-    group: Group = None,
-    project: Project = None,
-    below: Annotated[
-        Below, typer.Option("--below", help="What becomes of the direct roles below the group.")
-    ] = Below.keep,
-    **options: Any,
-) -> None:
-    """End the direct role or the open invitation of a person in a group or project."""
-    given = {"person": person, "group": group, "project": project, "below": below is Below.remove}
-    _end("access", streams, lambda run, session: run(session, "revoke", given, change, **options))
-
-
-@access_app.command("run")
-@with_settings
-@with_streams
-@with_change
-def access_run(streams: Streams, change: Change, **options: Any) -> None:
-    """Carry out what a run of a Port action asks for, as the identifier of the action says."""
-    _end("access", streams, lambda run, session: run(session, "run", {}, change, **options))
-
-
-account_app = typer.Typer(help="Make, block or unblock an account, or end all its roles in a top-level group.")
 app.add_typer(account_app, name="account")
-
-
-@account_app.command("create")
-@with_settings
-@with_streams
-@with_change
-def account_create(
-    streams: Streams,
-    change: Change,
-    person: Annotated[str | None, typer.Argument(metavar="EMAIL", help="The address of the new account.")] = None,
-    username: Annotated[str, typer.Option("--username", help="The username.")] = "",
-    name: Annotated[str, typer.Option("--name", help="The name that people read.")] = "",
-    external: Annotated[
-        bool, typer.Option("--external", help="An external user, who sees granted projects alone.")
-    ] = False,
-    identity: Annotated[
-        str | None, typer.Option("--identity", metavar="PROVIDER:UID", help="The account at the identity provider.")
-    ] = None,
-    **options: Any,
-) -> None:
-    """Make an account, with an administrator's token; GitLab mails a link to set a password."""
-    provider, _, uid = (identity or "").partition(":")
-    account = {"username": username, "name": name, "external": external, "provider": provider, "extern_uid": uid}
-    given = {"person": person, "account": account}
-    _end("account", streams, lambda run, session: run(session, "create", given, change, **options))
-
-
-@account_app.command("block")
-@with_settings
-@with_streams
-@with_change
-def account_block(streams: Streams, change: Change, person: Person = None, **options: Any) -> None:
-    """Block an account, with an administrator's token: no sign-in, no seat; roles and data stay."""
-    _end("account", streams, lambda run, session: run(session, "block", {"person": person}, change, **options))
-
-
-@account_app.command("unblock")
-@with_settings
-@with_streams
-@with_change
-def account_unblock(streams: Streams, change: Change, person: Person = None, **options: Any) -> None:
-    """Unblock an account, with an administrator's token."""
-    _end("account", streams, lambda run, session: run(session, "unblock", {"person": person}, change, **options))
-
-
-@account_app.command("remove")
-@with_settings
-@with_streams
-@with_change
-def account_remove(
-    streams: Streams, change: Change, person: Person = None, group: Group = None, **options: Any
-) -> None:
-    """End all roles of a person in a top-level group and everything below it; the account stays."""
-    given = {"person": person, "group": group}
-    _end("account", streams, lambda run, session: run(session, "remove", given, change, **options))
 
 
 @app.command()
@@ -397,7 +264,3 @@ def main() -> None:
     except (typer.Abort, BrokenPipeError):  # while help was shown
         leave(1)
     leave(code if isinstance(code, int) else 0)
-
-
-def _end(command: str, streams: Streams, act: Callable[[Any, Any], int]) -> NoReturn:
-    leave(carry_out(command, act, streams))

@@ -105,3 +105,8 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         Stream(stream).flush()
     os._exit(code)
+
+
+def end(command: str, streams: Streams, act: Callable[[Any, Any], int]) -> NoReturn:
+    """Carry out a command, and leave with its exit code."""
+    leave(carry_out(command, act, streams))
