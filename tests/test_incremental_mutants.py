@@ -11,7 +11,7 @@ from gitlab_port_export.demo.gitlab_faults import forbidden
 from gitlab_port_export.incremental import memory, takes_part
 from gitlab_port_export.incremental.frames import Moved
 from gitlab_port_export.incremental.memory import Memory
-from gitlab_port_export.sync import recent
+from gitlab_port_export.sync import recent, remembered
 from test_incremental_machine import Rhythm, a_rhythm
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
@@ -85,9 +85,10 @@ def somebody_writes_another_issue(machine: Rhythm) -> None:
 def no_look_back(patch: pytest.MonkeyPatch, _: Rhythm) -> None:
     usual = recent.limits
 
-    def limits(asked: Any, inventory: Any, resources: Any, since: Any, suspects: Any) -> Any:
+    def limits(*given: Any) -> Any:
+        *before, since, suspects = given
         later = {kind: instant + timedelta(minutes=10) for kind, instant in since.items()}
-        return usual(asked, inventory, resources, later, suspects)
+        return usual(*before, later, suspects)
 
     patch.setattr(recent, "limits", limits)
 
@@ -119,11 +120,11 @@ def instant_of_the_newest_row(patch: pytest.MonkeyPatch, machine: Rhythm) -> Non
 
 
 def a_failure_is_forgotten(patch: pytest.MonkeyPatch, _: Rhythm) -> None:
-    patch.setattr(recent, "_unsure", lambda *_: frozenset())
+    patch.setattr(remembered, "_unsure", lambda *_: frozenset())
 
 
 def the_key_lacks_the_mapping(patch: pytest.MonkeyPatch, _: Rhythm) -> None:
-    patch.setattr(recent, "digest_of", lambda _: "any")
+    patch.setattr(remembered, "digest_of", lambda _: "any")
 
 
 def frames_are_ignored(patch: pytest.MonkeyPatch, _: Rhythm) -> None:
