@@ -139,15 +139,15 @@ def read_list(
     handle: RowHandler,
     *,
     counted: bool = True,
-    uncounted: Callable[[], Job] | None = None,
+    uncounted: Callable[[set[Hashable]], Job] | None = None,
     key: Callable[[Row], Hashable] = key_of,
 ) -> Job:
     """Read an offset-paged list and hand on `handle(new rows)` of each page; `key` tells its rows apart.
 
     Pages after the first are read side by side when GitLab counts them. The list is complete when its last page
     names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
-    filters after paging. `uncounted` is another way to read a list that is too long for GitLab to count; it returns
-    whether it did. Raises ReadFailed.
+    filters after paging. `uncounted` is another way to read a list that is too long for GitLab to count: it is given
+    the keys of the rows that came, and returns whether it read the list. Raises ReadFailed.
     """
     state = _List(path, key)
     for _ in range(1 + REREADS):
@@ -160,11 +160,13 @@ def read_list(
     raise state.incomplete(", three times")
 
 
-def _one_pass(state: _List, token: str, params: Params, handle: RowHandler, uncounted: Callable[[], Job] | None) -> Job:
+def _one_pass(
+    state: _List, token: str, params: Params, handle: RowHandler, uncounted: Callable[[set[Hashable]], Job] | None
+) -> Job:
     first = yield from _page(state, token, params, handle, 1)
     following: int | None = state.nexts[1]
     too_long = following and not state.totals and "x-next-page" in first.headers
-    if too_long and uncounted and (yield from uncounted()):
+    if too_long and uncounted and (yield from uncounted(state.seen)):
         return
     last = count_of(first, "x-total-pages") or 0
     if following and last > 2:

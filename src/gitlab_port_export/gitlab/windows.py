@@ -5,7 +5,7 @@ https://docs.gitlab.com/api/rest/#pagination-response-headers. When a row was cr
 from one window to another, and all windows together hold every row.
 """
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -59,10 +59,13 @@ class _Long:
 
     def take(self, span: Span, rows: list[Row]) -> Any:
         """Hand on rows that no other window gave. Raises ReadFailed where GitLab did not keep to the window."""
-        if any(span) and not (span.holds(created(rows[0])) and span.holds(created(rows[-1]))):
+        if not any(span):
+            return self.handle(rows)
+        if not (span.holds(created(rows[0])) and span.holds(created(rows[-1]))):
             raise ReadFailed("incomplete", f"GitLab gave rows of {self.path} from outside the time asked for", MIXED_UP)
-        new = [row for row in rows if key_of(row) not in self.handed]
-        self.handed.update(map(key_of, new))
+        keys = list(map(key_of, rows))
+        new = [row for row, key in zip(rows, keys, strict=True) if key not in self.handed]
+        self.handed.update(keys)
         return self.handle(new) if new else None
 
 
@@ -88,12 +91,15 @@ def _read(long: _Long, span: Span, rows: int, cuts: int = 0) -> Job:
 
 def _rest(long: _Long, span: Span, rows: int, cuts: int) -> Job:
     """Read what is left after so many cuts."""
-    if cuts < LONG_AFTER or not (yield from _cut(long, span, rows, cuts)):
+    if cuts < LONG_AFTER or not (yield from _cut(long, span, rows, cuts, ())):
         yield from _read(long, span, rows, cuts)
 
 
-def _cut(long: _Long, span: Span, rows: int, cuts: int) -> Generator[Any, Any, bool]:
-    """Read a span as a window of its newest rows and the rest; return False where it cannot be cut."""
+def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]) -> Generator[Any, Any, bool]:
+    """Read a span as a window of its newest rows and the rest; return False where it cannot be cut.
+
+    `seen` are the keys of the rows that came before GitLab turned out not to count it.
+    """
     asked = [_created_at(long, span, rows)]
     if not any(span):
         # Windows leave out a row without a time. PostgreSQL has it before all others here, as the newest.
@@ -104,6 +110,7 @@ def _cut(long: _Long, span: Span, rows: int, cuts: int) -> Generator[Any, Any, b
         return False
     if None in found or (parts := _parts(span, found[0])) is None:
         return False
+    long.handed.update(seen)
     window, rest = parts
     # A window of so many rows is counted, unless as many again were created in its first second.
     yield All((_read(long, window, rows // 2), _rest(long, rest, rows, cuts + 1)))
