@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gitlab_port_export.access.catalog import MOST_PLACES, write_through
+from gitlab_port_export.access.catalog import LAGS, MOST_PLACES, write_through
 from gitlab_port_export.access.values import EntityDone, Held, Outcome, Person, Place, Role, ScopeName, Wish
 from gitlab_port_export.demo.gitlab import Fault, GitLabServer, faults, gitlab_server
 from gitlab_port_export.demo.gitlab_access import DEVELOPER, GUEST, MAINTAINER
@@ -157,7 +157,8 @@ def grant(name: str, path: str, level: int, before: int = 0) -> Change:
             bed.world.remove_member(bed.source(path), bed.user(name))
         bed.world.add_member(bed.source(path), bed.user(name), level)
         bed.world.touch()
-        return bed.outcome(name, path, "updated" if before else "created", before)
+        made = bed.outcome(name, path, "updated" if before else "created", before)
+        return replace(made, after=Held(Role(level, ROLE.get(level, "")), None, "direct", path))
 
     return change
 
@@ -341,6 +342,18 @@ def test_an_invitation_shows_at_once_and_goes_at_once(plain: Bed) -> None:
     ended = plain.follow(replace(invited, command="access revoke", result="removed"))
     assert ended.entities == (EntityDone("delete", "gitlabInvitation", "group-1-new@example.com"),)
     assert left_to_do(plain) == []
+
+
+# Replicas
+
+
+@pytest.mark.parametrize("times", [2, None])
+def test_what_the_reading_token_does_not_see_yet_is_waited_for_a_while(plain: Bed, times: int | None) -> None:
+    outcome = grant("ann", "acme/core", DEVELOPER)(plain)
+    plain.gitlab.faults.append(Fault(r"^/projects/1/members/\d+$", faults.not_found(), times=times))
+    followed = plain.follow(outcome)
+    assert "project-1-ann" in plain.entities("gitlabAccess")
+    assert [one.why for one in followed.problems] == ([] if times else [LAGS])
 
 
 # Bounds

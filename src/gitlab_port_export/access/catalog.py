@@ -14,17 +14,22 @@ from gitlab_port_export.access.values import EntityDone, Outcome, Place, ScopeKi
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import ExportError
 from gitlab_port_export.gitlab.again import concerned, seen
-from gitlab_port_export.gitlab.client import ReadFailed
+from gitlab_port_export.gitlab.client import Get, ReadFailed
 from gitlab_port_export.gitlab.contact import first_contact
+from gitlab_port_export.gitlab.inventory import Inventory
+from gitlab_port_export.gitlab.kinds.kind import api_path
 from gitlab_port_export.gitlab.touched import Touched
 from gitlab_port_export.mapping.model import Resource
-from gitlab_port_export.model import Delete, Ended, Event, Failed, Held, Problem, Written, target
+from gitlab_port_export.model import Delete, Ended, Event, Failed, Held, Problem, Scope, Written, target
 from gitlab_port_export.port.runs import RunPage
 from gitlab_port_export.sync.choose import can_run, expected_blueprints
 from gitlab_port_export.sync.follow import Looks, begin
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.prepare import Run
 
+# Seconds between looks at what GitLab has changed and does not show yet.
+REPLICA_WAITS = (0.5, 1.0, 2.0, 4.0)
+LAGS = "GitLab does not show the change yet to the token that reads"
 NOTHING_MAPPED = "the mapping reads no accounts, members or roles, so no entity was written"
 # The (kind, path, id) of all groups and projects below a group.
 Below = Callable[[Place], Iterable[tuple[ScopeKind, str, int]]]
@@ -84,7 +89,7 @@ def _followed(run: Run, below: Below, page: RunPage | None, outcome: Outcome) ->
             for event in _events(run, below, page, outcome, resources, executor, told):
                 told.take(event)
     except ReadFailed as failure:
-        told.problems.append(Problem("read", f"the groups and projects below: {failure.why}", failure.hint))
+        told.problems.append(Problem("read", f"not all of the place could be read: {failure.why}", failure.hint))
     except ExportError as error:
         told.problems.append(Problem("write", str(error), error.hint))
     except Stopped:
@@ -132,6 +137,8 @@ def _events(
     looks, outcomes = Looks(run, now, resources, touched), Outcomes()
     found = looks.plan()
     yield from found.plan.inventory.problems
+    if not _is_shown(run, found.plan.inventory, outcome):
+        yield Problem("read", LAGS, "the next sync writes it", scope=outcome.place.path if outcome.place else "")
     told.notes += _unseen(outcome, touched[0], seen(found.plan.inventory, touched[0]))
     action_run = page.id if page and page.in_progress else ""
     following = begin(outcomes, executor, looks, found, action_run)
@@ -171,6 +178,38 @@ def _touched(outcome: Outcome, places: Iterable[tuple[ScopeKind, str, int]]) -> 
             yield Touched("user", key=key, **where)  # type: ignore[arg-type]  # as above
     if outcome.place is None:
         yield Touched("user", key=key)
+
+
+def _is_shown(run: Run, inventory: Inventory, outcome: Outcome) -> bool:
+    """Wait until GitLab shows the change to the token that reads the place, and say whether it does.
+
+    On a GitLab with replicas of its database, what one user wrote may reach others a moment later:
+    https://docs.gitlab.com/administration/postgresql/database_load_balancing/
+    """
+    person, place = outcome.person, outcome.place
+    if person is None or place is None or outcome.result not in ("created", "updated", "removed"):
+        return True
+    known = inventory.groups() if place.is_group else inventory.projects()
+    scope = next((one.scope for one in known if one.scope.id == place.id), None)
+    level = outcome.after.role.level if outcome.after else None
+    for wait in (*REPLICA_WAITS, None):
+        if scope is None or _level(run, scope, person.id) == level:
+            return True
+        if wait is not None:
+            run.gitlab.http.clock.sleep(wait)
+    return False
+
+
+def _level(run: Run, scope: Scope, person: int) -> int | None:
+    """Return the level of a person's direct role, None where GitLab shows none. Raises ReadFailed."""
+    try:
+        answer = run.gitlab.get(Get(scope.token, f"{api_path(scope)}/members/{person}", gives="object"))
+    except ReadFailed as failure:
+        if failure.reason == "missing":
+            return None
+        raise
+    level: int | None = answer.data.get("access_level")
+    return level
 
 
 def _unseen(outcome: Outcome, touched: Touched, listed: bool) -> Iterator[str]:
