@@ -5,13 +5,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.world import DEVELOPER, Row, World
-from gitlab_port_export.live.events import Intake, Touched, Untold, fold, read_events
+from gitlab_port_export.live.events import READERS, Intake, Touched, Untold, fold, read_events
+from testbed.port_bed import examples
 
 NOTHING = "0" * 40
+KEYS = (
+    "commits", "refs", "ref", "project", "object_attributes", "merge_request", "issue", "user", "environment", "before",
+    "after", "id", "iid", "added", "timestamp", "updated_at", "total_commits_count", "project_id", "group_id", "tag",
+)  # fmt: skip
+ODD = ("refs/heads/", "refs/tags/x", "9999-12-31 23:59:59 +2400", NOTHING)
 
 
 def intake(*payloads: Any) -> Intake:
@@ -323,3 +331,34 @@ def test_what_is_no_payload_is_refused(text: str, fault: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_events(text, "x")
     assert str(caught.value) == fault
+
+
+# --- any JSON
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.sampled_from(ODD),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+# Those that hold lists are drawn more often.
+KINDS = st.sampled_from(("push", "repository_update", "tag_push")) | st.sampled_from(sorted(READERS))
+NAMES = st.sampled_from(KEYS[:2]) | st.sampled_from(KEYS)
+
+
+@given(KINDS, st.dictionaries(NAMES, JUNK, min_size=1, max_size=3))
+@examples(400, 20_000)
+def test_any_json_is_read_or_refused_with_a_reason(kind: str, odd: dict[str, Any]) -> None:
+    """Whoever may start the job writes the payload."""
+    ref = "refs/tags/x" if kind == "tag_push" else "refs/heads/x"
+    usual = {"project": {"id": 1}, "object_attributes": {"id": 1, "iid": 2}, "ref": ref, "after": "a", "before": "b"}
+    payload = usual | {"project_id": 1} | odd | {"object_kind": kind}
+    if isinstance(payload.get("commits"), list):
+        payload["total_commits_count"] = len(payload["commits"])
+    try:
+        found = read_events(json.dumps(payload), "x")
+    except UsageError:
+        return
+    assert all(one.shown for one in found.touched)

@@ -112,6 +112,11 @@ def _part(payload: Payload, name: str) -> Payload:
     return value if isinstance(value, dict) else {}
 
 
+def _list(payload: Payload, name: str) -> list[Any]:
+    value = payload.get(name)
+    return value if isinstance(value, list) else []
+
+
 def _number(value: Any) -> int | None:
     """Return a whole number; custom templates write each value as text, and none as an empty one."""
     if type(value) is int:
@@ -264,8 +269,7 @@ def _is_nothing(commit: Any) -> bool:
 
 def _pushed(payload: Payload) -> str:
     """Return when the last commit was made, the only time in a push."""
-    commits = payload.get("commits") or ()
-    times = [str(one.get("timestamp") or "") for one in commits if isinstance(one, dict)]
+    times = [str(one.get("timestamp") or "") for one in _list(payload, "commits") if isinstance(one, dict)]
     return max(times, key=_instant, default="")
 
 
@@ -275,16 +279,16 @@ def _files(payload: Payload) -> frozenset[str] | None:
     GitLab names the newest 20 commits, system hooks name none, and for a new branch there is nothing to compare with:
     https://docs.gitlab.com/user/project/integrations/webhook_events/#push-events
     """
-    commits, total = payload.get("commits"), payload.get("total_commits_count")
-    if not isinstance(commits, list) or not commits or total != len(commits) or _is_nothing(payload.get("before")):
+    commits = [one for one in _list(payload, "commits") if isinstance(one, dict)]
+    if not commits or payload.get("total_commits_count") != len(commits) or _is_nothing(payload.get("before")):
         return None
     names = ("added", "modified", "removed")
-    return frozenset(str(path) for commit in commits for name in names for path in commit.get(name) or ())
+    return frozenset(str(path) for commit in commits for name in names for path in _list(commit, name))
 
 
 def _repository_update(payload: Payload) -> Iterator[Touched]:
     """Yield the branches and tags of a push as a system hook reports it: which moved, nothing more."""
-    for ref in payload.get("refs") or ():
+    for ref in _list(payload, "refs"):
         what: What = "tag" if str(ref).startswith("refs/tags/") else "branch"
         name = str(ref).removeprefix("refs/heads/").removeprefix("refs/tags/")
         yield _of_project(payload, what, name)
