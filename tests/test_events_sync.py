@@ -738,6 +738,16 @@ def test_what_something_relates_to_is_not_deleted(bed: Bed) -> None:
     assert [held.why for held in report.held] == ["other entities relate to it"]
 
 
+@pytest.mark.parametrize("threshold", [0, 0.1, 1])
+def test_what_port_does_not_hold_is_no_deletion_to_speak_of(bed: Bed, threshold: float) -> None:
+    """A branch that was made and deleted again, and that no sync ever wrote."""
+    mapping = mapping_of(whole("branch"), entityDeletionThreshold=threshold)
+    bed.sync(mapping)
+    payload = bed.shapes.push(bed.project, bed.ann, "short-lived", gone=True)
+    report = bed.sync(mapping, events=[payload]).report
+    assert (report.exit_code, report.held, report.blueprints) == (0, (), {})
+
+
 def test_what_somebody_else_wrote_is_not_deleted(bed: Bed) -> None:
     mapping = mapping_of(whole("tag"))
     bed.port.store.seed("tag", [{"identifier": "acme/shop/web/v1.2"}])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.parallel import Job, drive
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.inventory import Inventory
@@ -23,7 +22,6 @@ from gitlab_port_export.mapping.blueprints import constant_blueprint, feeding
 from gitlab_port_export.mapping.model import Mapping, Resource
 from gitlab_port_export.model import Entity, Event, Held, Page, Row, Scope
 from gitlab_port_export.port.catalog import Catalog
-from gitlab_port_export.port.client import PortRefused
 from gitlab_port_export.port.deleter import Deleter
 from gitlab_port_export.port.keys import target_key
 from gitlab_port_export.sync.coverage import coverage_of
@@ -126,26 +124,36 @@ def deleted(
     instant: str | None,
     deleter: Deleter | None,
 ) -> Iterator[Event]:
-    """Yield what became of entities whose objects are gone: the rules are those of a full run."""
-    wanted: dict[str, list[str]] = {}
-    for blueprint, identifier in keys:
-        wanted.setdefault(blueprint, []).append(identifier)
+    """Yield what became of entities whose objects are gone: the rules are those of a full run.
+
+    What Port does not hold, or another one wrote, is no deletion to speak of.
+    """
     every = frozenset(one.index for one in mapping.resources)
     policy = Policy(coverage_of(mapping, every, ()), mapping.entity_deletion_threshold, released)
+    named = frozenset(keys)
+    related = set[int]()
 
     def decide(_: Judge) -> Generator[Event, None, Decisions]:
-        owned = Counter(name for name, _ in catalog.owned(integration))
-        yield from ()
-        return policy.decide(Gone(name, tuple(some), (), owned[name], produced=True) for name, some in wanted.items())
-
-    related = set[int]()
-    try:
+        counts, wanted = _owned(catalog, integration, named)
         for name, some in wanted.items():
-            related |= {target_key(name, identifier) for _, identifier in catalog.referrers(name, some)}
-    except (PortRefused, Unreachable):
-        return  # what relates to them is not known, so they stay
-    for name, some in wanted.items():
-        if held := tuple(one for one in some if target_key(name, one) in related):
-            why = "other entities relate to it"
-            yield Held(name, held, "recent", why, "the next full run looks at it again")
+            related.update(target_key(name, identifier) for _, identifier in catalog.referrers(name, some))
+            if held := tuple(one for one in some if target_key(name, one) in related):
+                why = "other entities relate to it"
+                yield Held(name, held, "recent", why, "the next full run looks at it again")
+        return policy.decide(Gone(name, tuple(some), (), counts[name], produced=True) for name, some in wanted.items())
+
     yield from deletions(catalog, partial(lambda: policy), decide, integration, related, instant, deleter)
+
+
+def _owned(catalog: Catalog, integration: str, named: frozenset[Key]) -> tuple[Counter[str], dict[str, list[str]]]:
+    """Return how many entities of each blueprint are owned, and by blueprint those of the named ones that are.
+
+    Raises PortRefused and Unreachable.
+    """
+    counts: Counter[str] = Counter()
+    wanted: dict[str, list[str]] = {}
+    for name, identifier in catalog.owned(integration):
+        counts[name] += 1
+        if (name, identifier) in named:
+            wanted.setdefault(name, []).append(identifier)
+    return counts, wanted
