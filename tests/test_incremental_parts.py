@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitlab_port_export.gitlab.kinds import SELECTORS
-from gitlab_port_export.incremental.frames import BUCKETS, DIGEST_BYTES, Frames, Moved
+from gitlab_port_export.incremental.frames import BUCKETS, DIGEST_BYTES, Frames, Moved, Outline, cuts_of
 from gitlab_port_export.incremental.key import Basis, differing, key_of
 from gitlab_port_export.incremental.mode import why_full, why_full_after_all
 from gitlab_port_export.incremental.state import State, state_of
@@ -23,6 +23,7 @@ DAY = timedelta(days=1)
 STATE = State(
     {"the mapping": "a"}, NOW - timedelta(hours=5), NOW - timedelta(minutes=10), {"issue": NOW - timedelta(minutes=10)},
     Frames(7, 3, bytes(BUCKETS * DIGEST_BYTES)), {"issue": 12}, {NOW: Moved(frozenset([1, 2]), frozenset([3]))},
+    (4,),
 )  # fmt: skip
 
 
@@ -171,6 +172,15 @@ def test_whatever_decides_what_is_read_is_in_the_key(changes: dict[str, Any], pa
 def test_no_part_of_the_key_can_be_read() -> None:
     text = json.dumps(key_of(replace(BASIS, environ={"REGION": "very-own-value"})))
     assert "very-own-value" not in text
+
+
+@pytest.mark.parametrize(
+    ("projects", "cuts"), [(0, []), (749, []), (750, [375]), (1_000, [500]), (1_500, [500, 1_000])]
+)
+def test_a_long_list_of_projects_is_cut_into_equal_ranges(projects: int, cuts: list[int]) -> None:
+    found = [Outline(id, False, b"", "", "", True) for id in range(projects, 0, -1)]
+    assert list(cuts_of(found)) == cuts
+    assert len(cuts_of(Outline(id, False, b"", "", "", True) for id in range(20_000))) == 7
 
 
 # --- the decision

@@ -421,3 +421,19 @@ def test_a_resource_that_is_left_to_full_runs_does_not_take_its_kind_along(bed: 
     assert "issue" in report.rhythm.kinds
     assert report.blueprints["issue"] == Counts(updated=1)
     assert "issue: several rows may give one entity, as far as the identifier tells" in report.left
+
+
+def test_projects_are_listed_side_by_side_between_the_ids_that_the_last_run_met(bed: Bed) -> None:
+    bed.sync()
+    ids = sorted(bed.world.projects)
+    bed.keep(replace(bed.state, cuts=(ids[3], ids[7])))
+    bed.world.add_issue(bed.project("p11"), "New", created_at=datetime.now(UTC), updated_at=datetime.now(UTC))
+    report = bed.sync()
+    assert report.blueprints["project"] == Counts(unchanged=12)
+    assert report.blueprints["issue"] == Counts(created=1)
+    # A page and the empty one after it, of each range.
+    assert bed.asked("/projects") == 6
+    # A cut at ids that are gone, or beyond all, loses nothing.
+    bed.keep(replace(bed.state, cuts=(ids[0] - 1, ids[5], ids[-1] + 50)))
+    assert bed.sync().blueprints["project"] == Counts(unchanged=12)
+    bed.assert_in_step()

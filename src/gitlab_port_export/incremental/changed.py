@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
-from gitlab_port_export.base.parallel import drive
+from gitlab_port_export.base.parallel import All, Job, drive
 from gitlab_port_export.gitlab.changes import GoingOn, text_of
 from gitlab_port_export.gitlab.client import Ask, Get, GitLab, ReadFailed
 from gitlab_port_export.gitlab.inventory import Listed
@@ -46,41 +46,50 @@ class Pipelines:
     going_on: Mapping[int, tuple[GoingOn, ...]] = field(default_factory=dict)
 
 
-def changed_pipelines(gitlab: GitLab, places: Sequence[Listed], since: datetime, workers: int) -> Pipelines:
-    """Return in which of these projects pipelines changed since an instant, or go on."""
-    found = _asked(gitlab, places, PROJECTS, partial(_of_pipelines, since), workers)
+def ask(gitlab: GitLab, workers: int, *jobs: Job) -> list[Any]:
+    """Return what these jobs return, which run side by side."""
+    found: list[Any] = [None] * len(jobs)
+
+    def kept(number: int, job: Job) -> Job:
+        found[number] = yield from job
+
+    for _ in drive([kept(number, job) for number, job in enumerate(jobs)], gitlab.answer, (Get, Ask), workers=workers):
+        pass
+    return found
+
+
+def changed_pipelines(places: Sequence[Listed], since: datetime) -> Job:
+    """Return in which of these projects pipelines changed since an instant, or go on (Pipelines)."""
+    found = yield from _asked(places, PROJECTS, partial(_of_pipelines, since))
     # One that waits to run is seen when it does, so of the projects that GraphQL leaves out one list is asked for.
     lists = {place.scope.id: found.get(place.scope, ("running",)) for place in places}
     changed = frozenset(number for number, named in lists.items() if named is not None)
     return Pipelines(changed, {number: named for number, named in lists.items() if named})
 
 
-def quiet_lists(
-    gitlab: GitLab, places: Mapping[ListKind, Iterable[Listed]], since: Mapping[ListKind, datetime], workers: int
-) -> dict[str, frozenset[Scope]]:
-    """Return by kind the groups and projects of which GitLab says that nothing of it changed since its instant."""
+def quiet_lists(places: Mapping[ListKind, Iterable[Listed]], since: Mapping[ListKind, datetime]) -> Job:
+    """Return by kind the scopes of which GitLab says that nothing of it changed since its instant (a dict of sets)."""
     every = {place.scope: place for some in places.values() for place in some}
     groups = [place for place in every.values() if place.scope.is_group]
     projects = [place for place in every.values() if not place.scope.is_group]
-    asked = _asked(gitlab, groups, GROUPS, partial(_of_groups, since), workers)
-    asked |= _asked(gitlab, projects, PROJECTS, partial(_of_projects, since), workers)
+    of_groups, of_projects = partial(_of_groups, since), partial(_of_projects, since)
+    both = yield All((_asked(groups, GROUPS, of_groups), _asked(projects, PROJECTS, of_projects)))
+    asked = both[0] | both[1]
     return {kind: frozenset(scope for scope, quiet in asked.items() if kind in quiet) for kind in places}
 
 
-def _asked(
-    gitlab: GitLab, places: Sequence[Listed], sizes: Sequence[int], query: Query, workers: int
-) -> dict[Scope, Any]:
-    """Return what GraphQL says of these places; fewer at a time where it refuses many."""
+def _asked(places: Sequence[Listed], sizes: Sequence[int], query: Query) -> Job:
+    """Return what GraphQL says of these places, by scope; fewer at a time where it refuses many."""
     found: dict[Scope, Any] = {}
     left = list(places)
-    for size in sizes:
+    for size in sizes if left else ():
         batches = list(_batches(left, size))
         # Where all were refused, one is tried before the others.
         tries = [batches] if found or size == sizes[0] else [batches[:1], batches[1:]]
         failures: list[ReadFailed] = []
         for some in tries:
-            jobs = (_told(query, token, batch, failures) for token, batch in some)
-            for answered in drive(jobs, gitlab.answer, (Get, Ask), workers=workers):
+            jobs = tuple(_told(query, token, batch, failures) for token, batch in some)
+            for answered in (yield All(jobs)) if jobs else ():
                 found |= answered
             if not found:
                 break
@@ -91,13 +100,12 @@ def _asked(
     return found
 
 
-def _told(query: Query, token: str, batch: Sequence[Listed], failures: list[ReadFailed]) -> Generator[Any, Any, None]:
+def _told(query: Query, token: str, batch: Sequence[Listed], failures: list[ReadFailed]) -> Generator[Any, Any, Found]:
     try:
-        found = yield from query(token, batch)
+        return (yield from query(token, batch))
     except ReadFailed as failure:
         failures.append(failure)
-    else:
-        yield found
+        return {}
 
 
 def _batches(places: Iterable[Listed], size: int) -> Iterator[tuple[str, list[Listed]]]:

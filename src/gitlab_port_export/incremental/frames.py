@@ -13,6 +13,8 @@ DIGEST_BYTES = 6
 # What of a row decides which lists there are and what their rows look like, beside the fields `…_access_level`.
 FIELDS = ("id", "name", "archived", "marked_for_deletion_on", "marked_for_deletion_at", "default_branch", "visibility")
 LEVEL = "_access_level"
+# From so many projects on their list is cut in two, and so on.
+RANGE, MOST_RANGES = 750, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,13 @@ def frames_of(outlines: Iterable[Outline]) -> Frames:
     known = tuple(outlines)
     project, group = (max(_ids(known, is_group=is_group), default=0) for is_group in (False, True))
     return Frames(project, group, _digests(known))
+
+
+def cuts_of(outlines: Iterable[Outline]) -> tuple[int, ...]:
+    """Return the ids of projects between which the next run lists them side by side; each range costs a request."""
+    ids = sorted(_ids(outlines, is_group=False))
+    ranges = min(MOST_RANGES, 1 + len(ids) // RANGE)
+    return tuple(ids[len(ids) * number // ranges - 1] for number in range(1, ranges))
 
 
 def frames_from(project: object, group: object, text: object) -> Frames:

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gitlab_port_export.base.parallel import Job
 from gitlab_port_export.gitlab.changes import Changes, is_since
 from gitlab_port_export.gitlab.client import GitLab
 from gitlab_port_export.gitlab.cover import cover
 from gitlab_port_export.gitlab.inventory import Inventory, Listed
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.incremental.changed import LISTS, ListKind, Pipelines, changed_pipelines, quiet_lists
+from gitlab_port_export.incremental.changed import LISTS, ListKind, Pipelines, ask, changed_pipelines, quiet_lists
 from gitlab_port_export.incremental.frames import Moved, Outline
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Scope
@@ -45,7 +46,12 @@ def limits(
     updated = moved.projects.union(one.id for one in projects if is_since(one.updated_at, earliest))
     active = updated.union(one.id for one in projects if is_since(one.active_at, earliest - ACTIVITY_EVERY))
     without = frozenset(one.id for one in projects if not one.builds) | moved.projects
-    pipelines = _pipelines(asked, inventory, wanted, since, without)
+    pipelines, quiet = ask(
+        asked.gitlab,
+        asked.workers,
+        _pipelines(inventory, wanted, since, without),
+        _quiet(inventory, wanted, since, moved),
+    )
     return Changes(
         since,
         whole=moved.projects,
@@ -54,28 +60,22 @@ def limits(
         going_on=pipelines.going_on,
         active=active,
         updated=updated,
-        quiet=_quiet(asked, inventory, wanted, since, moved),
+        quiet=quiet,
     )
 
 
 def _pipelines(
-    asked: Asked,
-    inventory: Inventory,
-    resources: tuple[Resource, ...],
-    since: Mapping[str, datetime],
-    without: Set[int],
-) -> Pipelines:
+    inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], without: Set[int]
+) -> Job:
     """Ask which projects, but for those `without` need of it, have changed pipelines, where a kind depends on it."""
     kinds = {one.kind for one in resources if (known := KINDS[one.kind].since) and known.taken == "of pipelines"}
     if not kinds:
         return Pipelines(frozenset())
     places = [place for place in inventory.projects() if place.scope.id not in without]
-    return changed_pipelines(asked.gitlab, places, min(since[kind] for kind in kinds), asked.workers)
+    return (yield from changed_pipelines(places, min(since[kind] for kind in kinds)))
 
 
-def _quiet(
-    asked: Asked, inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], moved: Moved
-) -> Mapping[str, frozenset[Scope]]:
+def _quiet(inventory: Inventory, resources: tuple[Resource, ...], since: Mapping[str, datetime], moved: Moved) -> Job:
     """Ask which groups and lone projects have no changed rows, where there are many lists to read."""
     places: dict[ListKind, dict[Scope, Listed]] = {}
     for kind in LISTS:
@@ -85,6 +85,4 @@ def _quiet(
                 if covered.place.scope.id not in whole:
                     places.setdefault(kind, {})[covered.place.scope] = covered.place
     many = {kind: found.values() for kind, found in places.items() if len(found) > FEW_LISTS}
-    if not many:
-        return {}
-    return quiet_lists(asked.gitlab, many, {kind: since[kind] for kind in many}, asked.workers)
+    return (yield from quiet_lists(many, {kind: since[kind] for kind in many})) if many else {}

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 
 from gitlab_port_export.gitlab.changes import is_since
-from gitlab_port_export.incremental.frames import Moved, Outline, frames_of, moved
+from gitlab_port_export.incremental.frames import Moved, Outline, cuts_of, frames_of, moved
 from gitlab_port_export.incremental.mode import why_full
 from gitlab_port_export.incremental.places import Place
 from gitlab_port_export.incremental.state import State
@@ -36,6 +36,11 @@ class Memory:
         return Moved.of(one for one in outlines if not one.is_group and is_since(one.updated_at, since))
 
     @property
+    def cuts(self) -> tuple[int, ...]:
+        """The ids between which projects are listed side by side, where a run reads what changed."""
+        return self.state.cuts if self.state and not self.why else ()
+
+    @property
     def unsettled(self) -> Moved:
         """What earlier runs found to be new or changed and no run has read since."""
         return reduce(Moved.__or__, self.state.unsettled.values() if self.state else (), Moved())
@@ -54,9 +59,12 @@ class Memory:
         A full run forgets what it could not read whole. After an incremental one the instant of such a kind stays, and
         with it what the groups and projects looked like then.
         """
+        cuts = cuts_of(outlines)
         moving = {kind: self.now for kind in kinds if kind not in unsure}
         if full or self.state is None:
-            return State(self.key, self.now, self.now, moving, frames_of(outlines), counts, self._unsettled(outlines))
+            return State(
+                self.key, self.now, self.now, moving, frames_of(outlines), counts, self._unsettled(outlines), cuts
+            )
         known = self.state
         return replace(
             known,
@@ -65,6 +73,7 @@ class Memory:
             frames=known.frames if unsure else frames_of(outlines),
             counts={**known.counts, **counts},
             unsettled=known.unsettled if unsure else self._unsettled(outlines),
+            cuts=cuts,
         )
 
     def _unsettled(self, outlines: Sequence[Outline]) -> dict[datetime, Moved]:
@@ -75,10 +84,16 @@ class Memory:
 
 
 def recall(
-    place: Place, key: Mapping[str, str], now: datetime, doubt: str, full_every: timedelta, lookback: timedelta
+    place: Place,
+    loaded: tuple[State | None, str],
+    key: Mapping[str, str],
+    now: datetime,
+    doubt: str,
+    full_every: timedelta,
+    lookback: timedelta,
 ) -> Memory:
     """Return what is known of earlier runs; where a `doubt` says why a state could not be told from others, nothing."""
     if doubt:
         return Memory(place, key, now, None, doubt, lookback, keeps=False)
-    state, missing = place.load()
+    state, missing = loaded
     return Memory(place, key, now, state, why_full(state, missing, key, now, full_every), lookback)

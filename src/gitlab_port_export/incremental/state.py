@@ -19,7 +19,8 @@ class State:
     `key` holds a digest of each thing that decides what is read. `kinds` has the kinds that take part, each with the
     instant of its last run without a Problem. `counts` is how many entities Port held of a blueprint. `unsettled` are
     by the instant of a run the groups and projects that it found to be new or changed: the lists that it read may have
-    come from a database that did not have that yet, and their rows bear no time that would tell.
+    come from a database that did not have that yet, and their rows bear no time that would tell. Between the `cuts`,
+    ids of projects, the next run lists them side by side.
     """
 
     key: Mapping[str, str]
@@ -29,6 +30,7 @@ class State:
     frames: Frames
     counts: Mapping[str, int]
     unsettled: Mapping[datetime, Moved] = field(default_factory=dict)
+    cuts: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -47,6 +49,7 @@ class State:
                 shown(instant): [sorted(found.projects), sorted(found.groups)]
                 for instant, found in self.unsettled.items()
             },
+            "cuts": list(self.cuts),
         }
         return canonical({**data, "checksum": _checksum(data)}).decode()
 
@@ -69,6 +72,7 @@ def state_of(text: str | bytes) -> State | None:
                 _instant(text): Moved(frozenset(map(int, projects)), frozenset(map(int, groups)))
                 for text, (projects, groups) in data["unsettled"].items()
             },
+            tuple(map(int, data["cuts"])),
         )
     except (AttributeError, LookupError, TypeError, ValueError):
         return None

@@ -16,6 +16,7 @@ from gitlab_port_export.gitlab.contact import Contact, doubtful_clock, first_con
 from gitlab_port_export.gitlab.inventory import Inventory, Patterns, read_inventory
 from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.plan import SyncPlan, make_plan, needed_actives
+from gitlab_port_export.gitlab.ranges import Cuts
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.gitlab.specs import Spec, read_specs
 from gitlab_port_export.mapping.blueprints import blueprints_of, fixed_fields
@@ -37,8 +38,8 @@ from gitlab_port_export.sync.part import NO_DELETES, Part
 from gitlab_port_export.sync.partly import Partly
 from gitlab_port_export.sync.plan_file import Recorder
 from gitlab_port_export.sync.prepare import Run
-from gitlab_port_export.sync.recent import Recent, may_be_recent, recent_of
-from gitlab_port_export.sync.remembered import kept, recalled
+from gitlab_port_export.sync.recent import Recent, aims_of, recent_of
+from gitlab_port_export.sync.remembered import kept, recalled, start_recalling
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.through import Stages
 from gitlab_port_export.sync.write import (
@@ -59,6 +60,7 @@ def line(
     part = Part(settings.only, settings.kinds)
     part.check_kinds(mapping)
     # What changes in Port from this instant on is not deleted. A part that is unknown ends the run before it says so.
+    recalling = start_recalling(run, executor)
     instant = None if part else resync.begin()
     expected = expected_blueprints(settings, run.chosen, run.blueprints)
     sink = sink_of(run.port, mapping, settings, executor, writes=run.writes)
@@ -66,18 +68,19 @@ def line(
     catalog = new_catalog()
     searches = make_searches(sink, mapping, catalog)
     contact = yield from _contact(run)
-    memory = None if part else recalled(run, contact)
-    if not (mapping.spec_paths or part or may_be_recent(run, memory)):
+    memory = recalled(run, contact, recalling)
+    aims = aims_of(run, memory, catalog, executor)
+    if not (mapping.spec_paths or part or aims):
         start_reading(catalog, mapping, integration)
 
     # Plan.
-    inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping)
+    inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping, memory.cuts if memory else ())
     context = yield from _context(inventory(), run, contact.now, expected)
     if part:
         context = part.narrowed(context)
         outcomes.part = part.words
         instant = resync.begin()
-    recent = recent_of(run, memory, context, catalog, outcomes, executor)
+    recent = recent_of(run, memory, aims, context, outcomes)
     context = recent.context if recent else context
     webhook = None if part or recent else start_asking(sink, integration)
     plan = yield from _planned(context, outcomes)
@@ -135,10 +138,14 @@ def _start(catalog: Catalog, run: Run, part: Part, recent: Recent | None, wanted
         start_reading(catalog, run.mapping, run.integration.identifier)
 
 
-def inventory_reader(gitlab: GitLab, settings: Settings, dialect: Dialect, mapping: Mapping) -> Callable[[], Inventory]:
-    """Return what reads the groups and projects that all tokens together may read."""
+def inventory_reader(
+    gitlab: GitLab, settings: Settings, dialect: Dialect, mapping: Mapping, cuts: tuple[int, ...] = ()
+) -> Callable[[], Inventory]:
+    """Return what reads the groups and projects that all tokens together may read, between `cuts` side by side."""
     patterns = {token.alias: Patterns(token.patterns) for token in settings.tokens}
-    return partial(read_inventory, gitlab, patterns, dialect, mapping, needed_actives(mapping), settings.workers)
+    return partial(
+        read_inventory, gitlab, patterns, dialect, mapping, needed_actives(mapping), settings.workers, Cuts(ends=cuts)
+    )
 
 
 def _context(

@@ -1,7 +1,7 @@
 """The part that a run with `--since last` reads: what changed since the last one. It deletes nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -24,29 +24,37 @@ NOT_WHOLE = "the last full run had a problem with it, or several of its rows gav
 
 
 @dataclass(frozen=True)
-class Recent:
-    """What is read of a context, and why the other resources (`left`, by index) are left to full runs.
+class Aims:
+    """What an incremental run would read, before anything is listed: `left` are the resources that it leaves.
 
-    Of the `few` blueprints only the entities that rows give are looked up, and Port held so many of them (`counts`); of
-    the `whole` ones all are read.
+    Of the `few` blueprints entities are looked up one by one, and Port is asked how many it holds; the `whole` ones are
+    being read.
     """
 
-    context: Context
-    outlines: tuple[Outline, ...]
     left: Mapping[int, str]
     few: tuple[str, ...]
     whole: tuple[str, ...]
+    counting: Mapping[str, Future[int | None]]
+
+
+@dataclass(frozen=True)
+class Recent:
+    """What is read of a context, with the outlines of its groups and projects, and how many entities Port held."""
+
+    context: Context
+    outlines: tuple[Outline, ...]
+    aims: Aims
     counts: Mapping[str, int]
 
     def start(self, catalog: Catalog) -> None:
-        """Begin to read what Port holds."""
-        catalog.look_up_only(self.few)
-        catalog.start((*self.whole, *self.few))
+        """Begin to look up what Port holds."""
+        catalog.look_up_only(self.aims.few)
+        catalog.start(self.aims.few)
 
     def words(self, run: Run, outcomes: Outcomes) -> Iterator[str]:
         """Yield what is left to full runs, for people."""
         yield NO_DELETES
-        yield from dict.fromkeys(f"{run.mapping.resources[index].kind}: {why}" for index, why in self.left.items())
+        yield from dict.fromkeys(f"{run.mapping.resources[index].kind}: {why}" for index, why in self.aims.left.items())
         if run.mapping.spec_paths:
             yield "specPath: entities that stand in files"
         for kind, count in self.unwanted(outcomes).items():
@@ -63,29 +71,34 @@ class Recent:
         return found
 
 
-def may_be_recent(run: Run, memory: Memory | None) -> bool:
-    """Say whether a run may turn out to read what changed alone."""
-    return memory is not None and run.settings.since is not None and not memory.why
+def aims_of(run: Run, memory: Memory | None, catalog: Catalog, executor: Executor) -> Aims | None:
+    """Return the aims of a run that may turn out to read what changed alone, None for any other run."""
+    if memory is None or memory.state is None or memory.why or run.settings.since is None:
+        return None
+    left = left_out(run.mapping)
+    for one in run.mapping.resources:
+        if one.kind not in memory.state.kinds:
+            left.setdefault(one.index, NOT_WHOLE)
+    few, whole = looked_up(run, tuple(one for one in run.mapping.resources if one.index not in left))
+    catalog.start(whole)
+    return Aims(left, few, whole, {name: executor.submit(catalog.count, name) for name in few})
 
 
 def recent_of(
-    run: Run, memory: Memory | None, context: Context, catalog: Catalog, outcomes: Outcomes, executor: Executor
+    run: Run, memory: Memory | None, aims: Aims | None, context: Context, outcomes: Outcomes
 ) -> Recent | None:
     """Return what a run reads that was asked for what changed, or None where it is a full one; the report says why."""
     if memory is None or run.settings.since is None:
         return None
     state = memory.state
-    if memory.why or state is None:
+    if aims is None or state is None:
         outcomes.rhythm = _full(memory, memory.why)
         return None
-    left = {**_not_whole(context, state), **left_out(run.mapping)}
-    resources = tuple(one for one in context.resources if one.index not in left)
-    few, whole = looked_up(run, resources)
-    counting = {name: executor.submit(catalog.count, name) for name in few}
+    resources = tuple(one for one in context.resources if one.index not in aims.left)
     inventory, outlines = context.inventory, outlines_of(context.inventory)
     new = memory.suspects(outlines)
     suspects = new | (memory.unsettled & Moved.of(outlines))
-    counts = {name: count for name, asked in counting.items() if (count := asked.result()) is not None}
+    counts = {name: count for name, asked in aims.counting.items() if (count := asked.result()) is not None}
     if why := why_full_after_all(
         len(new.projects), len(suspects.projects), len(inventory.projects()), _lost(state, counts)
     ):
@@ -96,7 +109,7 @@ def recent_of(
     changes = limits(Asked(run.gitlab, run.settings.workers), inventory, outlines, resources, since, suspects)
     outcomes.rhythm = _rhythm(memory, state, kinds)
     outcomes.part = f"what changed since {outcomes.rhythm.since}"
-    return Recent(replace(context, resources=resources, changes=changes), outlines, left, few, whole, counts)
+    return Recent(replace(context, resources=resources, changes=changes), outlines, aims, counts)
 
 
 def _full(memory: Memory, why: str) -> Rhythm:
@@ -119,10 +132,6 @@ def _rhythm(memory: Memory, state: State, kinds: Iterable[str]) -> Rhythm:
         age=(memory.now - state.last_full).total_seconds(),
         kinds=tuple(kinds),
     )
-
-
-def _not_whole(context: Context, state: State) -> dict[int, str]:
-    return {one.index: NOT_WHOLE for one in context.resources if one.kind not in state.kinds}
 
 
 def looked_up(run: Run, resources: tuple[Resource, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """What a run remembers of the ones before it, and keeps for the next one."""
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import replace
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gitlab_port_export.incremental.frames import outlines_of
 from gitlab_port_export.incremental.key import Basis, key_of
 from gitlab_port_export.incremental.memory import Memory, recall
 from gitlab_port_export.incremental.places import BLUEPRINT, FilePlace, NotKept, Place, PortPlace
-from gitlab_port_export.incremental.state import shown
+from gitlab_port_export.incremental.state import State, shown
 from gitlab_port_export.incremental.takes_part import left_out
 from gitlab_port_export.mapping.blueprints import feeding
 from gitlab_port_export.model import Problem
@@ -32,14 +33,33 @@ NO_USER = "GitLab does not say whose each token is, so that nobody can tell whet
 NO_ORGANIZATION = "Port does not say of which organization the credentials are"
 
 
-def recalled(run: Run, contact: Contact) -> Memory | None:
-    """Return what is known of earlier runs, None where nobody asks for it. Raises UsageError.
+@dataclass(frozen=True)
+class Recalling:
+    """Where the state is kept, and the reading of it, which goes on beside other requests."""
+
+    place: Place
+    loading: Future[tuple[State | None, str]]
+
+
+def start_recalling(run: Run, executor: Executor) -> Recalling | None:
+    """Begin to read the state of the last run, where somebody asks for it. Raises UsageError.
 
     Besides `--since`, naming the place of the state asks for it; and a state that Port has is kept up to date.
     """
     settings = run.settings
-    if not _is_asked(settings) and BLUEPRINT not in run.blueprints:
+    # A run of a part leaves the state as it is.
+    is_part = settings.only or settings.kinds
+    if is_part or not (_is_asked(settings) or BLUEPRINT in run.blueprints):
         return None
+    place = _place(run)
+    return Recalling(place, executor.submit(place.load))
+
+
+def recalled(run: Run, contact: Contact, recalling: Recalling | None) -> Memory | None:
+    """Return what is known of earlier runs, None where nobody asks for it."""
+    if recalling is None:
+        return None
+    settings = run.settings
     tokens = tuple(token.alias for token in settings.tokens)
     users = users_of(run.gitlab, tokens, contact.users)
     # What Port keeps is of its own organization.
@@ -62,7 +82,7 @@ def recalled(run: Run, contact: Contact) -> Memory | None:
     }
     doubt = next((why for why, holds in doubts.items() if holds), "")
     spans = timedelta(seconds=settings.full_every), timedelta(seconds=settings.lookback)
-    return recall(_place(run), key_of(basis), contact.now, doubt, *spans)
+    return recall(recalling.place, recalling.loading.result(), key_of(basis), contact.now, doubt, *spans)
 
 
 def _is_asked(settings: Settings) -> bool:
@@ -101,7 +121,7 @@ def kept(
     renews = memory.state is not None and memory.state.key == memory.key
     if not run.writes or not memory.keeps or not (_is_asked(run.settings) or renews):
         return
-    left = left_out(run.mapping) if recent is None else recent.left
+    left = left_out(run.mapping) if recent is None else recent.aims.left
     unsure = _unsure(run, outcomes, left)
     kinds = dict.fromkeys(one.kind for one in context.resources if one.index not in left)
     counts = recent.counts if recent else _held(run, catalog, left)
