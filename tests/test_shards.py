@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import tracemalloc
 from array import array
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.model import Create, Entity
 from gitlab_port_export.port.keys import entity_key
 from gitlab_port_export.report.values import Report
-from gitlab_port_export.shards import collect, evidence, survey
+from gitlab_port_export.shards import collect, evidence, reconcile, sealed, survey
 from gitlab_port_export.shards.evidence import PRODUCED
 from gitlab_port_export.shards.produced import merged
 from gitlab_port_export.shards.sealed import Unsealed, seal, unsealed
@@ -489,3 +490,23 @@ def test_a_row_that_slipped_between_two_pages_of_a_shard_stays() -> None:
             assert sync.reconcile().exit_code == 0
     assert slipped in port.store.identifiers("thing")
     assert gone not in port.store.identifiers("thing")
+
+
+def test_evidence_merges_in_little_more_memory_than_its_keys_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, shards, part = 6_000, 5, 4096
+    monkeypatch.setattr(sealed, "PART_BYTES", part)
+    for shard in range(1, shards + 1):
+        keys = array("Q", range(shard, shard + count * shards, shards))
+        found = evidence.Found(produced={"thing": keys}, targets=keys)
+        evidence.save(tmp_path / str(shard), evidence.Shard(shard, shards), "s", "r", found, Report("sync", 0, "", 0.0))
+    read = [evidence.load(tmp_path / str(shard)) for shard in range(1, shards + 1)]
+    tracemalloc.start()
+    produced, _ = reconcile.merged_keys(read)
+    targets = reconcile.targets_of(read, produced)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(produced["thing"]), targets) == (count * shards, set())
+    # Beside the result, what is read of each file at a time.
+    assert peak < 8 * count * shards * 1.3 + shards * 4 * part

@@ -122,7 +122,7 @@ class _Last:
     ) -> "_Last":
         """Join the evidence."""
         mapping = run.mapping
-        produced, twice = _merged(evidence)
+        produced, twice = merged_keys(evidence)
         sink = sink_of(run.port, mapping, run.settings, executor, writes=run.writes)
         catalog = make_catalog(
             run.port, mapping, run.blueprints, run.blueprints, executor, narrow=True, elsewhere=produced
@@ -131,7 +131,7 @@ class _Last:
         catalog.start_owned(run.integration.identifier)
         searches = make_searches(sink, mapping, catalog)
         differ = Differ(
-            catalog.ledger, searches, partial(fixed_fields, mapping), targets=_targets(evidence, produced),
+            catalog.ledger, searches, partial(fixed_fields, mapping), targets=targets_of(evidence, produced),
             unresolved=set().union(*(one.found.unresolved for one in evidence)),
             searched=set().union(*(one.found.searched for one in evidence)),
         )  # fmt: skip
@@ -185,7 +185,7 @@ class _Last:
         )  # fmt: skip
 
 
-def _merged(evidence: Sequence[Evidence]) -> tuple[dict[str, Produced], dict[str, Doubles]]:
+def merged_keys(evidence: Sequence[Evidence]) -> tuple[dict[str, Produced], dict[str, Doubles]]:
     """Return by blueprint the keys that the shards produced, and those that two of them did."""
     found = {
         name: merged([one.file.keys(f"{PRODUCED}{name}") for one in evidence])
@@ -194,7 +194,7 @@ def _merged(evidence: Sequence[Evidence]) -> tuple[dict[str, Produced], dict[str
     return {name: keys for name, (keys, _) in found.items()}, {name: twice for name, (_, twice) in found.items()}
 
 
-def _targets(evidence: Sequence[Evidence], produced: Mapping[str, Produced]) -> set[int]:
+def targets_of(evidence: Sequence[Evidence], produced: Mapping[str, Produced]) -> set[int]:
     """Return the keys that something relates to and no shard produced: others are not deleted anyway."""
     every = distinct([one.file.keys(TARGETS) for one in evidence])
     return {key for key in every if not any(key in keys for keys in produced.values())}
