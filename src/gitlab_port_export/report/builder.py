@@ -44,7 +44,7 @@ from gitlab_port_export.report.values import (
 # What a report keeps at most: changes, changes of one action and blueprint, identifiers of deletions that are held for
 # one reason, and reads (complete ones and failed ones).
 MAX_CHANGES = 100_000
-MAX_OF_AN_ACTION = 50_000
+MAX_OF_AN_ACTION = 80_000
 MAX_HELD = 1_000
 MAX_READS = 5_000
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
