@@ -19,6 +19,7 @@ from gitlab_port_export.demo.gitlab import Edit, Fault, gitlab_server
 from gitlab_port_export.demo.gitlab_clock import WorldClock
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.incremental.places import BLUEPRINT
 from gitlab_port_export.report.values import Report
 from testbed.changes import CHANGES, IDENTIFIERS, LATE, Key, changed, held, small_gitlab
 from testbed.faults import one_evaluator
@@ -28,6 +29,7 @@ from testbed.port_bed import examples
 
 # What a replica may lag, and how long a transaction may be open, in seconds.
 MOST_LAG, MOST_OPEN = 120, 90
+INTEGRATION = "my-gitlab-v2-integration"
 NO_EXAMPLES = {"OCEAN__SEND_RAW_DATA_EXAMPLES": "false"}
 # Kind → (blueprint, fields of the entity).
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -89,19 +91,22 @@ class Rhythm(RuleBasedStateMachine):
         self.gitlab = self.stack.enter_context(gitlab_server(self.world))
         self.gitlab.clock = self.clock.seconds
         self.port = self.stack.enter_context(port_server(self.store))
-        self.state = Path(mkdtemp()) / "state.json"
+        # None: Port keeps the state.
+        self.state: Path | None = Path(mkdtemp()) / "state.json"
         # Changes that nothing in GitLab shows, with their instant, until a full run.
         self.unseen: dict[Key, datetime] = {}
         self.about, self.backwards = 0, False
-        self.older: list[bytes] = []
+        self.older: list[str] = []
         self.broken = False
         self.known: tuple[Any, Any] | None = None
 
     def teardown(self) -> None:
         self.stack.close()
 
-    @initialize()
-    def a_first_run(self) -> None:
+    @initialize(in_port=st.booleans())
+    def a_first_run(self, in_port: bool = False) -> None:
+        if in_port:
+            self.state = None
         self.clock.move(minutes=1)
         assert self.run().exit_code == 0
 
@@ -144,16 +149,35 @@ class Rhythm(RuleBasedStateMachine):
 
     @rule(how=st.sampled_from(["lost", "cut", "changed", "older"]))
     def the_state_is_not_what_it_was(self, how: str) -> None:
-        text = self.state.read_bytes() if self.state.exists() else b""
         match how:
             case "lost":
-                self.state.unlink(missing_ok=True)
+                self.keep("")
             case "cut":
-                self.state.write_bytes(text[: len(text) // 2])
+                self.keep(self.kept[: len(self.kept) // 2])
             case "changed":
-                self.state.write_bytes(text.replace(b"2026", b"2027"))
+                self.keep(self.kept.replace("2026", "2027"))
             case "older" if self.older:
-                self.state.write_bytes(self.older[0])
+                self.keep(self.older[0])
+
+    @property
+    def kept(self) -> str:
+        """The state as it is kept, empty where none is."""
+        if self.state:
+            return self.state.read_text() if self.state.exists() else ""
+        entity = self.store.entity(BLUEPRINT, INTEGRATION) if BLUEPRINT in self.store.blueprints else None
+        return str(entity["properties"]["state"]) if entity else ""
+
+    def keep(self, text: str) -> None:
+        """Put another state there, or take it away."""
+        if self.state:
+            self.state.write_text(text)
+            if not text:
+                self.state.unlink()
+        elif not text:
+            self.store.delete(BLUEPRINT, [INTEGRATION], cascade=True)
+        elif entity := self.store.entity(BLUEPRINT, INTEGRATION):
+            row = {"identifier": INTEGRATION, "properties": {**entity["properties"], "state": text}}
+            self.store.seed(BLUEPRINT, [row], entity["$datasource"])
 
     # Runs
 
@@ -223,7 +247,9 @@ class Rhythm(RuleBasedStateMachine):
     @rule()
     def check_a_full_run(self) -> None:
         self.clock.move(seconds=1)
+        had = self.kept
         assert self.run(since="").exit_code in (0, 5)
+        assert self.kept or not had
         self.agrees(self.store.snapshot(), self.fresh())
 
     def agrees(self, found: Any, wanted: Any) -> None:
@@ -231,7 +257,7 @@ class Rhythm(RuleBasedStateMachine):
 
     def run(self, since: str = "last", lag: float = 0) -> Report:
         started = self.world.now
-        settings = {"since": since, "state": str(self.state)} if since else {}
+        settings = {"since": since, "state": str(self.state or "port")} if since else {}
         try:
             report = run_sync(self.gitlab, self.port, self.mapping, **NO_EXAMPLES, **settings).report
         except GitLabUnavailable:
@@ -243,8 +269,8 @@ class Rhythm(RuleBasedStateMachine):
             self.unseen = {key: at for key, at in self.unseen.items() if (started - at).total_seconds() <= lag}
         if full and since:
             self.broken = bool(problems)
-        if since and self.state.exists():
-            self.older = [*self.older[-3:], self.state.read_bytes()]
+        if since and self.kept:
+            self.older = [*self.older[-3:], self.kept]
         return report
 
     def fresh(self) -> Any:

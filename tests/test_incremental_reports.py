@@ -87,7 +87,7 @@ def test_the_instant_moves_also_where_nothing_came(machine: Rhythm) -> None:
     for _ in range(3):
         machine.time_passes(seconds=18_000)
         machine.check()
-        found = state_of(machine.state.read_bytes())
+        found = state_of(machine.kept)
         assert found
         seen.append((set(found.kinds.values()), found.last_run))
     assert [len(instants) for instants, _ in seen] == [1, 1, 1]
@@ -146,7 +146,7 @@ def test_the_state_stays_small_whatever_moves(machine: Rhythm) -> None:
         machine.change(name="a project gets another path", number=number)
         machine.time_passes(seconds=240)
         machine.run()
-        sizes.append(len(machine.state.read_bytes()))
+        sizes.append(len(machine.kept))
     assert max(sizes) < 12_000
 
 

@@ -143,6 +143,16 @@ def _in_group(world: World, group: Row) -> Iterator[Row]:
     return (world.projects[id] for id in world.projects_in[group["id"]])
 
 
+def _hide_or_show(world: World, number: int) -> None:
+    """Take the token's user out of one of the topmost groups but the first, or let it join again."""
+    owner, (_, *others) = world.users[1], [row for row in world.groups.values() if not row["parent_id"]]
+    group = others[number % len(others)]
+    if any(row["id"] == owner["id"] for row in world.group_members[group["id"]]):
+        world.remove_member(group, owner)
+    else:
+        world.add_member(group, owner, OWNER)
+
+
 def _close(world: World, row: Row, number: int) -> None:
     if row["state"] == "opened":
         changes.close(world, row, world.users[1])
@@ -205,6 +215,7 @@ CHANGES: dict[str, Change] = {
     "a project is deleted": _on(_project, lambda w, p, n: w.delete_project(p) if len(w.projects) > 9 else None),
     "a merge request is deleted": _on(_mr, lambda w, r, n: _drop(w, w.merge_requests, r)),
     "an issue is deleted": _on(_issue, lambda w, r, n: _drop(w, w.issues, r)),
+    "a group is hidden or shown": _hide_or_show,
     "a member joins": _on(_subgroup, lambda w, g, n: w.add_member(g, w.add_user(f"new{w.version}"), DEVELOPER)),
 }  # fmt: skip
 
