@@ -16,8 +16,9 @@ from gitlab_port_export.demo.gitlab_pages import Listing, cut, parse_params
 from gitlab_port_export.demo.gitlab_rows import stamp
 
 LIST = re.compile(r"/(groups|projects)/(\d+)/(merge_requests|issues|pipelines|jobs)")
-# What asks for changes since an instant; single states are asked for in a time window that holds all rows.
-SINCE = re.compile(r"^(?!.*\bstate=(opened|merged|closed)).*\bupdated_after=")
+# What asks for changes since an instant, or for pipelines that go on; single states are asked for in a time window that
+# holds all rows.
+SINCE = re.compile(r"^(?!.*\bstate=(opened|merged|closed)).*\b(updated_after=|scope=(running|pending))")
 # The lists are made in one order only, or from its end where they have times; another one is refused, so that a changed
 # client is noticed.
 ORDER = {
