@@ -16,6 +16,8 @@ from gitlab_port_export.demo.gitlab import Fault, GitLabServer, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import forbidden
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port import PortServer, port_server
+from gitlab_port_export.demo.port_faults import Fault as PortFault
+from gitlab_port_export.demo.port_faults import refuse
 from gitlab_port_export.demo.world import Row, World
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.incremental.places import BLUEPRINT
@@ -437,3 +439,21 @@ def test_projects_are_listed_side_by_side_between_the_ids_that_the_last_run_met(
     bed.keep(replace(bed.state, cuts=(ids[0] - 1, ids[5], ids[-1] + 50)))
     assert bed.sync().blueprints["project"] == Counts(unchanged=12)
     bed.assert_in_step()
+
+
+def test_entities_are_counted_by_port_itself_also_of_blueprints_that_the_run_made(bed: Bed) -> None:
+    report = bed.sync()
+    counted = {name: report.blueprints[name].created for name in ("mr", "issue", "pipeline", "job")}
+    assert bed.state.counts == counted
+    bed.world.add_issue(bed.project("p1"), "New", created_at=datetime.now(UTC), updated_at=datetime.now(UTC))
+    bed.sync()
+    assert bed.state.counts == counted | {"issue": counted["issue"] + 1}
+
+
+def test_where_port_does_not_count_runs_go_on(bed: Bed) -> None:
+    bed.port.faults.append(PortFault("/entities-count$", refuse(404)))
+    bed.sync()
+    assert bed.state.counts == {}
+    report = bed.sync()
+    assert report.rhythm
+    assert report.rhythm.mode == "incremental"

@@ -228,10 +228,11 @@ class Catalog:
             with documented(f"an entity of {name}"):
                 yield from (_text(row["identifier"]) for row in page)
 
-    def count(self, name: str) -> int | None:
-        """Return how many entities Port holds of a blueprint, or None where it does not say."""
-        if name in self._absent or name not in self.blueprints:
-            return 0
+    def start_counting(self, names: Iterable[str]) -> dict[str, Future[int | None]]:
+        """Begin to ask how many entities Port holds of each of these blueprints; None where it does not say."""
+        return {name: self._executor.submit(self._count, name) for name in names}
+
+    def _count(self, name: str) -> int | None:
         try:
             found = self._port.ask("GET", f"/blueprints/{segment(name)}/entities-count").get("count")
         except (PortRefused, Unreachable):

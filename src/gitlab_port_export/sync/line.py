@@ -69,7 +69,7 @@ def line(
     searches = make_searches(sink, mapping, catalog)
     contact = yield from _contact(run)
     memory = recalled(run, contact, recalling)
-    aims = aims_of(run, memory, catalog, executor)
+    aims = aims_of(run, memory, catalog)
     if not (mapping.spec_paths or part or aims):
         start_reading(catalog, mapping, integration)
 

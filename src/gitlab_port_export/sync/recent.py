@@ -1,7 +1,7 @@
 """The part that a run with `--since last` reads: what changed since the last one. It deletes nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from gitlab_port_export.gitlab.kinds import KINDS
@@ -71,7 +71,7 @@ class Recent:
         return found
 
 
-def aims_of(run: Run, memory: Memory | None, catalog: Catalog, executor: Executor) -> Aims | None:
+def aims_of(run: Run, memory: Memory | None, catalog: Catalog) -> Aims | None:
     """Return the aims of a run that may turn out to read what changed alone, None for any other run."""
     if memory is None or memory.state is None or memory.why or run.settings.since is None:
         return None
@@ -81,7 +81,7 @@ def aims_of(run: Run, memory: Memory | None, catalog: Catalog, executor: Executo
             left.setdefault(one.index, NOT_WHOLE)
     few, whole = looked_up(run, tuple(one for one in run.mapping.resources if one.index not in left))
     catalog.start(whole)
-    return Aims(left, few, whole, {name: executor.submit(catalog.count, name) for name in few})
+    return Aims(left, few, whole, catalog.start_counting(few))
 
 
 def recent_of(
@@ -98,7 +98,7 @@ def recent_of(
     inventory, outlines = context.inventory, outlines_of(context.inventory)
     new = memory.suspects(outlines)
     suspects = new | (memory.unsettled & Moved.of(outlines))
-    counts = {name: count for name, asked in aims.counting.items() if (count := asked.result()) is not None}
+    counts = counted(aims.counting)
     if why := why_full_after_all(
         len(new.projects), len(suspects.projects), len(inventory.projects()), _lost(state, counts)
     ):
@@ -110,6 +110,11 @@ def recent_of(
     outcomes.rhythm = _rhythm(memory, state, kinds)
     outcomes.part = f"what changed since {outcomes.rhythm.since}"
     return Recent(replace(context, resources=resources, changes=changes), outlines, aims, counts)
+
+
+def counted(counting: Mapping[str, Future[int | None]]) -> dict[str, int]:
+    """Return how many entities Port holds of each blueprint of which it says so."""
+    return {name: count for name, asked in counting.items() if (count := asked.result()) is not None}
 
 
 def _full(memory: Memory, why: str) -> Rhythm:

@@ -26,7 +26,7 @@ from gitlab_port_export.sync.connect import jq_environ
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.plan_file import digest_of
 from gitlab_port_export.sync.prepare import Run
-from gitlab_port_export.sync.recent import Recent, looked_up
+from gitlab_port_export.sync.recent import Recent, counted, looked_up
 
 NO_DATE = "GitLab's answers do not say when they were given (no Date header)"
 NO_USER = "GitLab does not say whose each token is, so that nobody can tell whether it reads the same"
@@ -124,11 +124,10 @@ def kept(
     left = left_out(run.mapping) if recent is None else recent.aims.left
     unsure = _unsure(run, outcomes, left)
     kinds = dict.fromkeys(one.kind for one in context.resources if one.index not in left)
-    counts = recent.counts if recent else _held(run, catalog, left)
     state = memory.after(
         recent.outlines if recent else outlines_of(context.inventory),
         kinds,
-        {name: count + outcomes.more[name] for name, count in counts.items()},
+        _counts(run, catalog, left, recent, outcomes),
         full=recent is None,
         unsure=unsure,
     )
@@ -151,11 +150,17 @@ def _told(run: Run, memory: Memory, recent: Recent | None, outcomes: Outcomes) -
     return replace(rhythm, rows_left=sum(recent.unwanted(outcomes).values()))
 
 
-def _held(run: Run, catalog: Catalog, left: Mapping[int, str]) -> dict[str, int]:
-    """Return how many entities Port held of the blueprints that the next run may look up in."""
-    taking = [one for one in run.mapping.resources if one.index not in left]
-    few, _ = looked_up(run, tuple(one for one in taking if one.known))
-    return {name: ledger.held for name, ledger in catalog.ledgers.items() if name in few}
+def _counts(
+    run: Run, catalog: Catalog, left: Mapping[int, str], recent: Recent | None, outcomes: Outcomes
+) -> dict[str, int]:
+    """Return how many entities Port holds of the blueprints in which the next run looks entities up.
+
+    Always by Port's own count, with which the next run compares it.
+    """
+    if recent:
+        return {name: count + outcomes.more[name] for name, count in recent.counts.items()}
+    few, _ = looked_up(run, tuple(one for one in run.mapping.resources if one.index not in left))
+    return counted(catalog.start_counting(few))
 
 
 def _unsure(run: Run, outcomes: Outcomes, left: Container[int]) -> frozenset[str]:
