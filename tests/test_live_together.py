@@ -4,19 +4,21 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import pytest
 
 from gitlab_port_export.demo.gitlab_hooks import Watch, fire
+from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.port_faults import Fault, refuse
 from gitlab_port_export.demo.port_webhooks import Unknown
 from gitlab_port_export.demo.world import Row
 from gitlab_port_export.model import Event, Page, Update
 from gitlab_port_export.report.values import Counts, Report
 from test_hooks import Bed, stand_ins
-from testbed.harness import blueprint, mapping_of, resource, run_sync
+from testbed.harness import NoWait, blueprint, mapping_of, resource, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -207,3 +209,33 @@ def test_a_sync_deletes_nothing_that_was_written_after_it_began(way: str) -> Non
         report = during(bed, again)
         assert str(gone["id"]) in bed.port.store.identifiers("ticket")
         assert report.blueprints["ticket"].deleted == 0
+
+
+# --- an event that is faster than GitLab itself
+
+
+class Waiting(NoWait):
+    """Notes the waits, which are over at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+@pytest.mark.parametrize(("age", "waits"), [(1, 1), (600, 0)])
+def test_what_gitlab_does_not_show_yet_is_looked_for_again_and_nothing_else_is(age: float, waits: int) -> None:
+    """https://gitlab.com/gitlab-org/gitlab/-/issues/28461, https://gitlab.com/gitlab-org/gitlab/-/issues/19670"""
+    with live() as (bed, project, _):
+        clock, before = Waiting(), deepcopy(bed.world)
+        made = bed.world.ago(seconds=age)
+        new = bed.world.add_issue(project, "new", created_at=made, updated_at=made)
+        bed.world.touch()
+        bed.gitlab.replica = lambda _: bed.world if clock.waits else before
+        payload = Shapes(bed.world).issue(new, bed.reader)
+        report = run_sync(bed.gitlab, bed.port, events=[payload], clock=clock).report
+        assert len(clock.waits) == waits
+        assert report.blueprints == ({"ticket": Counts(created=1)} if waits else {})
+        assert len(report.left) == 1 - waits

@@ -80,7 +80,7 @@ def fold(touched: Iterable[Touched]) -> tuple[Touched, ...]:
         if before is None:
             found[one.identity] = one
             continue
-        newest = before if one.at and before.at and _instant(one.at) < _instant(before.at) else one
+        newest = before if one.at and before.at and instant(one.at) < instant(before.at) else one
         files = None if one.files is None or before.files is None else one.files | before.files
         found[one.identity] = replace(newest, files=files)
     return tuple(found.values())
@@ -145,7 +145,7 @@ def _project(payload: Payload) -> tuple[int, str]:
 
 def _of_project(payload: Payload, what: What, key: int | str | None, **more: Any) -> Touched:
     number, path = _project(payload)
-    return Touched(what, number, path, key=key, **({"at": _when(payload)} | more))
+    return Touched(what, number, path, key=key, **({"at": _when(payload), "made": _made(payload)} | more))
 
 
 def _when(payload: Payload) -> str:
@@ -159,7 +159,13 @@ def _when(payload: Payload) -> str:
     return str(next((place for place in places if place), ""))
 
 
-def _instant(text: str) -> datetime:
+def _made(payload: Payload) -> str:
+    """Return when the object of an event was made, where the payload has that."""
+    attributes = _part(payload, "object_attributes")
+    return str(attributes.get("created_at") or payload.get("build_created_at") or payload.get("created_at") or "")
+
+
+def instant(text: str) -> datetime:
     """Return an instant of a payload, which may be ISO, or `2026-01-16 05:56:22 UTC`, or end in `+0100`."""
     try:
         found = datetime.fromisoformat(text.replace(" UTC", "Z").replace(" +", "+").replace(" -", "-"))
@@ -270,7 +276,7 @@ def _is_nothing(commit: Any) -> bool:
 def _pushed(payload: Payload) -> str:
     """Return when the last commit was made, the only time in a push."""
     times = [str(one.get("timestamp") or "") for one in _list(payload, "commits") if isinstance(one, dict)]
-    return max(times, key=_instant, default="")
+    return max(times, key=instant, default="")
 
 
 def _files(payload: Payload) -> frozenset[str] | None:
@@ -312,7 +318,7 @@ def _project_event(payload: Payload) -> Iterator[Touched]:
     number = _whole(payload.get("project_id"), "project_id")
     gone = payload.get("event_name") == "project_destroy"
     path = str(payload.get("path_with_namespace") or "")
-    yield Touched("project", number, path, gone=gone, at=_when(payload))
+    yield Touched("project", number, path, gone=gone, at=_when(payload), made=_made(payload))
 
 
 def _group_event(payload: Payload) -> Iterator[Touched]:
@@ -320,7 +326,7 @@ def _group_event(payload: Payload) -> Iterator[Touched]:
     number = _whole(payload.get("group_id"), "group_id")
     gone = payload.get("event_name") in ("group_destroy", "subgroup_destroy")
     path = str(payload.get("full_path") or "")
-    yield Touched("group", group=number, group_path=path, gone=gone, at=_when(payload))
+    yield Touched("group", group=number, group_path=path, gone=gone, at=_when(payload), made=_made(payload))
 
 
 def _group_member(payload: Payload) -> Iterator[Touched]:
@@ -336,7 +342,9 @@ def _project_member(payload: Payload) -> Iterator[Touched]:
 
 def _user(payload: Payload) -> Iterator[Touched]:
     gone = payload.get("event_name") == "user_destroy"
-    yield Touched("user", key=_whole(payload.get("user_id"), "user_id"), gone=gone, at=_when(payload))
+    yield Touched(
+        "user", key=_whole(payload.get("user_id"), "user_id"), gone=gone, at=_when(payload), made=_made(payload)
+    )
 
 
 # What of a payload is read, by what it says it is. All other events name nothing.

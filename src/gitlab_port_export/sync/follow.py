@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 
 from gitlab_port_export.gitlab.again import PlanAgain, concerned, left_to_full_runs, named_by, plan_again, seen
@@ -14,7 +14,7 @@ from gitlab_port_export.gitlab.kinds.kind import Context
 from gitlab_port_export.gitlab.named import read_named
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.gitlab.touched import Touched
-from gitlab_port_export.live.events import Intake
+from gitlab_port_export.live.events import Intake, instant
 from gitlab_port_export.mapping.blueprints import fixed_fields
 from gitlab_port_export.mapping.model import Resource
 from gitlab_port_export.model import Create, Ended, Event, Failed, Page, Problem, ReadAgain, Update, Written
@@ -33,6 +33,8 @@ from gitlab_port_export.sync.write import carried_out, ensure_blueprints, make_c
 # What was written is read once more: another run may have read it later than this one and written it earlier. So often
 # at most, for an object may go on changing.
 MOST_LOOKS = 3
+# What was made so long ago at most may come late, by so many seconds.
+YOUNG, LATE_SECONDS = timedelta(seconds=30), 3.0
 
 
 def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> Generator[Event, None, None]:
@@ -59,6 +61,7 @@ def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> 
     following = begin(outcomes, executor, looks, found)
     rows: Counter[Touched] = Counter()
     wrote = yield from following.first(found, rows)
+    wrote |= yield from _late(looks, following, rows)
     lost = yield from _deleted(run, following.catalog, looks, found, rows)
     outcomes.left += (*_without_rows(looks, found, rows, lost), *following.left())
     yield from following.further(outcomes.faults, wrote=wrote)
@@ -140,6 +143,24 @@ def begin(outcomes: Outcomes, executor: Executor, looks: Looks, found: PlanAgain
     return Following(looks, catalog, stages, differ, rules, unread)
 
 
+def _late(looks: Looks, following: Following, rows: Counter[Touched]) -> Generator[Event, None, bool]:
+    """Wait a moment for what was just made and is not there, and look again; return whether anything was written.
+
+    GitLab may send an event before all of its servers show what it is about:
+    https://gitlab.com/gitlab-org/gitlab/-/issues/28461
+    """
+    late = tuple(one for one in looks.touched if not (rows[one] or one.gone) and _is_young(one, looks.now))
+    if not late:
+        return False
+    looks.run.gitlab.http.clock.sleep(LATE_SECONDS)
+    found = replace(looks, touched=late).plan()
+    return (yield from replace(following, differ=following.differ.afresh()).first(found, rows))
+
+
+def _is_young(touched: Touched, now: datetime) -> bool:
+    return bool(touched.made) and now - instant(touched.made) < YOUNG
+
+
 def _deleted(
     run: Run, catalog: Catalog, looks: Looks, found: PlanAgain, rows: Counter[Touched]
 ) -> Generator[Event, None, frozenset[Touched]]:
@@ -159,11 +180,11 @@ def _deleted(
 
 def _without_rows(looks: Looks, found: PlanAgain, rows: Counter[Touched], lost: frozenset[Touched]) -> Iterator[str]:
     for one in looks.touched:
-        if one in lost:
+        if one in lost or rows[one]:
             continue
         if not seen(found.plan.inventory, one):
             yield f"{one.shown}: no token lists it, or the token mapping leaves it out"
-        elif not rows[one]:
+        else:
             yield f"{one.shown}: it is gone or a selector leaves it out, so what Port holds of it stays"
     yield from dict.fromkeys(left_to_full_runs(looks.resources, looks.touched))
 
