@@ -210,6 +210,23 @@ def test_the_pages_of_the_changes_turn_by_keyboard_and_keep_the_focus(window: Br
 
 
 @needs_browser
+def test_a_screen_reader_finds_landmarks_headings_and_a_name_for_all_that_can_be_used(
+    window: Browser, tmp_path: Path
+) -> None:
+    opened(window, tmp_path, report_of("service", "team", changes=50, command="plan"), width=360)
+    nodes = [one for one in window.devtools("Accessibility.getFullAXTree")["nodes"] if not one["ignored"]]
+    named = [(one["role"]["value"], one.get("name", {}).get("value", "")) for one in nodes if "role" in one]
+    roles = [role for role, _ in named]
+    assert {"banner", "main", "contentinfo", "search", "navigation", "status"} <= set(roles)
+    used = {"link", "button", "searchbox", "combobox", "table", "region", "navigation", "search", "heading"}
+    assert [role for role, name in named if role in used and not name] == []
+    assert roles.count("rowheader") >= 100
+    levels = window.ask("return Array.from(document.querySelectorAll('h1, h2, h3'), (one) => one.tagName)")
+    assert levels[0] == "H1"
+    assert set(levels[1:]) == {"H2"}
+
+
+@needs_browser
 def test_a_hundred_thousand_changes_are_found_in_a_page_below_5_mb(window: Browser, tmp_path: Path) -> None:
     builder = ReportBuilder("plan")
     for number in range(100_000):
