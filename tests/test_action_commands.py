@@ -15,6 +15,7 @@ from gitlab_port_export.demo.port_faults import Fault as PortFault
 from gitlab_port_export.demo.port_faults import Recorded, drop, refuse
 from gitlab_port_export.demo.port_runs import Unknown
 from gitlab_port_export.demo.world import DEVELOPER, GUEST, MAINTAINER
+from testbed.access_bed import is_write
 from testbed.action_bed import JOB, ActionBed, action_bed
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
@@ -156,6 +157,35 @@ def test_an_entity_that_the_mapping_does_not_give_changes_nothing(bed: ActionBed
     ran = bed.run(run=number)
     assert (ran.code, bed.access.writes(), ended(bed, number)[0]) == (2, [], "FAILURE")
     assert "gives no entities of gitlabAccess" in ran.err
+
+
+def test_a_run_that_is_cancelled_while_gitlab_is_looked_at_changes_nothing(bed: ActionBed) -> None:
+    number = bed.grant()
+
+    def cancel(asked: Any) -> bool:
+        if asked.path == "/user":
+            bed.page(number).update(status="FAILURE", statusLabel="Cancelled")
+        return False
+
+    bed.bench.gitlab.faults.append(Fault(cancel, faults.server_error()))
+    assert bed.run(run=number).code == 2
+    assert (bed.access.writes(), ended(bed, number)) == ([], ("FAILURE", "Cancelled"))
+
+
+def test_a_run_that_is_cancelled_while_gitlab_is_changed_is_a_problem_of_a_change_that_was_made(bed: ActionBed) -> None:
+    number = bed.grant()
+
+    def cancel(asked: Any) -> bool:
+        if is_write(asked):
+            bed.page(number).update(status="FAILURE", statusLabel="Cancelled")
+        return False
+
+    bed.bench.gitlab.faults.append(Fault(cancel, faults.server_error()))
+    ran = bed.run(run=number)
+    assert (ran.code, bed.access.role("kim"), ended(bed, number)[1]) == (1, DEVELOPER, "Cancelled")
+    assert "was ended as FAILURE by somebody else" in ran.out
+    # Port ties no entity to it, and they are right all the same.
+    assert (bed.store.runs.affected[number], bed.left_to_do()) == ([], [])
 
 
 # Which runs
@@ -320,9 +350,10 @@ def write(bed: ActionBed, content: Any) -> Path:
     return file
 
 
-def test_a_request_that_holds_a_run_alone_is_that_run(bed: ActionBed) -> None:
+@pytest.mark.parametrize("more", [{}, {"id": "42", "ref": "main", "variables": {}}])
+def test_a_request_that_holds_a_run_alone_is_that_run(bed: ActionBed, more: dict[str, Any]) -> None:
     number = bed.grant()
-    assert bed.run(request=write(bed, {"run_id": number})).code == 0
+    assert bed.run(request=write(bed, {"run_id": number, **more})).code == 0
     assert (bed.access.role("kim"), ended(bed, number)[0]) == (DEVELOPER, "SUCCESS")
 
 
@@ -366,7 +397,7 @@ HOSTILE = {
     "expires": [20990101, "2099-01-31T00:00:00.000Z"],
     "reason": ["one\ntwo", "y" * 1001, "\x1b[31mred"],
     "below": ["yes", 1],
-    "id": ["7"],
+    "username": ["7"],
     "allow": ["bot"],
     "expire": ["2099-01-31"],
 }  # fmt: skip

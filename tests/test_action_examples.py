@@ -196,6 +196,17 @@ def test_the_job_carries_out_the_run_and_the_run_shows_it(bed: ActionBed, system
     assert [secret for secret in (SECRET, READER, "demo-secret") if secret in shown] == []
 
 
+@pytest.mark.parametrize("bed", ["gitlab"], indirect=True)
+def test_a_pipeline_variable_does_not_raise_the_limits(bed: ActionBed) -> None:
+    """Whoever has the trigger token may set any: https://gitlab.com/gitlab-org/gitlab/-/issues/416619"""
+    machine = Machine(bed.bench)
+    text = machine.text(EXAMPLES / "gitlab-ci.yml").replace("my-group,my-group/**", "acme/apps")
+    number = bed.grant()
+    bent = {"PORT_RUN_ID": number, "OCEAN__EXPORT__WRITE_SCOPES": "**", "OCEAN__EXPORT__MAX_ROLE": "owner"}
+    ran = on_gitlab(machine, text, bent, "gitlab-agent")
+    assert (ran.code, bed.access.writes()) == (6, []), ran.all
+
+
 HOSTILE = ('"; id #', "$(GITLAB_WRITE_TOKEN)", "$(touch here)`touch there`", "r_1\nOCEAN__EXPORT__MAX_ROLE=owner")
 
 

@@ -19,6 +19,9 @@ NAMES = tuple(LONGEST)
 OF_ENTITIES = frozenset({"person", "group", "project"})
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 RUN_NAMES = ("run_id", "runId", "run")
+# What GitLab's pipeline trigger adds to the payload that it got:
+# https://docs.gitlab.com/ci/triggers/#access-webhook-payload
+OF_TRIGGER = ("id", "ref", "variables")
 MOST_BYTES = 64 * 1024
 EXPECTED = 'a JSON object with inputs ({"person": …}), with the id of an action\'s run ({"run_id": …}), or both'
 
@@ -68,6 +71,8 @@ def _parsed(text: bytes, origin: str) -> Request:
         raise UsageError(f"{where}: is no JSON", hint=f"give {EXPECTED}") from None
     if not isinstance(found, dict):
         raise UsageError(f"{where}: holds {shown(found)}", hint=f"give {EXPECTED}")
+    for name in OF_TRIGGER:
+        found.pop(name, None)
     ids = [found.pop(name) for name in RUN_NAMES if name in found]
     if len(ids) > 1 or any(not isinstance(one, str) or not RUN_ID.fullmatch(one) for one in ids):
         raise UsageError(f"{where}: its run_id is no id of one run", hint="it is `{{ .run.id }}` in Port's action")

@@ -144,6 +144,12 @@ class _Report:
     redact: Callable[[str], str]
     last: Outcome | None = None
 
+    def say(self, line: str) -> None:
+        """Add a line to the log, right before a change. Raises UsageError where somebody ended the run meanwhile."""
+        if ended := self.page.ended_as():
+            raise UsageError(f"--run: {self.page.id} is not in progress: {ended}", hint="nothing was changed")
+        self.page.note(self.redact(line))
+
     def wrote(self, outcome: Outcome) -> Outcome:
         """Note that GitLab is changed, for an end before the entities are written."""
         self.last = outcome
@@ -161,10 +167,16 @@ class _Report:
             self.page.end_late(*self.words(outcome))
         except PortUnavailable as failure:
             return replace(outcome, problems=(*outcome.problems, Problem("write", str(failure), failure.hint)))
-        if self.page.ended:
-            return outcome
-        why = f"the action run {self.page.id} may be open still: the deadline passed"
-        return replace(outcome, problems=(*outcome.problems, Problem("write", why, "end it in Port by hand")))
+        return replace(outcome, problems=(*outcome.problems, *self._missed()))
+
+    def _missed(self) -> Iterator[Problem]:
+        """Yield a Problem where the run's page does not show how this command ended."""
+        if not self.page.ended:
+            why = f"the action run {self.page.id} may be open still: the deadline passed"
+            yield Problem("write", why, "end it in Port by hand")
+        elif self.page.other:
+            why = f"the action run {self.page.id} was ended as {self.page.other} by somebody else"
+            yield Problem("write", why, "the audit line says what this command did")
 
     def planned(self, outcome: Outcome) -> None:
         """Add what would be done to the run's log; the run stays open, for the command that does it."""
@@ -197,9 +209,7 @@ def reporting(page: RunPage | None, job: str, redact: Callable[[str], str], *, p
     if not plan:
         page.begin("Reading GitLab", job)
     try:
-        yield Follow(
-            say=lambda line: page.note(redact(line)), wrote=report.wrote, ended=report.ended, planned=report.planned
-        )
+        yield Follow(report.say, report.wrote, report.ended, report.planned)
     except BaseException as error:  # whatever ends the command ends its run
         if not plan:
             report.broken_off(error)

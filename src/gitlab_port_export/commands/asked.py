@@ -65,6 +65,8 @@ def tell_of_settings(session: Session, verb: Verb, options: Mapping[str, Any], e
         options.get(name) or session.environ.get(SETTINGS[name].variable) for name in ("run", "request", "action")
     )
     run, file, action = wanted
+    if not (run or file):
+        return
     try:
         settings = load_settings(known | token, dotenv=None, apart=True, action=action)
         session.redactor.learn(*settings.secrets())

@@ -107,13 +107,15 @@ def read_emails(port: Port, identifiers: frozenset[str]) -> dict[str, str]:
 class RunPage:
     """The page of one run in Port, which this process alone reports to: log lines, and one final status.
 
-    A log line that Port does not take is not sent again, since it might come twice. `lost` counts these.
+    A log line that Port does not take is not sent again, since it might come twice. `lost` counts these. `other` is the
+    final status that somebody else gave the run.
     """
 
     port: Port
     id: str
     ended: bool = False
     lost: int = 0
+    other: str = ""
     _sent: bool = field(default=False, repr=False)
 
     def begin(self, label: str, link: str = "") -> None:
@@ -153,6 +155,7 @@ class RunPage:
                     failure = caught
             self.ended = found != IN_PROGRESS
             if found not in (IN_PROGRESS, status):
+                self.other = found
                 logger.warning("the action run %s had ended as %s before this command could end it", self.id, found)
         hint = "end the run in Port by hand; in GitLab everything is as the report says"
         raise PortUnavailable(f"the action run {self.id} may be open still: {failure}", hint=hint)
@@ -188,6 +191,11 @@ class RunPage:
     def take_more_time(self) -> None:
         """Take a short clock of its own for the last words: the command's time may be over."""
         self.port.http.go_on_with(Clock(deadline=LAST_WORDS_SECONDS))
+
+    def ended_as(self) -> str:
+        """Return the status of a run that somebody has ended, such as who started it; "" where it is in progress."""
+        found = self._status_now()
+        return "" if found == IN_PROGRESS else found
 
     @property
     def in_progress(self) -> bool:
