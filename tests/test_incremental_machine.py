@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import settings
@@ -19,6 +19,7 @@ from gitlab_port_export.demo.gitlab import Edit, Fault, gitlab_server
 from gitlab_port_export.demo.gitlab_clock import WorldClock
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
+from gitlab_port_export.demo.world import MAINTAINER
 from gitlab_port_export.incremental.places import BLUEPRINT
 from gitlab_port_export.report.values import Report
 from testbed.changes import CHANGES, IDENTIFIERS, LATE, Key, changed, held, small_gitlab
@@ -29,7 +30,6 @@ from testbed.port_bed import examples
 
 # What a replica may lag, and how long a transaction may be open, in seconds.
 MOST_LAG, MOST_OPEN = 120, 90
-INTEGRATION = "my-gitlab-v2-integration"
 NO_EXAMPLES = {"OCEAN__SEND_RAW_DATA_EXAMPLES": "false"}
 # Kind → (blueprint, fields of the entity).
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -98,15 +98,24 @@ class Rhythm(RuleBasedStateMachine):
         self.about, self.backwards = 0, False
         self.older: list[str] = []
         self.broken = False
+        self.type: Literal["gitlab", "gitlab-v2"] = "gitlab-v2"
         self.known: tuple[Any, Any] | None = None
 
     def teardown(self) -> None:
         self.stack.close()
 
-    @initialize(in_port=st.booleans())
-    def a_first_run(self, in_port: bool = False) -> None:
+    @initialize(in_port=st.booleans(), older=st.booleans(), two=st.booleans())
+    def a_first_run(self, in_port: bool = False, older: bool = False, two: bool = False) -> None:
+        """Where the state is kept, whether the older of Ocean's integrations is replaced, whether with two tokens."""
         if in_port:
             self.state = None
+        if older:
+            self.type = "gitlab"
+        if two:
+            second = self.world.add_user("second")
+            self.world.add_token("token-of-second", second)
+            for group in list(self.world.groups.values())[::3]:
+                self.world.add_member(group, second, MAINTAINER)
         self.clock.move(minutes=1)
         assert self.run().exit_code == 0
 
@@ -160,11 +169,16 @@ class Rhythm(RuleBasedStateMachine):
                 self.keep(self.older[0])
 
     @property
+    def integration(self) -> str:
+        """The identifier of the integration, as it is by default."""
+        return f"my-{self.type}-integration"
+
+    @property
     def kept(self) -> str:
         """The state as it is kept, empty where none is."""
         if self.state:
             return self.state.read_text() if self.state.exists() else ""
-        entity = self.store.entity(BLUEPRINT, INTEGRATION) if BLUEPRINT in self.store.blueprints else None
+        entity = self.store.entity(BLUEPRINT, self.integration) if BLUEPRINT in self.store.blueprints else None
         return str(entity["properties"]["state"]) if entity else ""
 
     def keep(self, text: str) -> None:
@@ -174,9 +188,9 @@ class Rhythm(RuleBasedStateMachine):
             if not text:
                 self.state.unlink()
         elif not text:
-            self.store.delete(BLUEPRINT, [INTEGRATION], cascade=True)
-        elif entity := self.store.entity(BLUEPRINT, INTEGRATION):
-            row = {"identifier": INTEGRATION, "properties": {**entity["properties"], "state": text}}
+            self.store.delete(BLUEPRINT, [self.integration], cascade=True)
+        elif entity := self.store.entity(BLUEPRINT, self.integration):
+            row = {"identifier": self.integration, "properties": {**entity["properties"], "state": text}}
             self.store.seed(BLUEPRINT, [row], entity["$datasource"])
 
     # Runs
@@ -259,7 +273,7 @@ class Rhythm(RuleBasedStateMachine):
         started = self.world.now
         settings = {"since": since, "state": str(self.state or "port")} if since else {}
         try:
-            report = run_sync(self.gitlab, self.port, self.mapping, **NO_EXAMPLES, **settings).report
+            report = run_sync(self.gitlab, self.port, self.mapping, type=self.type, **NO_EXAMPLES, **settings).report
         except GitLabUnavailable:
             raise AssertionError("GitLab was there") from None
         full = report.rhythm is None or report.rhythm.mode == "full"
@@ -278,17 +292,23 @@ class Rhythm(RuleBasedStateMachine):
         version = (self.world.version, self.about, self.backwards)
         if self.known is None or self.known[0] != version:
             store = a_port(self.clock.seconds)
-            assert run_sync(self.gitlab, store, self.mapping, **NO_EXAMPLES).report.exit_code == 0
+            assert run_sync(self.gitlab, store, self.mapping, type=self.type, **NO_EXAMPLES).report.exit_code == 0
             self.known = version, store.snapshot()
         return self.known[1]
 
+    def fields(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a resource; the older integration has no states to choose."""
+        found = {**fields, "properties": {**fields.get("properties", {}), "about": ABOUT[self.about]}}
+        if self.type == "gitlab":
+            found.pop("selector", None)
+        return found
+
     @property
     def mapping(self) -> Any:
-        about = {"about": ABOUT[self.about]}
         resources = [
             resource(
                 kind, name, identifier=IDENTIFIERS.get(kind, ".id | tostring"),
-                **{**fields, "properties": {**fields.get("properties", {}), **about}},
+                **self.fields(kind, fields),
             )
             for kind, (name, fields) in KINDS.items()
         ]  # fmt: skip
