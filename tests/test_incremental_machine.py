@@ -26,7 +26,7 @@ from testbed.changes import CHANGES, IDENTIFIERS, LATE, Key, changed, held, smal
 from testbed.faults import one_evaluator
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
 from testbed.parity import SOAK
-from testbed.port_bed import examples
+from testbed.port_bed import breaches, examples
 
 # What a replica may lag, and how long a transaction may be open, in seconds.
 MOST_LAG, MOST_OPEN = 120, 90
@@ -335,3 +335,17 @@ def test_any_history() -> None:
     wanted = settings(few, max_examples=60, derandomize=False) if SOAK else few
     with one_evaluator():
         run_state_machine_as_test(Rhythm, settings=settings(wanted, stateful_step_count=14))
+
+
+@pytest.mark.usefixtures("lent_evaluator")
+def test_port_is_asked_what_it_publishes() -> None:
+    machine = Rhythm()
+    try:
+        machine.a_first_run(in_port=True)
+        machine.change(name="an issue is edited", number=1)
+        machine.check()
+        assert machine.port.calls("entities-count$")
+        assert machine.port.calls("gitlabPortExportState/entities")
+        assert breaches(machine.port.requests) == []
+    finally:
+        machine.teardown()
