@@ -16,6 +16,7 @@ from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.settings.parse import parse_allow_deletes, parse_duration
 from gitlab_port_export.settings.settings import Settings, Token
+from gitlab_port_export.sync.connect import jq_environ
 
 CONFIG = "OCEAN__INTEGRATION__CONFIG__"
 ID, SECRET, TOKEN = "id-3f7a9c", "secret-8b1d4e", "glpat-5c2e7d1a9b"
@@ -921,3 +922,13 @@ def test_a_file_that_was_found_names_no_scope_and_no_token_to_write_with(tmp_pat
     found.write_text("OCEAN__EXPORT__MAX_ROLE=owner\n", "utf-8")
     assert "is not taken" in only_fault(MINIMAL, dotenv=found, apart=True)
     assert load(MINIMAL, dotenv=found).max_role == "maintainer"
+
+
+def test_jq_never_sees_the_write_token_although_a_sync_does_not_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "OCEAN__EXPORT__GITLAB_WRITE_TOKEN"
+    monkeypatch.setenv(name, "a-token-without-a-known-shape")
+    monkeypatch.setenv("REGION", "eu-1")
+    both = {"OCEAN__ALLOW_ENVIRONMENT_VARIABLES_JQ_ACCESS": "true", "OCEAN__EXPORT__JQ_ENV": f"REGION,{name}"}
+    found = load(MINIMAL, both)
+    assert jq_environ(found).keys() - {"TZ"} == {"REGION"}
+    assert f"names {name}" in why(found)[0]
