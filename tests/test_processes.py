@@ -17,13 +17,17 @@ from typing import Any
 import pytest
 
 from conftest import Bench
+from gitlab_port_export.base.alarm import alarm
+from gitlab_port_export.base.clock import Clock
+from gitlab_port_export.base.errors import OutOfTime
 from gitlab_port_export.demo.gitlab import Fault, gitlab_server
 from gitlab_port_export.demo.gitlab_faults import Recorded, Slow
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import change_world
 from gitlab_port_export.model import Began, Create, Ended, Entity, Page, Scope, Written
 from gitlab_port_export.settings.parse import parse_processes, parse_shard
-from gitlab_port_export.shards.processes import Ending, processes_for
+from gitlab_port_export.shards import processes
+from gitlab_port_export.shards.processes import Ending, processes_for, run_processes
 from gitlab_port_export.shards.told import Tally, Teller, heard
 from testbed.harness import port_with, run_sync, running
 from testbed.parity import differences
@@ -146,17 +150,18 @@ def test_processes_end_with_the_one_that_started_them(bench: Bench) -> None:
         wait_until_gone(workers)
 
 
-def test_a_deadline_ends_all_processes_with_a_report(bench: Bench) -> None:
-    bench.sync_an_hour_ago()
-    change_world(bench.world)
-    before = bench.held()
-    with waiting(bench, "--deadline", "14s") as (process, workers):
-        out, err = process.communicate(timeout=60)
-        wait_until_gone(workers)
-    report: Any = json.loads(out)
-    assert process.returncode == 1, err
-    assert any("the deadline passed" in problem["why"] for problem in report["problems"])
-    assert all(before[name] <= found for name, found in bench.held().items())
+def test_a_deadline_ends_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(_: object) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return started[-1]
+
+    monkeypatch.setattr(processes, "_started", start)
+    with pytest.raises(OutOfTime), alarm(Clock(deadline=0.1)):
+        run_processes([b"{}", b"{}"], {}, lambda _: None)
+    assert [one.returncode for one in started] == [-signal.SIGTERM] * 2
 
 
 # What is decided

@@ -120,7 +120,7 @@ class WithoutSearches(InShards):
 def test_any_history_in_shards(machine: type[InShards]) -> None:
     kinds = KINDS if machine is InShards else WITHOUT_SEARCHES
     with one_evaluator(), mock.patch.object(test_machine, "KINDS", kinds):
-        run_state_machine_as_test(machine, settings=settings(examples(2, 150, slow=True), stateful_step_count=10))
+        run_state_machine_as_test(machine, settings=settings(examples(1, 150, slow=True), stateful_step_count=12))
 
 
 def test_the_mapping_without_searches_is_cut_into_shards() -> None:
