@@ -187,9 +187,12 @@ def test_every_form_of_the_report_counts_rows_without_identifier_apart(
         'gitlab_port_export_kind_unnamed{integration="my-gitlab-v2-integration",mode="sync",kind="issue"} 4'
         in openmetrics.render(report)
     )
-    assert "Rows without identifier of each kind" in html.render(report)
+    page = html.render(report)
+    assert 'class="number">without identifier</th>' in page
+    cells = "".join(f'<td class="number">{number}</td>' for number in (12, 0, 4))
+    assert f'<tr><th scope="row"><bdi>issue</bdi></th>{cells}' in page
     plain = dataclasses.replace(report, kinds={"issue": dataclasses.replace(report.kinds["issue"], unnamed=0)})
-    for render in (markdown.render, junit.render, html.render):
+    for render in (markdown.render, junit.render):
         assert "without identifier" not in render(dataclasses.replace(plain, problems=(), held=()))
 
 
