@@ -35,7 +35,7 @@ from testbed.ci_bed import (
 COMPONENT = ROOT / "templates" / "sync.yml"
 ACTION = ROOT / "action.yml"
 WORKFLOWS = (CI / "github-actions.yml", CI / "github-actions-pip.yml", ROOT / ".github" / "workflows" / "release.yml")
-REVIEW = ROOT / "examples" / "review" / "github-actions.yml"
+OTHERS = tuple(ROOT / "examples" / folder / "github-actions.yml" for folder in ("review", "incremental"))
 EXAMPLES = tuple(sorted(CI.iterdir()))
 IMAGE = "registry.example.com/gitlab-port-export:"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -128,7 +128,7 @@ def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
     broken.write_text("on: push\njobs: {a: {runs-on: ubuntu-24.04, steps: [{bogus: 1}]}}", encoding="utf-8")
     done = subprocess.run(
-        ["node", str(ROOT / "tests" / "node" / "lint.cjs"), str(NODE), *map(str, (*WORKFLOWS, REVIEW, made, broken))],
+        ["node", str(ROOT / "tests" / "node" / "lint.cjs"), str(NODE), *map(str, (*WORKFLOWS, *OTHERS, made, broken))],
         capture_output=True,
         text=True,
         timeout=60,
