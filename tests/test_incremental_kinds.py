@@ -47,10 +47,10 @@ class Bed:
         self.world, self.clock, self.gitlab, self.port, self.state = world, clock, gitlab, port, state
         self.projects = list(world.projects.values())
 
-    def sync(self, **options: Any) -> Report:
+    def sync(self, mapping: Any = MAPPING, **options: Any) -> Report:
         self.gitlab.requests.clear()
         settings = {"since": "last", "state": str(self.state), "OCEAN__SEND_RAW_DATA_EXAMPLES": "false", **options}
-        return run_sync(self.gitlab, self.port, MAPPING, **settings).report
+        return run_sync(self.gitlab, self.port, mapping, **settings).report
 
     def incremental(self) -> dict[str, Counts]:
         """Run, and return what it wrote; a full run would write nothing more."""
@@ -185,3 +185,19 @@ def test_the_window_follows_gitlabs_clock_and_not_this_machines(bed: Bed) -> Non
     assert datetime.now(UTC) - bed.world.now > timedelta(days=30)
     changes.edit(bed.world, bed.world.issues[bed.projects[0]["id"]][0], title="New")
     assert bed.incremental() == {"issue": Counts(updated=1)}
+
+
+def test_projects_that_a_selector_names_are_read_only_where_something_was_pushed(bed: Bed) -> None:
+    names = [project["path_with_namespace"] for project in bed.projects[:3]]
+    file = resource(
+        "file", "file", identifier='.repo.path_with_namespace + ":" + .file.path',
+        selector={"files": {"path": "info.json", "repos": names}}, title=".file.content.text",
+    )  # fmt: skip
+    bed.sync(mapping_of(file))
+    bed.clock.move(hours=2)
+    changes.push(bed.world, bed.projects[1], "info.json", '{"text": "new"}')
+    report = bed.sync(mapping_of(file))
+    assert report.rhythm
+    assert (report.rhythm.mode, report.blueprints["file"]) == ("incremental", Counts(updated=1))
+    read = {request.path.split("/")[2] for request in bed.gitlab.requests if "/repository/" in request.path}
+    assert read == {str(bed.projects[1]["id"])}

@@ -118,6 +118,8 @@ class Inventory:
     restricted: bool = False
     # What is to be read of it, by groups and projects and all below them; None is everything.
     part: Patterns | None = None
+    # What is known of, by path and by id, and not to be read: an incremental run leaves out where nothing changed.
+    skipped: frozenset[str] = frozenset()
     # Of an inventory of what events name: projects below listed groups that a restricted listing leaves out.
     unlisted: tuple[Listed, ...] = ()
 

@@ -174,7 +174,9 @@ class Since:
             "of updated projects": changes.updated,
         }.get(self.taken, frozenset())
         inventory = context.inventory.only(lambda place: place.scope.is_group or place.scope.id in wanted)
-        return replace(context, inventory=inventory)
+        others = (place.scope for place in context.inventory.projects() if place.scope.id not in wanted)
+        skipped = frozenset(name for scope in others for name in (scope.path, str(scope.id)))
+        return replace(context, inventory=replace(inventory, skipped=skipped))
 
 
 @dataclass(frozen=True)

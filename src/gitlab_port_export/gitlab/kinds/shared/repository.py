@@ -235,6 +235,8 @@ def _chosen(context: Context, active: bool | None, repos: tuple[str, ...]) -> It
     }
     for name in dict.fromkeys(repo.strip("/") for repo in repos):
         found = listed.get(name)
+        if found is None and name in context.inventory.skipped:
+            continue
         yield (found.scope.path if found else name), found
 
 
