@@ -17,6 +17,7 @@ from gitlab_port_export.demo.port_runs import Unknown
 from gitlab_port_export.demo.world import DEVELOPER, GUEST, MAINTAINER
 from testbed.access_bed import is_write
 from testbed.action_bed import JOB, ActionBed, action_bed
+from testbed.harness import run_command
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -231,6 +232,25 @@ def test_a_run_that_was_carried_out_is_not_carried_out_again(bed: ActionBed) -> 
     bed.access.freed()
     assert bed.run(run=number).code == 2
     assert (bed.access.writes(), bed.access.role("kim")) == ([], None)
+
+
+def test_a_run_that_is_delivered_twice_at_once_is_carried_out_once(bed: ActionBed) -> None:
+    number = bed.grant()
+    asked: list[str] = []
+    other: list[Any] = []
+
+    def beside() -> float:
+        """After the run was read, before GitLab is asked: the other job, from its beginning to its end."""
+        asked.append("")
+        if len(asked) == 7:
+            ran = run_command(["access", "run", "--run", number], bed.environ(), bed.bench.folder)
+            other.append(bed.bench.checked(ran))
+        return 0
+
+    bed.bench.port.latency = beside
+    assert bed.run(run=number).code == 0
+    assert (other[0].returncode, bed.access.effects) == (0, ["add"])
+    assert ended(bed, number) == ("SUCCESS", "Granted: Developer")
 
 
 # What else ends a run

@@ -47,6 +47,12 @@ class TestReading:
         emails = read_emails(port, frozenset({run.created_by, run.impersonated_by}))
         assert emails == {run.created_by: "ada@example.com", run.impersonated_by: "bob@example.com"}
 
+    def test_a_run_as_the_first_version_of_the_api_shows_it_is_read_too(self, server: PortServer, port: Port) -> None:
+        number = start(server)
+        server.store.runs.held[number] |= {"action": "gitlab_access_grant", "endedAt": None, "approval": None}
+        assert read_run(port, number).action == "gitlab_access_grant"
+        server.requests.clear()
+
     def test_a_run_that_is_not_there_is_a_wrong_option(self, port: Port) -> None:
         with pytest.raises(UsageError, match="no action run r_1"):
             read_run(port, "r_1")
