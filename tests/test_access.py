@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitlab_port_export.access.guards import GUARDS
+from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.world import DEVELOPER, GUEST, MAINTAINER, OWNER
 from testbed.access_bed import AccessBed, access_bed
 
@@ -176,6 +177,19 @@ def test_show_tells_role_origin_end_and_invitation(bed: AccessBed) -> None:
     assert (invited.before.membership, invited.before.expires) == ("invitation", SOON)
     everywhere = bed.show("boss")
     assert [(one.path, one.role.name) for one in everywhere.below] == [("acme", "Owner")]
+    assert bed.writes() == []
+
+
+def test_a_token_that_sees_no_invitations_can_show_and_plan_and_says_so(bed: AccessBed) -> None:
+    row = bed.member("writer")
+    assert row
+    row["access_level"] = DEVELOPER
+    bed.user("jane")["public_email"] = "jane@example.com"
+    for outcome in (bed.show("jane@example.com", "acme"), bed.grant("new@example.org", "guest", plan=True)):
+        assert outcome.result != "failed"
+        assert "invitations are not shown to this token" in outcome.notes[-1]
+    with pytest.raises(GitLabUnavailable):
+        bed.grant("new@example.org", "guest")
     assert bed.writes() == []
 
 

@@ -20,7 +20,7 @@ from gitlab_port_export.access.person import find_person
 from gitlab_port_export.access.read_back import judge, who_became
 from gitlab_port_export.access.roles import find_role
 from gitlab_port_export.access.scope import find_place
-from gitlab_port_export.access.state import State, read_state
+from gitlab_port_export.access.state import Look, State, read_state
 from gitlab_port_export.access.values import Ended, Outcome, Person, Wish
 from gitlab_port_export.access.write import OVER
 from gitlab_port_export.gitlab.client import ReadFailed
@@ -50,7 +50,7 @@ class _Task:
 def carry_out(wish: Wish, limits: Limits, api: Api, *, plan: bool = False, follow: Follow = SILENT) -> Outcome:
     """Grant or revoke as wished, or say what would be done. Raises UsageError and GitLabUnavailable before a write."""
     with before_a_write():
-        task = _look(wish, limits, api)
+        task = _look(wish, limits, api, plan=plan)
     if found := tuple(refusals(task.facts)):
         return refused(replace(task.outcome, plan=plan), found, follow)
     decision = decide(task.facts)
@@ -65,7 +65,7 @@ def carry_out(wish: Wish, limits: Limits, api: Api, *, plan: bool = False, follo
 # --- look
 
 
-def _look(wish: Wish, limits: Limits, api: Api) -> _Task:
+def _look(wish: Wish, limits: Limits, api: Api, *, plan: bool) -> _Task:
     own = api.own_user()
     if wish.scope is None:
         raise TypeError("a wish without a scope")
@@ -73,21 +73,22 @@ def _look(wish: Wish, limits: Limits, api: Api) -> _Task:
     found = find_person(api, wish.person, place)
     role = find_role(api, wish.role, place) if wish.verb == "grant" else None
     facts = Facts(wish, limits, own["id"], found, place, role, State(), date.today())
-    facts = replace(facts, state=_state(api, facts))
+    facts = replace(facts, state=_state(api, facts, lenient=plan))
     below = roles_below(api, place, found.person) if wish.below and found.person and place.is_group else ()
     return _Task(api, facts, str(own.get("username") or ""), below)
 
 
-def _state(api: Api, facts: Facts) -> State:
+def _state(api: Api, facts: Facts, *, lenient: bool = False) -> State:
     found = facts.found
     if found.doubt:
         return State()
-    return read_state(api, facts.place, found.person, found.email, everybody=facts.wish.verb == "grant")
+    look = Look(everybody=facts.wish.verb == "grant", lenient=lenient)
+    return read_state(api, facts.place, found.person, found.email, look)
 
 
 def _planned(task: _Task, decision: Decision) -> Outcome:
     writes = (decision.write,) if decision.write else ()
-    notes = (decision.note,) if decision.note else ()
+    notes = (*((decision.note,) if decision.note else ()), *task.facts.state.unseen)
     below = task.below if decision.write else ()
     return replace(task.outcome, result=decision.result, after=decision.after, writes=writes, notes=notes, below=below)
 

@@ -6,7 +6,7 @@ from gitlab_port_export.access.api import Api
 from gitlab_port_export.access.below import roles_anywhere
 from gitlab_port_export.access.person import find_person
 from gitlab_port_export.access.scope import find_place
-from gitlab_port_export.access.state import read_state
+from gitlab_port_export.access.state import Look, read_state
 from gitlab_port_export.access.values import Outcome, Place, Wish
 from gitlab_port_export.base.clock import Stopped
 from gitlab_port_export.base.errors import GitLabUnavailable
@@ -41,8 +41,8 @@ def _show(wish: Wish, api: Api) -> Outcome:
 def _in_place(api: Api, outcome: Outcome, place: Place | None, email: str) -> Outcome:
     if place is None:
         return outcome
-    state = read_state(api, place, outcome.person, email, owners=False)
+    state = read_state(api, place, outcome.person, email, Look(owners=False, lenient=True))
     there = state.direct or state.invitation
-    notes = tuple(f"{place.path} has {source}" for source in state.sources)
+    notes = (*(f"{place.path} has {source}" for source in state.sources), *state.unseen)
     still = (state.inherited,) if state.inherited else ()
     return replace(outcome, before=there, after=there, still=still, notes=notes)

@@ -7,6 +7,7 @@ from gitlab_port_export.access.api import Api, quoted
 from gitlab_port_export.access.person import is_machine
 from gitlab_port_export.access.roles import MINIMAL, OWNER, role_of
 from gitlab_port_export.access.values import Held, Membership, Person, Place
+from gitlab_port_export.gitlab.client import REFUSALS, ReadFailed
 from gitlab_port_export.model import Row
 
 
@@ -15,7 +16,8 @@ class State:
     """What a person has in a place: the role given there, the highest one from elsewhere, and an open invitation.
 
     `owners` are the people who keep the place from being without owner, by id, with the dates when their roles end.
-    `members` are the direct roles of everybody by id; both are read only where they matter.
+    `members` are the direct roles of everybody by id; both are read only where they matter. `unseen` says what the
+    token is not shown.
     """
 
     direct: Held | None = None
@@ -24,23 +26,32 @@ class State:
     owners: Mapping[int, str | None] = field(default_factory=dict)
     members: Mapping[int, Held] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
-def read_state(
-    api: Api, place: Place, person: Person | None, email: str, *, everybody: bool = False, owners: bool = True
-) -> State:
-    """Return the state for one person or address, with `everybody` also all direct members. Raises ReadFailed.
+@dataclass(frozen=True)
+class Look:
+    """What is read: also all direct members, the owners where the person is one, and whether gaps are let pass.
 
-    `owners` are read for an owner alone.
+    Only what writes nothing may let them pass: an invitation that nobody has seen must not be changed.
     """
-    invitation = read_invitation(api, place, email) if email else None
+
+    everybody: bool = False
+    owners: bool = True
+    lenient: bool = False
+
+
+def read_state(api: Api, place: Place, person: Person | None, email: str, look: Look) -> State:
+    """Return the state for one person or address. Raises ReadFailed."""
+    invitation, unseen = _invitation(api, place, email, look) if email else (None, ())
     if person is None:
-        return State(invitation=invitation, members=_members(api, place) if everybody else {})
+        members = _members(api, place) if look.everybody else {}
+        return State(invitation=invitation, members=members, unseen=unseen)
     row = api.one(f"{place.api}/members/{person.id}")
     direct = held(row, "direct", place.path) if row else None
     inherited = _from_elsewhere(api, place, person, direct)
-    held_by = read_owners(api, place) if owners and direct and direct.role.level == OWNER else {}
-    return State(direct, inherited, invitation, held_by, sources=read_sources(api, place))
+    owners = read_owners(api, place) if look.owners and direct and direct.role.level == OWNER else {}
+    return State(direct, inherited, invitation, owners, sources=read_sources(api, place), unseen=unseen)
 
 
 def held(row: Row, membership: Membership, origin: str | None) -> Held:
@@ -50,11 +61,16 @@ def held(row: Row, membership: Membership, origin: str | None) -> Held:
     return Held(role_of(row), date, membership, origin, managed=row.get("override") is False)
 
 
-def read_invitation(api: Api, place: Place, email: str) -> Held | None:
-    """Return the open invitation of an address. Raises ReadFailed."""
-    rows = api.rows(f"{place.api}/invitations", (("query", email),))
+def _invitation(api: Api, place: Place, email: str, look: Look) -> tuple[Held | None, tuple[str, ...]]:
+    """Return the open invitation of an address, or that the token may not see whether there is one."""
+    try:
+        rows = api.rows(f"{place.api}/invitations", (("query", email),))
+    except ReadFailed as failure:
+        if not look.lenient or failure.reason not in REFUSALS:
+            raise
+        return None, ("open invitations are not shown to this token; owners and maintainers see them",)
     row = next((row for row in rows if str(row.get("invite_email", "")).casefold() == email.casefold()), None)
-    return held(row, "invitation", place.path) if row else None
+    return held(row, "invitation", place.path) if row else None, ()
 
 
 def _members(api: Api, place: Place) -> Mapping[int, Held]:
