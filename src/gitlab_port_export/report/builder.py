@@ -19,6 +19,7 @@ from gitlab_port_export.model import (
     Page,
     Problem,
     ReadAgain,
+    Shape,
     Skipped,
     Unchanged,
     Unnamed,
@@ -47,6 +48,8 @@ MAX_CHANGES = 100_000
 MAX_OF_AN_ACTION = 80_000
 MAX_HELD = 1_000
 MAX_READS = 5_000
+# Of what is written a report keeps the name alone.
+_BARE = Shape.of(())
 _VERBS: dict[type[Write], str] = {Create: "created", Update: "updated", Delete: "deleted"}
 
 
@@ -256,13 +259,16 @@ class ReportBuilder:
         if isinstance(change, Delete):
             return replace(change, identifier=self._redact(change.identifier))
         entity = change.entity
-        shown = Entity.of(entity.blueprint, self._redact(str(entity.identifier)), {}, entity.resource, entity.order)
+        identifier = self._redact(str(entity.identifier))
+        shown = Entity(entity.blueprint, identifier, _BARE, (), entity.resource, entity.order)
         return Create(shown) if isinstance(change, Create) else Update(shown, change.fields)
 
     def _shown_details(
         self, details: Mapping[tuple[str, str], Details], changes: Sequence[Write]
     ) -> dict[tuple[str, str], Details]:
         """Return the details of the changes that the report keeps, by the identifier that it shows."""
+        if not details:
+            return {}
         kept = set(map(target, changes))
         shown = {(name, self._redact(identifier)): found for (name, identifier), found in details.items()}
         return {key: found for key, found in shown.items() if key in kept}
