@@ -1,4 +1,4 @@
-"""Renames and moves of groups and projects: which rows show the new path, and which timestamps change."""
+"""Renames, moves and deletions of groups and projects: which rows show it, and which timestamps change."""
 
 from __future__ import annotations
 
@@ -117,3 +117,48 @@ def _readdressed(old: str, new: str) -> Any:
         return value
 
     return changed
+
+
+def delete_project(world: World, project: Row) -> None:
+    """Remove a project with all that belongs to it."""
+    world.touch()
+    id = project["id"]
+    del world.projects[id]
+    del world.paths[f"path_with_namespace:{project['path_with_namespace']}"]
+    if id in world.projects_in[project["namespace"]["id"]]:
+        world.projects_in[project["namespace"]["id"]].remove(id)
+    for member in world.project_members.pop(id, []):
+        world.memberships[member["id"]].discard(("project", id))
+    for pipeline in world.pipelines.pop(id, []):
+        world.pipeline_details.pop(pipeline["id"], None)
+    owned: tuple[dict[int, Any], ...] = (
+        *(world.project_labels, world.merge_requests, world.issues, world.jobs, world.languages, world.files),
+        *(world.releases, world.tags, world.branches, world.environments, world.deployments, world.milestones),
+    )
+    for belongings in owned:
+        belongings.pop(id, None)
+    _drop_others(world, of_group=False, id=id)
+
+
+def delete_group(world: World, group: Row) -> None:
+    """Remove a group with its subgroups and projects."""
+    world.touch()
+    for subgroup in [*world.subgroups.pop(group["id"], [])]:
+        delete_group(world, world.groups[subgroup])
+    for project in [*world.projects_in.pop(group["id"], [])]:
+        delete_project(world, world.projects[project])
+    if group["parent_id"]:
+        world.subgroups[group["parent_id"]] = [id for id in world.subgroups[group["parent_id"]] if id != group["id"]]
+    for member in world.group_members.pop(group["id"], []):
+        world.memberships[member["id"]].discard(("group", group["id"]))
+    world.group_labels.pop(group["id"], None)
+    world.group_shares.pop(group["id"], None)
+    world.group_milestones.pop(group["id"], None)
+    _drop_others(world, of_group=True, id=group["id"])
+    del world.groups[group["id"]]
+    del world.paths[f"full_path:{group['full_path']}"]
+
+
+def _drop_others(world: World, *, of_group: bool, id: int) -> None:
+    for key in [key for key in world.others if key[1:] == (of_group, id)]:
+        del world.others[key]

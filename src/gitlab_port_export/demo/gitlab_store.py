@@ -243,45 +243,11 @@ class World:
 
     def delete_project(self, project: Row) -> None:
         """Remove a project with all that belongs to it."""
-        self.touch()
-        id = project["id"]
-        del self.projects[id]
-        del self.paths[f"path_with_namespace:{project['path_with_namespace']}"]
-        if id in self.projects_in[project["namespace"]["id"]]:
-            self.projects_in[project["namespace"]["id"]].remove(id)
-        for member in self.project_members.pop(id, []):
-            self.memberships[member["id"]].discard(("project", id))
-        for pipeline in self.pipelines.pop(id, []):
-            self.pipeline_details.pop(pipeline["id"], None)
-        owned: tuple[dict[int, Any], ...] = (
-            *(self.project_labels, self.merge_requests, self.issues, self.jobs, self.languages, self.files),
-            *(self.releases, self.tags, self.branches, self.environments, self.deployments, self.milestones),
-        )
-        for belongings in owned:
-            belongings.pop(id, None)
-        self._drop_others(of_group=False, id=id)
+        moves.delete_project(self, project)
 
     def delete_group(self, group: Row) -> None:
         """Remove a group with its subgroups and projects."""
-        self.touch()
-        for subgroup in [*self.subgroups.pop(group["id"], [])]:
-            self.delete_group(self.groups[subgroup])
-        for project in [*self.projects_in.pop(group["id"], [])]:
-            self.delete_project(self.projects[project])
-        if group["parent_id"]:
-            self.subgroups[group["parent_id"]] = [id for id in self.subgroups[group["parent_id"]] if id != group["id"]]
-        for member in self.group_members.pop(group["id"], []):
-            self.memberships[member["id"]].discard(("group", group["id"]))
-        self.group_labels.pop(group["id"], None)
-        self.group_shares.pop(group["id"], None)
-        self.group_milestones.pop(group["id"], None)
-        self._drop_others(of_group=True, id=group["id"])
-        del self.groups[group["id"]]
-        del self.paths[f"full_path:{group['full_path']}"]
-
-    def _drop_others(self, *, of_group: bool, id: int) -> None:
-        for key in [key for key in self.others if key[1:] == (of_group, id)]:
-            del self.others[key]
+        moves.delete_group(self, group)
 
     # What projects hold
 
