@@ -11,12 +11,7 @@ from typing import Any
 from gitlab_port_export.demo import gitlab_moves as moves
 from gitlab_port_export.demo import gitlab_rows as rows
 from gitlab_port_export.demo import gitlab_work_rows as work_rows
-from gitlab_port_export.demo.gitlab_access import (
-    OWNER,
-    Access,
-    Token,
-    access_of,
-)
+from gitlab_port_export.demo.gitlab_access import OWNER, Access, Token, access_of
 from gitlab_port_export.demo.gitlab_rows import Row, stamp
 
 When = datetime | str | None
