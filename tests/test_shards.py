@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gitlab_port_export.base.errors import UsageError
+from gitlab_port_export.base.text import Redactor
 from gitlab_port_export.commands.session import Session
 from gitlab_port_export.commands.shard import leave_evidence
 from gitlab_port_export.demo import gitlab_faults
@@ -22,9 +23,9 @@ from gitlab_port_export.demo.gitlab import Edit, Fault, GitLabServer, gitlab_ser
 from gitlab_port_export.demo.gitlab_pages import Limits
 from gitlab_port_export.demo.port import PortServer, port_server
 from gitlab_port_export.demo.port_store import PortStore
-from gitlab_port_export.demo.world import OWNER, World, change_world, large_world, sample_world
+from gitlab_port_export.demo.world import OWNER, REPORTER, World, change_world, large_world, sample_world
 from gitlab_port_export.gitlab.kinds import KINDS
-from gitlab_port_export.model import Create, Entity
+from gitlab_port_export.model import Create, Entity, Problem
 from gitlab_port_export.port.keys import entity_key
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.shards import collect, evidence, reconcile, sealed, survey
@@ -571,3 +572,44 @@ def test_every_process_cuts_the_plan_alike_whatever_its_hashes(company: tuple[Wo
             found.add(subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout)
     (cut,) = found
     assert cut.count("'") == 8
+
+
+def test_what_a_lower_role_alone_leaves_out_is_held_as_in_one_run() -> None:
+    world, reader, group = acme()
+    lowered = world.add_group("lowered")
+    world.add_member(lowered, reader, OWNER)
+    for place in (group, lowered):
+        world.add_issue(world.add_project(place, "one"), "a title")
+    mapping = mapping_of(resource("issue"), resource("project", "service", identifier=".path_with_namespace"))
+    store = port_with(blueprint("thing"), blueprint("service"), clock=an_hour_ago)
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        run_sync(gitlab, port, mapping)
+        world.remove_member(lowered, reader)
+        world.add_member(lowered, reader, REPORTER)
+        planned = run_sync(gitlab, port, mapping, command="plan").report
+        with sharded(gitlab, port, 2, mapping=mapping) as sync:
+            report = sync.all()
+    assert {one.reason for one in planned.held} == {"role"}
+    assert report.held == planned.held
+    assert (store.count("thing"), store.count("service")) == (2, 2)
+
+
+def test_texts_of_servers_in_evidence_are_without_secrets(tmp_path: Path) -> None:
+    found = evidence.Found(faults=[Problem("read", "GitLab said glpat-abcdef123456", token="token 1")])
+    report = Report("sync", 0, "2026-01-01T00:00:00+00:00", 1.0)
+    redact = Redactor(["glpat-abcdef123456"]).redact
+    evidence.save(tmp_path / "e", evidence.Shard(1, 1), "s", "r", found, report, redact)
+    assert b"glpat-abcdef123456" not in (tmp_path / "e").read_bytes()
+    (fault,) = evidence.load(tmp_path / "e").found.faults
+    assert isinstance(fault, Problem)
+    assert fault.token == "token 1"
+
+
+def test_a_run_beside_another_says_so_once(company: tuple[World, GitLabServer, PortServer]) -> None:
+    _, gitlab, port = company
+    (integration,) = port.store.integrations.values()
+    now = datetime.now(UTC)
+    integration["resyncState"] = {"status": "running", "lastResyncStart": now.isoformat(), "updatedAt": now.isoformat()}
+    with sharded(gitlab, port, 2) as sync:
+        report = sync.all()
+    assert [one.why.split(" has been")[0] for one in report.problems] == ["another run of my-gitlab-v2-integration"]

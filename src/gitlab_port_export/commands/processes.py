@@ -55,6 +55,8 @@ def _report(
     with alarm(clock):
         first = prepare(settings, clock, writes=True, redactor=session.redactor)
         try:
+            if first.overlaps and settings.on_overlap == "skip":
+                return execute(first, "sync", progress.update)
             survey = _survey(first, folder)
         finally:
             # Its processes for jq would only take memory.

@@ -51,5 +51,5 @@ def leave_evidence(
         stack.callback(prepared.close)
         share = Share(shard_line(survey, shard, found), survey.started)
         report = execute(prepared, "sync", watch, share=share)
-    save(file, shard, survey.digest, survey.run, found, report)
+    save(file, shard, survey.digest, survey.run, found, report, session.redactor.redact)
     return report

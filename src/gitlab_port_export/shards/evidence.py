@@ -1,7 +1,7 @@
 """Evidence: what a shard found and produced, as a file that the last job reads instead of GitLab."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,17 @@ class Evidence:
         return [name.removeprefix(PRODUCED) for name in self.file.arrays if name.startswith(PRODUCED)]
 
 
-def save(path: Path, shard: Shard, survey: str, run: str, found: Found, report: Report) -> None:
-    """Write the evidence of a shard whole or not at all. Raises UsageError."""
+def save(
+    path: Path, shard: Shard, survey: str, run: str, found: Found, report: Report, redact: Callable[[str], str] = str
+) -> None:
+    """Write the evidence of a shard whole or not at all. Raises UsageError.
+
+    `redact` takes secrets out of what may quote an answer; the report is free of them already.
+    """
     head = {
         "format": FORMAT, "version": VERSION, "program": __version__, "survey": survey, "run": run,
         "shard": asdict(shard), "reads": found.reads, "whole": found.whole,
-        "faults": [[type(one).__name__, asdict(one)] for one in distinct_faults(found.faults)],
+        "faults": [[type(one).__name__, _redacted(asdict(one), redact)] for one in distinct_faults(found.faults)],
         "counted": [asdict(one) for one in found.counted], "searched": sorted(found.searched),
         "unresolved": sorted(found.unresolved), "refused": sorted(found.refused),
         "later": [_stored(one) for one in found.later], "report": _report(report),
@@ -131,6 +136,10 @@ def _found(head: Mapping[str, Any]) -> Found:
 
 _FAULTS: Mapping[str, TypeAdapter[Any]] = {one.__name__: TypeAdapter(one) for one in (Problem, Unnamed, Narrowed)}
 _COUNTED = TypeAdapter(Counted)
+
+
+def _redacted(fault: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
+    return {name: redact(value) if isinstance(value, str) else value for name, value in fault.items()}
 
 
 def distinct_faults(faults: Sequence[Lack]) -> list[Lack]:

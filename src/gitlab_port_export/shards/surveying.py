@@ -13,7 +13,7 @@ from gitlab_port_export.shards.slim import secrets_reached, whole_rows
 from gitlab_port_export.shards.survey import Survey, tokens_of
 from gitlab_port_export.shards.units import searches_of
 from gitlab_port_export.sync.choose import blueprints_to_make, can_run, expected_blueprints
-from gitlab_port_export.sync.execute import resync_of
+from gitlab_port_export.sync.execute import overlap_of, resync_of
 from gitlab_port_export.sync.line import inventory_reader
 from gitlab_port_export.sync.plan_file import held_mapping
 from gitlab_port_export.sync.prepare import Run
@@ -63,7 +63,8 @@ def _read(run: Run, shards: Callable[[int], int], started: datetime, instant: st
     if wanted := blueprints_to_make(settings, run.chosen):
         integrations.create_blueprints(run.port, run.blueprints, wanted)
     now = first_contact(run.gitlab, tuple(token.alias for token in settings.tokens)).now
-    problems = (*doubtful_clock(now), *_without_secrets(mapping))
+    beside = (overlap_of(run),) if run.overlaps else ()
+    problems = (*beside, *doubtful_clock(now), *_without_secrets(mapping))
     inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping)()
     blueprints = expected_blueprints(settings, run.chosen, run.blueprints)
     searches = searches_of(mapping, blueprints)

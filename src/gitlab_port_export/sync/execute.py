@@ -164,7 +164,7 @@ def _events(
     # What events name is read beside any other run: that one may have read it before. Of the runs of one sync each
     # says in Port that it is active.
     if run.overlaps and run.writes and intake is None and share is None:
-        yield _overlap(run)
+        yield overlap_of(run)
         if run.settings.on_overlap == "skip":
             outcomes.skipped = True
             return
@@ -211,7 +211,8 @@ def _late(run: Run, asked: str) -> Problem:
     )
 
 
-def _overlap(run: Run) -> Problem:
+def overlap_of(run: Run) -> Problem:
+    """Return the warning that another run of the integration is active."""
     skipped = run.settings.on_overlap == "skip"
     return Problem(
         "integration",
