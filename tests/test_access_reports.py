@@ -9,7 +9,7 @@ from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo.gitlab import Edit, Fault, faults
 from gitlab_port_export.demo.gitlab_faults import Recorded
 from gitlab_port_export.demo.world import DEVELOPER, GUEST, MAINTAINER, OWNER, REPORTER
-from testbed.access_bed import AccessBed, access_bed, is_write
+from testbed.access_bed import SECRET, AccessBed, access_bed, is_write
 
 SOON = (date.today() + timedelta(days=30)).isoformat()
 
@@ -214,3 +214,27 @@ def test_an_odd_path_names_nothing(bed: AccessBed, path: str) -> None:
 def test_a_group_that_is_owned_alone_may_lose_others(bed: AccessBed) -> None:
     """https://github.com/gitlabhq/gitlabhq/pull/6503: with one owner nobody could be removed."""
     assert bed.revoke("jane").result == "removed"
+
+
+def test_a_token_of_one_project_may_end_an_owners_role_there(bed: AccessBed) -> None:
+    """The owners of the group above are hidden from it, and rule the project all the same."""
+    bed.world.remove_member(bed.acme, bed.writer)
+    for name in ("writer", "kim"):
+        bed.world.add_member(bed.web, bed.user(name), OWNER)
+    assert bed.grant("jane", "maintainer", "acme/apps/web").result == "created"
+    assert bed.revoke("kim", "acme/apps/web").result == "removed"
+
+
+def test_a_token_that_can_only_read_is_told_what_it_lacks(bed: AccessBed) -> None:
+    """GitLab says `insufficient_scope` for it, and 403 alone for a role that is too low."""
+    bed.world.tokens[SECRET].scopes = ("read_api",)
+    outcome = bed.grant("kim", "guest")
+    assert (outcome.result, outcome.hint) == ("failed", "the write token needs the scope api")
+
+
+def test_an_administrator_without_admin_mode_is_told_what_the_token_lacks() -> None:
+    """Without the scope `admin_mode` GitLab answers 403 to what only administrators may."""
+    with access_bed(admin=True) as bed:
+        bed.scopes = ("**",)
+        bed.fault(faults.forbidden())
+        assert "admin_mode" in bed.account("block", "jane").hint

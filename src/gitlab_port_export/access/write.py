@@ -23,6 +23,10 @@ HINTS = {
     404: "it may have gone just now; look with `access show`",
     405: "the members of this project are locked by its group (membership lock): an owner unlocks them there",
 }
+NO_SCOPE = "the write token needs the scope api"
+NO_ADMINISTRATOR = (
+    "the token's user has to be an administrator; where admin mode is on, the token needs the scope admin_mode too"
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def send(api: Api, write: Write) -> Sent:
         return Sent("unknown", "the deadline passed before GitLab answered")
     if api.clock.past_deadline:
         grant_grace(api)
-    return Sent("unknown", answer.why) if isinstance(answer, Lost) else judge(answer)
+    return Sent("unknown", answer.why) if isinstance(answer, Lost) else judge(answer, write)
 
 
 def grant_grace(api: Api) -> None:
@@ -54,19 +58,27 @@ def grant_grace(api: Api) -> None:
     api.gitlab.http.go_on_with(Clock(GRACE))
 
 
-def judge(answer: Answer) -> Sent:
+def judge(answer: Answer, write: Write) -> Sent:
     """Return what an answer says. GitLab answers 201 also to what it refuses and to what waits for approval."""
     said = shown_of(answer)
     if answer.status in RETRIED_STATUSES or (answer.status == 409 and RESOURCE_LOCK in answer.body):
         return Sent("unknown", f"GitLab answered {said}", answer=answer)
     if not 200 <= answer.status < 300:
-        return Sent("refused", f"GitLab answered {said}", HINTS.get(answer.status, ""), answer)
+        return Sent("refused", f"GitLab answered {said}", _hint(answer, write), answer)
     data = answer.data if isinstance(answer.data, dict) else {}
     if data.get("status") == "error":
         return Sent("refused", f"GitLab answered {_words(data.get('message'))}", answer=answer)
     if data.get("queued_users") or "queued" in _words(data.get("message")).lower():
         return Sent("queued", "an administrator of GitLab has to approve the role first", answer=answer)
     return Sent("done", answer=answer)
+
+
+def _hint(answer: Answer, write: Write) -> str:
+    if answer.status == 403 and isinstance(answer.data, dict) and answer.data.get("error") == "insufficient_scope":
+        return NO_SCOPE
+    if answer.status == 403 and write.path.startswith("/users"):
+        return NO_ADMINISTRATOR
+    return HINTS.get(answer.status, "")
 
 
 def _words(message: Any) -> str:
