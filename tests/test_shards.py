@@ -613,3 +613,26 @@ def test_a_run_beside_another_says_so_once(company: tuple[World, GitLabServer, P
     with sharded(gitlab, port, 2) as sync:
         report = sync.all()
     assert [one.why.split(" has been")[0] for one in report.problems] == ["another run of my-gitlab-v2-integration"]
+
+
+def test_what_a_lower_role_alone_shows_and_could_not_be_read_is_held_as_in_one_run() -> None:
+    world, reader, group = acme()
+    lowered = world.add_group("lowered")
+    world.add_member(lowered, reader, OWNER)
+    for place in (group, lowered):
+        world.add_issue(world.add_project(place, "one"), "a title")
+    mapping = mapping_of(resource("issue"), resource("project", "service", identifier=".path_with_namespace"))
+    store = port_with(blueprint("thing"), blueprint("service"), clock=an_hour_ago)
+    with gitlab_server(world) as gitlab, port_server(store) as port:
+        run_sync(gitlab, port, mapping)
+        # Port holds the project, but as somebody else's: so something there was exported before.
+        store.seed("service", [{"identifier": "lowered/one"}], "a script")
+        world.remove_member(lowered, reader)
+        world.add_member(lowered, reader, REPORTER)
+        gitlab.faults.append(Fault(rf"/groups/{lowered['id']}/issues$", gitlab_faults.forbidden()))
+        planned = run_sync(gitlab, port, mapping, command="plan").report
+        with sharded(gitlab, port, 2, mapping=mapping) as sync:
+            report = sync.all()
+    assert [one.blueprint for one in planned.held] == ["thing"]
+    assert report.held == planned.held
+    assert store.count("thing") == 2
