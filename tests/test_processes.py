@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,13 @@ def test_shards_and_processes_are_read() -> None:
     assert (parse_processes("4"), parse_processes("AUTO")) == (4, "auto")
     with pytest.raises(ValueError, match="is not a number of processes"):
         parse_processes("many")
+
+
+def test_a_run_that_another_one_lets_skip_starts_no_process(bench: Bench) -> None:
+    bench.sync_an_hour_ago()
+    (integration,) = bench.store.integrations.values()
+    now = datetime.now(UTC).isoformat()
+    integration["resyncState"] = {"status": "running", "lastResyncStart": now, "updatedAt": now}
+    ran = bench.run("sync", "--processes", "2", "--on-overlap", "skip", "--output", "json")
+    assert (ran.returncode, json.loads(ran.stdout)["skipped"]) == (0, True)
+    assert bench.gitlab.requests == []

@@ -636,3 +636,31 @@ def test_what_a_lower_role_alone_shows_and_could_not_be_read_is_held_as_in_one_r
     assert [one.blueprint for one in planned.held] == ["thing"]
     assert report.held == planned.held
     assert store.count("thing") == 2
+
+
+def test_entities_of_files_are_written_by_the_last_step_as_in_one_run() -> None:
+    world, _, group = acme()
+    app = world.add_project(group, "app")
+    world.add_project(group, "other")
+    lines = ("identifier: app", "blueprint: thing", "properties: {text: of a file, more: of a file}", "---",
+             "{identifier: alone, blueprint: thing, relations: {one: other}}")  # fmt: skip
+    world.set_file(app, "port.yml", "\n".join(lines) + "\n")
+    mapping = mapping_of(
+        resource("project", identifier=".path", properties={"text": ".name"}), specPath="**/port.yml",
+        createMissingRelatedEntities=False,
+    )  # fmt: skip
+    things = blueprint("thing", {"one": "thing"}, text="string", more="string")
+    one, many = port_with(things, clock=an_hour_ago), port_with(things, clock=an_hour_ago)
+    with gitlab_server(world) as gitlab, port_server(one) as port, port_server(many) as other:
+        for gone in (None, "other"):
+            if gone:
+                world.delete_project(next(row for row in world.projects.values() if row["path"] == gone))
+                world.set_file(app, "port.yml", "identifier: app\nblueprint: thing\n")
+            whole = run_sync(gitlab, port, mapping).report
+            with sharded(gitlab, other, 2, mapping=mapping) as sync:
+                report = sync.all()
+            assert differences(many.snapshot(), one.snapshot()) == []
+            # The last step has to learn for itself that this GitLab says where a list ends.
+            assert report.gitlab_requests <= whole.gitlab_requests + 2 + 1
+            assert {problem.why for problem in report.problems} == {problem.why for problem in whole.problems}
+            assert report.held == whole.held
