@@ -12,6 +12,7 @@ import pytest
 
 from gitlab_port_export.demo.gitlab_hooks import Watch, fire
 from gitlab_port_export.demo.gitlab_payloads import Shapes
+from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port_faults import Fault, refuse
 from gitlab_port_export.demo.port_webhooks import Unknown
 from gitlab_port_export.demo.world import Row
@@ -239,3 +240,19 @@ def test_what_gitlab_does_not_show_yet_is_looked_for_again_and_nothing_else_is(a
         assert len(clock.waits) == waits
         assert report.blueprints == ({"ticket": Counts(created=1)} if waits else {})
         assert len(report.left) == 1 - waits
+
+
+@pytest.mark.parametrize(("age", "title"), [(1, "newer"), (600, "known")])
+def test_what_gitlab_shows_in_an_older_state_than_the_event_s_is_looked_at_again(age: float, title: str) -> None:
+    """Of an event that is minutes old, GitLab has had the time."""
+    with live() as (bed, project, _):
+        clock, before = Waiting(), deepcopy(bed.world)
+        row = bed.world.issues[project["id"]][0]
+        before.issues[project["id"]][0]["updated_at"] = stamp(bed.world.ago(days=1))
+        row |= {"title": "newer", "updated_at": stamp(bed.world.ago(seconds=age))}
+        bed.world.touch()
+        bed.gitlab.replica = lambda _: bed.world if clock.waits else before
+        payload = Shapes(bed.world).issue(row, bed.reader)
+        report = run_sync(bed.gitlab, bed.port, events=[payload], clock=clock).report
+        assert (report.exit_code, len(clock.waits)) == (0, 1 if age < 30 else 0)
+        assert (bed.port.store.entity("ticket", str(row["id"])) or {})["title"] == title

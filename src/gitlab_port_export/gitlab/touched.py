@@ -17,7 +17,8 @@ class Touched:
     project, its files and a group, which `project` or `group` (ids) name, and their paths where known. Of members it is
     the id of one person, or nothing for all. A user may be named with a group or project whose member he is.
     `gone` says that the event tells of its end. `files` are the paths that a push changed; None for "any".
-    `at` is when it happened, and `made` when the object was made, as the payload has it.
+    As the payload has it, `at` is when it happened, `made` when the object was made, and `saved` when it was last
+    saved: a row with an older `updated_at` is not yet what the event tells of.
     """
 
     what: What
@@ -30,6 +31,7 @@ class Touched:
     files: frozenset[str] | None = frozenset()
     at: str = ""
     made: str = ""
+    saved: str = ""
 
     @property
     def identity(self) -> tuple[str, int | None, str, int | None, int | str | None]:

@@ -175,13 +175,17 @@ def instant(text: str) -> datetime:
 
 
 def _merge_request(payload: Payload) -> Iterator[Touched]:
-    yield _issuable(payload, "merge-request", _part(payload, "object_attributes"))
+    yield replace(_issuable(payload, "merge-request", _part(payload, "object_attributes")), saved=_saved(payload))
+
+
+def _saved(payload: Payload) -> str:
+    return str(_part(payload, "object_attributes").get("updated_at") or "")
 
 
 def _issue(payload: Payload) -> Iterator[Touched | Untold]:
     attributes = _part(payload, "object_attributes")
     if _part(payload, "project").get("id") or payload.get("project_id"):
-        yield _issuable(payload, "issue", attributes)
+        yield replace(_issuable(payload, "issue", attributes), saved=_saved(payload))
     else:
         yield Untold(event_of(payload), "the work item belongs to a group, and only those of projects are read")
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -61,7 +61,7 @@ def follow(run: Run, outcomes: Outcomes, executor: Executor, intake: Intake) -> 
     following = begin(outcomes, executor, looks, found)
     rows: Counter[Touched] = Counter()
     wrote = yield from following.first(found, rows)
-    wrote |= yield from _late(looks, following, rows)
+    wrote |= yield from _late(looks, following, rows, outcomes.faults)
     lost = yield from _deleted(run, following.catalog, looks, found, rows)
     outcomes.left += (*_without_rows(looks, found, rows, lost), *following.left())
     yield from following.further(outcomes.faults, wrote=wrote)
@@ -87,7 +87,10 @@ class Looks:
 
 @dataclass(frozen=True)
 class Following:
-    """What compares fresh rows with Port and writes them, look by look."""
+    """What compares fresh rows with Port and writes them, look by look.
+
+    `stale` are the objects that GitLab showed in an older state than their events tell of.
+    """
 
     looks: Looks
     catalog: Catalog
@@ -95,16 +98,24 @@ class Following:
     differ: Differ
     rules: Partly
     unread: Unread
+    stale: set[Touched] = field(default_factory=set)
 
     def first(self, found: PlanAgain, rows: Counter[Touched]) -> Generator[Event, None, bool]:
         """Read, compare and write; count the rows of each object, and return whether anything was written."""
         wrote = False
-        for event in self.stages.through(self.differ, self.pages(found)):
-            if isinstance(event, Ended):
-                rows[found.of[event.number]] += event.rows
+        for event in self.first_of(found, rows):
+            if isinstance(event, Page):
+                self.stale.update(_outdated(event, self.looks.touched))
             wrote |= _is_write(event)
             yield event
         return wrote
+
+    def first_of(self, found: PlanAgain, rows: Counter[Touched]) -> Iterator[Event]:
+        """Read, compare and write; count the rows of each object."""
+        for event in self.stages.through(self.differ, self.pages(found)):
+            if isinstance(event, Ended):
+                rows[found.of[event.number]] += event.rows
+            yield event
 
     def further(self, known: Iterable[object], *, wrote: bool) -> Iterator[Event]:
         """Look once more as long as something was written; `known` is what was found wrong before."""
@@ -143,22 +154,39 @@ def begin(outcomes: Outcomes, executor: Executor, looks: Looks, found: PlanAgain
     return Following(looks, catalog, stages, differ, rules, unread)
 
 
-def _late(looks: Looks, following: Following, rows: Counter[Touched]) -> Generator[Event, None, bool]:
-    """Wait a moment for what was just made and is not there, and look again; return whether anything was written.
+def _late(
+    looks: Looks, following: Following, rows: Counter[Touched], known: Iterable[object]
+) -> Generator[Event, None, bool]:
+    """Wait a moment for what GitLab does not show yet, and look again; return whether anything was written.
 
-    GitLab may send an event before all of its servers show what it is about:
+    It may send an event before all of its servers know what it is about:
     https://gitlab.com/gitlab-org/gitlab/-/issues/28461
     """
-    late = tuple(one for one in looks.touched if not (rows[one] or one.gone) and _is_young(one, looks.now))
-    if not late:
+    absent = [one for one in looks.touched if not (rows[one] or one.gone) and _is_young(one.made, looks.now)]
+    stale = [one for one in looks.touched if one in following.stale and _is_young(one.saved, looks.now)]
+    if not (absent or stale):
         return False
     looks.run.gitlab.http.clock.sleep(LATE_SECONDS)
-    found = replace(looks, touched=late).plan()
-    return (yield from replace(following, differ=following.differ.afresh()).first(found, rows))
+    found = replace(looks, touched=tuple(dict.fromkeys((*absent, *stale)))).plan()
+    wrote = False
+    for event in replace(following, differ=following.differ.afresh()).first_of(found, rows):
+        wrote |= _is_write(event)
+        yield from (event,) if absent else _further(event, known)
+    return wrote
 
 
-def _is_young(touched: Touched, now: datetime) -> bool:
-    return bool(touched.made) and now - instant(touched.made) < YOUNG
+def _is_young(moment: str, now: datetime) -> bool:
+    return bool(moment) and now - instant(moment) < YOUNG
+
+
+def _outdated(page: Page, touched: Iterable[Touched]) -> Iterator[Touched]:
+    """Yield the merge requests and issues of a page that GitLab shows as they were before the event."""
+    for one in touched:
+        for row in page.rows if one.saved and page.kind == one.what else ():
+            if (row.get("iid"), row.get("project_id")) == (one.key, one.project):
+                moment = row.get("updated_at")
+                if isinstance(moment, str) and instant(moment) < instant(one.saved):
+                    yield one
 
 
 def _deleted(
