@@ -189,6 +189,35 @@ def test_a_run_that_is_cancelled_while_gitlab_is_changed_is_a_problem_of_a_chang
     assert (bed.store.runs.affected[number], bed.left_to_do()) == ([], [])
 
 
+def test_a_role_that_relates_to_no_account_names_nobody(bed: ActionBed) -> None:
+    number = bed.revoke(entity_of(bed, "jane"))
+    bed.store.delete("gitlabUser", ["jane"], cascade=False)
+    ran = bed.run(run=number)
+    assert (ran.code, bed.access.writes(), ended(bed, number)[0]) == (2, [], "FAILURE")
+    assert "PERSON is missing" in ran.err
+
+
+def test_an_entity_that_relates_to_its_own_kind_ends_no_run_in_a_circle(bed: ActionBed) -> None:
+    config = bed.store.integrations["my-gitlab-v2-integration"]["config"]
+    user = next(one for one in config["resources"] if one["kind"] == "user")["port"]["entity"]["mappings"]
+    del user["properties"]["id"]
+    user["relations"] = {"same": ".username"}
+    blueprint = bed.store.blueprints["gitlabUser"]
+    blueprint["relations"]["same"] = {"target": "gitlabUser", "many": False, "required": False}
+    bed.store.get("gitlabUser", "jane").relations = {"same": "jane"}
+    number = bed.start("gitlab_access_grant_on_user", {"group": "acme/apps", "role": "guest", "reason": "x"}, "jane")
+    assert bed.run(run=number).code in (0, 6)
+    assert ended(bed, number)[0] in ("SUCCESS", "FAILURE")
+
+
+def test_without_a_token_to_read_with_the_change_is_made_and_the_catalog_is_left(bed: ActionBed) -> None:
+    environ = {name: text for name, text in bed.environ().items() if "TOKEN" not in name or "WRITE" in name}
+    number = bed.grant()
+    ran = bed.run(run=number, environ=environ)
+    assert (ran.code, bed.access.role("kim"), ended(bed, number)[0]) == (0, DEVELOPER, "SUCCESS")
+    assert "no token to read with" in bed.page(number)["summary"]
+
+
 # Which runs
 
 
@@ -283,8 +312,7 @@ def test_a_setting_that_is_missing_ends_the_run(bed: ActionBed) -> None:
 FAULTY = [{"OCEAN__EXPORT__MAX_ROLE": "king"}, {"OCEAN__INTEGRATION__CONFIG__GITLAB_HOST": "x y"}]
 
 
-@pytest.mark.parametrize("changes", FAULTY)
-@pytest.mark.parametrize("way", ["option", "variable", "request"])
+@pytest.mark.parametrize(("changes", "way"), [(FAULTY[0], "option"), (FAULTY[1], "variable"), (FAULTY[0], "request")])
 def test_faulty_settings_end_the_run(bed: ActionBed, changes: dict[str, str], way: str) -> None:
     number = bed.grant()
     request = {"request": write(bed, {"run_id": number})} if way == "request" else {}

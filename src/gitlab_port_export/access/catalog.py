@@ -31,6 +31,7 @@ from gitlab_port_export.sync.prepare import Run
 REPLICA_WAITS = (0.5, 1.0, 2.0, 4.0)
 LAGS = "GitLab does not show the change yet to the token that reads"
 NOTHING_MAPPED = "the mapping reads no accounts, members or roles, so no entity was written"
+NO_READER = "there is no token to read with, so no entity was written; set that of the sync"
 # The (kind, path, id) of all groups and projects below a group.
 Below = Callable[[Place], Iterable[tuple[ScopeKind, str, int]]]
 
@@ -82,8 +83,9 @@ def _held(event: Held) -> Problem:
 def _followed(run: Run, below: Below, page: RunPage | None, outcome: Outcome) -> Outcome:
     told = _Told()
     resources = _resources(run, outcome)
-    if not resources:
-        return replace(outcome, notes=(*outcome.notes, NOTHING_MAPPED))
+    if not resources or not run.settings.tokens:
+        note = NOTHING_MAPPED if run.settings.tokens else NO_READER
+        return replace(outcome, notes=(*outcome.notes, note))
     try:
         with _threads(run.settings.workers) as executor:
             for event in _events(run, below, page, outcome, resources, executor, told):

@@ -54,13 +54,21 @@ def meant_by(run: Run, blueprint: str, identifier: str) -> Meant:
         why = f"the mapping gives no entities of {blueprint} from accounts, roles, groups or projects"
         raise UsageError(why, hint=hint)
     entity = _entity(run, blueprint, identifier)
-    meant = next((one for one in (_meant(*part, entity) for part in parts) if one.person or one.path), None)
-    if meant is None:
+    if entity is None:
+        hint = "it was deleted meanwhile; start the action from one that is there"
+        raise UsageError(f"Port has no entity {identifier} of {blueprint}", hint=hint)
+    meant = _first(parts, entity)
+    if not (meant.person or meant.path):
         hint = "map `.username` or a path to one of its fields, or let the form ask for person and place"
         raise UsageError(f"{blueprint} {identifier} tells neither a person nor a place", hint=hint)
     if meant.person and meant.person_id is None:
-        return _with_id(run, parts, entity, meant)
+        return replace(meant, person_id=_id_of_account(run, parts, entity, meant.person))
     return meant
+
+
+def _first(parts: Parts, entity: Mapping[str, Any]) -> Meant:
+    """Return what the first part of the mapping that tells anything makes of an entity."""
+    return next((one for one in (_meant(*part, entity) for part in parts) if one.person or one.path), Meant())
 
 
 def _parts(run: Run, blueprint: str) -> Iterator[tuple[Resource, EntityMapping]]:
@@ -72,14 +80,14 @@ def _parts(run: Run, blueprint: str) -> Iterator[tuple[Resource, EntityMapping]]
                     yield resource, part
 
 
-def _entity(run: Run, blueprint: str, identifier: str) -> Mapping[str, Any]:
+def _entity(run: Run, blueprint: str, identifier: str) -> Mapping[str, Any] | None:
+    """Return an entity, None where Port has none. Raises PortUnavailable."""
     path = f"/blueprints/{segment(blueprint)}/entities/{segment(identifier)}"
     try:
         found = run.port.ask("GET", path).get("entity")
     except PortRefused as refusal:
         if refusal.status == 404:
-            hint = "it was deleted meanwhile; start the action from one that is there"
-            raise UsageError(f"Port has no entity {identifier} of {blueprint}", hint=hint) from None
+            return None
         raise _unread(blueprint, identifier, refusal) from None
     except Unreachable as failure:
         raise _unread(blueprint, identifier, failure) from None
@@ -116,18 +124,18 @@ def _reader(part: EntityMapping, entity: Mapping[str, Any]) -> Callable[[str], A
     return held
 
 
-def _with_id(run: Run, parts: Parts, entity: Mapping[str, Any], meant: Meant) -> Meant:
-    """Return what is meant with the id of the account to which the entity relates, where the catalog holds that."""
+def _id_of_account(run: Run, parts: Parts, entity: Mapping[str, Any], person: str) -> int | None:
+    """Return the id of the account to which an entity relates, None where the catalog does not hold it."""
     for _, part in parts:
         name = next((key for key, value in part.relations.items() if value == ".username"), None)
         source = run.blueprints.get(constant_blueprint(part.blueprint) or "")
         relation = source.relations.get(name) if source and name else None
         account = (entity.get("relations") or {}).get(name) if name else None
-        if relation and isinstance(account, str) and any(True for _ in _parts(run, relation.target)):
-            found = meant_by(run, relation.target, account)
-            if found.person == meant.person:
-                return replace(meant, person_id=found.person_id)
-    return meant
+        if relation and isinstance(account, str):
+            found = _first(tuple(_parts(run, relation.target)), _entity(run, relation.target, account) or {})
+            if found.person == person:
+                return found.person_id
+    return None
 
 
 def _number(value: Any) -> int | None:

@@ -79,7 +79,7 @@ def run_access(asked: Asked, settings: Settings, clock: Clock, session: Session)
         # Port is asked first: what cannot be told to the catalog is not changed in GitLab.
         prepared = prepare(settings, clock, writes=asked.writes, redactor=session.redactor)
         stack.callback(prepared.close)
-        wish = requested_wish(asked, request, opened, prepared) if request else typed
+        wish = requested_wish(asked, request, opened, prepared, session) if request else typed
         return _act(asked, wish, settings, clock, session, follow, (prepared, opened.page))
 
 

@@ -130,9 +130,10 @@ def following(asked: Asked, opened: Opened, session: Session) -> Iterator[Follow
         yield replace(told, say=say, ended=ended)
 
 
-def requested_wish(asked: Asked, request: Request, opened: Opened, prepared: Run) -> Wish:
+def requested_wish(asked: Asked, request: Request, opened: Opened, prepared: Run, session: Session) -> Wish:
     """Return what a run or request asks for; what stops no guard is the command line's alone. Raises UsageError."""
     wish = wish_from(prepared, asked.verb, request, opened)
-    wish = replace(wish, allow=frozenset(one for one in ALLOWED if one in asked.change.allow))
+    by = wish.asked_by if opened.asked else AskedBy(ci_user(session.environ))
+    wish = replace(wish, asked_by=by, allow=frozenset(one for one in ALLOWED if one in asked.change.allow))
     check_wish(wish)
     return wish
