@@ -29,8 +29,9 @@ from gitlab_port_export.shards.told import Tally
 from gitlab_port_export.sync.execute import Share, execute, resync_of
 from gitlab_port_export.sync.prepare import Run, prepare
 
-# So much of what is left of the deadline is for the last step, and at least so many seconds, so that there is a report.
-LAST_SHARE, LAST_SECONDS = 0.1, 5.0
+# So much of what is left of the deadline is for the last step, and at least so many seconds. Where processes left it
+# less, it may go so long beyond the deadline, so that there is a report.
+LAST_SHARE, LAST_SECONDS, BEYOND_SECONDS = 0.1, 5.0, 2.0
 # Options that are about the whole run and not about a process of it.
 _OURS = ("processes", "together", "fail_on", "on_overlap", "ci", "deadline", "workers")
 
@@ -63,7 +64,7 @@ def _report(
             first.close()
     endings = _endings(session, first, survey, folder, options, clock, progress)
     if clock.left is not None:
-        clock = session.make_clock(max(clock.left, LAST_SECONDS))
+        clock = session.make_clock(max(clock.left, BEYOND_SECONDS))
     with ExitStack() as stack:
         with alarm(clock):
             last = prepare_share(settings, clock, survey, session.redactor)
