@@ -318,3 +318,27 @@ def test_a_signal_after_the_write_is_told_before_the_command_ends() -> None:
         (outcome,) = told
         assert outcome.result == "failed"
         assert "whether the change was made is not known" in outcome.why
+
+
+def test_a_bug_after_the_write_is_told_before_the_command_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with access_bed() as bed:
+        told: list[Outcome] = []
+        monkeypatch.setattr("gitlab_port_export.access.line.judge", broken)
+        follow = Follow(ended=lambda outcome: told.append(outcome) or outcome)
+        with pytest.raises(ZeroDivisionError):
+            bed.carry_out(bed.wish("grant", "kim", role="guest"), follow=follow)
+        (outcome,) = told
+        assert (outcome.result, bed.role("kim")) == ("failed", 10)
+        assert outcome.why.startswith("a bug in the exporter")
+
+
+def test_a_member_without_a_role_is_no_answer_of_gitlabs() -> None:
+    with access_bed() as bed:
+        odd = faults.reply_json(200, {"id": 7, "username": "kim"})
+        bed.gitlab.faults.append(Fault(lambda request: bool(bed.writes()) and "/members/" in request.path, odd))
+        outcome = bed.grant("kim", "guest")
+        assert outcome.result == "failed"
+        assert "no access level" in outcome.why

@@ -48,24 +48,29 @@ def refused(outcome: Outcome, found: Sequence[Refusal], follow: Follow) -> Outco
 
 
 def change(act: Callable[[], Outcome], planned: Outcome, follow: Follow) -> Outcome:
-    """Make a change and tell of it. A signal is told too before it ends the command."""
+    """Make a change and tell of it. What ends the command meanwhile, a signal or a bug, is told too."""
     for write in planned.writes:
         place = f", {planned.place.path}" if planned.place else ""
         follow.say(f"{write.does}: {planned.wish.person}{place}")
     try:
         outcome = act()
-    except Interrupted as error:
-        why = f"{error}; whether the change was made is not known"
+    except BaseException as error:  # a write may have been sent: the audit line comes whatever ends the command
+        why = f"{_words(error)}; whether the change was made is not known"
         follow.ended(replace(planned, result="failed", after=None, why=why, hint=LOOK))
         raise
     return follow.ended(outcome) if outcome.result == "failed" else told(outcome, follow)
 
 
 def told(outcome: Outcome, follow: Follow) -> Outcome:
-    """Tell of what stands in GitLab now, and end. A signal leaves the audit line all the same."""
+    """Tell of what stands in GitLab now, and end. A signal and a bug leave the audit line all the same."""
     try:
         outcome = follow.wrote(outcome)
-    except Interrupted as error:
-        follow.ended(replace(outcome, problems=(*outcome.problems, Problem("write", str(error)))))
+    except BaseException as error:  # as above
+        follow.ended(replace(outcome, problems=(*outcome.problems, Problem("write", _words(error)))))
         raise
     return follow.ended(outcome)
+
+
+def _words(error: BaseException) -> str:
+    """Return what ended a command; the text of a bug is for its traceback alone."""
+    return str(error) if isinstance(error, Interrupted) else "a bug in the exporter ended the command"

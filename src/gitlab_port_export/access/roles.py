@@ -7,6 +7,7 @@ from gitlab_port_export.access.api import Api, quoted
 from gitlab_port_export.access.values import Place, Role
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.text import nearest, shown
+from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.kinds.shared.roles import ROLES
 from gitlab_port_export.model import Row
 from gitlab_port_export.settings.settings import RoleWord
@@ -57,8 +58,10 @@ def _word(text: str) -> str:
 
 
 def role_of(row: Row) -> Role:
-    """Return the role that a member or invitation has, by its row."""
-    level = int(row["access_level"])
+    """Return the role that a member or invitation has, by its row. Raises ReadFailed where it tells none."""
+    level = row.get("access_level")
+    if not isinstance(level, int):
+        raise ReadFailed("shape", "answered 200 with a member that has no access level", status=200)
     custom = row.get("member_role")
     if isinstance(custom, dict) and isinstance(custom.get("id"), int):
         return Role(level, str(custom.get("name") or f"custom role {custom['id']}"), custom["id"])

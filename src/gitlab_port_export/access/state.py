@@ -74,7 +74,7 @@ def _invitation(api: Api, place: Place, email: str, look: Look) -> tuple[Held | 
 
 
 def _members(api: Api, place: Place) -> Mapping[int, Held]:
-    return {row["id"]: held(row, "direct", place.path) for row in api.rows(f"{place.api}/members")}
+    return {int(row["id"]): held(row, "direct", place.path) for row in api.rows(f"{place.api}/members")}
 
 
 def _from_elsewhere(api: Api, place: Place, person: Person, direct: Held | None) -> Held | None:
@@ -83,9 +83,8 @@ def _from_elsewhere(api: Api, place: Place, person: Person, direct: Held | None)
     best = max((one for one in above if one.role.level > MINIMAL), key=lambda one: one.role.level, default=None)
     everything = api.one(f"{place.api}/members/all/{person.id}")
     known = max((one.role.level for one in (direct, best) if one), default=0)
-    if everything and everything["access_level"] > known:
-        return held(everything, "invited", None)
-    return best
+    effective = held(everything, "invited", None) if everything else None
+    return effective if effective and effective.role.level > known else best
 
 
 def _in_groups_above(api: Api, place: Place, person: Person) -> Iterator[tuple[str, Row]]:
@@ -118,7 +117,7 @@ def read_owners(api: Api, place: Place) -> Mapping[int, str | None]:
     found: dict[int, str | None] = {}
     for row in rows:
         active = row.get("state") == "active" and row.get("membership_state", "active") == "active"
-        if row["access_level"] >= OWNER and active and not is_machine(row):
+        if role_of(row).level >= OWNER and active and not is_machine(row):
             found[row["id"]] = _later(found.get(row["id"], ""), row.get("expires_at"))
     return found
 
