@@ -333,6 +333,13 @@ def test_what_is_no_payload_is_refused(text: str, fault: str) -> None:
     assert str(caught.value) == fault
 
 
+def test_of_several_events_one_that_lacks_something_takes_no_other_along() -> None:
+    whole = {"object_kind": "issue", "project": {"id": 1}, "object_attributes": {"iid": 3}}
+    found = intake({"object_kind": "push", "project": {"id": 1}}, whole)
+    assert [one.key for one in found.touched] == [3]
+    assert found.untold == (Untold("push", "event 1 has not a ref, and is left out"),)
+
+
 # --- any JSON
 
 

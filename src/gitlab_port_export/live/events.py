@@ -42,6 +42,7 @@ class Intake:
 def read_events(text: bytes | str, origin: str) -> Intake:
     """Return what a file of payloads names: one JSON, a list, or JSON lines. Raises UsageError.
 
+    Of several, one without what every payload of its kind has is left out, and named.
     A job that a hook's trigger started finds the payload as the text of the file that TRIGGER_PAYLOAD names:
     https://docs.gitlab.com/ci/triggers/#access-webhook-payload
     """
@@ -55,6 +56,9 @@ def read_events(text: bytes | str, origin: str) -> Intake:
         try:
             found = list(_touched(payload))
         except _Shapeless as missing:
+            if len(payloads) > 1:
+                untold.append(Untold(event_of(payload), f"event {number} has not {missing}, and is left out"))
+                continue
             raise UsageError(
                 f"{where}: the payload of kind {clean(event_of(payload))} has not {missing}",
                 hint="give GitLab's payload as it came",
