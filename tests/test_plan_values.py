@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from conftest import Bench
@@ -20,7 +22,7 @@ from gitlab_port_export.report.builder import ReportBuilder
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Details, FieldChange, Report
 from gitlab_port_export.sync import plan_values
-from gitlab_port_export.sync.field_changes import MAX_TEXT, field_change
+from gitlab_port_export.sync.field_changes import MAX_TEXT, _same, field_change
 from gitlab_port_export.sync.plan_values import GONE, PlanValues
 from testbed.here import Printed, run_here
 
@@ -371,6 +373,24 @@ def test_half_of_a_secret_before_what_is_masked_is_not_shown() -> None:
     before, after = f"{start} password=hunter2-hunter2", f"{start} password=hunter3-hunter3"
     found = field_change("properties.text", before, after, str)
     assert (found.old, found.new, found.masked) == ("[masked]", "[masked]", True)
+
+
+@given(st.text("ab", max_size=40), st.text("ab", max_size=40))
+def test_what_two_texts_have_in_common_is_found_to_the_character(old: str, new: str) -> None:
+    lengths = (at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)
+    expected = 0 if old == new else next(lengths, min(len(old), len(new)))
+    assert _same(old, new) == expected
+
+
+def test_half_of_a_secret_where_the_part_ends_is_not_shown() -> None:
+    filler = "word " * 991
+    before, after = (
+        f"password={one}\n{filler}{one}{'s3cr3t' * 1_000}" for one in ("hunter2-hunter2", "hunter3-hunter3")
+    )
+    found = field_change("properties.text", before, after, str)
+    assert (found.old, found.new, found.masked) == ("[masked]", "[masked]", True)
+    short = field_change("properties.text", before[:300] + " old", after[:300] + " new", str)
+    assert (short.old[-3:], short.new[-3:]) == ("old", "new")
 
 
 def test_long_texts_of_new_entities_are_not_kept() -> None:

@@ -1,7 +1,6 @@
 """What a change does to one field, as a report may show it: short, without secrets, and around the difference."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import takewhile
 from typing import Any
 
 from gitlab_port_export.base.jsontext import canonical, in_words
@@ -10,8 +9,10 @@ from gitlab_port_export.report.values import FieldChange
 
 # How much is shown of a text, before the difference, and of a list.
 MAX_TEXT, BEFORE, MAX_ITEM, MAX_ITEMS = 160, 40, 80, 10
-# How much of a text around the difference is searched for secrets: half of a secret may not be shown.
-MARGIN = 8_000
+# How much of a text before the difference, and from there on, is searched for secrets: half of a secret may not be
+# shown, and no form of a secret is longer than what comes after. Masking takes a few milliseconds for a thousand
+# characters.
+MARGIN, AFTER = 8_000, 5_000
 
 Redact = Callable[[str], str]
 
@@ -63,11 +64,13 @@ def _json(value: Any) -> str:
 
 def _around(old: Any, new: Any, safe: Callable[[Any], Any]) -> tuple[Any, Any]:
     """Return what is shown of two values of which at least one is a text: the part that differs, and what is around."""
-    start = max(0, _same(old, new) - MARGIN)
-    old, new = (safe(one[start : start + 2 * MARGIN]) if isinstance(one, str) else one for one in (old, new))
+    same = _same(old, new)
+    start = max(0, same - MARGIN)
+    is_cut = any(isinstance(one, str) and len(one) > same + AFTER for one in (old, new))
+    old, new = (safe(one[start : same + AFTER]) if isinstance(one, str) else one for one in (old, new))
     begin = max(0, _same(old, new) - BEFORE)
-    if start and not begin:
-        # They differ in what is masked, and where the part begins may be half of a secret.
+    if (start and not begin) or (is_cut and begin > same - start + MAX_TEXT):
+        # They differ in what is masked, and where the part begins or ends may be half of a secret.
         return MASK, MASK
     before, after = (_cut(one, begin, MAX_TEXT) if isinstance(one, str) else one for one in (old, new))
     return before, after
@@ -77,7 +80,15 @@ def _same(old: Any, new: Any) -> int:
     """Return how many characters two texts have in common at their beginning."""
     if not (isinstance(old, str) and isinstance(new, str)) or old == new:
         return 0
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+    # By halves, as a text may have a million characters.
+    same, most = 0, min(len(old), len(new))
+    while same < most:
+        middle = (same + most + 1) // 2
+        if old[same:middle] == new[same:middle]:
+            same = middle
+        else:
+            most = middle - 1
+    return same
 
 
 def _cut(text: str, begin: int, limit: int) -> str:
