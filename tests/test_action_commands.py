@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gitlab_port_export.access.audit import ci_job
 from gitlab_port_export.access.inputs import LONGEST, checked, read_request
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.commands.changes import Change
@@ -16,8 +17,8 @@ from gitlab_port_export.demo.port_faults import Recorded, drop, refuse
 from gitlab_port_export.demo.port_runs import Unknown
 from gitlab_port_export.demo.world import DEVELOPER, GUEST, MAINTAINER
 from testbed.access_bed import is_write
-from testbed.action_bed import JOB, ActionBed, action_bed
-from testbed.harness import run_command
+from testbed.action_bed import JOB, READER, ActionBed, action_bed, definition
+from testbed.harness import blueprint, run_command, run_sync
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -126,6 +127,52 @@ def test_an_account_is_blocked_and_the_catalog_says_so(tmp_path: Path) -> None:
         assert (bed.access.user("jane")["state"], ended(bed, number)) == ("blocked", ("SUCCESS", "Account blocked"))
         assert bed.entities("gitlabUser")["jane"]["state"] == "blocked"
         assert bed.left_to_do() == []
+
+
+def test_a_grant_from_a_projects_entity_is_one_in_that_project(bed: ActionBed) -> None:
+    found = definition("grant-on-group")
+    found["identifier"], found["trigger"]["blueprintIdentifier"] = "gitlab_access_grant_on_project", "service"
+    bed.store.runs.actions[found["identifier"]] = found
+    inputs = {"person": "kim", "role": "guest", "reason": "review"}
+    number = bed.start("gitlab_access_grant_on_project", inputs, "acme/apps/web")
+    assert bed.run(run=number).code == 0
+    assert (bed.access.role("kim", bed.access.web), bed.access.role("kim")) == (GUEST, None)
+
+
+def test_names_of_blueprints_and_fields_are_the_mappings_own(bed: ActionBed) -> None:
+    config = bed.store.integrations["my-gitlab-v2-integration"]["config"]
+    part = next(one for one in config["resources"] if one["kind"] == "access")["port"]["entity"]["mappings"]
+    part |= {"identifier": '"\\(.__scope.kind):\\(.__scope.id):\\(.id)"', "blueprint": '"role"', "relations": {}}
+    numbers, texts = {"number": ".id", "place": ".__scope.id"}, {"who": ".username", "where": ".__scope.full_path"}
+    part["properties"] = {**numbers, **texts, "what": ".__scope.kind"}
+    types = {**dict.fromkeys(numbers, "number"), **dict.fromkeys((*texts, "what"), "string")}
+    bed.store.add_blueprint(blueprint("role", **types))
+    assert run_sync(bed.bench.gitlab, bed.bench.port, None, tokens=[READER]).report.exit_code in (0, 5)
+    found = definition("revoke")
+    found["trigger"]["blueprintIdentifier"] = "role"
+    del found["trigger"]["condition"]
+    bed.store.runs.actions["gitlab_access_revoke"] = found
+    jane = bed.access.user("jane")["id"]
+    number = bed.revoke(f"group:{bed.access.acme['id']}:{jane}")
+    assert bed.run(run=number).code == 0
+    assert bed.access.role("jane") is None
+    assert not [one for one in bed.entities("role") if one.endswith(f":{jane}")]
+
+
+AZURE = {"SYSTEM_COLLECTIONURI": "https://dev.azure.com/acme/", "SYSTEM_TEAMPROJECT": "a b", "BUILD_BUILDID": "7"}
+GITHUB = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/access", "GITHUB_RUN_ID": "7"}
+JOBS = {
+    "https://gitlab.example.com/-/jobs/7": {"CI_JOB_URL": "https://gitlab.example.com/-/jobs/7"},
+    "https://github.com/acme/access/actions/runs/7": GITHUB,
+    "https://dev.azure.com/acme/a%20b/_build/results?buildId=7": AZURE,
+    JOB: {"BUILD_URL": JOB},
+    "": {"BUILD_BUILDID": "7"},
+}
+
+
+@pytest.mark.parametrize("address", JOBS)
+def test_the_link_of_a_run_is_the_page_of_the_job(address: str) -> None:
+    assert ci_job(JOBS[address]) == address
 
 
 # What must be the same person

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from gitlab_port_export.access.values import Held, Outcome
 from gitlab_port_export.base.text import clean
@@ -23,7 +24,12 @@ def ci_job(environ: Mapping[str, str]) -> str:
     if found := next((environ[name] for name in CI_JOBS if environ.get(name)), ""):
         return found
     server, repository, number = (environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID"))
-    return f"{server}/{repository}/actions/runs/{number}" if server and repository and number else ""
+    if server and repository and number:
+        return f"{server}/{repository}/actions/runs/{number}"
+    azure = (environ.get(name, "") for name in ("SYSTEM_COLLECTIONURI", "SYSTEM_TEAMPROJECT", "BUILD_BUILDID"))
+    server, project, number = azure
+    found = f"{server.rstrip('/')}/{quote(project)}/_build/results?buildId={number}"
+    return found if server and project and number else ""
 
 
 def audit_line(outcome: Outcome, job: str, redact: Callable[[str], str], now: datetime | None = None) -> str:
