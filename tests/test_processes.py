@@ -30,7 +30,7 @@ from gitlab_port_export.settings.parse import parse_processes, parse_shard
 from gitlab_port_export.shards import processes
 from gitlab_port_export.shards.processes import Ending, processes_for, run_processes
 from gitlab_port_export.shards.told import Tally, Teller, heard
-from testbed.harness import port_with, run_sync, running
+from testbed.harness import port_with, process_environ, run_sync, running
 from testbed.parity import differences
 
 COMMAND = [sys.executable, "-m", "gitlab_port_export", "sync", "--processes", "2", "--output", "json"]
@@ -220,3 +220,21 @@ def test_a_run_that_another_one_lets_skip_starts_no_process(bench: Bench) -> Non
     ran = bench.run("sync", "--processes", "2", "--on-overlap", "skip", "--output", "json")
     assert (ran.returncode, json.loads(ran.stdout)["skipped"]) == (0, True)
     assert bench.gitlab.requests == []
+
+
+IMPORTED = """
+import sys
+from gitlab_port_export.shards import processes
+processes.MODULE = "timeit"
+from subprocess import Popen
+process = processes._started({"PYTHONPATH": "/elsewhere"})
+print(process.args[1:-2])
+process.kill()
+"""
+
+
+@pytest.mark.parametrize(("given", "found"), [(["-I", "-B"], "['-I', '-B']"), ([], "['-P']")])
+def test_a_process_is_as_closed_as_the_one_that_starts_it(given: list[str], found: str) -> None:
+    command = [sys.executable, *given, "-c", IMPORTED]
+    done = subprocess.run(command, env=process_environ({}), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == found

@@ -90,7 +90,7 @@ def _started(environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     # to this process alone, which ends the others in order.
     try:
         return subprocess.Popen(  # noqa: S603  # our own interpreter and module, no shell
-            [sys.executable, "-P", "-m", MODULE],
+            [sys.executable, *_flags(), "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_safe(environ),
@@ -100,6 +100,11 @@ def _started(environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         why = f"a process of its own could not be started for a shard: {error.strerror or error}"
         hint = "allow the job more processes and memory (`ulimit -u`, the container's limits), or leave out --processes"
         raise MachineError(why, hint=hint) from None
+
+
+def _flags() -> list[str]:
+    """Return the options of the interpreter: as closed as this process, and never with the working directory."""
+    return ["-I" if sys.flags.isolated else "-P", *(["-B"] if sys.dont_write_bytecode else [])]
 
 
 def _safe(environ: Mapping[str, str]) -> dict[str, str]:
