@@ -169,7 +169,8 @@ def test_a_deadline_ends_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("projects", "cores", "found"), [(0, 8, 1), (399, 8, 1), (800, 8, 2), (800, 1, 1), (10_000, 4, 4), (10**6, 64, 8)]
+    ("projects", "cores", "found"),
+    [(0, 8, 1), (1999, 8, 1), (2000, 8, 2), (2000, 1, 1), (10_000, 4, 4), (10**6, 64, 8)],
 )
 def test_auto_goes_by_size_and_cores(projects: int, cores: int, found: int) -> None:
     assert processes_for(projects, cores) == found
@@ -210,6 +211,14 @@ def test_shards_and_processes_are_read() -> None:
     assert (parse_processes("4"), parse_processes("AUTO")) == (4, "auto")
     with pytest.raises(ValueError, match="is not a number of processes"):
         parse_processes("many")
+
+
+def test_a_part_is_read_by_one_process_where_a_variable_asks_for_several(bench: Bench) -> None:
+    ran = bench.run("sync", "--kind", "issue", OCEAN__EXPORT__PROCESSES="2")
+    assert ran.returncode == 0, ran.stderr
+    assert "done for a part: kind issue" in ran.stdout
+    ran = bench.run("sync", "--kind", "issue", "--processes", "2")
+    assert (ran.returncode, "--kind: several processes are for a full sync" in ran.stderr) == (2, True)
 
 
 def test_a_run_that_another_one_lets_skip_starts_no_process(bench: Bench) -> None:

@@ -43,7 +43,7 @@ def run(
         from gitlab_port_export.commands.shard import run_shard  # noqa: PLC0415  # other runs need no shards
 
         return run_shard(session, settings)
-    if command == "sync" and in_processes(settings, plan):
+    if command == "sync" and in_processes(settings, options, plan):
         from gitlab_port_export.commands.processes import run_in_processes  # noqa: PLC0415  # as above
 
         return run_in_processes(session, settings, options)
@@ -65,10 +65,12 @@ def _chosen(settings: Settings, plan: Path | None) -> list[str]:
     return [name for name, value in found.items() if value]
 
 
-def in_processes(settings: Settings, plan: Path | None) -> bool:
-    """Say whether a sync is one in several processes. Raises UsageError where it cannot be."""
+def in_processes(settings: Settings, options: dict[str, Any], plan: Path | None) -> bool:
+    """Say whether a sync is one in several processes. Raises UsageError where it is asked for and cannot be."""
     if settings.processes == 1:
         return False
+    if _chosen(settings, plan) and options.get("processes") is None:
+        return False  # a variable that is set for all runs
     if faults := [f"{name}: several processes are for a full sync" for name in _chosen(settings, plan)]:
         raise UsageError(*faults, hint="leave out --processes")
     return True

@@ -18,7 +18,7 @@ GRACE_SECONDS = 3.0
 # What the container or the job allows may be less than the machine has.
 CPU_LIMIT = "/sys/fs/cgroup/cpu.max"
 # From so many projects on another process pays, see docs/sizing.md.
-PROJECTS_EACH = 400
+PROJECTS_EACH = 1000
 MOST = 8
 
 
