@@ -155,9 +155,14 @@ def test_rows_that_changed_are_written_and_rows_that_no_selector_wants_are_count
     assert (report.blueprints["mr"].deleted, report.blueprints["issue"].deleted) == (1, 1)
 
 
+@pytest.mark.parametrize("graphql", [True, False], ids=["GraphQL", "REST"])
 @pytest.mark.parametrize("type", ["gitlab", "gitlab-v2"])
-def test_a_job_of_a_running_pipeline_is_seen_although_gitlab_does_not_touch_the_pipeline(bed: Bed, type: str) -> None:
+def test_a_job_of_a_running_pipeline_is_seen_although_gitlab_does_not_touch_the_pipeline(
+    bed: Bed, type: str, graphql: bool
+) -> None:
     bed.options = {"type": type}
+    if not graphql:
+        bed.gitlab.faults.append(Fault("graphql", forbidden()))
     pipeline = bed.pipelines[0]
     pipeline["status"] = "running"
     bed.sync()
@@ -457,3 +462,20 @@ def test_where_port_does_not_count_runs_go_on(bed: Bed) -> None:
     report = bed.sync()
     assert report.rhythm
     assert report.rhythm.mode == "incremental"
+
+
+def test_where_graphql_is_refused_one_page_of_pipelines_is_asked_of_each_project(bed: Bed) -> None:
+    bed.gitlab.faults.append(Fault("graphql", forbidden()))
+    bed.sync()
+    now = datetime.now(UTC)
+    bed.world.add_pipeline(bed.project("p3"), created_at=now, updated_at=now)
+    report = bed.sync()
+    assert report.blueprints["pipeline"] == Counts(created=1)
+    # That of each of twelve projects, and the list of the one in which something changed.
+    assert bed.asked("/pipelines") == 13
+    bed.gitlab.faults.append(Fault(r"/projects/\d+/pipelines$", forbidden()))
+    before = {kind: instant - timedelta(hours=1) for kind, instant in bed.state.kinds.items()}
+    bed.keep(replace(bed.state, kinds=before))
+    assert bed.sync().exit_code == 1
+    after = bed.state.kinds
+    assert (after["pipeline"], after["issue"] > before["issue"]) == (before["pipeline"], True)

@@ -1,19 +1,21 @@
 """Asks GitLab what changed: in a hundred projects, or in the lists of many groups, by one GraphQL query.
 
-GraphQL is a short cut, never a proof: whatever it leaves out, refuses or answers with null counts as changed.
+GraphQL is a short cut, never a proof: what it leaves out, refuses or answers with null counts as changed, or is asked
+over REST.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
 from gitlab_port_export.base.parallel import All, Job, drive
-from gitlab_port_export.gitlab.changes import GoingOn, text_of
-from gitlab_port_export.gitlab.client import Ask, Get, GitLab, ReadFailed
+from gitlab_port_export.gitlab.changes import GoingOn, is_since, text_of
+from gitlab_port_export.gitlab.client import Ask, Get, GitLab, Params, ReadFailed, rows_of
 from gitlab_port_export.gitlab.inventory import Listed
 from gitlab_port_export.gitlab.languages import PROJECT
+from gitlab_port_export.gitlab.lists import PER_PAGE
 from gitlab_port_export.model import Scope
 
 # How many projects, and how many groups, a query asks about; fewer where GitLab refuses that many. A query may cost
@@ -25,6 +27,7 @@ PIPELINES = """query ($ids: [ID!], $first: Int, $since: Time) {
     running: pipelines(first: 20, scope: RUNNING) { nodes { id } }
     pending: pipelines(first: 20, scope: PENDING) { nodes { id } } } }
 }"""
+NEWEST: Params = (("order_by", "updated_at"), ("sort", "desc"), ("per_page", str(PER_PAGE)), ("page", "1"))
 # So many pipelines that go on are named; of more the list is asked for.
 NAMED = 20
 PIPELINE = "gid://gitlab/Ci::Pipeline/"
@@ -61,8 +64,10 @@ def ask(gitlab: GitLab, workers: int, *jobs: Job) -> list[Any]:
 def changed_pipelines(places: Sequence[Listed], since: datetime) -> Job:
     """Return in which of these projects pipelines changed since an instant, or go on (Pipelines)."""
     found = yield from _asked(places, PROJECTS, partial(_of_pipelines, since))
-    # One that waits to run is seen when it does, so of the projects that GraphQL leaves out one list is asked for.
-    lists = {place.scope.id: found.get(place.scope, ("running",)) for place in places}
+    others = tuple(place for place in places if place.scope not in found)
+    probes = (yield All(tuple(_probed(since, place) for place in others))) if others else ()
+    found |= {place.scope: probe for place, probe in zip(others, probes, strict=True)}
+    lists = {place.scope.id: found[place.scope] for place in places}
     changed = frozenset(number for number, named in lists.items() if named is not None)
     return Pipelines(changed, {number: named for number, named in lists.items() if named})
 
@@ -129,6 +134,23 @@ def _of_pipelines(since: datetime, token: str, batch: Sequence[Listed]) -> Gener
             named = _going_on("running", running) + _going_on("pending", pending)
             found[scope] = named if changed or named else None
     return found
+
+
+def _probed(since: datetime, place: Listed) -> Generator[Any, Any, tuple[GoingOn, ...] | None]:
+    """Return the same as `_of_pipelines` of one project over REST: its newest page shows what changed and goes on.
+
+    Where a full page reaches back less than a day, others may go on too. One that waits to run is seen when it does.
+    """
+    try:
+        rows = rows_of((yield Get(place.tokens[0], f"/projects/{place.scope.id}/pipelines", NEWEST)))
+    except ReadFailed:
+        return ("running",)
+    named: tuple[GoingOn, ...] = tuple(
+        row["id"] for row in rows if row.get("status") in ("running", "pending") and isinstance(row.get("id"), int)
+    )
+    if len(rows) >= PER_PAGE and is_since(rows[-1].get("updated_at"), since - timedelta(days=1)):
+        named += ("running",)
+    return named if named or any(is_since(row.get("updated_at"), since) for row in rows) else None
 
 
 def _going_on(name: Literal["running", "pending"], nodes: Sequence[Any]) -> tuple[GoingOn, ...]:
