@@ -14,6 +14,7 @@ from gitlab_port_export.demo.gitlab_hooks import Watch, fire
 from gitlab_port_export.demo.gitlab_payloads import Shapes
 from gitlab_port_export.demo.gitlab_rows import stamp
 from gitlab_port_export.demo.port_faults import Fault, refuse
+from gitlab_port_export.demo.port_rules import RefusedError
 from gitlab_port_export.demo.port_webhooks import Unknown
 from gitlab_port_export.demo.world import Row
 from gitlab_port_export.model import Event, Page, Update
@@ -86,6 +87,18 @@ def test_a_plan_names_what_a_sync_would_take_back() -> None:
         report = run_sync(bed.gitlab, bed.port, command="plan", detailed=True).report
         assert report.exit_code == 10
         assert [change.fields for change in report.changes if isinstance(change, Update)] == [("owner",)]
+
+
+def test_what_port_does_not_let_a_sync_take_back_is_a_warning() -> None:
+    with live() as (bed, project, watch):
+        bed.world.issues[project["id"]][0]["title"] = "renamed"
+        bed.world.touch()
+        watch.fire()
+        bed.port.store.refuses = lambda blueprint, row: RefusedError(422, "invalid", "a property is missing")
+        report = run_sync(bed.gitlab, bed.port).report
+        assert (report.exit_code, report.blueprints) == (0, {"ticket": Counts(unchanged=1)})
+        assert [problem.warning for problem in report.problems] == [True]
+        assert "a property is missing" in report.problems[0].why
 
 
 def test_without_a_webhook_an_equal_entity_of_somebody_else_stays_theirs() -> None:

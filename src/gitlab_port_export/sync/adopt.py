@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.live import port_webhook
-from gitlab_port_export.model import Entity, Event, Problem, Update
+from gitlab_port_export.model import Entity, Event, Failed, Problem, Update, target
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.client import PortRefused, advice
 from gitlab_port_export.port.keys import target_key
@@ -55,7 +55,17 @@ def adopt(
         yield from changes
     elif strangers:
         # Nothing but the identifier is sent, so that no newer value is overwritten; merging keeps all there is.
-        yield from write(replace(sink, rules=replace(sink.rules, merge=True)), changes, catalog.blueprints)
+        written = write(replace(sink, rules=replace(sink.rules, merge=True)), changes, catalog.blueprints)
+        yield from map(_mild, written)
+
+
+def _mild(event: Event) -> Event:
+    """Return a refused write as a warning: the entity is as it should be, and somebody else's as before."""
+    if not isinstance(event, Failed):
+        return event
+    blueprint, identifier = target(event.change)
+    why = f"what a webhook wrote could not be taken back, so that it is not deleted when it is gone: {event.why}"
+    return Problem("write", why, event.hint, blueprint=blueprint, entity=identifier, warning=True)
 
 
 def _strangers(blueprints: Set[str], catalog: Catalog, integration: str) -> Iterator[tuple[str, str]]:
