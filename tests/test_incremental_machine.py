@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -17,9 +18,11 @@ from gitlab_port_export.base.errors import GitLabUnavailable
 from gitlab_port_export.demo import gitlab_faults as faults
 from gitlab_port_export.demo.gitlab import Edit, Fault, gitlab_server
 from gitlab_port_export.demo.gitlab_clock import WorldClock
+from gitlab_port_export.demo.gitlab_pages import Limits
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.port_store import PortStore
 from gitlab_port_export.demo.world import MAINTAINER
+from gitlab_port_export.incremental import frames
 from gitlab_port_export.incremental.places import BLUEPRINT
 from gitlab_port_export.report.values import Report
 from testbed.changes import CHANGES, IDENTIFIERS, LATE, Key, changed, held, small_gitlab
@@ -85,11 +88,14 @@ class Rhythm(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
+        # The list of the projects is read in several ranges.
+        self.stack.enter_context(mock.patch.object(frames, "RANGE", 5))
         self.world = small_gitlab()
         self.clock = WorldClock(self.world, remembers=MOST_LAG + 1)
         self.store = a_port(self.clock.seconds)
         self.gitlab = self.stack.enter_context(gitlab_server(self.world))
         self.gitlab.clock = self.clock.seconds
+        self.gitlab.limits = Limits(per_page=6)
         self.port = self.stack.enter_context(port_server(self.store))
         # None: Port keeps the state.
         self.state: Path | None = Path(mkdtemp()) / "state.json"
