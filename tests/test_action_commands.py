@@ -466,6 +466,16 @@ def test_a_request_with_inputs_needs_no_right_to_read_the_run(bed: ActionBed) ->
     assert (bed.access.role("kim"), bed.page(number)["status"]) == (GUEST, "SUCCESS")
 
 
+def test_a_run_that_can_be_read_wins_over_a_request(bed: ActionBed) -> None:
+    number = bed.grant("kim", "guest")
+    forged = {"run_id": number, "person": "jane", "role": "owner", "group": "acme"}
+    assert bed.run("grant", request=write(bed, forged)).code == 0
+    assert (bed.access.role("kim"), bed.access.role("jane")) == (GUEST, DEVELOPER)
+    again = {**forged, "run_id": bed.revoke(entity_of(bed, "jane"))}
+    assert bed.run("grant", request=write(bed, again)).code == 2
+    assert bed.access.role("jane") == DEVELOPER
+
+
 def test_a_request_without_a_run_is_carried_out_by_hand(bed: ActionBed) -> None:
     assert bed.run("grant", request=write(bed, {"person": "kim", "role": "guest", "group": "acme"})).code == 0
     assert bed.access.role("kim") == GUEST

@@ -28,7 +28,7 @@ EXPECTED = 'a JSON object with inputs ({"person": …}), with the id of an actio
 
 @dataclass(frozen=True)
 class Request:
-    """Where a wish comes from: a run of an action by its id, inputs, or neither; inputs win over those of the run."""
+    """Where a wish comes from: a run of an action by its id, inputs for where that cannot be read, or neither."""
 
     run_id: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)

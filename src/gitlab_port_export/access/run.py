@@ -56,7 +56,7 @@ def _is_named(action: str, name: str) -> bool:
 
 
 def open_run(port: Port, request: Request, usual: Iterable[str], named: str | None) -> Opened:
-    """Return the run that a request names, if any; a request with inputs of its own needs no right to read it.
+    """Return the run that a request names, if any; with inputs of its own it needs no right to read the run.
 
     It is of the action that is `named`, or of a `usual` one. Raises UsageError unless it is such a run and in progress,
     and PortUnavailable: then it is left alone.
@@ -64,9 +64,12 @@ def open_run(port: Port, request: Request, usual: Iterable[str], named: str | No
     if not request.run_id:
         return Opened()
     page = RunPage(port, request.run_id)
-    if request.inputs:
-        return Opened(page)
-    asked = read_run(port, request.run_id)
+    try:
+        asked = read_run(port, request.run_id)
+    except PortUnavailable:
+        if request.inputs:
+            return Opened(page)
+        raise
     fits = asked.action == named if named else any(_is_named(asked.action, one) for one in usual)
     if not fits:
         hint = "name the action with --action where it has another identifier"
@@ -81,7 +84,8 @@ def open_run(port: Port, request: Request, usual: Iterable[str], named: str | No
 def wish_from(prepared: Run, verb: Verb, request: Request, opened: Opened) -> Wish:
     """Return the wish of a run or of a request. Raises UsageError with every fault of its inputs, PortUnavailable."""
     asked = opened.asked
-    given = checked(request.inputs or (_with_raw(asked) if asked else {}))
+    # A run says what was asked for and approved; a request may come from anybody who can start the job.
+    given = checked(_with_raw(asked) if asked else request.inputs)
     meant = Meant()
     if asked and asked.entity:
         meant = meant_by(prepared, asked.blueprint or read_action(prepared.port, asked.action), asked.entity)
