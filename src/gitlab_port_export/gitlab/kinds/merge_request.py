@@ -106,6 +106,6 @@ KIND = Kind(
     since=Since(
         "updated",
         (("id",), ("web_url",), ("references.full",), ("project_id", "iid")),
-        unseen="whether it can be merged, new names of labels, milestones and people",
+        unseen="whether it can be merged, new names of labels, milestones and people; perhaps pushes, approvals, votes",
     ),
 )
