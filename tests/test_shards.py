@@ -664,3 +664,34 @@ def test_entities_of_files_are_written_by_the_last_step_as_in_one_run() -> None:
             assert report.gitlab_requests <= whole.gitlab_requests + 2 + 1
             assert {problem.why for problem in report.problems} == {problem.why for problem in whole.problems}
             assert report.held == whole.held
+
+
+@pytest.mark.parametrize("dialect", ["gitlab-v2", "gitlab"])
+def test_rows_of_a_survey_have_every_field_that_a_mapping_reads(dialect: str) -> None:
+    world = parity.company()
+    texts = dict.fromkeys(("text", "more"), "string")
+    mapping = mapping_of(
+        resource(
+            "project", "project",
+            properties={"text": ".description", "more": '.__labels // [] | map(.name) | join(",")'},
+            selector={"includeLanguages": True, "includeLabels": True, "includedFiles": ["README.md"]},
+        ),
+        resource("group", "group", properties={"text": ".description", "more": '.["web_url"]'}),
+        resource(
+            "group-with-members", "other", properties={"text": ".visibility", "more": ".__members | length | tostring"}
+        ),
+        resource("pipeline", "pipeline", properties={"text": ".__project.name", "more": ".__project.visibility"}),
+        visibility={"minAccessLevel": 30},
+    )  # fmt: skip
+    names = ("project", "group", "other", "pipeline")
+    one, many = (port_with(*(blueprint(name, **texts) for name in names)) for _ in range(2))
+    with gitlab_server(world) as gitlab, port_server(one) as port, port_server(many) as other:
+        run_sync(gitlab, port, mapping, type=dialect)
+        with sharded(gitlab, other, 2, mapping=mapping, type=dialect) as sync:
+            made = sync.survey()
+            for number in (1, 2):
+                sync.shard(number)
+            sync.reconcile()
+    assert differences(many.snapshot(), one.snapshot()) == []
+    kept = {name for place in made.inventory.projects() for name in place.row}
+    assert ("star_count" in kept) == (dialect == "gitlab")

@@ -26,12 +26,17 @@ _SECRET_WORD = re.compile(r"\b(?:runners_token|import_url|mirror_url|remote_mirr
 
 
 def kept_keys(mapping: Mapping, dialect: Dialect) -> frozenset[str] | None:
-    """Return the keys of rows that the mapping can reach, or None where that cannot be told: then all are kept."""
+    """Return the keys of rows that the mapping can reach, or None where that cannot be told: then all are kept.
+
+    In the dialect gitlab pipelines hold their project's row too, and older properties look into it.
+    """
+    if dialect == "gitlab":
+        return None
     found: set[str] = set()
     for resource in mapping.resources:
         if resource.kind in WITHOUT_PLACES:
             continue
-        keys = _reached(resource) if resource.kind in PLACES and dialect == "gitlab-v2" else None
+        keys = _reached(resource) if resource.kind in PLACES else None
         if keys is None:
             return None
         found |= keys
