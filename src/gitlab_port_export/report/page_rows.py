@@ -5,7 +5,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import NamedTuple
 
 from gitlab_port_export.base.text import clean
@@ -14,8 +14,10 @@ from gitlab_port_export.report.words import ChangeWords, before_and_after, shown
 
 # A page stays below 5 MB: how long the packed rows may be, and how many rows, of how many characters, the page shows
 # without its script.
-MAX_PACKED = 3_000_000
+MAX_PACKED = 4_000_000
 MAX_PLAIN, MAX_PLAIN_TEXT = 500, 400_000
+# What is too long is cut to a little less than its share, as some rows are longer than others.
+NEARLY = 0.95
 
 
 class Row(NamedTuple):
@@ -37,14 +39,18 @@ def rows_of(report: Report) -> list[Row]:
 def packed(rows: Sequence[Row], limit: int = MAX_PACKED) -> tuple[str, Sequence[Row]]:
     """Return rows as JSON, gzipped, in base64, and which rows those are: where all are too long, less of them.
 
-    Compressed, 100,000 rows take a tenth of the space, and no text of a row is read as HTML.
+    Values are left out before rows. Compressed, 100,000 rows take a tenth of the space, and no text of a row is read as
+    HTML.
     """
-    while True:
-        text = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
-        found = base64.b64encode(gzip.compress(text, mtime=0)).decode()
-        if len(found) <= limit:
-            return found, rows
-        rows = _fewer(rows)
+    found = _compressed(rows)
+    if len(found) <= limit or not rows:
+        return found, rows
+    bare = [row._replace(values=()) for row in rows]
+    least = len(_compressed(bare))
+    if least > limit:
+        return packed(bare[: int(len(bare) * NEARLY * limit / least)], limit)
+    having = sum(bool(row.values) for row in rows)
+    return packed(_with_values(rows, int(having * NEARLY * (limit - least) / (len(found) - least))), limit)
 
 
 def plain(rows: Sequence[Row]) -> list[Row]:
@@ -82,16 +88,15 @@ def _held(report: Report) -> Iterator[Row]:
         yield from (Row("held", blueprint, clean(one), held.reason) for one in held.identifiers)
 
 
-def _fewer(rows: Sequence[Row]) -> Sequence[Row]:
-    """Return the rows with half of the values; where there are no values, half of the rows."""
-    having = sum(bool(row.values) for row in rows)
-    if not having:
-        return rows[: len(rows) // 2]
-    found, kept = [], 0
-    for row in rows:
-        kept += bool(row.values)
-        found.append(row if kept <= having // 2 else row._replace(values=()))
-    return found
+def _compressed(rows: Sequence[Row]) -> str:
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
+    return base64.b64encode(gzip.compress(text, mtime=0)).decode()
+
+
+def _with_values(rows: Sequence[Row], most: int) -> list[Row]:
+    """Return the rows, with the values of so many."""
+    having = count()
+    return [row if row.values and next(having) < most else row._replace(values=()) for row in rows]
 
 
 def _length(row: Row) -> int:
