@@ -104,6 +104,18 @@ def test_a_lost_state_writes_nothing_twice(machine: Rhythm) -> None:
     assert machine.store.writes == before
 
 
+def test_what_somebody_deletes_in_port_comes_back_also_of_projects_in_which_nothing_changed() -> None:
+    """There labels are added to every project, so a run that reads what changed gives no entity of the others."""
+    machine = Rhythm()
+    try:
+        machine.a_first_run(older=True)
+        machine.time_passes(seconds=18_000)
+        machine.somebody_empties_a_blueprint(kind="project")
+        machine.check()
+    finally:
+        machine.teardown()
+
+
 def test_windows_are_gitlabs_time_wherever_the_job_runs(machine: Rhythm, monkeypatch: pytest.MonkeyPatch) -> None:
     """https://github.com/airbytehq/airbyte/issues/48492"""
     monkeypatch.setenv("TZ", "America/New_York")

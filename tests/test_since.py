@@ -448,7 +448,8 @@ def test_projects_are_listed_side_by_side_between_the_ids_that_the_last_run_met(
 
 def test_entities_are_counted_by_port_itself_also_of_blueprints_that_the_run_made(bed: Bed) -> None:
     report = bed.sync()
-    counted = {name: report.blueprints[name].created for name in ("mr", "issue", "pipeline", "job")}
+    names = ("group", "project", "mr", "issue", "pipeline", "job")
+    counted = {name: report.blueprints[name].created for name in names}
     assert bed.state.counts == counted
     bed.world.add_issue(bed.project("p1"), "New", created_at=datetime.now(UTC), updated_at=datetime.now(UTC))
     bed.sync()

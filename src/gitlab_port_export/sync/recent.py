@@ -81,7 +81,8 @@ def aims_of(run: Run, memory: Memory | None, catalog: Catalog) -> Aims | None:
             left.setdefault(one.index, NOT_WHOLE)
     few, whole = looked_up(run, tuple(one for one in run.mapping.resources if one.index not in left))
     catalog.start(whole)
-    return Aims(left, few, whole, catalog.start_counting(few))
+    # Also of the whole ones, for projects in which nothing changed may give no entity to compare.
+    return Aims(left, few, whole, catalog.start_counting((*few, *whole)))
 
 
 def recent_of(

@@ -153,14 +153,14 @@ def _told(run: Run, memory: Memory, recent: Recent | None, outcomes: Outcomes) -
 def _counts(
     run: Run, catalog: Catalog, left: Mapping[int, str], recent: Recent | None, outcomes: Outcomes
 ) -> dict[str, int]:
-    """Return how many entities Port holds of the blueprints in which the next run looks entities up.
+    """Return how many entities Port holds of the blueprints that the next run writes to.
 
     Always by Port's own count, with which the next run compares it.
     """
     if recent:
         return {name: count + outcomes.more[name] for name, count in recent.counts.items()}
-    few, _ = looked_up(run, tuple(one for one in run.mapping.resources if one.index not in left))
-    return counted(catalog.start_counting(few))
+    few, whole = looked_up(run, tuple(one for one in run.mapping.resources if one.index not in left))
+    return counted(catalog.start_counting((*few, *whole)))
 
 
 def _unsure(run: Run, outcomes: Outcomes, left: Container[int]) -> frozenset[str]:
