@@ -44,7 +44,7 @@ def access_grant(
     change: Change,
     person: Person = None,
     role: Annotated[
-        str | None, typer.Option("--role", help="guest, developer, … as GitLab names it, or custom:ID.")
+        str | None, typer.Option("--role", metavar="ROLE", help="guest, developer, … as GitLab names it, or custom:ID.")
     ] = None,
     group: Group = None,
     project: Project = None,

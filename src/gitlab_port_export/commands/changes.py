@@ -28,11 +28,11 @@ class Change:
 
 
 _OPTIONS = {
-    "reason": (str | None, None, typer.Option("--reason", help="Why, for the audit line.")),
+    "reason": (str | None, None, typer.Option("--reason", metavar="TEXT", help="Why, for the audit line.")),
     "allow": (
         list[Allow] | None,
         None,
-        typer.Option("--allow", help="Let pass what a guard stops if not meant."),
+        typer.Option("--allow", metavar="bot|managed", help="Let pass what a guard stops if not meant."),
     ),
     "plan": (bool, False, typer.Option("--plan", help="Show what would be done, and write nothing.")),
     "detailed_exitcode": (
