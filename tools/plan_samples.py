@@ -31,7 +31,7 @@ VARIES = (
 )
 # Name, width, height, colour scheme, and whether the page's style and script may be used.
 PICTURES = (
-    ("plan-light.png", 960, 960, "light", True),
+    ("plan-light.png", 960, 955, "light", True),
     ("plan-phone-dark.png", 360, 760, "dark", True),
     ("plan-jenkins.png", 960, 560, "light", False),
 )
@@ -94,6 +94,8 @@ def take_pictures(html: str) -> None:
             window.emulate(width, height, scheme=scheme)
             window.open(page)
             time.sleep(0.5)
+            # So that old and new value of the last change are in the picture.
+            window.ask("for (const one of document.querySelectorAll('details')) one.open = false")
             png = base64.b64decode(window.call("GET", "screenshot"))
             (ROOT / "docs" / "images" / picture).write_bytes(png)
 
