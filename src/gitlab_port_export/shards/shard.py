@@ -3,13 +3,14 @@
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gitlab_port_export.gitlab.contact import first_contact
 from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.mapping.blueprints import blueprints_of, fixed_fields
+from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Counted, Delete, Event, Failed, Planned
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.hints import RELATED
@@ -39,19 +40,47 @@ def shard_line(
     def line(run: Run, outcomes: Outcomes, resync: Resync, executor: Executor) -> Generator[Event, None, None]:
         instant = resync.begin()
         first_contact(run.gitlab, tuple(token.alias for token in run.settings.tokens))
-        plan, shares = survey.cut(run.mapping)
-        numbers = shares[shard.number - 1]
-        part = replace(plan, reads=tuple(plan.reads[number] for number in numbers))
-        outcomes.plan, outcomes.part = part, str(shard)
+        mine = _share_of(survey, run.mapping, shard)
+        outcomes.plan, outcomes.part = mine.plan, str(shard)
         # The last job reports what the survey found; here it says what was not read.
         outcomes.faults += survey.inventory.problems
-        found.reads, found.faults, found.refused = digest_of(plan, numbers), outcomes.faults, outcomes.refused
-        yield Planned(part.requests())
-        yield from _compared(run, survey, outcomes, executor, instant, numbers, found)
-        _keep_examples(outcomes, plan, numbers)
+        found.reads, found.faults, found.refused = mine.digest, outcomes.faults, outcomes.refused
+        yield Planned(mine.plan.requests())
+        yield from _compared(run, survey, outcomes, executor, instant, mine.numbers, found)
+        for kind in outcomes.examples.keys() - mine.first:
+            del outcomes.examples[kind]
         found.whole = True
 
     return line
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A shard's part of the plan, with the numbers that its reads have in the whole plan, and their digest.
+
+    `first` are the kinds whose first read is this shard's: examples of each kind are sent once.
+    """
+
+    plan: SyncPlan
+    numbers: tuple[int, ...]
+    digest: str
+    first: frozenset[str]
+
+
+def _share_of(survey: Survey, mapping: Mapping, shard: Shard) -> _Share:
+    """Return the share of a shard; the rest of the plan is not kept, which takes memory."""
+    plan, shares = survey.cut(mapping)
+    numbers = shares[shard.number - 1]
+    first: dict[str, int] = {}
+    for number, one in enumerate(plan.reads):
+        first.setdefault(one.kind, number)
+    mine = frozenset(numbers)
+    return _Share(
+        replace(plan, reads=tuple(plan.reads[number] for number in numbers)),
+        numbers,
+        digest_of(plan, numbers),
+        frozenset(kind for kind, number in first.items() if number in mine),
+    )
 
 
 def _compared(
@@ -112,14 +141,3 @@ def _produced(catalog: Catalog) -> dict[str, "array[int]"]:
 def _targets(catalog: Catalog, differ: Differ) -> "array[int]":
     needed = (key for ledger in catalog.ledgers.values() for key in ledger.needed())
     return array("Q", sorted(differ.targets.union(needed)))
-
-
-def _keep_examples(outcomes: Outcomes, plan: SyncPlan, numbers: Iterable[int]) -> None:
-    """Keep the examples of rows of those kinds alone whose first read is this shard's: each kind is sent once."""
-    first: dict[str, int] = {}
-    for number, one in enumerate(plan.reads):
-        first.setdefault(one.kind, number)
-    mine = frozenset(numbers)
-    for kind in list(outcomes.examples):
-        if first.get(kind) not in mine:
-            del outcomes.examples[kind]
