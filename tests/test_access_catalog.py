@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from gitlab_port_export.port.runs import RunPage
 from gitlab_port_export.settings.load import load_settings
 from gitlab_port_export.sync.prepare import Run, prepare
 from testbed.harness import NoWait, acme, environ_for, mapping_file, run_sync
+from testbed.parity import SOAK
 
 pytestmark = pytest.mark.usefixtures("lent_evaluator")
 
@@ -209,6 +211,33 @@ def test_a_plan_finds_nothing_to_do_after_each_change(bed: Bed) -> None:
         assert (name, left_to_do(bed)) == (name, [])
     gone = {(one.blueprint, one.identifier) for one in followed.entities if one.action == "delete"}
     assert gone == {("gitlabAccess", key) for key in ("group-1-ann", "group-2-ann", "project-2-ann")}
+
+
+def test_a_plan_finds_nothing_to_do_after_changes_at_random(tmp_path: Path) -> None:
+    for seed in range(10 if SOAK else 1):
+        chance = Random(seed)
+        with started(company(), people("members"), ["token-of-reader"], tmp_path) as bed:
+            for _ in range(10):
+                outcome = at_random(bed, chance)
+                followed = bed.follow(outcome)
+                assert followed.problems == (), (seed, outcome)
+                # An account without any role goes with the next sync.
+                left = [one for one in left_to_do(bed) if one != "gitlabUser: deleted"]
+                assert left == [], (seed, outcome)
+
+
+def at_random(bed: Bed, chance: Random) -> Outcome:
+    """Grant, change or end some role of somebody."""
+    name, path = (
+        chance.choice(("ann", "jane", "joe")),
+        chance.choice(("acme", "acme/team", "acme/core", "acme/team/api")),
+    )
+    source, level = bed.source(path), chance.choice((GUEST, DEVELOPER, MAINTAINER, 50))
+    held = bed.world.group_members if "full_path" in source else bed.world.project_members
+    row = next((row for row in held[source["id"]] if row["username"] == name), None)
+    if row and chance.random() < 0.5:
+        return revoke(name, path, row["access_level"])(bed)
+    return grant(name, path, level, row["access_level"] if row else 0)(bed)
 
 
 def test_a_role_that_ended_is_deleted_with_what_it_gave_below(plain: Bed) -> None:
