@@ -79,6 +79,23 @@ def test_what_a_webhook_wrote_is_owned_after_the_next_sync_and_deleted_when_gone
         assert run_sync(bed.gitlab, bed.port).report.blueprints == {"ticket": Counts(deleted=2)}
 
 
+def test_what_other_entities_relate_to_is_owned_again_too() -> None:
+    # Each entity of "part" relates to one of "ticket", which the webhook writes.
+    part = resource("issue", "part", title=".title", relations={"ticket": ".id | tostring"})
+    with live(Unknown(owner="none")) as (bed, project, watch):
+        bed.port.store.add_blueprint(blueprint("part", {"ticket": "ticket"}))
+        config = bed.port.store.integrations[INTEGRATION]["config"]
+        config["resources"].append(part)
+        run_sync(bed.gitlab, bed.port)
+        known = bed.world.issues[project["id"]][0]
+        known["title"] = "renamed"
+        bed.world.touch()
+        watch.fire()
+        assert INTEGRATION not in owner_of(bed, known["id"])
+        run_sync(bed.gitlab, bed.port)
+        assert INTEGRATION in owner_of(bed, known["id"])
+
+
 def test_a_plan_names_what_a_sync_would_take_back() -> None:
     with live() as (bed, project, watch):
         bed.world.issues[project["id"]][0]["title"] = "renamed"

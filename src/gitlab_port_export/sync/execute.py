@@ -78,9 +78,20 @@ def execute(
         values = plan_values(run.port, run.blueprints, run.redactor.redact, PROVEN if intake else GONE)
     events = _events(run, outcomes, resync, recorder, plan, intake, values, share)
     code = _carry_out(run, outcomes, resync, events, take)
+    report = _finished(builder, run, outcomes, started, clock, code, values, detailed=detailed)
+    failed = any(not problem.warning for problem in report.problems)
+    resync.end("aborted" if code is not None else "failed" if failed else "completed")
+    return report
+
+
+def _finished(
+    builder: ReportBuilder, run: Run, outcomes: Outcomes, started: datetime, clock: float, code: int | None,
+    values: PlanValues | None, *, detailed: bool,
+) -> Report:  # fmt: skip
+    """Return the report of a run that began at `started` (`clock`, monotonic), with those of the others of its sync."""
     for one in outcomes.reports:
         builder.fold(one, (datetime.fromisoformat(one.started) - started).total_seconds())
-    report = builder.finish(
+    return builder.finish(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         mapping_origin=run.mapping.origin,
@@ -98,9 +109,6 @@ def execute(
         rhythm=outcomes.rhythm,
         details=values.found if values else {},
     )
-    failed = any(not problem.warning for problem in report.problems)
-    resync.end("aborted" if code is not None else "failed" if failed else "completed")
-    return report
 
 
 def resync_of(run: Run, started: datetime) -> Resync:

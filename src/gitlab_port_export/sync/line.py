@@ -6,8 +6,10 @@ Events pass through all stages: a page of rows becomes entities, an entity a cha
 goes wrong with one thing is an event too (a Problem) and ends nothing. `execute.py` makes the report of all events.
 """
 
-from collections.abc import Callable, Container, Generator, Iterable
+from collections import abc
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -21,9 +23,11 @@ from gitlab_port_export.gitlab.read import read
 from gitlab_port_export.gitlab.specs import Spec, read_specs
 from gitlab_port_export.mapping.blueprints import blueprints_of, fixed_fields
 from gitlab_port_export.mapping.model import Mapping
-from gitlab_port_export.model import Dialect, Event, Planned, Problem
+from gitlab_port_export.model import Dialect, Entity, Event, Planned, Problem
+from gitlab_port_export.port.blueprint import Blueprint
 from gitlab_port_export.port.catalog import Catalog
 from gitlab_port_export.port.integration import gitops_agent
+from gitlab_port_export.port.searches import Searches
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.sync import plan_record
 from gitlab_port_export.sync.adopt import adopt, start_asking
@@ -43,6 +47,7 @@ from gitlab_port_export.sync.remembered import kept, recalled, start_recalling
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.through import Stages
 from gitlab_port_export.sync.write import (
+    Sink,
     carried_out,
     ensure_blueprints,
     make_catalog,
@@ -59,66 +64,99 @@ def line(
     mapping, settings, integration = run.mapping, run.settings, run.integration.identifier
     part = Part(settings.only, settings.kinds)
     part.check_kinds(mapping)
-    # What changes in Port from this instant on is not deleted. A part that is unknown ends the run before it says so.
     recalling = start_recalling(run, executor)
+    # What changes in Port from this instant on is not deleted. A part that is unknown ends the run before it says so.
     instant = None if part else resync.begin()
-    expected = expected_blueprints(settings, run.chosen, run.blueprints)
-    sink = sink_of(run.port, mapping, settings, executor, writes=run.writes)
-    new_catalog = partial(make_catalog, run.port, mapping, expected, run.blueprints, executor)
-    catalog = new_catalog()
-    searches = make_searches(sink, mapping, catalog)
+    port = _port_side(run, executor)
     contact = yield from _contact(run)
     memory = recalled(run, contact, recalling)
-    aims = aims_of(run, memory, catalog)
+    aims = aims_of(run, memory, port.catalog)
     if not (mapping.spec_paths or part or aims):
-        start_reading(catalog, mapping, integration)
+        start_reading(port.catalog, mapping, integration)
 
     # Plan.
     inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping, memory.cuts if memory else ())
-    context = yield from _context(inventory(), run, contact.now, expected)
+    context = yield from _context(inventory(), run, contact.now, port.expected)
     if part:
         context = part.narrowed(context)
         outcomes.part = part.words
         instant = resync.begin()
     recent = recent_of(run, memory, aims, context, outcomes)
     context = recent.context if recent else context
-    webhook = None if part or recent else start_asking(sink, integration)
+    webhook = None if part or recent else start_asking(port.sink, integration)
     plan = yield from _planned(context, outcomes)
-    ensure_blueprints(sink, blueprints_to_make(settings, run.chosen), run.blueprints)
+    ensure_blueprints(port.sink, blueprints_to_make(settings, run.chosen), run.blueprints)
 
     # Entities of `specPath` files come first, but for those that need what is mapped.
     specs = () if part.kinds or recent else _specs(run.gitlab, context, mapping, settings.workers)
-    write_found = partial(write_entities, sink.named(gitops_agent(run.dialect, integration)), mapping, new_catalog)
-    from_files = yield from write_files(specs, expected.keys(), write_found, partial(held_by_port, catalog, mapping))
+    held = partial(held_by_port, port.catalog, mapping)
+    from_files = yield from write_files(specs, port.expected.keys(), port.write_found, held)
+    in_files = frozenset(from_files.keys)
     wanted = frozenset(resource.index for resource in context.resources)
-    _start(catalog, run, part, recent, wanted)
-    keep = yield from _recording(recorder, run, catalog)
+    _start(port.catalog, run, part, recent, wanted)
+    keep = yield from _recording(recorder, run, port.catalog)
 
     # Read, transform, diff, write.
-    late = Latecomers(catalog, executor, instant if run.writes else None)
-    differ = Differ(
-        catalog.ledger, searches, partial(fixed_fields, mapping), overtaken=late.among, targets=from_files.keys
-    )
+    late = Latecomers(port.catalog, executor, instant if run.writes else None)
     rules = Partly(mapping, wanted, whole=not part.paths) if part or recent else None
-    unread = Unread(mapping, outcomes.faults, catalog.holds, rules.left_out if rules else frozenset())
-    stages = Stages(
-        mapping, run.evaluator, unread,
-        partial(carried_out, sink, catalog=catalog, searches=searches, in_files=frozenset(from_files.keys)),
-        narrow=catalog if recent else None, rules=rules,
-    )  # fmt: skip
+    stages, differ = _stages(run, port, outcomes, late, rules, in_files, few=recent is not None)
     yield from keep(stages.through(differ, read(plan, run.gitlab, settings.workers)))
-    unread.settle()
+    stages.unread.settle()
     outcomes.left += late.words()
-    yield from write_found((yield from beside_rows(from_files, mapping, catalog, unread.resources)))
+    yield from port.write_found((yield from beside_rows(from_files, mapping, port.catalog, stages.unread.resources)))
 
     if rules:
-        outcomes.left += (*(recent.words(run, outcomes) if recent else (NO_DELETES,)), *rules.words(), *unread.words())
+        left = recent.words(run, outcomes) if recent else (NO_DELETES,)
+        outcomes.left += (*left, *rules.words(), *stages.unread.words())
     else:
         # What a webhook wrote is owned again. Delete, after the second look.
-        yield from adopt(webhook, catalog, sink, integration, from_files.keys)
-        yield from keep(delete_gone(run, outcomes, context, catalog, stages, differ, inventory, instant))
+        yield from adopt(webhook, port.catalog, port.sink, integration, in_files)
+        yield from keep(delete_gone(run, outcomes, context, port.catalog, stages, differ, inventory, instant))
     yield from plan_record.finish(recorder) if recorder else ()
-    yield from kept(run, memory, context, recent, outcomes, catalog) if memory else ()
+    yield from kept(run, memory, context, recent, outcomes, port.catalog) if memory else ()
+
+
+@dataclass(frozen=True)
+class _PortSide:
+    """What a run has of Port: the blueprints that it expects there, what it compares with, and where it writes.
+
+    `write_found` writes the entities that stand in files.
+    """
+
+    expected: abc.Mapping[str, Blueprint]
+    sink: Sink
+    catalog: Catalog
+    searches: Searches
+    write_found: Callable[[Sequence[Entity]], Iterator[Event]]
+
+
+def _port_side(run: Run, executor: Executor) -> _PortSide:
+    """Return Port's side of a run; nothing is asked yet."""
+    expected = expected_blueprints(run.settings, run.chosen, run.blueprints)
+    sink = sink_of(run.port, run.mapping, run.settings, executor, writes=run.writes)
+    new_catalog = partial(make_catalog, run.port, run.mapping, expected, run.blueprints, executor)
+    catalog = new_catalog()
+    agent = gitops_agent(run.dialect, run.integration.identifier)
+    write_found = partial(write_entities, sink.named(agent), run.mapping, new_catalog)
+    return _PortSide(expected, sink, catalog, make_searches(sink, run.mapping, catalog), write_found)
+
+
+def _stages(
+    run: Run, port: _PortSide, outcomes: Outcomes, late: Latecomers, rules: Partly | None, in_files: frozenset[int],
+    *, few: bool,
+) -> tuple[Stages, Differ]:  # fmt: skip
+    """Return the stages from rows to writes, and what compares; of a `few` entities Port is asked one by one."""
+    differ = Differ(
+        port.catalog.ledger,
+        port.searches,
+        partial(fixed_fields, run.mapping),
+        overtaken=late.among,
+        targets=set(in_files),
+    )
+    unread = Unread(run.mapping, outcomes.faults, port.catalog.holds, rules.left_out if rules else frozenset())
+    written = partial(carried_out, port.sink, catalog=port.catalog, searches=port.searches, in_files=in_files)
+    narrow = port.catalog if few else None
+    return Stages(run.mapping, run.evaluator, unread, written, narrow=narrow, rules=rules), differ
 
 
 def _contact(run: Run) -> Generator[Event, None, Contact]:
