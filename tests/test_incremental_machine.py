@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from unittest import mock
 
@@ -98,7 +98,7 @@ class Rhythm(RuleBasedStateMachine):
         self.gitlab.limits = Limits(per_page=6)
         self.port = self.stack.enter_context(port_server(self.store))
         # None: Port keeps the state.
-        self.state: Path | None = Path(mkdtemp()) / "state.json"
+        self.state: Path | None = Path(self.stack.enter_context(TemporaryDirectory())) / "state.json"
         # Changes that nothing in GitLab shows, with their instant, until a full run.
         self.unseen: dict[Key, datetime] = {}
         self.about, self.backwards = 0, False
