@@ -275,6 +275,21 @@ def test_entities_are_written_untied_where_somebody_ended_the_run(plain: Bed) ->
     assert "project-1-ann" in plain.entities("gitlabAccess")
 
 
+def test_entities_are_written_untied_where_somebody_ends_the_run_in_the_middle(plain: Bed) -> None:
+    number = plain.port.store.runs.start(plain.port.store, "gitlab_access_grant", {})
+
+    def end(asked: Any) -> bool:
+        if asked.path.endswith("/bulk"):
+            plain.port.store.runs.held[number]["status"] = "FAILURE"
+        return False
+
+    plain.port.faults.append(PortFault(end, refuse(500)))
+    followed = plain.follow(grant("ann", "acme/core", DEVELOPER)(plain), number)
+    assert followed.problems == ()
+    assert "project-1-ann" in plain.entities("gitlabAccess")
+    assert left_to_do(plain) == []
+
+
 def test_only_this_persons_roles_are_written(plain: Bed) -> None:
     # Somebody else's change is the next sync's.
     plain.world.add_member(plain.source("acme/core"), plain.user("joe"), MAINTAINER)

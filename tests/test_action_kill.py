@@ -55,6 +55,7 @@ def newcomer(bed: ActionBed, name: str) -> str:
     bed.access.world.add_user(name, name.title())
     bed.access.freed()
     bed.store.runs.sent.clear()
+    bed.bench.port.faults.clear()
     bed.bench.port.requests.clear()
     return bed.grant(name)
 

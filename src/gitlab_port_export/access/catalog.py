@@ -81,14 +81,30 @@ def _held(event: Held) -> Problem:
 
 
 def _followed(run: Run, below: Below, page: RunPage | None, outcome: Outcome) -> Outcome:
-    told = _Told()
     resources = _resources(run, outcome)
     if not resources or not run.settings.tokens:
         note = NOTHING_MAPPED if run.settings.tokens else NO_READER
         return replace(outcome, notes=(*outcome.notes, note))
+    action_run = page.id if page and page.in_progress else ""
+    told = _written(run, below, outcome, resources, action_run)
+    if action_run and told.problems and page and not page.in_progress:
+        # Port takes no entity of a run that somebody has ended meanwhile.
+        first, told = told, _written(run, below, outcome, resources, "")
+        told.entities[:0] = first.entities
+    return replace(
+        outcome,
+        entities=(*outcome.entities, *told.entities),
+        problems=(*outcome.problems, *told.problems),
+        notes=(*outcome.notes, *told.notes),
+    )
+
+
+def _written(run: Run, below: Below, outcome: Outcome, resources: tuple[Resource, ...], action_run: str) -> _Told:
+    """Write the entities and return what became of them; what ends that early is a Problem too."""
+    told = _Told()
     try:
         with _threads(run.settings.workers) as executor:
-            for event in _events(run, below, page, outcome, resources, executor, told):
+            for event in _events(run, below, action_run, outcome, resources, executor, told):
                 told.take(event)
     except ReadFailed as failure:
         told.problems.append(Problem("read", f"not all of the place could be read: {failure.why}", failure.hint))
@@ -97,12 +113,7 @@ def _followed(run: Run, below: Below, page: RunPage | None, outcome: Outcome) ->
     except Stopped:
         why = "the deadline passed before all entities were written"
         told.problems.append(Problem("write", why, "allow more time (--deadline); the next sync writes them"))
-    return replace(
-        outcome,
-        entities=(*outcome.entities, *told.entities),
-        problems=(*outcome.problems, *told.problems),
-        notes=(*outcome.notes, *told.notes),
-    )
+    return told
 
 
 def _resources(run: Run, outcome: Outcome) -> tuple[Resource, ...]:
@@ -127,7 +138,7 @@ def _threads(workers: int) -> Iterator[Executor]:
 def _events(
     run: Run,
     below: Below,
-    page: RunPage | None,
+    action_run: str,
     outcome: Outcome,
     resources: tuple[Resource, ...],
     executor: Executor,
@@ -142,7 +153,6 @@ def _events(
     if not _is_shown(run, found.plan.inventory, outcome):
         yield Problem("read", LAGS, "the next sync writes it", scope=outcome.place.path if outcome.place else "")
     told.notes += _unseen(outcome, touched[0], seen(found.plan.inventory, touched[0]))
-    action_run = page.id if page and page.in_progress else ""
     following = begin(outcomes, executor, looks, found, action_run)
     whole: list[WholeRead] = []
     for event in following.first(found, Counter()):

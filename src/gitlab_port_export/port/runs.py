@@ -205,7 +205,7 @@ class RunPage:
     def _status_now(self, unknown: str = IN_PROGRESS) -> str:
         try:
             return _read(self.port, self.id).status
-        except (PortRefused, Unreachable):
+        except (PortRefused, Unreachable, Stopped):
             return unknown
 
     @property
