@@ -59,7 +59,7 @@ def measure(projects: int, pairs: int, numbers: list[str], scale: float) -> None
                     f"{requests['port']} Port requests, load {os.getloadavg()[0]:.1f}",
                     flush=True,
                 )
-    for number, some in found.items():
+    for number, some in found.items() if pairs else ():
         print(
             f"{number} processes, medians of {len(some)}: {median(one.seconds for one in some):.1f} s, "
             f"{median(one.cpu for one in some):.1f} s of CPU, {max(one.peak_mib for one in some):.0f} MiB at most"
