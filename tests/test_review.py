@@ -15,7 +15,7 @@ from conftest import Bench
 from gitlab_port_export.settings.sources import read_environ
 from gitlab_port_export.settings.variables import unknown
 from test_examples import IMAGE, VERSION, as_json, check
-from testbed.ci_bed import NAMES, ROOT, SECRETS, TOKENS, Azure, GitHub, Machine, Ran
+from testbed.ci_bed import NAMES, ROOT, SECRETS, TOKENS, Azure, GitHub, Machine, Ran, jenkins_stage
 from testbed.harness import blueprint
 from testbed.pages import section
 
@@ -24,6 +24,7 @@ FILES = {
     "github": FOLDER / "github-actions.yml",
     "gitlab": FOLDER / "gitlab-ci.yml",
     "azure": FOLDER / "azure-pipelines.yml",
+    "jenkins": FOLDER / "Jenkinsfile",
 }
 TOKEN = "token-for-comments"
 MARKER = "<!-- gitlab-port-export: plan -->"
@@ -51,6 +52,7 @@ class Api(ThreadingHTTPServer):
         self.comments = [{"id": n, "own": False, "body": f"{MARKER if n == 3 else ''} says {n}"} for n in range(120)]
         self.asked: list[tuple[str, str]] = []
         self.job = "success"
+        self.commit = "abc"
 
     @property
     def url(self) -> str:
@@ -104,6 +106,8 @@ class Handler(BaseHTTPRequestHandler):
             # Azure says nothing of an own comment: the one that copied the marker was deleted.
             threads[3] |= {"isDeleted": True, "comments": []}
             return {"value": [*threads, {"id": 999}]}
+        if "/repository/commits/" in path and f"/{self.server.commit}/" not in path:
+            return []
         page = int(re.findall(r"page=(\d+)$", query)[0]) if query else 1
         part = found[(page - 1) * 100 : page * 100]
         if path.startswith("/repos/acme/port/issues/7/comments"):
@@ -111,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         answers: dict[str, object] = {
             "/api/v4/user": {"id": 5},
             "/api/v4/projects/42/merge_requests/7/notes": [{**one, "author": {"id": 5 * one["own"]}} for one in part],
-            "/api/v4/projects/42/repository/commits/abc/merge_requests": [
+            f"/api/v4/projects/42/repository/commits/{self.server.commit}/merge_requests": [
                 {"iid": 6, "state": "closed"},
                 {"iid": 7, "state": "merged"},
             ],
@@ -170,6 +174,8 @@ def api(bare: Machine) -> Iterator[Api]:
 
 def run(system: str, job: str, machine: Machine, api: Api) -> Ran:
     """Run a job of an example; the plan of the first one is kept as that system's artifact."""
+    if system == "jenkins":
+        return on_jenkins(machine, api, {"plan": "Plan", "apply": "Apply"}[job])
     data = yaml.safe_load(machine.text(FILES[system]))
     if system == "github":
         event = "event.pull_request"
@@ -196,6 +202,12 @@ def run(system: str, job: str, machine: Machine, api: Api) -> Ran:
     return machine.run(["sh", "-e"], "\n".join(data[job]["script"]), env)
 
 
+def on_jenkins(machine: Machine, api: Api, stage: str) -> Ran:
+    """Run a stage of the Jenkinsfile with what Jenkins says of merge request 7."""
+    own = {"CI_API_V4_URL": f"{api.url}/api/v4", "CI_PROJECT_ID": "42", "CHANGE_ID": "7"}
+    return jenkins_stage(machine, machine.text(FILES["jenkins"]), stage, {**SECRETS, "COMMENT_TOKEN": TOKEN}, **own)
+
+
 def titles(machine: Machine) -> set[str]:
     """The last characters of the titles of services, which the merge request changes."""
     return {str(title)[-1:] for title, *_ in machine.bench.store.snapshot()["service"].values()}
@@ -209,7 +221,7 @@ def plan(system: str, machine: Machine, api: Api) -> Ran:
 
 
 def apply(system: str, machine: Machine, api: Api) -> Ran:
-    if system == "azure":
+    if system in ("azure", "jenkins"):
         shutil.copy(machine.temp / "plan.json", machine.work)
     return run(system, "apply", machine, api)
 

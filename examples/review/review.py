@@ -2,6 +2,9 @@
 
     python3 -I review.py comment github|gitlab|azure plan.md
     python3 -I review.py fetch gitlab plan.json
+    python3 -I review.py number gitlab
+
+The last one prints the number of the merge request that brought the commit CI_COMMIT_SHA.
 
 The token comes from COMMENT_TOKEN, all else from the variables of the CI system. The comment begins with a hidden
 marker, by which the next run finds it.
@@ -23,13 +26,17 @@ ENV = os.environ
 
 def main() -> None:
     """Do what the words of the command line say; an answer of the CI system other than 2xx ends with exit code 1."""
-    command, system, file = sys.argv[1:]
+    command, system, *files = sys.argv[1:]
     try:
+        if command == "number":
+            sys.stdout.write(f"{merged_in_gitlab()}\n")
+            return
+        (file,) = map(Path, files)
         if command == "comment":
-            {"github": github, "gitlab": gitlab, "azure": azure}[system](f"{MARKER}\n{Path(file).read_text('utf-8')}")
+            {"github": github, "gitlab": gitlab, "azure": azure}[system](f"{MARKER}\n{file.read_text('utf-8')}")
         else:
-            Path(file).touch(mode=0o600)
-            Path(file).write_bytes({"gitlab": plan_of_gitlab}[system]())
+            file.touch(mode=0o600)
+            file.write_bytes({"gitlab": plan_of_gitlab}[system]())
     except urllib.error.HTTPError as error:
         sys.exit(f"review.py {command}: {error.url} answered {error.code}")
 
@@ -76,18 +83,23 @@ def azure(body: str) -> None:
 
 def plan_of_gitlab() -> bytes:
     """Return the plan of the newest pipeline of the merge request that brought the commit of this job."""
-    project = project_of_gitlab()
-    merged = json.loads(ask("GET", f"{project}/repository/commits/{ENV['CI_COMMIT_SHA']}/merge_requests"))
-    numbers = [one["iid"] for one in merged if one["state"] == "merged"]
-    if len(numbers) != 1:
-        sys.exit(f"review.py fetch: the commit belongs to {len(numbers)} merged merge requests, not to one")
-    for pipeline in pages(f"{project}/merge_requests/{numbers[0]}/pipelines"):
+    project, number = project_of_gitlab(), merged_in_gitlab()
+    for pipeline in pages(f"{project}/merge_requests/{number}/pipelines"):
         for job in pages(f"{project}/pipelines/{pipeline['id']}/jobs"):
             if job["name"] == "plan":
                 if job["status"] != "success":
-                    sys.exit(f"review.py fetch: the last plan of !{numbers[0]} did not succeed")
+                    sys.exit(f"review.py fetch: the last plan of !{number} did not succeed")
                 return ask("GET", f"{project}/jobs/{job['id']}/artifacts/plan.json")
-    sys.exit(f"review.py fetch: !{numbers[0]} has no job named plan")
+    sys.exit(f"review.py fetch: !{number} has no job named plan")
+
+
+def merged_in_gitlab() -> int:
+    """Return the number of the merge request that brought the commit of this job."""
+    url = f"{project_of_gitlab()}/repository/commits/{quote(ENV['CI_COMMIT_SHA'], safe='')}/merge_requests"
+    numbers = [int(one["iid"]) for one in json.loads(ask("GET", url)) if one["state"] == "merged"]
+    if len(numbers) != 1:
+        sys.exit(f"review.py: the commit belongs to {len(numbers)} merged merge requests, not to one")
+    return numbers[0]
 
 
 def project_of_gitlab() -> str:

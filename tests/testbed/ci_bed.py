@@ -328,6 +328,28 @@ def jenkins(machine: Machine, text: str, secrets: Mapping[str, str] = SECRETS, *
     return machine.run(["sh", "-xe"], script, env)
 
 
+def stage_of(text: str, name: str) -> str:
+    """The block of a stage of a Jenkinsfile, which is indented as its head is."""
+    (found,) = re.findall(rf"^( +)stage\('{name}'\) {{\n(.*?)^\1}}\n", text, re.DOTALL | re.MULTILINE)
+    return str(found[1])
+
+
+def jenkins_stage(machine: Machine, text: str, name: str, secrets: Mapping[str, str], **more: str) -> Ran:
+    """Run each `sh` of a stage with its own credentials; after one that failed only if `catchError` holds it."""
+    bound = r"withCredentials\(\[([^]]*)\]\) {\s+(?://.*\s+)*"
+    step = rf"(catchError\(.*\n\s+)?(?:{bound})?\bsh (?:'''((?s:.*?))'''|'(.*)')"
+    declared = dict(re.findall(r"^        ([A-Z]\w+) = '(.*?)'", text, re.MULTILINE))
+    whole = Ran(0, "", "")
+    for held, credentials, script, line in re.findall(step, stage_of(text, name).partition("steps {")[2]):
+        own = {one: secrets[one] for one in re.findall(r"variable: '(\w+)'", credentials)}
+        env = {"JENKINS_URL": "https://jenkins.example.com/", **declared, **own, **more}
+        ran = machine.run(["sh", "-xe"], script or line, env)
+        whole = Ran(whole.code or ran.code, whole.out + ran.out, whole.err + ran.err)
+        if ran.code and not held:
+            break
+    return whole
+
+
 # --- GitLab CI
 
 # What gitlab-ci-local needs besides node and git; it copies the working folder, which nothing here looks at.
