@@ -43,7 +43,7 @@ def changes_the_mapping(machine: Machine) -> int:
 
 def test_jenkins_plans_when_the_merge_request_changes_the_mapping_and_when_that_is_not_known(checkout: Machine) -> None:
     """Jenkins merges the branch into the target before it builds; main has moved on."""
-    git(checkout, "git checkout -q main", "touch new", "git add new", "git commit -q -m new")
+    git(checkout, "git checkout -q main", "sed -i '1i # of main' port/mapping.yml", "git commit -q -a -m main")
     git(checkout, "git update-ref refs/remotes/origin/main main")
     for branch, code in (("topic", 1), ("other", 0)):
         git(checkout, "git checkout -q --detach main", f"git merge -q --no-ff -m merge {branch}")
