@@ -55,7 +55,8 @@ def test_jenkins_plans_when_the_merge_request_changes_the_mapping_and_when_that_
 
 
 def test_jenkins_applies_the_plan_of_the_merge_request_that_changed_the_mapping(checkout: Machine, api: Api) -> None:
-    assert on_jenkins(checkout, api, "Plan").code == 0
+    ran = on_jenkins(checkout, api, "Plan")
+    assert ran.code == 0, ran.all
     kept = shutil.move(checkout.work / "plan.json", checkout.temp / "plan.json")
     git(checkout, "git checkout -q main", "git merge -q --no-ff -m 7 topic")
     api.commit = git(checkout, "git rev-parse HEAD")
