@@ -86,7 +86,7 @@ PHASES: dict[str, tuple[tuple[Arrange, ...], int, str]] = {
 def test_the_deadline_holds_in_every_phase(phase: str, bench: Bench) -> None:
     arrange, code, words = PHASES[phase]
     options = [option for step in arrange for option in step(bench) or ()]
-    ran = bench.run("sync", "--deadline", "1.5s", "--output", "json", *options)
+    ran = bench.run("sync", "--deadline", "2s", "--output", "json", *options)
     document = json.loads(ran.stdout)
     assert document["exit"]["code"] == ran.returncode == code, ran.stderr
     assert words in json.dumps([document["exit"], document["problems"]])

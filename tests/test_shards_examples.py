@@ -346,4 +346,4 @@ def test_a_workflow_that_is_run_again_as_a_whole_takes_nothing_of_the_first_atte
     again.store.kept = first.store.kept
     assert again.survey().code == 0
     assert again.reconcile().code == 1
-    assert problems(again)[0]["why"] == "shard 1 left no evidence, so nothing is deleted"
+    assert "shard 1 left no evidence, so nothing is deleted" in [one["why"] for one in problems(again)]
