@@ -20,6 +20,8 @@ from markdown_it import MarkdownIt
 
 from conftest import Bench
 from gitlab_port_export.base import files as whole
+from gitlab_port_export.commands.session import Session
+from gitlab_port_export.commands.shard import leave_evidence
 from gitlab_port_export.demo.gitlab import Fault
 from gitlab_port_export.demo.gitlab_faults import reply_json
 from gitlab_port_export.model import (
@@ -46,6 +48,8 @@ from gitlab_port_export.report.formats import FORMATS
 from gitlab_port_export.report.screen import Screen
 from gitlab_port_export.report.values import Counts, Report
 from gitlab_port_export.report.words import LeftOut, left_out
+from gitlab_port_export.settings.load import load_settings
+from gitlab_port_export.shards import evidence
 from test_untrusted_text import ALL, HOSTILE, obeyed
 from testbed.harness import blueprint, mapping_of, resource
 
@@ -480,6 +484,43 @@ def test_a_folder_that_does_not_exist_ends_the_run_before_anything_is_sent(bench
     assert (
         "the folder none does not exist" in Rendered((bench.folder / "report.md").read_text(encoding="utf-8")).code[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--shard", "1/2", "--survey", "survey", "--evidence", "."), "--evidence: . is a folder"),
+        (
+            ("--shard", "1/2", "--survey", "survey", "--evidence", "none/e"),
+            "--evidence: the folder none does not exist",
+        ),
+        (("--since", "last", "--state", "."), "--state: . is a folder"),
+        (("--since", "last", "--state", "none/state"), "--state: the folder none does not exist"),
+    ],
+)
+def test_what_a_run_leaves_for_others_needs_a_place_before_anything_is_sent(
+    bench: Bench, options: tuple[str, ...], words: str
+) -> None:
+    ran = bench.run("sync", *options)
+    assert (ran.returncode, words in ran.stderr) == (2, True), ran.stderr
+    assert (bench.gitlab.requests, bench.port.requests) == ([], [])
+
+
+def test_evidence_that_cannot_be_written_is_a_problem_of_a_shard_that_wrote(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert bench.run("survey", "--shards", "1", "--out", "survey").returncode == 0
+    folder, file = bench.folder / "survey", bench.folder / "evidence"
+    settings = load_settings(bench.environ(), None, shard="1/1", survey=str(folder), evidence=str(file))
+    monkeypatch.setattr(evidence, "seal", full)
+    session = Session(io.StringIO(), io.StringIO(), bench.environ())
+    report = leave_evidence(session, settings, folder, evidence.Shard(1, 1), file, lambda _: None)
+    assert (report.exit_code, file.exists()) == (1, False)
+    assert "No space left on device" in report.failures[-1].why
+    assert sum(counts.created for counts in report.blueprints.values()) > 0
 
 
 def test_two_reports_need_two_files(bench: Bench) -> None:

@@ -184,10 +184,14 @@ def _touched(outcome: Outcome, places: Iterable[tuple[ScopeKind, str, int]]) -> 
     """Yield what is read again: the place, then the account, then what is below."""
     key = outcome.person.id if outcome.person else None
     for number, (kind, path, id) in enumerate(places):
-        where = {"group": id, "group_path": path} if kind == "group" else {"project": id, "project_path": path}
-        yield Touched("members", key=key, **where)  # type: ignore[arg-type]  # an id and a path
+        touched = Touched("members", key=key)
+        if kind == "group":
+            touched = replace(touched, group=id, group_path=path)
+        else:
+            touched = replace(touched, project=id, project_path=path)
+        yield touched
         if number == 0 and key is not None:
-            yield Touched("user", key=key, **where)  # type: ignore[arg-type]  # as above
+            yield replace(touched, what="user")
     if outcome.place is None:
         yield Touched("user", key=key)
 

@@ -1,21 +1,18 @@
 """The command `reconcile`: the last step of a sync in several jobs, which alone deletes."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitlab_port_export.base.alarm import alarm
 from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.commands.run import load_run_settings, print_report, progress_of
 from gitlab_port_export.commands.session import Session
-from gitlab_port_export.commands.signals import signals
+from gitlab_port_export.commands.shard import prepared
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.settings import Settings
 from gitlab_port_export.shards.collect import Collected, collect
 from gitlab_port_export.shards.reconcile import reconcile_line
-from gitlab_port_export.shards.shares import prepare_share
 from gitlab_port_export.shards.survey import AGAIN, Survey, load
 from gitlab_port_export.sync.execute import Share, execute
 from gitlab_port_export.sync.prepare import Run
@@ -24,7 +21,7 @@ from gitlab_port_export.sync.prepare import Run
 def run(session: Session, *, files: Sequence[Path], **options: Any) -> int:
     """Join the evidence in these files, delete what is gone, report, and return the exit code. Raises ExportError."""
     settings = load_run_settings(session, None, options)
-    session.reports.check(None)
+    session.reports.check({})
     if settings.survey is None:
         raise UsageError("--survey: is not given", hint="name the folder that survey --out wrote")
     survey = load(settings.survey)
@@ -39,16 +36,11 @@ def run(session: Session, *, files: Sequence[Path], **options: Any) -> int:
 
 
 def _report(session: Session, settings: Settings, survey: Survey, collected: Collected) -> Report:
-    with ExitStack() as stack:
-        stack.enter_context(signals())
-        clock = session.make_clock(settings.deadline)
-        with alarm(clock):
-            prepared = prepare_share(settings, clock, survey, session.redactor)
-        stack.callback(prepared.close)
-        check_age(prepared, survey)
+    with prepared(session, settings, survey) as run:
+        check_age(run, survey)
         share = Share(reconcile_line(survey, collected), survey.started, last=True)
         with progress_of(session, "joining the evidence") as progress:
-            return execute(prepared, "sync", progress.update, share=share)
+            return execute(run, "sync", progress.update, share=share)
 
 
 def check_age(run: Run, survey: Survey) -> None:

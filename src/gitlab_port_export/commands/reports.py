@@ -21,9 +21,15 @@ class Reports:
     files: Mapping[str, Path] = field(default_factory=dict)
     inputs: Mapping[str, Path] = field(default_factory=dict)
 
-    def check(self, out: Path | None) -> None:
-        """Raise UsageError when a report file, or the plan file `out`, cannot be written."""
-        files.check({**self.files, **({"out": out} if out else {})}, self.inputs)
+    def check(self, others: Mapping[str, Path | None]) -> None:
+        """Raise UsageError when a report file, or another file that a run writes, cannot be written.
+
+        `others` are by the option that names them, without dashes; None where it is not given.
+        """
+        written = {name: path for name, path in others.items() if path}
+        # A run both reads and writes its state.
+        inputs = {what: path for what, path in self.inputs.items() if path != written.get("state")}
+        files.check({**self.files, **written}, inputs)
 
     def publish(self, report: Report, port_url: str, fail_on: FailOn) -> Report:
         """Write the files and give the CI system the report; return it with a Problem for each file that failed."""

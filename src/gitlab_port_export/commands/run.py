@@ -38,7 +38,7 @@ def run(
     `out` is the plan file that a plan writes, `plan` the one that a sync applies. `options` are settings by name.
     """
     settings = load_run_settings(session, plan, options)
-    session.reports.check(out)
+    session.reports.check({"out": out, "evidence": settings.evidence, "state": settings.state_file})
     if command == "sync" and is_share(settings, options, plan):
         from gitlab_port_export.commands.shard import run_shard  # noqa: PLC0415  # other runs need no shards
 

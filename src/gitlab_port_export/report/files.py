@@ -12,12 +12,15 @@ from gitlab_port_export.report.exit_code import FailOn, with_late
 from gitlab_port_export.report.formats import FORMATS
 from gitlab_port_export.report.values import Report
 
+# Options of files that a run makes anew: what an earlier one left is removed first.
+NEW = ("out", "evidence")
+
 
 def check(files: Mapping[str, Path], inputs: Mapping[str, Path] | None = None) -> None:
     """Raise UsageError that names every output which cannot be written, or is also a file that the run reads.
 
-    `files` are the report files by name of their format, and `out` the plan file; `inputs` are the files that the run
-    reads, by what each is.
+    `files` are the report files by name of their format, and other files by their option, without dashes; `inputs` are
+    the files that the run reads, by what each is.
     """
     faults = [
         f"{_option(name)}: {why}" for name, path in files.items() if (why := _unfit(name, path, files, inputs or {}))
@@ -37,7 +40,7 @@ def _unfit(name: str, path: Path, files: Mapping[str, Path], inputs: Mapping[str
     if str(path) == "-":
         return "- does not stand for standard output; for the report there use --output json"
     try:
-        return _unwritable(name, path, files, inputs) or (_unfit_for_a_plan(path) if name not in FORMATS else "")
+        return _unwritable(name, path, files, inputs) or (_unfit_for_a_new_file(path) if name in NEW else "")
     except (OSError, ValueError) as error:  # not a possible name of a file
         return f"{clean(str(path), 80)} is no name of a file: {getattr(error, 'strerror', None) or error}"
 
@@ -58,8 +61,8 @@ def _unwritable(name: str, path: Path, files: Mapping[str, Path], inputs: Mappin
     return ""
 
 
-def _unfit_for_a_plan(path: Path) -> str:
-    """Return why a plan file cannot have this path: it is a new file, and one that exists is removed first."""
+def _unfit_for_a_new_file(path: Path) -> str:
+    """Return why a plan or evidence cannot have this path: it is a new file, and one that exists is removed first."""
     if path.is_symlink():
         return f"{path} is a link; name the file that it leads to"
     if path.exists() and not path.is_file():

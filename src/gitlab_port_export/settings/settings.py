@@ -602,6 +602,11 @@ class Settings(_Frozen):
         """The seconds that the user allows for an answer, also for the first of a host; None for the default."""
         return self.client_timeout if "client_timeout" in self.model_fields_set else None
 
+    @property
+    def state_file(self) -> Path | None:
+        """The file in which runs keep their state, None where that is Port."""
+        return None if self.state == "port" else Path(self.state)
+
     def secrets(self) -> tuple[str, ...]:
         """Return every secret text, for redaction."""
         tokens = (token.secret for token in self.tokens)

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gitlab_port_export import __version__
-from gitlab_port_export.base.errors import UsageError
 from gitlab_port_export.base.text import clean
 from gitlab_port_export.model import Counted, Create, Delete, Entity, Narrowed, Problem, Unnamed, Update, target
 from gitlab_port_export.report.values import Counts, KindCounts, ReadCounts, Report, Span
@@ -79,7 +78,7 @@ class Evidence:
 def save(
     path: Path, shard: Shard, survey: str, run: str, found: Found, report: Report, redact: Callable[[str], str] = str
 ) -> None:
-    """Write the evidence of a shard whole or not at all. Raises UsageError.
+    """Write the evidence of a shard whole or not at all. Raises OSError.
 
     `redact` takes secrets out of what may quote an answer; the report is free of them already.
     """
@@ -92,11 +91,7 @@ def save(
         "later": [_stored(one) for one in found.later], "report": _report(report),
     }  # fmt: skip
     arrays = {f"{PRODUCED}{name}": keys for name, keys in sorted(found.produced.items())}
-    try:
-        seal(path, head, {**arrays, TARGETS: found.targets})
-    except OSError as error:
-        why = f"{clean(str(path), 200)}: the evidence cannot be written: {error.strerror or error}"
-        raise UsageError(why, hint="name a file in a folder that may be written with --evidence") from None
+    seal(path, head, {**arrays, TARGETS: found.targets})
 
 
 def load(path: Path) -> Evidence:

@@ -4,7 +4,6 @@ from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import UsageError
@@ -98,8 +97,8 @@ def _organization(run: Run) -> str | None:
 
 def _place(run: Run) -> Place:
     settings = run.settings
-    if settings.state != "port":
-        return FilePlace(Path(settings.state))
+    if file := settings.state_file:
+        return FilePlace(file)
     exists, may_make = BLUEPRINT in run.blueprints, settings.initialize_port_resources
     if not (exists or may_make):
         raise UsageError(
