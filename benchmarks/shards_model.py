@@ -25,8 +25,8 @@ CPU_A_MILLION = {"first": 266.0, "second": 175.0}
 ANSWER, FULL_PAGE, PORT_ANSWER, CONNECTIONS, START = 0.124, 0.25, 0.05, 10, 1.0
 # GitLab.com's requests a second for one user, and for one address; Port's calls a second for one organisation.
 GITLAB_LIMIT, PORT_LIMIT = 2000 / 60, 35_000 / 300
-# Rows of merge requests, and of issues, of a project.
-LISTED_A_PROJECT = 30
+# Rows of merge requests, and of issues, of a project; rows of a window, and seconds of an answer with few rows.
+LISTED_A_PROJECT, WINDOW, ROW_ANSWER = 30, 9900, 0.06
 CASES = {
     "no limit": "a GitLab without limits",
     "one user": "2,000 a minute, one user, or one address for all users",
@@ -59,7 +59,8 @@ class Sync:
         inventory = self.inventory()
         if shards == 1:
             return (self.job_start + START + inventory + self.reading(1)) / 60
-        return (3 * (self.job_start + START) + inventory + self.reading(shards) + self.reconcile()) / 60
+        survey = inventory + self.cutting()
+        return (3 * (self.job_start + START) + survey + self.reading(shards) + self.reconcile()) / 60
 
     def inventory(self) -> float:
         """Seconds for groups and projects; of projects above 4,000 ranges of 10,000 are read side by side."""
@@ -68,13 +69,17 @@ class Sync:
         read = min(pages, 40) * FULL_PAGE + max(0.0, pages - 40) * FULL_PAGE / ranges
         return max(read, pages / self.a_second)
 
+    def cutting(self) -> float:
+        """Seconds to find where the lists of one topmost group are cut: a request for each window, one by one."""
+        return self.projects * LISTED_A_PROJECT / WINDOW * ROW_ANSWER if self.one_group else 0.0
+
     def reading(self, shards: int) -> float:
         """Seconds of the slowest shard: GitLab's answers, its limit, the processor, or Port's limit."""
         requests, seconds = self.projects * REQUESTS_A_PROJECT, self.projects * REQUESTS_A_PROJECT * ANSWER
-        # What must stay in one shard: all member lists, and with one topmost group all its merge requests.
-        people, listed = self.projects * GROUPS_A_PROJECT, self.projects * LISTED_A_PROJECT / 100 * self.one_group
-        most = requests if self.case == "one user" else max(requests / shards, people, listed)
-        longest = max(seconds / shards, people * 0.06, listed * FULL_PAGE)
+        # What must stay in one shard: all member lists.
+        people = self.projects * GROUPS_A_PROJECT
+        most = requests if self.case == "one user" else max(requests / shards, people)
+        longest = max(seconds / shards, people * ROW_ANSWER)
         cpu = self.entities / 1e6 * CPU_A_MILLION[self.run] / shards
         writes = self.entities / 20 / PORT_LIMIT if self.run == "first" else 0.0
         return max(longest / CONNECTIONS, most / self.a_second, cpu, writes)

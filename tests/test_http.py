@@ -20,12 +20,19 @@ from hypothesis import strategies as st
 from responses import matchers
 
 from gitlab_port_export.base import answer as bounds
-from gitlab_port_export.base.answer import TooLarge, Unreachable
+from gitlab_port_export.base.answer import Answer, TooLarge, Unreachable
 from gitlab_port_export.base.auth import Bearer, origin_of
 from gitlab_port_export.base.clock import Clock, Stopped
 from gitlab_port_export.base.connection import prepared
 from gitlab_port_export.base.http import FIRST_TIMEOUT, Http
-from gitlab_port_export.base.retries import LONGEST_WAIT, MAX_ATTEMPTS, RETRIED_STATUSES, is_used_up, retry_after
+from gitlab_port_export.base.retries import (
+    LONGEST_WAIT,
+    MAX_ATTEMPTS,
+    RETRIED_STATUSES,
+    is_used_up,
+    retry_after,
+    wait_before_retry,
+)
 from testbed.reading import HOST, Leap, scripted
 
 NOW = 1_800_000_000.0
@@ -193,11 +200,11 @@ def test_no_header_can_break_the_wait(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "low", "high"),
     [
-        ({"Retry-After": "7"}, 7, 7),
+        ({"Retry-After": "7"}, 7, 8),
         ({"Retry-After": "86400"}, LONGEST_WAIT, LONGEST_WAIT),
         ({"Retry-After": "9" * 400}, LONGEST_WAIT, LONGEST_WAIT),
         ({"Retry-After": "0"}, 0.5, 1),
-        ({"RateLimit-Reset": str(int(NOW + 33))}, 33, 33),
+        ({"RateLimit-Reset": str(int(NOW + 33))}, 33, 34),
         ({"RateLimit-Reset": str(int(NOW * 1000))}, LONGEST_WAIT, LONGEST_WAIT),
         ({}, 5, 5),
     ],
@@ -251,7 +258,16 @@ def test_a_429_slows_every_worker_of_the_host(web: responses.RequestsMock) -> No
     web.add_callback("GET", f"{HOST}/other", fine)
     assert http.send("GET", "/x").status == 200
     http.close()
-    assert arrived[:3] == [("throttled", 0), ("told to wait", 30), ("other", 30)]
+    (_, told), (_, came) = arrived[1:3]
+    assert [name for name, _ in arrived[:3]] == ["throttled", "told to wait", "other"]
+    assert 30 <= told == pytest.approx(came) <= 31
+
+
+def test_jobs_that_wait_for_one_limit_do_not_come_back_in_one_instant() -> None:
+    refused = Answer(429, {"retry-after": "30"}, b"", URL)
+    waits = {wait_before_retry(refused, 1, NOW) for _ in range(50)}
+    assert len(waits) > 1
+    assert max(waits) - min(waits) <= 1
 
 
 @pytest.mark.parametrize(

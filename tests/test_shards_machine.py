@@ -12,6 +12,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 import test_machine
 from gitlab_port_export.base.errors import ExportError, UsageError
+from gitlab_port_export.gitlab.windows import WINDOW_ROWS
 from gitlab_port_export.model import Event
 from test_machine import KINDS, Exporter, Key, is_ours, set_of
 from testbed.faults import one_evaluator
@@ -62,7 +63,8 @@ class InShards(Exporter):
         events: list[Event] = []
         before = self.held()
         self.accident = "nothing" if self.calm else self.random.choice(ACCIDENTS)
-        with sharded(self.gitlab, self.port, self.random.randint(1, 4), mapping=self.mapping) as sync:
+        shards, window = self.random.randint(1, 4), self.random.choice((2, 8, WINDOW_ROWS))
+        with sharded(self.gitlab, self.port, shards, mapping=self.mapping, window=window) as sync:
             sync.watch = events.append
             with suppress(ExportError):
                 sync.survey()

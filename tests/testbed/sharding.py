@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.demo.gitlab import GitLabServer
 from gitlab_port_export.demo.port import PortServer
+from gitlab_port_export.gitlab.windows import WINDOW_ROWS
 from gitlab_port_export.model import Event
 from gitlab_port_export.report.values import Report
 from gitlab_port_export.settings.load import load_settings
@@ -28,7 +29,10 @@ from testbed.harness import NoWait, Tokens, environ_for, mapping_file
 
 @dataclass
 class Sharded:
-    """One sync in shards: `options` are settings of every step, `mapping` is what the survey finds."""
+    """One sync in shards: `options` are settings of every step, `mapping` is what the survey finds.
+
+    `window` is how many rows a window of a long list has.
+    """
 
     gitlab: GitLabServer
     port: PortServer
@@ -40,6 +44,7 @@ class Sharded:
     options: dict[str, Any] = field(default_factory=dict)
     watch: Callable[[Event], None] = lambda event: None
     clock: Callable[[], Clock] = NoWait
+    window: int = WINDOW_ROWS
     made: Survey | None = None
 
     @contextmanager
@@ -53,7 +58,7 @@ class Sharded:
         settings, clock = load_settings(environ, dotenv=None, **options), self.clock()
         prepared = prepare_share(settings, clock, made) if made else prepare(settings, clock, writes=True)
         try:
-            yield prepared
+            yield replace(prepared, window=self.window)
         finally:
             prepared.close()
 

@@ -32,6 +32,8 @@ FIRST_BACKOFF = 0.5
 # GitLab's application limiter answers 429 without Retry-After, and its windows are a minute long. Seconds an attempt:
 # https://docs.gitlab.com/security/rate_limits/
 UNSAID_THROTTLE = 5.0
+# Seconds after a rate limit starts anew within which those who wait for it come back.
+RESET_SPREAD = 1.0
 # x-ratelimit-reset is epoch seconds in some documents of Port and seconds until the reset in its clients.
 EPOCH_THRESHOLD = 1_000_000_000
 
@@ -123,17 +125,17 @@ def check_final(answer: Answer, method: str) -> None:
 def wait_before_retry(answer: Answer | None, attempt: int, now: float, longest: float = LONGEST_WAIT) -> float:
     """Return the seconds to wait after attempt number `attempt` (from 1).
 
-    It is what the server asks for, and at least an exponential backoff with some jitter: workers that fail in the
-    same instant must not come back in the same instant.
+    It is what the server asks for, and at least an exponential backoff, with some jitter: workers, or jobs that share
+    a rate limit, must not come back in the same instant when they failed in one.
     """
     throttled = answer is not None and answer.status == 429
     # Every answer says when the rate limit starts anew. That is a time to wait for only where it was the reason.
     obeyed = answer is not None and (throttled or "retry-after" in answer.headers)
     asked = retry_after(answer.headers, now) if answer and obeyed else None
-    jitter = 1 + random.random() / 4  # noqa: S311  # protects no secret
-    backoff: float = FIRST_BACKOFF * 2 ** (attempt - 1) * jitter
-    if throttled and asked is None:
-        backoff = max(backoff, UNSAID_THROTTLE * attempt)
+    chance = random.random()  # noqa: S311  # protects no secret
+    backoff: float = FIRST_BACKOFF * 2 ** (attempt - 1) * (1 + chance / 4)
+    if throttled:
+        backoff = max(backoff, UNSAID_THROTTLE * attempt if asked is None else asked + chance * RESET_SPREAD)
     return min(max(asked or 0.0, backoff), LONGEST_WAIT if throttled else longest)
 
 

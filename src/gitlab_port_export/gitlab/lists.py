@@ -1,7 +1,8 @@
 """Reads every page of a list and raises ReadFailed when the list may be incomplete."""
 
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gitlab_port_export.base.answer import Answer, links_pages
@@ -16,6 +17,10 @@ SMALLER = {100: 20, 20: 4, 4: 1}
 TOO_MUCH = (408, 500, 504)
 # More than the usual number of connections: one list alone keeps them all busy.
 STRIPES = 16
+# GitLab counts so many pages of 100 rows: https://docs.gitlab.com/api/rest/#pagination-response-headers. Of a list
+# that it does not count, so many percent of the pages that came are asked for ahead, which may not exist.
+COUNTED_PAGES = 100
+AHEAD_PERCENT = 3
 REREADS = 2
 # GitLab may filter a page to nothing after it was cut; so many in a row have no end.
 BLANK_PAGES = 100
@@ -27,6 +32,7 @@ MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitL
 
 # Takes the new rows of a page and returns what is handed on to the consumer (a Page), or None.
 RowHandler = Callable[[list[Row]], Any]
+_PageReader = Callable[[int], Generator[Any, Any, Answer]]
 
 
 @dataclass
@@ -144,10 +150,11 @@ def read_list(
 ) -> Job:
     """Read an offset-paged list and hand on `handle(new rows)` of each page; `key` tells its rows apart.
 
-    Pages after the first are read side by side when GitLab counts them. The list is complete when its last page
-    names no next one and as many different rows came as GitLab counts; `counted=False` for lists that GitLab
-    filters after paging. `uncounted` is another way to read a list that is too long for GitLab to count: it is given
-    the keys of the rows that came, and returns whether it read the list. Raises ReadFailed.
+    Pages after the first are read side by side when GitLab counts them, and a few at a time when there are too many
+    for that. The list is complete when its last page names no next one and as many different rows came as GitLab
+    counts; `counted=False` for lists that GitLab filters after paging. `uncounted` is another way to read a list that
+    is too long for GitLab to count: it is given the keys of the rows that came, and returns whether it read the list.
+    Raises ReadFailed.
     """
     state = _List(path, key)
     for _ in range(1 + REREADS):
@@ -163,26 +170,57 @@ def read_list(
 def _one_pass(
     state: _List, token: str, params: Params, handle: RowHandler, uncounted: Callable[[set[Hashable]], Job] | None
 ) -> Job:
-    first = yield from _page(state, token, params, handle, 1)
-    following: int | None = state.nexts[1]
-    too_long = following and not state.totals and "x-next-page" in first.headers
-    if too_long and uncounted and (yield from uncounted(state.seen)):
-        return
+    state.nexts.clear()
+    page = partial(_page, state, token, params, handle)
+    first = yield from page(1)
     last = count_of(first, "x-total-pages") or 0
-    if following and last > 2:
-        width = min(STRIPES, last - 1)
-        yield All(
-            tuple(_stripe(state, token, params, handle, range(2 + start, last + 1, width)) for start in range(width))
-        )
-        following = state.nexts[last]
+    if state.nexts[1] and not state.totals and "x-next-page" in first.headers:
+        if uncounted and (yield from uncounted(state.seen)):
+            return
+        last = (yield from _counted_pages(state, page)) if len(first.data) == PER_PAGE else 1
+    if state.nexts[1] and last > 2:
+        numbers = [number for number in range(2, last + 1) if number not in state.nexts]
+        width = min(STRIPES, len(numbers))
+        yield All(tuple(_each(page, numbers[start::width]) for start in range(width)))
+    following = state.nexts.get(last, state.nexts[1])
     while following:
-        yield from _page(state, token, params, handle, following)
-        following = state.nexts[following]
+        following = yield from _ahead(state, page, following)
 
 
-def _stripe(state: _List, token: str, params: Params, handle: RowHandler, numbers: range) -> Job:
+def _counted_pages(state: _List, page: _PageReader) -> Generator[Any, Any, int]:
+    """Return how many pages a list surely has that is too long to be counted: what GitLab counts, or the first alone.
+
+    A proxy may take off the counts of short lists too. One request tells.
+    """
+    yield from _maybe(state, page, COUNTED_PAGES)
+    return COUNTED_PAGES if state.nexts.get(COUNTED_PAGES) else 1
+
+
+def _ahead(state: _List, page: _PageReader, following: int) -> Generator[Any, Any, int | None]:
+    """Read a page and some that are likely to come after it; return the number of the first one that is missing."""
+    width = max(1, min(STRIPES, following * AHEAD_PERCENT // 100))
+    further = (number for number in range(following + 1, following + width) if number not in state.nexts)
+    yield All((page(following), *(_maybe(state, page, number) for number in further)))
+    number: int | None = following
+    while number and number in state.nexts:
+        number = state.nexts[number]
+    return number
+
+
+def _maybe(state: _List, page: _PageReader, number: int) -> Job:
+    """Read a page that the list may not have; one that cannot be read counts as missing, and is asked for in its turn.
+
+    GitLab may refuse what is behind its limit for offsets, where the list has nothing.
+    """
+    try:
+        yield from page(number)
+    except ReadFailed:
+        state.nexts.pop(number, None)
+
+
+def _each(page: _PageReader, numbers: Iterable[int]) -> Job:
     for number in numbers:
-        yield from _page(state, token, params, handle, number)
+        yield from page(number)
 
 
 def _page(

@@ -5,10 +5,11 @@ https://docs.gitlab.com/api/rest/#pagination-response-headers. When a row was cr
 from one window to another, and all windows together hold every row.
 """
 
-from collections.abc import Generator, Hashable, Iterable
+from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from gitlab_port_export.base.answer import Answer
@@ -17,8 +18,8 @@ from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
 from gitlab_port_export.gitlab.lists import MIXED_UP, RowHandler, key_of, read_list
 from gitlab_port_export.model import Row
 
-# A window holds so many rows and those of the same second: a full page less than GitLab counts.
-WINDOW_ROWS = 9_890
+# A window holds at most so many rows as it is cut: whole pages, and one less than GitLab counts, for rows that come.
+WINDOW_ROWS = 9_900
 # Neighbours share a second, so that no row is lost whether GitLab takes the ends of a window for a part of it or not.
 SHARED = timedelta(seconds=1)
 # What is left after so many cuts is likely to be cut again: then its first page is not looked at before.
@@ -38,12 +39,21 @@ class Span(NamedTuple):
         named = ((AFTER, self.after), (BEFORE, self.before))
         return tuple((name, f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}") for name, at in named if at)
 
+    @property
+    def wider(self) -> "Span":
+        """The span with a second more at each end: GitLab may take a row at an end for none of it."""
+        return Span(self.after and self.after - SHARED, self.before and self.before + SHARED)
+
+    def begins(self, at: datetime | None) -> bool:
+        """Say whether an instant is within, to the moment: of spans that follow each other it is in one alone."""
+        return at is not None and (self.after is None or self.after <= at) and (self.before is None or at < self.before)
+
     def holds(self, at: datetime | None) -> bool:
-        """Say whether an instant is within, or less than a second off: how GitLab rounds is its own affair."""
+        """Say whether an instant is within, or at most a second off: how GitLab rounds is its own affair."""
         if at is None:
             return False
-        early = self.after is not None and at <= self.after - SHARED
-        late = self.before is not None and at >= self.before + SHARED
+        early = self.after is not None and at < self.after - SHARED
+        late = self.before is not None and at > self.before + SHARED
         return not (early or late)
 
 
@@ -100,7 +110,7 @@ def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]
 
     `seen` are the keys of the rows that came before GitLab turned out not to count it.
     """
-    asked = [_created_at(long, span, rows)]
+    asked = [_created_at(long, span, rows + 1)]
     if not any(span):
         # Windows leave out a row without a time. PostgreSQL has it before all others here, as the newest.
         asked.append(_created_at(long, span, 1))
@@ -112,7 +122,7 @@ def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]
         return False
     long.handed.update(seen)
     window, rest = parts
-    # A window of so many rows is counted, unless as many again were created in its first second.
+    # The window is counted, unless it had to take in a second with thousands of rows.
     yield All((_read(long, window, rows // 2), _rest(long, rest, rows, cuts + 1)))
     return True
 
@@ -123,6 +133,29 @@ def _created_at(long: _Long, span: Span, number: int) -> Generator[Any, Any, dat
     answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", "1"), ("page", str(number))))
     rows = rows_of(answer)
     return created(rows[0]) if rows else None
+
+
+def find_cuts(
+    token: str, path: str, params: Params, rows: int = WINDOW_ROWS
+) -> Generator[Any, Any, tuple[datetime, ...]]:
+    """Return the instants that cut a list into windows of at most so many rows, oldest first.
+
+    There are none where GitLab counts the list, or where windows would leave out rows without a time. The list is
+    ordered by `created_at`. Raises ReadFailed.
+    """
+    long, span, found = _Long(token, path, params, len), Span(), list[datetime]()
+    while parts := _parts(span, (yield from _created_at(long, span, rows + 1))):
+        _, span = parts
+        assert span.before is not None  # noqa: S101  # a cut has an instant; this is for mypy
+        found.append(span.before)
+    if found and (yield from _created_at(long, Span(), 1)) is None:
+        return ()
+    return tuple(reversed(found))
+
+
+def spans(cuts: Sequence[datetime]) -> tuple[Span, ...]:
+    """Return the spans between instants, which together hold every instant once."""
+    return tuple(Span(*ends) for ends in pairwise((None, *cuts, None)))
 
 
 def is_cut(asked: Get) -> bool:
@@ -136,10 +169,13 @@ def untimed(params: Params) -> Params:
 
 
 def _parts(span: Span, at: datetime | None) -> tuple[Span, Span] | None:
-    """Cut a span in the second of an instant, or earlier where that is its last one; None where nothing is left."""
+    """Cut a span after the second of an instant, or earlier where nothing is behind it; None where nothing is before.
+
+    Both parts share a second. Where no row was created in it, none is read twice.
+    """
     if at is None or not span.holds(at):
         return None
-    before = at.replace(microsecond=0) + SHARED
+    before = at.replace(microsecond=0) + 2 * SHARED
     if span.before is not None:
         before = min(before, span.before - SHARED)
     after = before - SHARED

@@ -40,14 +40,24 @@ def _alone(resource: Resource) -> str:
         return since.why if since else "the kind is not known"
     if why := since.unfit(resource.selector):
         return why
+    return next(_shared(resource, since), "")
+
+
+def names_rows(resource: Resource) -> bool:
+    """Say whether each entity of a resource is made of one row alone, as far as the mapping tells."""
+    kind = KINDS.get(resource.kind)
+    return kind is not None and kind.since is not None and not any(_shared(resource, kind.since))
+
+
+def _shared(resource: Resource, since: Since) -> Iterator[str]:
+    """Yield why several rows of a resource may give one entity."""
     for entity in resource.mappings:
         if isinstance(entity.identifier, dict):
-            return "a search finds the entities"
-        if constant_blueprint(entity.blueprint) is None:
-            return "the row decides over the blueprint"
-        if not _names_row(entity.identifier, since, resource.port.items_to_parse_name):
-            return f"{SEVERAL}, as far as the identifier tells"
-    return ""
+            yield "a search finds the entities"
+        elif constant_blueprint(entity.blueprint) is None:
+            yield "the row decides over the blueprint"
+        elif not _names_row(entity.identifier, since, resource.port.items_to_parse_name):
+            yield f"{SEVERAL}, as far as the identifier tells"
 
 
 def _names_row(identifier: str, since: Since, item: str) -> bool:

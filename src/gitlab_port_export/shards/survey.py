@@ -22,7 +22,7 @@ from gitlab_port_export.shards.slim import slim
 from gitlab_port_export.shards.units import assigned, units_of
 from gitlab_port_export.sync.choose import PlannedMapping
 
-FORMAT, VERSION = "gitlab-port-export survey", 1
+FORMAT, VERSION = "gitlab-port-export survey", 2
 FILE = "survey.json"
 AGAIN = "run survey again, then the shards and reconcile"
 
@@ -33,8 +33,8 @@ class Survey:
 
     `started` is when the sync began, `instant` Port's clock then, `now` GitLab's, from which time windows count.
     `resources` are those that can run, `searches` says which of them find entities of which by a search, `together` are
-    the kinds that one shard reads. `requests` are those to GitLab and Port that the survey took. `digest` is the
-    checksum of the file.
+    the kinds that one shard reads. `cuts` are by kind and group the instants that cut lists which are too long for one
+    shard. `requests` are those to GitLab and Port that the survey took. `digest` is the checksum of the file.
     """
 
     run: str
@@ -53,13 +53,15 @@ class Survey:
     searches: tuple[tuple[int, tuple[int, ...]], ...] = ()
     problems: tuple[Problem, ...] = ()
     together: tuple[str, ...] = ()
+    cuts: tuple[tuple[str, int, tuple[datetime, ...]], ...] = ()
     requests: tuple[int, int] = (0, 0)
     digest: str = ""
 
     def context(self, mapping: PortMapping) -> Context:
         """Return what the plan is made of: the same in every job."""
         resources = tuple(one for one in mapping.resources if one.index in self.resources)
-        return Context(self.inventory, self.dialect, self.now, resources)
+        cuts = {(kind, group): instants for kind, group, instants in self.cuts}
+        return Context(self.inventory, self.dialect, self.now, resources, cuts=cuts)
 
     def cut(self, mapping: PortMapping) -> tuple[SyncPlan, tuple[tuple[int, ...], ...]]:
         """Return the whole plan, and the numbers of the reads of each shard."""
@@ -126,6 +128,7 @@ def _head(survey: Survey, keys: frozenset[str] | None) -> dict[str, Any]:
         "port": survey.port, "gitlab": survey.gitlab, "tokens": survey.tokens, "mapping": asdict(survey.mapping),
         "resources": survey.resources, "searches": survey.searches, "inventory": _packed(survey.inventory, keys),
         "problems": [asdict(one) for one in survey.problems], "together": survey.together, "requests": survey.requests,
+        "cuts": [[kind, group, [at.isoformat() for at in instants]] for kind, group, instants in survey.cuts],
     }  # fmt: skip
 
 
@@ -142,6 +145,9 @@ def _survey(head: Mapping[str, Any]) -> Survey:
         inventory=_unpacked(head["inventory"]),
         problems=_problems(head["problems"]),
         together=tuple(head["together"]),
+        cuts=tuple(
+            (kind, group, tuple(map(datetime.fromisoformat, instants))) for kind, group, instants in head["cuts"]
+        ),
         requests=(head["requests"][0], head["requests"][1]),
     )
 

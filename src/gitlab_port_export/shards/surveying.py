@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gitlab_port_export.base.errors import Fault, UsageError
@@ -9,6 +10,7 @@ from gitlab_port_export.gitlab.contact import doubtful_clock, first_contact
 from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.model import Problem
 from gitlab_port_export.port import integration as integrations
+from gitlab_port_export.shards.cuts import find_all_cuts
 from gitlab_port_export.shards.slim import secrets_reached, whole_rows
 from gitlab_port_export.shards.survey import Survey, tokens_of
 from gitlab_port_export.shards.units import searches_of
@@ -68,7 +70,7 @@ def _read(run: Run, shards: Callable[[int], int], started: datetime, instant: st
     inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping)()
     blueprints = expected_blueprints(settings, run.chosen, run.blueprints)
     searches = searches_of(mapping, blueprints)
-    return Survey(
+    survey = Survey(
         run=secrets.token_hex(8),
         shards=shards(len(inventory.projects())),
         started=started,
@@ -85,5 +87,6 @@ def _read(run: Run, shards: Callable[[int], int], started: datetime, instant: st
         searches=tuple((index, tuple(sorted(others))) for index, others in searches.items()),
         problems=problems,
         together=settings.together,
-        requests=(run.gitlab.http.requests, run.port.http.requests),
     )
+    cuts = find_all_cuts(survey, mapping, run.gitlab, settings.workers, run.window)
+    return replace(survey, cuts=cuts, requests=(run.gitlab.http.requests, run.port.http.requests))

@@ -10,7 +10,10 @@ from itertools import pairwise
 from gitlab_port_export.gitlab.inventory import Inventory
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.kinds.kind import ALL_OF_GITLAB, Read
+from gitlab_port_export.gitlab.lists import PER_PAGE
 from gitlab_port_export.gitlab.plan import SyncPlan
+from gitlab_port_export.gitlab.windows import WINDOW_ROWS
+from gitlab_port_export.incremental.takes_part import names_rows
 from gitlab_port_export.jq.keys import needed_keys
 from gitlab_port_export.jq.program import rewrite_quotes
 from gitlab_port_export.mapping.blueprints import constant_blueprint, feeding, mapped_blueprints
@@ -60,6 +63,20 @@ def units_of(
     return tuple(Unit(tuple(some), sum(weights[number] for number in some)) for some in found.values())
 
 
+def long_lists(
+    plan: SyncPlan, mapping: PortMapping, searches: Searches, together: Collection[str], shards: int
+) -> Mapping[tuple[str, int], tuple[Read, ...]]:
+    """Return by kind and group the lists that are too much for one shard, and of which several may read parts."""
+    rules, weights = _Rules.of(plan, mapping, searches, frozenset(together)), _weights(plan)
+    share = sum(weights) / shards
+    found: defaultdict[tuple[str, int], list[Read]] = defaultdict(list)
+    for read in plan.reads:
+        if read.scope.is_group:
+            found[read.kind, read.scope.id].append(read)
+    heavy = {(read.kind, read.scope.id) for read, weight in zip(plan.reads, weights, strict=True) if weight * 2 > share}
+    return {key: tuple(reads) for key, reads in found.items() if key in heavy and all(map(rules.cuts, reads))}
+
+
 def assigned(units: Sequence[Unit], shards: int) -> tuple[tuple[int, ...], ...]:
     """Return the reads of each shard: the heaviest units first, each to the shard that has the least so far."""
     loads = [(0, shard) for shard in range(shards)]
@@ -104,12 +121,13 @@ class _Joined:
 class _Rules:
     """Why reads stay together: by resource the set of resources that it shares entities with, and what is whole.
 
-    All reads of the `whole` sets are one unit; of the others those of one group or project. `tops` are by kind the
-    paths of the groups whose lists hold the rows of all groups below.
+    All reads of the `whole` sets are one unit; of the others those of one group or project. Of `single` sets each
+    entity is made of one row. `tops` are by kind the paths of the groups whose lists hold the rows of all groups below.
     """
 
     sets: Mapping[int, int]
     whole: frozenset[int]
+    single: frozenset[int]
     tops: Mapping[str, frozenset[str]]
     together: frozenset[str]
 
@@ -141,7 +159,17 @@ class _Rules:
             if _is_group_list(read):
                 tops[read.kind].add(read.scope.path)
         named = {kind: frozenset(paths) for kind, paths in tops.items()}
-        return cls(sets, frozenset(sets[index] for index in whole), named, together)
+        single = frozenset(root for root, some in members.items() if all(map(names_rows, some)))
+        return cls(sets, frozenset(sets[index] for index in whole), single, named, together)
+
+    def cuts(self, read: Read) -> bool:
+        """Say whether several shards may read parts of a list of a group: no row and no entity is in two of them."""
+        if not read.cuttable or read.shares or read.needs or read.kind in self.together:
+            return False
+        path, roots = read.scope.path, {self.sets[index] for index in read.resources}
+        others = self.tops[read.kind] - {path}
+        nested = any(path in _at_or_above(one, [path]) or one in _at_or_above(path, [one]) for one in others)
+        return not nested and self.single.issuperset(roots) and self.whole.isdisjoint(roots)
 
     def keys(self, read: Read) -> Iterator[Hashable]:
         """Yield a key for each reason; reads with one of these in common stay together."""
@@ -150,6 +178,10 @@ class _Rules:
         if read.kind in self.together:
             yield "together", read.kind
         alone = read.scope == ALL_OF_GITLAB
+        if read.part is not None:
+            # Another list of the group may have the same rows, in the same part.
+            yield "part", read.kind, read.scope.id, read.part
+            return
         if not alone:
             yield read.kind, read.scope.is_group, read.scope.id
             # Two tokens may list a group and one below it: a row may be in both lists.
@@ -223,7 +255,13 @@ def _targets(entity: EntityMapping, blueprint: Blueprint | None) -> Iterator[str
 def _weights(plan: SyncPlan) -> list[int]:
     """Return about how much work each read is: its requests, and for a list of a group one for each project below."""
     below = _projects_below(plan.inventory)
-    return [max(1, read.requests, below.get(read.scope.path, 0) if _is_group_list(read) else 0) for read in plan.reads]
+
+    def weight(read: Read) -> int:
+        if read.part is not None:
+            return WINDOW_ROWS // PER_PAGE
+        return max(1, read.requests, below.get(read.scope.path, 0) if _is_group_list(read) else 0)
+
+    return list(map(weight, plan.reads))
 
 
 def _is_group_list(read: Read) -> bool:

@@ -32,7 +32,8 @@ class Context:
     """What planning needs to know; `now` is the run's one instant, from which every time window counts (UTC).
 
     A `doubtful` plan is made before something is deleted: one row of a listing is no proof that there is nothing.
-    A list that is too long for GitLab to count is read in windows of `window` rows.
+    A list that is too long for GitLab to count is read in windows of `window` rows. `cuts` are by kind and group the
+    instants between which such windows are reads of their own.
     `changes` limits the plan of an incremental run.
     """
 
@@ -42,6 +43,7 @@ class Context:
     resources: tuple[Resource, ...]
     doubtful: bool = False
     window: int = WINDOW_ROWS
+    cuts: Mapping[tuple[str, int], tuple[datetime, ...]] = field(default_factory=dict)
     changes: Changes | None = None
 
     def skips(self, project: Row, says_nothing: SaysNothing) -> bool:
@@ -60,7 +62,8 @@ class Read:
 
     `tokens` are tried in order, and `weaker` ones may only say that the project is still there; `requests` estimates
     the requests; `shares` are lists that other reads ask for too; `needs` is what it also asks for once with others
-    and does not count.
+    and does not count. Of a list that may be cut by time `cuttable` is the path and the query; a part of one has its
+    number as `part`.
     """
 
     kind: str
@@ -72,6 +75,8 @@ class Read:
     shares: tuple[Hashable, ...] = ()
     needs: tuple[Hashable, ...] = ()
     weaker: tuple[str, ...] = ()
+    cuttable: tuple[str, Params] | None = None
+    part: int | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
 from gitlab_port_export.gitlab.kinds.shared.again import at
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.gitlab.touched import Touched
-from gitlab_port_export.gitlab.windows import read_windows
+from gitlab_port_export.gitlab.windows import Span, created, read_windows, spans
 from gitlab_port_export.model import Page, Row, Scope, Unwanted
 
 
@@ -69,7 +69,10 @@ def _wanted(lists: _Lists, wants: Mapping[GroupQuery, tuple[int, ...]], context:
                 continue
             # The same rows of the same place are the same read.
             key = (place.scope.is_group, place.scope.id, place.tokens, covered.allows, covered.only, params)
-            yield key, partial(_read, lists, covered, params), indexes
+            cuts = context.cuts.get((lists.kind, place.scope.id), ()) if place.scope.is_group else ()
+            for part, span in enumerate(spans(cuts)):
+                number = part if cuts else None
+                yield (*key, number), partial(_read, lists, covered, params, number, span), indexes
 
 
 def _whole(context: Context, active: Active) -> Iterator[Covered]:
@@ -99,16 +102,24 @@ def _is_whole(covered: Covered, changes: Changes) -> bool:
     return of_guest or covered.place.scope.id in changes.whole_groups
 
 
-def _read(lists: _Lists, covered: Covered, params: Params, resources: tuple[int, ...]) -> Read:
+def _read(
+    lists: _Lists, covered: Covered, params: Params, part: int | None, span: Span, resources: tuple[int, ...]
+) -> Read:
+    """Return the read of a list, or of the part of it that was created in a span."""
+
     def start(scope: Scope) -> Job:
         def handle(rows: list[Row]) -> Page | None:
             kept = [row for row in rows if covered.takes(row, lists.mark)]
+            if part is not None:
+                kept = [row for row in kept if span.begins(created(row))]
             return Page(lists.kind, resources, scope, kept) if kept else None
 
-        yield from read_windows(scope.token, f"{api_path(scope)}/{lists.endpoint}", params, handle, lists.window)
+        yield from read_windows(scope.token, path, (*params, *span.wider.params), handle, lists.window)
 
-    unless = None if covered.place.scope.is_group else lists.no_feature
-    return scope_read(lists.kind, covered.place, resources, start, unless=unless)
+    is_group, path = covered.place.scope.is_group, f"{api_path(covered.place.scope)}/{lists.endpoint}"
+    unless = None if is_group else lists.no_feature
+    cuttable = (path, params) if is_group else None
+    return scope_read(lists.kind, covered.place, resources, start, unless=unless, cuttable=cuttable, part=part)
 
 
 # Says whether a row is wanted of those that a query gives.

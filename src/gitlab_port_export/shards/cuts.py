@@ -1,0 +1,44 @@
+"""Finds where lists of a group that are too long for one shard are cut, so that several shards may read parts of it."""
+
+from collections.abc import Generator, Sequence
+from datetime import datetime
+from typing import Any
+
+from gitlab_port_export.base.parallel import All, Job, drive
+from gitlab_port_export.gitlab.client import Get, GitLab, ReadFailed
+from gitlab_port_export.gitlab.kinds.kind import Read
+from gitlab_port_export.gitlab.plan import make_plan
+from gitlab_port_export.gitlab.windows import find_cuts
+from gitlab_port_export.mapping.model import Mapping
+from gitlab_port_export.shards.survey import Survey
+from gitlab_port_export.shards.units import long_lists
+
+Cuts = tuple[tuple[str, int, tuple[datetime, ...]], ...]
+
+
+def find_all_cuts(survey: Survey, mapping: Mapping, gitlab: GitLab, workers: int, rows: int) -> Cuts:
+    """Return by kind and group the instants that cut its lists into windows of so many rows. Raises http.Stopped.
+
+    All lists of a kind in a group are cut at the instants of the longest one, so that a row which is in two of them is
+    in equal parts.
+    """
+    if survey.shards == 1:
+        return ()
+    plan = make_plan(survey.context(mapping))
+    lists = long_lists(plan, mapping, dict(survey.searches), survey.together, survey.shards)
+    jobs = (_job(kind, group, reads, rows) for (kind, group), reads in lists.items())
+    return tuple(sorted(drive(jobs, gitlab.get, Get, workers=workers)))
+
+
+def _job(kind: str, group: int, reads: Sequence[Read], rows: int) -> Job:
+    found = yield All(tuple(_cuts_of(read, rows) for read in reads))
+    if longest := max(found, key=len):
+        yield kind, group, longest
+
+
+def _cuts_of(read: Read, rows: int) -> Generator[Any, Any, tuple[datetime, ...]]:
+    assert read.cuttable  # noqa: S101  # as all long lists are; this is for mypy
+    try:
+        return (yield from find_cuts(read.scope.token, *read.cuttable, rows))
+    except ReadFailed:
+        return ()  # whoever reads it says why
