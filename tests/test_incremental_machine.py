@@ -30,6 +30,7 @@ from testbed.faults import one_evaluator
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
 from testbed.parity import SOAK
 from testbed.port_bed import breaches, examples
+from testbed.sharding import sharded
 
 # What a replica may lag, and how long a transaction may be open, in seconds.
 MOST_LAG, MOST_OPEN = 120, 90
@@ -233,6 +234,24 @@ class Rhythm(RuleBasedStateMachine):
         self.run()
         self.gitlab.edits.clear()
 
+    @rule(
+        shards=st.integers(1, 2), names=st.tuples(*[st.sampled_from(sorted(CHANGES))] * 3), number=NUMBERS,
+        minutes=st.sampled_from([1, 15]),
+    )  # fmt: skip
+    def run_in_shards_while_gitlab_changes(
+        self, shards: int, names: tuple[str, ...], number: int, minutes: int
+    ) -> None:
+        """After each step of a full run in shards something changes."""
+        left = list(names)
+
+        def change() -> None:
+            self.clock.move(seconds=1)
+            name = left.pop()
+            self.carry_out(lambda: CHANGES[name](self.world, number))
+            self.clock.move(minutes=minutes)
+
+        self.run_in_shards(shards, change)
+
     @rule(answer=st.sampled_from(REFUSALS), some=st.booleans())
     def graphql_refuses(self, answer: Any, some: bool) -> None:
         if some:
@@ -264,12 +283,13 @@ class Rhythm(RuleBasedStateMachine):
             for identifier, content in wanted[name].items():
                 assert (kind, identifier) in self.unseen or found[name].get(identifier) == content, (kind, identifier)
 
-    @rule()
-    def check_a_full_run(self) -> None:
+    @rule(shards=st.sampled_from([0, 0, 2]))
+    def check_a_full_run(self, shards: int = 0) -> None:
         self.clock.move(seconds=1)
         had = self.kept
-        assert self.run(since="").exit_code in (0, 5)
-        assert self.kept or not had
+        report = self.run_in_shards(shards) if shards else self.run(since="")
+        assert report.exit_code in (0, 5)
+        assert self.kept or not (had or shards)
         self.agrees(self.store.snapshot(), self.fresh())
 
     def agrees(self, found: Any, wanted: Any) -> None:
@@ -282,14 +302,31 @@ class Rhythm(RuleBasedStateMachine):
             report = run_sync(self.gitlab, self.port, self.mapping, type=self.type, **NO_EXAMPLES, **settings).report
         except GitLabUnavailable:
             raise AssertionError("GitLab was there") from None
+        return self.noted(report, started, lag, state=bool(since))
+
+    def run_in_shards(self, shards: int, between: Callable[[], object] = lambda: None) -> Report:
+        """A full run in shards that keeps its state; something may happen after each of its steps."""
+        started, state = self.world.now, str(self.state or "port")
+        options = {"mapping": self.mapping, "type": self.type, "state": state, **NO_EXAMPLES}
+        with sharded(self.gitlab, self.port, shards, **options) as sync:
+            sync.survey()
+            for number in range(1, shards + 1):
+                between()
+                sync.shard(number)
+            between()
+            report = sync.reconcile()
+        return self.noted(report, started, 0, state=True)
+
+    def noted(self, report: Report, started: datetime, lag: float, *, state: bool) -> Report:
+        """Note what a run has seen, and what it left for the next one where it was asked for its `state`."""
         full = report.rhythm is None or report.rhythm.mode == "full"
         problems = [one for one in report.problems if not one.warning]
         if full and not problems:
             # What changed while it ran, or just before on a primary, it may not have seen.
             self.unseen = {key: at for key, at in self.unseen.items() if (started - at).total_seconds() <= lag}
-        if full and since:
+        if full and state:
             self.broken = bool(problems)
-        if since and self.kept:
+        if state and self.kept:
             self.older = [*self.older[-3:], self.kept]
         return report
 

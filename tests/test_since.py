@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -92,8 +93,9 @@ class Bed:
         assert written == dict.fromkeys(written, (0, 0)), found.changes
 
 
-@pytest.fixture
-def bed(tmp_path: Path) -> Iterator[Bed]:
+@contextmanager
+def a_bed(folder: Path) -> Iterator[Bed]:
+    """The bed between the stand-ins, with its file in a folder."""
     world, _, group = acme()
     old = stamp(datetime.now(UTC) - timedelta(days=2))
     dates = {"created_at": old, "updated_at": old}
@@ -104,7 +106,13 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
         world.add_job(world.add_pipeline(project, **dates), "build")
     blueprints = [blueprint(name, state="string") for name in BLUEPRINTS]
     with gitlab_server(world) as gitlab, port_server(port_with(*blueprints)) as port:
-        yield Bed(world, gitlab, port, tmp_path)
+        yield Bed(world, gitlab, port, folder)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    with a_bed(tmp_path) as made:
+        yield made
 
 
 def touched(row: Row, **fields: Any) -> None:

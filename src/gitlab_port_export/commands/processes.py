@@ -28,6 +28,7 @@ from gitlab_port_export.shards.surveying import take_survey
 from gitlab_port_export.shards.told import Tally
 from gitlab_port_export.sync.execute import Share, execute, resync_of
 from gitlab_port_export.sync.prepare import Run, prepare
+from gitlab_port_export.sync.remembered import place_of
 
 # So much of what is left of the deadline is for the last step, and at least so many seconds. Where processes left it
 # less, it may go so long beyond the deadline, so that there is a report.
@@ -58,6 +59,8 @@ def _report(
         try:
             if first.overlaps and settings.on_overlap == "skip":
                 return execute(first, "sync", progress.update)
+            # Where the last step could not keep the state that somebody asks for, nothing is read.
+            place_of(first)
             survey = _survey(first, folder)
         finally:
             # Its processes for jq would only take memory.

@@ -21,7 +21,7 @@ from gitlab_port_export.sync.prepare import Run
 def run(session: Session, *, files: Sequence[Path], **options: Any) -> int:
     """Join the evidence in these files, delete what is gone, report, and return the exit code. Raises ExportError."""
     settings = load_run_settings(session, None, options)
-    session.reports.check({})
+    session.reports.check({"state": settings.state_file})
     if settings.survey is None:
         raise UsageError("--survey: is not given", hint="name the folder that survey --out wrote")
     survey = load(settings.survey)

@@ -12,6 +12,7 @@ from gitlab_port_export.shards.slim import kept_keys
 from gitlab_port_export.shards.survey import Survey, save
 from gitlab_port_export.shards.surveying import take_survey
 from gitlab_port_export.sync.prepare import prepare
+from gitlab_port_export.sync.remembered import place_of
 
 # With fewer projects a shard takes longer to start than to work.
 FEW_PROJECTS = 200
@@ -26,6 +27,8 @@ def run(session: Session, *, out: Path, **options: Any) -> int:
     with session.running(settings.deadline) as clock:
         prepared = prepare(settings, clock, writes=True, redactor=session.redactor)
         try:
+            # Where reconcile could not keep the state that a variable asks for, nothing is read.
+            place_of(prepared)
             found = take_survey(prepared, lambda _projects: settings.shards)
             survey = save(found, out, kept_keys(prepared.mapping, prepared.dialect))
             plan, shares = survey.cut(prepared.mapping)

@@ -13,6 +13,8 @@ DIGEST_BYTES = 6
 # What of a row decides which lists there are and what their rows look like, beside the fields `…_access_level`.
 FIELDS = ("id", "name", "archived", "marked_for_deletion_on", "marked_for_deletion_at", "default_branch", "visibility")
 LEVEL = "_access_level"
+# When the row changed, and when anything happened in the project.
+TIMES = ("updated_at", "last_activity_at")
 # From so many projects on their list is cut in two, and so on.
 RANGE, MOST_RANGES = 750, 8
 
@@ -132,6 +134,7 @@ def _digests(outlines: Iterable[Outline]) -> bytes:
 
 def _outline(place: Listed) -> Outline:
     row, is_group = place.row, place.scope.is_group
+    updated_at, active_at = (str(row.get(name)) for name in TIMES)
     levels = sorted((name, str(row[name])) for name in row if name.endswith(LEVEL))
     role = 0 if is_group else access_of(row)
     frame = [is_group, place.scope.path, [row.get(name) for name in FIELDS], levels, role, place.tokens, place.weaker]
@@ -139,7 +142,7 @@ def _outline(place: Listed) -> Outline:
         place.scope.id,
         is_group,
         hashlib.sha256(encode(frame)).digest(),
-        str(row.get("updated_at")),
-        str(row.get("last_activity_at")),
+        updated_at,
+        active_at,
         row.get(f"builds{LEVEL}") != "disabled",
     )

@@ -319,7 +319,7 @@ class Settings(_Frozen):
             "Where runs keep how far they came for --since: in Port, or in a file.",
             expected="port or a file, for example .cache/gitlab-port-export.json",
             option="--state",
-            on=_RUNS,
+            on=_REPORTS,
             metavar="port|FILE",
             default="`port`",
             found_file="refused",

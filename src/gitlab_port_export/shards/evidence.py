@@ -14,7 +14,7 @@ from gitlab_port_export.model import Counted, Create, Delete, Entity, Narrowed, 
 from gitlab_port_export.report.values import Counts, KindCounts, ReadCounts, Report, Span
 from gitlab_port_export.shards.sealed import Sealed, Unsealed, seal, unsealed
 
-FORMAT, VERSION = "gitlab-port-export evidence", 1
+FORMAT, VERSION = "gitlab-port-export evidence", 2
 # Before the name of a blueprint in the names of arrays; the other one is that of relation targets.
 PRODUCED, TARGETS = "produced:", "targets"
 # So many rows that Port refused for a missing target go to the last job; further ones are refused for good.
@@ -39,8 +39,8 @@ class Found:
     """What a shard found besides its report.
 
     `whole` says that it came to its end. `faults` are those of its reads and rows, `counted` its long lists with the
-    numbers of the whole plan. `searched`, `unresolved` and `refused` are as in a Differ and in Outcomes. `later` are
-    the rows that Port refused because what they relate to is missing.
+    numbers of the whole plan. `searched` and `unresolved` are as in a Differ, `refused`, `refused_of` and `repeated` as
+    in Outcomes. `later` are the rows that Port refused because what they relate to is missing.
     """
 
     reads: str = ""
@@ -50,6 +50,8 @@ class Found:
     searched: set[int] = field(default_factory=set)
     unresolved: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    refused_of: set[int] = field(default_factory=set)
+    repeated: set[int] = field(default_factory=set)
     later: list[Create | Update] = field(default_factory=list)
     produced: dict[str, "array[int]"] = field(default_factory=dict)
     targets: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -88,6 +90,7 @@ def save(
         "faults": [[type(one).__name__, _redacted(asdict(one), redact)] for one in distinct_faults(found.faults)],
         "counted": [asdict(one) for one in found.counted], "searched": sorted(found.searched),
         "unresolved": sorted(found.unresolved), "refused": sorted(found.refused),
+        "refused_of": sorted(found.refused_of), "repeated": sorted(found.repeated),
         "later": [_stored(one) for one in found.later], "report": _report(report),
     }  # fmt: skip
     arrays = {f"{PRODUCED}{name}": keys for name, keys in sorted(found.produced.items())}
@@ -125,6 +128,8 @@ def _found(head: Mapping[str, Any]) -> Found:
         searched=set(head["searched"]),
         unresolved=set(head["unresolved"]),
         refused=set(head["refused"]),
+        refused_of=set(head["refused_of"]),
+        repeated=set(head["repeated"]),
         later=list(map(_change, head["later"])),
     )
 

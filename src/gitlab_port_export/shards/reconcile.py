@@ -1,4 +1,4 @@
-"""The line of the last step: it joins the evidence of all shards, and deletes what none of them produced."""
+"""The line of the last step: joins the evidence of all shards, deletes what none produced, and keeps the state."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -7,6 +7,7 @@ from functools import partial
 
 from gitlab_port_export.base.answer import Unreachable
 from gitlab_port_export.base.errors import Fault, UsageError
+from gitlab_port_export.gitlab.contact import Contact
 from gitlab_port_export.gitlab.plan import SyncPlan
 from gitlab_port_export.gitlab.specs import read_specs
 from gitlab_port_export.mapping.blueprints import constant_blueprints, feeding, fixed_fields
@@ -28,6 +29,7 @@ from gitlab_port_export.sync.line import inventory_reader
 from gitlab_port_export.sync.merge import Unread
 from gitlab_port_export.sync.outcomes import Outcomes
 from gitlab_port_export.sync.prepare import Run
+from gitlab_port_export.sync.remembered import kept, recalled, start_recalling
 from gitlab_port_export.sync.resync import Resync
 from gitlab_port_export.sync.through import Stages
 from gitlab_port_export.sync.write import Sink, carried_out, make_catalog, make_searches, sink_of, write
@@ -44,6 +46,8 @@ def reconcile_line(
 
     def line(run: Run, outcomes: Outcomes, resync: Resync, executor: Executor) -> Generator[Event, None, None]:
         resync.begin()
+        # A sync that lacks evidence leaves the state as it is.
+        recalling = start_recalling(run, executor) if collected.is_whole else None
         outcomes.plan, shares = survey.cut(run.mapping)
         _check_cut(outcomes.plan, shares, collected.evidence)
         _take_over(outcomes, survey, collected.evidence)
@@ -54,6 +58,9 @@ def reconcile_line(
         yield from last.doubles(collected.evidence)
         if collected.is_whole:
             yield from last.delete()
+        # What changed since the survey is read by the next run, although shards may have read it.
+        memory = recalled(run, Contact(survey.now, survey.told), recalling)
+        yield from kept(run, memory, survey.context(run.mapping), None, outcomes, last.catalog) if memory else ()
 
     return line
 
@@ -83,6 +90,8 @@ def _take_over(outcomes: Outcomes, survey: Survey, evidence: Sequence[Evidence])
         outcomes.left += one.report.left
         outcomes.counted += one.found.counted
         outcomes.refused |= one.found.refused
+        outcomes.refused_of |= one.found.refused_of
+        outcomes.repeated |= one.found.repeated
 
 
 def _joined(faults: Sequence[Lack]) -> Iterator[Lack]:

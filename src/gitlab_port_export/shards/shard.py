@@ -45,6 +45,7 @@ def shard_line(
         # The last job reports what the survey found; here it says what was not read.
         outcomes.faults += survey.inventory.problems
         found.reads, found.faults, found.refused = mine.digest, outcomes.faults, outcomes.refused
+        found.refused_of, found.repeated = outcomes.refused_of, outcomes.repeated
         yield Planned(mine.plan.requests())
         yield from _compared(run, survey, outcomes, executor, instant, mine.numbers, found)
         for kind in outcomes.examples.keys() - mine.first:

@@ -4,19 +4,19 @@ import re
 from collections.abc import Iterator
 
 from gitlab_port_export.base.jsontext import encode
+from gitlab_port_export.incremental.frames import FIELDS, LEVEL, TIMES
 from gitlab_port_export.jq.keys import needed_keys
 from gitlab_port_export.jq.program import leaves, rewrite_quotes
 from gitlab_port_export.mapping.model import Mapping, Resource
 from gitlab_port_export.model import Dialect, Row
 from gitlab_port_export.port.masking import names_a_secret
 
-# What plan, reads and second look ask a row for.
+# What plan, reads and second look ask a row for, and what the next run with `--since last` compares.
 FRAME = frozenset([
     "id", "name", "path", "path_with_namespace", "full_path", "web_url", "archived", "marked_for_deletion_at",
     "marked_for_deletion_on", "visibility", "permissions", "namespace", "default_branch", "empty_repo",
-    "import_status", "public_jobs", "shared_with_groups", "parent_id",
+    "import_status", "public_jobs", "shared_with_groups", "parent_id", *FIELDS, *TIMES,
 ])  # fmt: skip
-FRAME_END = "_access_level"
 # Kinds whose rows are those of the inventory, with additions; and kinds whose rows hold none of it.
 PLACES = frozenset(["group", "project", "group-with-members", "project-with-members"])
 WITHOUT_PLACES = frozenset(["merge-request", "issue", "pipeline", "job", "member", "user", "access", "label"])
@@ -76,7 +76,7 @@ def slim(row: Row, keys: frozenset[str] | None) -> Row:
     return {
         name: _without_secrets(value)
         for name, value in row.items()
-        if (keys is None or name in keys or name in FRAME or name.endswith(FRAME_END))
+        if (keys is None or name in keys or name in FRAME or name.endswith(LEVEL))
         and not _is_secret(name, value)
         and _is_flat(value)
     }
@@ -89,8 +89,10 @@ def _without_secrets(value: object) -> object:
 
 
 def _is_secret(name: str, value: object) -> bool:
-    # A switch or a number tells no secret: `ci_job_token_scope_enabled`.
-    return isinstance(value, str | list | dict) and (name in ADDRESSES or names_a_secret(name))
+    # A level, a switch or a number tells no secret: `ci_job_token_scope_enabled`.
+    if name.endswith(LEVEL) or not isinstance(value, str | list | dict):
+        return False
+    return name in ADDRESSES or names_a_secret(name)
 
 
 def _is_flat(value: object) -> bool:

@@ -31,7 +31,8 @@ AGAIN = "run survey again, then the shards and reconcile"
 class Survey:
     """What all jobs of one sync share.
 
-    `started` is when the sync began, `instant` Port's clock then, `now` GitLab's, from which time windows count.
+    `started` is when the sync began, `instant` Port's clock then, `now` GitLab's, from which time windows count; where
+    GitLab did not tell it (`told`), that is this machine's.
     `resources` are those that can run, `searches` says which of them find entities of which by a search, `together` are
     the kinds that one shard reads. `cuts` are by kind and group the instants that cut lists which are too long for one
     shard. `requests` are those to GitLab and Port that the survey took. `digest` is the checksum of the file.
@@ -55,6 +56,7 @@ class Survey:
     together: tuple[str, ...] = ()
     cuts: tuple[tuple[str, int, tuple[datetime, ...]], ...] = ()
     requests: tuple[int, int] = (0, 0)
+    told: bool = True
     digest: str = ""
 
     def context(self, mapping: PortMapping) -> Context:
@@ -129,6 +131,7 @@ def _head(survey: Survey, keys: frozenset[str] | None) -> dict[str, Any]:
         "resources": survey.resources, "searches": survey.searches, "inventory": _packed(survey.inventory, keys),
         "problems": [asdict(one) for one in survey.problems], "together": survey.together, "requests": survey.requests,
         "cuts": [[kind, group, [at.isoformat() for at in instants]] for kind, group, instants in survey.cuts],
+        "told": survey.told,
     }  # fmt: skip
 
 
@@ -149,6 +152,7 @@ def _survey(head: Mapping[str, Any]) -> Survey:
             (kind, group, tuple(map(datetime.fromisoformat, instants))) for kind, group, instants in head["cuts"]
         ),
         requests=(head["requests"][0], head["requests"][1]),
+        told=head["told"] is True,
     )
 
 

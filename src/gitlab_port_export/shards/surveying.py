@@ -64,9 +64,9 @@ def _read(run: Run, shards: Callable[[int], int], started: datetime, instant: st
     mapping, settings = run.mapping, run.settings
     if wanted := blueprints_to_make(settings, run.chosen):
         integrations.create_blueprints(run.port, run.blueprints, wanted)
-    now = first_contact(run.gitlab, tuple(token.alias for token in settings.tokens)).now
+    contact = first_contact(run.gitlab, tuple(token.alias for token in settings.tokens))
     beside = (overlap_of(run),) if run.overlaps else ()
-    problems = (*beside, *doubtful_clock(now), *_without_secrets(mapping))
+    problems = (*beside, *doubtful_clock(contact.now), *_without_secrets(mapping))
     inventory = inventory_reader(run.gitlab, settings, run.dialect, mapping)()
     blueprints = expected_blueprints(settings, run.chosen, run.blueprints)
     searches = searches_of(mapping, blueprints)
@@ -75,7 +75,8 @@ def _read(run: Run, shards: Callable[[int], int], started: datetime, instant: st
         shards=shards(len(inventory.projects())),
         started=started,
         instant=instant,
-        now=now,
+        now=contact.now,
+        told=contact.told,
         dialect=run.dialect,
         integration=run.integration.identifier,
         port=settings.port_base_url,

@@ -45,13 +45,8 @@ def start_recalling(run: Run, executor: Executor) -> Recalling | None:
 
     Besides `--since`, naming the place of the state asks for it; and a state that Port has is kept up to date.
     """
-    settings = run.settings
-    # A run of a part leaves the state as it is.
-    is_part = settings.only or settings.kinds
-    if is_part or not (_is_asked(settings) or BLUEPRINT in run.blueprints):
-        return None
-    place = _place(run)
-    return Recalling(place, executor.submit(place.load))
+    place = place_of(run)
+    return Recalling(place, executor.submit(place.load)) if place else None
 
 
 def recalled(run: Run, contact: Contact, recalling: Recalling | None) -> Memory | None:
@@ -95,8 +90,13 @@ def _organization(run: Run) -> str | None:
         return None
 
 
-def _place(run: Run) -> Place:
+def place_of(run: Run) -> Place | None:
+    """Return where the state is kept, None where nobody asks for it; nothing is asked yet. Raises UsageError."""
     settings = run.settings
+    # A run of a part leaves the state as it is.
+    is_part = settings.only or settings.kinds
+    if is_part or not (_is_asked(settings) or BLUEPRINT in run.blueprints):
+        return None
     if file := settings.state_file:
         return FilePlace(file)
     exists, may_make = BLUEPRINT in run.blueprints, settings.initialize_port_resources
