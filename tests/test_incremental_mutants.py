@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gitlab_port_export.demo.gitlab_faults import forbidden
+from gitlab_port_export.gitlab.contact import Contact
 from gitlab_port_export.incremental import memory, takes_part
 from gitlab_port_export.incremental.frames import Moved
 from gitlab_port_export.incremental.memory import Memory
+from gitlab_port_export.shards import reconcile
 from gitlab_port_export.sync import recent, remembered
 from test_incremental_machine import Rhythm, a_rhythm
 
@@ -45,6 +47,13 @@ def a_long_run_is_overtaken(machine: Rhythm, *second: str) -> None:
     machine.change(name="an issue is edited", number=1)
     names = ("an issue is closed", *(second or ("a member joins",)))
     machine.run_while_gitlab_changes(kind="issue", names=names, number=1, minutes=15)  # type: ignore[arg-type]
+    machine.check()
+
+
+def a_sync_in_shards_is_overtaken(machine: Rhythm) -> None:
+    """An issue is edited after both shards, a quarter of an hour before the last step."""
+    names = ("an issue is edited", "a member joins", "a member joins")
+    machine.run_in_shards_while_gitlab_changes(shards=2, names=names, number=1, minutes=15)  # type: ignore[arg-type]
     machine.check()
 
 
@@ -119,6 +128,10 @@ def instant_of_the_newest_row(patch: pytest.MonkeyPatch, machine: Rhythm) -> Non
     at(patch, newest)
 
 
+def instant_of_the_last_step(patch: pytest.MonkeyPatch, machine: Rhythm) -> None:
+    patch.setattr(reconcile, "Contact", lambda _, told: Contact(machine.world.now, told))
+
+
 def a_failure_is_forgotten(patch: pytest.MonkeyPatch, _: Rhythm) -> None:
     patch.setattr(remembered, "_unsure", lambda *_: frozenset())
 
@@ -146,6 +159,7 @@ CASES: dict[str, tuple[Story, Mutant]] = {
     "the newest row": (
         lambda machine: a_long_run_is_overtaken(machine, "a merge request is opened"), instant_of_the_newest_row
     ),
+    "the last step": (a_sync_in_shards_is_overtaken, instant_of_the_last_step),
     "a failed kind": (a_kind_fails, a_failure_is_forgotten),
     "no mapping in the key": (the_mapping_is_edited, the_key_lacks_the_mapping),
     "no frames": (a_project_gets_another_path, frames_are_ignored),

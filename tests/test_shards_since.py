@@ -1,6 +1,7 @@
 """The last step of a sync in shards leaves the state of a full run, from which `--since last` goes on."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,9 +70,11 @@ def test_the_last_step_leaves_the_state_that_one_run_leaves(bed: Bed, type: str)
     whole = bed.state
     bed.file.unlink()
     with in_shards(bed) as sync:
+        bed.gitlab.clock = lambda: time.time() - 60
         made = sync.survey()
-        for number in (1, 2):
-            sync.shard(number)
+        bed.gitlab.clock = time.time
+        sync.shard(1)
+        sync.shard(2)
         report = sync.reconcile()
     assert (report.exit_code, report.problems, report.rhythm) == (0, (), None)
     assert but_for_instants(bed.state) == but_for_instants(whole)
@@ -245,29 +248,36 @@ def test_a_missing_shard_leaves_the_state_as_it_was(bed: Bed) -> None:
     bed.assert_in_step()
 
 
-def a_list_is_refused(bed: Bed) -> Any:
+def a_list_is_refused(bed: Bed) -> None:
     bed.gitlab.faults.append(Fault(r"/groups/\d+/issues$", forbidden()))
 
 
-def a_row_is_refused(bed: Bed) -> Any:
+def writes_are_refused(bed: Bed) -> None:
     bed.port.faults.append(PortFault(r"/blueprints/issue/entities", refuse(422)))
 
 
-def rows_give_one_entity(bed: Bed) -> Any:
+def a_row_is_refused(bed: Bed) -> None:
+    # Port takes a text there.
+    bed.issues[1]["weight"] = 5
+
+
+def rows_give_one_entity(bed: Bed) -> None:
     bed.issues[1]["web_url"] = bed.issues[0]["web_url"]
 
 
-def a_row_gives_nothing(bed: Bed) -> Any:
+def a_row_gives_nothing(bed: Bed) -> None:
     bed.issues[1]["web_url"] = None
 
 
 BY_ADDRESS = mapping_of(
     *(one for one in MAPPING["resources"] if one["kind"] != "issue"),
-    resource("issue", "issue", title=".title", identifier=".web_url"),
+    resource("issue", "issue", title=".title", identifier=".web_url", properties={"state": ".weight"}),
 )
 
 
-@pytest.mark.parametrize("spoil", [a_list_is_refused, a_row_is_refused, rows_give_one_entity, a_row_gives_nothing])
+@pytest.mark.parametrize(
+    "spoil", [a_list_is_refused, writes_are_refused, a_row_is_refused, rows_give_one_entity, a_row_gives_nothing]
+)
 def test_a_kind_in_doubt_is_left_to_full_runs_as_after_one_run(bed: Bed, spoil: Callable[[Bed], None]) -> None:
     spoil(bed)
     bed.sync(BY_ADDRESS, since=None)
@@ -292,9 +302,9 @@ def test_a_kind_of_which_two_shards_gave_one_entity_is_left_to_full_runs(bed: Be
 
 def test_where_gitlab_did_not_tell_the_survey_when_it_answered_no_state_is_left(bed: Bed) -> None:
     with in_shards(bed) as sync:
-        clock, bed.gitlab.clock = bed.gitlab.clock, lambda: 0.0
+        bed.gitlab.clock = lambda: 0.0
         sync.survey()
-        bed.gitlab.clock = clock
+        bed.gitlab.clock = time.time
         sync.shard(1)
         sync.shard(2)
         assert sync.reconcile().exit_code == 0
