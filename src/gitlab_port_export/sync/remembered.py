@@ -102,7 +102,7 @@ def place_of(run: Run) -> Place | None:
     exists, may_make = BLUEPRINT in run.blueprints, settings.initialize_port_resources
     if not (exists or may_make):
         raise UsageError(
-            f"--since: Port has no blueprint {BLUEPRINT} for the state of the last run, and "
+            f"--state: Port has no blueprint {BLUEPRINT} for the state of the last run, and "
             "OCEAN__INITIALIZE_PORT_RESOURCES=false lets no run make it",
             hint="keep the state in a file (--state FILE), or create the blueprint in Port",
         )
