@@ -236,12 +236,12 @@ class Rhythm(RuleBasedStateMachine):
 
     @rule(
         shards=st.integers(1, 2), names=st.tuples(*[st.sampled_from(sorted(CHANGES))] * 3), number=NUMBERS,
-        minutes=st.sampled_from([1, 15]),
+        minutes=st.sampled_from([1, 15]), lost=st.booleans(),
     )  # fmt: skip
     def run_in_shards_while_gitlab_changes(
-        self, shards: int, names: tuple[str, ...], number: int, minutes: int
+        self, shards: int, names: tuple[str, ...], number: int, minutes: int, lost: bool = False
     ) -> None:
-        """After each step of a full run in shards something changes."""
+        """After each step of a full run in shards something changes; the evidence of one may be lost."""
         left = list(names)
 
         def change() -> None:
@@ -250,7 +250,9 @@ class Rhythm(RuleBasedStateMachine):
             self.carry_out(lambda: CHANGES[name](self.world, number))
             self.clock.move(minutes=minutes)
 
-        self.run_in_shards(shards, change)
+        before = self.kept
+        self.run_in_shards(shards, change, lost=lost)
+        assert not lost or self.kept == before
 
     @rule(answer=st.sampled_from(REFUSALS), some=st.booleans())
     def graphql_refuses(self, answer: Any, some: bool) -> None:
@@ -304,7 +306,7 @@ class Rhythm(RuleBasedStateMachine):
             raise AssertionError("GitLab was there") from None
         return self.noted(report, started, lag, state=bool(since))
 
-    def run_in_shards(self, shards: int, between: Callable[[], object] = lambda: None) -> Report:
+    def run_in_shards(self, shards: int, between: Callable[[], object] = lambda: None, *, lost: bool = False) -> Report:
         """A full run in shards that keeps its state; something may happen after each of its steps."""
         started, state = self.world.now, str(self.state or "port")
         options = {"mapping": self.mapping, "type": self.type, "state": state, **NO_EXAMPLES}
@@ -314,8 +316,8 @@ class Rhythm(RuleBasedStateMachine):
                 between()
                 sync.shard(number)
             between()
-            report = sync.reconcile()
-        return self.noted(report, started, 0, state=True)
+            report = sync.reconcile([] if lost else None)
+        return self.noted(report, started, 0, state=not lost)
 
     def noted(self, report: Report, started: datetime, lag: float, *, state: bool) -> Report:
         """Note what a run has seen, and what it left for the next one where it was asked for its `state`."""

@@ -348,6 +348,17 @@ def test_a_state_that_the_last_step_cannot_keep_ends_the_first_one(bench: Bench,
     assert bench.gitlab.requests == []
 
 
+def test_only_the_last_step_needs_the_place_of_the_state(bench: Bench) -> None:
+    state = {"OCEAN__EXPORT__STATE": "cache/state.json"}
+    assert bench.run("survey", "--shards", "1", "--out", "survey", **state).returncode == 0
+    assert bench.run("sync", "--shard", "1/1", "--survey", "survey", "--evidence", "one", **state).returncode == 0
+    ran = bench.run("reconcile", "--survey", "survey", "one", **state)
+    assert (ran.returncode, "the folder cache does not exist" in ran.stderr) == (2, True)
+    bench.file("cache/other", "")
+    assert bench.run("reconcile", "--survey", "survey", "one", **state).returncode == 0
+    assert state_of((bench.folder / "cache/state.json").read_bytes())
+
+
 def test_a_last_step_that_cannot_keep_the_state_deletes_nothing_and_tells_port_that_it_failed(bed: Bed) -> None:
     bed.sync()
     del bed.world.issues[bed.project("p0")["id"]][:]
