@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitlab_port_export.base.answer import Answer
+from gitlab_port_export.gitlab.arrived import key_of
 from gitlab_port_export.gitlab.client import Get, ReadFailed, link_next
-from gitlab_port_export.gitlab.lists import key_of, next_page, read_keyset, read_list, whole_list
+from gitlab_port_export.gitlab.lists import next_page, read_keyset, read_list, whole_list
 from gitlab_port_export.model import Row
 from testbed.reading import HOST, Reply, failed, ids, keyset, offset, page, play, sized
 

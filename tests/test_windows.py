@@ -1,7 +1,7 @@
 """Lists that GitLab does not count are read in windows of time: each row comes once, whatever happens meanwhile."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil, floor
 from typing import Any
@@ -16,7 +16,7 @@ from gitlab_port_export.demo.gitlab_pages import GITLABS, Limits
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed
 from gitlab_port_export.gitlab.kinds import KINDS
 from gitlab_port_export.gitlab.lists import read_list
-from gitlab_port_export.gitlab.windows import WINDOW_ROWS, read_windows
+from gitlab_port_export.gitlab.windows import WINDOW_ROWS, Span, created, read_windows
 from gitlab_port_export.model import Row
 from testbed.harness import mapping_of, port_with, run_sync
 from testbed.parity import BLUEPRINTS, company, whole
@@ -84,7 +84,7 @@ class Table:
     def _row(self, id: int) -> Row:
         at = self.rows[id]
         # GitLab shows milliseconds, and cuts off the rest.
-        return {"id": id, "created_at": at and f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"}
+        return {"id": id, "created_at": at and at.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 def read(table: Table, params: Params = ORDER, window: int = 8) -> list[int]:
@@ -311,6 +311,61 @@ def test_other_lists_are_read_as_before() -> None:
     table = Table(spread(40))
     rows: list[Row] = []
     Play(table).run(read_list("token 1", LIST, ORDER, rows.extend))
+    assert [row["id"] for row in rows] == list(table.rows)
+    assert spans(table) == {(None, None)}
+
+
+@pytest.mark.parametrize("step", [timedelta(), timedelta(milliseconds=9)])
+@pytest.mark.parametrize("seconds", ["", "down"])
+def test_a_second_with_more_rows_than_a_window_is_read_once(step: timedelta, seconds: str) -> None:
+    """As after an import from where rows have a day and no time."""
+    dense = {1000 + n: BEGAN + timedelta(days=15) + n * step for n in range(100)}
+    table = Table({**spread(30, timedelta(days=1)), **dense}, seconds=seconds)
+    given: list[int] = []
+
+    def answer(get: Get) -> Answer:
+        made = table(get)
+        given.extend(row["id"] for row in made.data if ("per_page", "1") not in get.params)
+        return made
+
+    rows: list[Row] = []
+    Play(answer).run(read_windows("token 1", LIST, ORDER, rows.extend, 8))
+    assert sorted(row["id"] for row in rows) == sorted(table.rows)
+    assert len(given) <= len(table.rows) * 1.1
+
+
+@pytest.mark.parametrize("year", [1, 999, 9999])
+def test_rows_of_odd_years_come_once(year: int) -> None:
+    """Whoever owns a project may set when an issue was created; other systems have such years for none."""
+    odd = {100 + n: BEGAN.replace(year=year) + timedelta(seconds=n // 20) for n in range(40)}
+    table = Table({**spread(30), **odd})
+    assert sorted(read(table)) == sorted(table.rows)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59.999-05:00"])
+def test_an_instant_at_the_end_of_time_is_one(text: str) -> None:
+    at = created({"created_at": text})
+    assert at is not None
+    assert Span(at, at).wider.params
+    assert Span(at, at).holds(at)
+
+
+@pytest.mark.parametrize("rows", [101, 250, 1_000])
+def test_a_short_list_without_its_counts_takes_one_request_more(rows: int) -> None:
+    table = Table(spread(rows), 0, 100)
+    assert sorted(read(table, window=WINDOW_ROWS)) == sorted(table.rows)
+    assert len(table.asked) == ceil(rows / 100) + 1
+
+
+def test_a_cut_from_another_page_than_was_asked_for_is_not_taken() -> None:
+    table = Table(spread(40))
+
+    def answer(get: Get) -> Answer:
+        made = table(get)
+        return replace(made, headers={**made.headers, "x-page": "1"})
+
+    rows: list[Row] = []
+    Play(answer).run(read_windows("token 1", LIST, ORDER, rows.extend, 8))
     assert [row["id"] for row in rows] == list(table.rows)
     assert spans(table) == {(None, None)}
 

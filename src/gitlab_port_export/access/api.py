@@ -10,8 +10,9 @@ from gitlab_port_export.base.answer import Answer, Unreachable
 from gitlab_port_export.base.auth import Bearer
 from gitlab_port_export.base.clock import Clock
 from gitlab_port_export.base.parallel import Job, drive
+from gitlab_port_export.gitlab.arrived import key_of
 from gitlab_port_export.gitlab.client import REFUSALS, Get, GitLab, Params, ReadFailed
-from gitlab_port_export.gitlab.lists import key_of, read_list
+from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.model import Row
 
 # The alias of the token that may write, in messages and in the client.

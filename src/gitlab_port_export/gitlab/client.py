@@ -24,7 +24,7 @@ NO_GITLAB = "check that GITLAB_HOST is GitLab itself and no login page or proxy 
 GRAPHQL_ATTEMPTS = 2
 # Of a count of rows or pages; Python refuses to read numbers of thousands of digits.
 MOST_DIGITS = 15
-NEXT_LINK = re.compile(r"""<([^<>]*)>[^<>]*;\s*rel="?next\b""")
+LINKS = {name: re.compile(rf"""<([^<>]*)>[^<>]*;\s*rel="?{name}\b""") for name in ("next", "last")}
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,12 @@ def _sentence(failure: ReadFailed, url: str) -> str:
 
 def link_next(answer: Answer) -> str | None:
     """Return the URL of rel="next" in the Link header."""
-    found = NEXT_LINK.search(answer.headers.get("link", ""))
+    return link_to(answer, "next")
+
+
+def link_to(answer: Answer, name: Literal["next", "last"]) -> str | None:
+    """Return the URL in the Link header of the page with that name."""
+    found = LINKS[name].search(answer.headers.get("link", ""))
     return found[1] if found else None
 
 

@@ -1,14 +1,25 @@
 """Reads every page of a list and raises ReadFailed when the list may be incomplete."""
 
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Hashable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from gitlab_port_export.base.answer import Answer, links_pages
 from gitlab_port_export.base.parallel import All, Job, Once
-from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, count_of, link_next, query_of, rows_of
-from gitlab_port_export.model import Problem, Row
+from gitlab_port_export.gitlab.arrived import MIXED_UP, PAGED, SERVED, Arrived, key_of
+from gitlab_port_export.gitlab.client import (
+    MOST_DIGITS,
+    Get,
+    Params,
+    ReadFailed,
+    count_of,
+    link_next,
+    link_to,
+    query_of,
+    rows_of,
+)
+from gitlab_port_export.model import Row
 
 PER_PAGE = 100
 # A page may be too much for GitLab's time limits (a query's, a request's) or for our bounds; smaller ones get through,
@@ -22,115 +33,12 @@ STRIPES = 16
 COUNTED_PAGES = 100
 AHEAD_PERCENT = 3
 REREADS = 2
-# GitLab may filter a page to nothing after it was cut; so many in a row have no end.
-BLANK_PAGES = 100
-# GitLab sends one of these with each page of an offset list, and of the others with any answer. It also sends
-# X-Request-Id, as gateways do on their own.
-PAGED = ("x-next-page", "x-page", "x-per-page", "x-total")
-SERVED = (*PAGED, "x-runtime", "x-gitlab-meta")
-MIXED_UP = "run again; if it stays, look for a proxy that caches or changes GitLab's answers"
 
 # Takes the new rows of a page and returns what is handed on to the consumer (a Page), or None.
 RowHandler = Callable[[list[Row]], Any]
+# Is given the keys of the rows that came, and returns whether it read the list, or None for one that is not long.
+Uncounted = Callable[[set[Hashable]], Job]
 _PageReader = Callable[[int], Generator[Any, Any, Answer]]
-
-
-@dataclass
-class _List:
-    """What is known of one list while its pages arrive in any order."""
-
-    path: str
-    key: Callable[[Row], Hashable]
-    seen: set[Hashable] = field(default_factory=set)
-    pages: set[int] = field(default_factory=set)
-    totals: dict[int, int] = field(default_factory=dict)
-    nexts: dict[int, int | None] = field(default_factory=dict)
-    # Rows of this pass that were null.
-    nulls: int = 0
-    # A page of this list had a link to another one.
-    linked: bool = False
-    blanks: int = 0
-    stripped: bool = False
-
-    def check_sender(self, answer: Answer, marks: tuple[str, ...]) -> None:
-        """Raise ReadFailed for an empty page without any of the headers that mark GitLab's.
-
-        `[]` is also what a gateway or a mock says in GitLab's place. Where a proxy takes these headers off, pages with
-        rows lack them too.
-        """
-        if any(name in answer.headers for name in marks) or links_pages(answer.headers):
-            return
-        if answer.data:
-            self.stripped = True
-        elif not self.stripped:
-            raise ReadFailed(
-                "incomplete",
-                f"an empty list came for {self.path} with none of the headers that GitLab sends with a list",
-                "look for a proxy or gateway that answers in GitLab's place, or takes off headers such as X-Next-Page",
-            )
-
-    def fresh(self, rows: list[Row]) -> list[Row]:
-        """Return the rows not seen before; a page that came before raises: the list would never end."""
-        self.blanks = 0 if rows else self.blanks + 1
-        if self.blanks > BLANK_PAGES:
-            raise ReadFailed("incomplete", f"GitLab gave {BLANK_PAGES} empty pages of {self.path} in a row", MIXED_UP)
-        keys = self.keys(rows)
-        if rows:
-            mark = hash(tuple(keys))
-            if mark in self.pages:
-                raise ReadFailed("incomplete", f"GitLab gave the same page of {self.path} twice", MIXED_UP)
-            self.pages.add(mark)
-        new = rows
-        if not self.seen.isdisjoint(keys):
-            new = [row for row, key in zip(rows, keys, strict=True) if key not in self.seen]
-        self.seen.update(keys)
-        return new
-
-    def keys(self, rows: list[Row]) -> list[Hashable]:
-        """Return the key of each row; nearly all lists have ids, which are taken at once."""
-        ids: list[Hashable] = [row.get("id") for row in rows]
-        return ids if self.key is key_of and set(map(type, ids)) <= {int} else [self.key(row) for row in rows]
-
-    def without_nulls(self, count: int) -> Iterator[Problem]:
-        """Note that so many rows of a page were null, and yield the Problem that holds deletions because of them."""
-        if count:
-            self.nulls += count
-            why = f"GitLab gave {count} rows of {self.path} as null; the others are read"
-            yield Problem("read", why, MIXED_UP, holds_all=True)
-
-    @property
-    def expected(self) -> int:
-        """The number of rows that the first page counts; a row that is added later need not come.
-
-        One that goes moves those behind it, and the first of the next page out of sight: then the list is read again.
-        """
-        return self.totals[min(self.totals)] if self.totals else 0
-
-    @property
-    def is_short(self) -> bool:
-        """Whether fewer different rows came than GitLab counts."""
-        return len(self.seen) + self.nulls < self.expected
-
-    def incomplete(self, often: str = "") -> ReadFailed:
-        """Return the error for a list that stays short."""
-        return ReadFailed(
-            "incomplete",
-            f"GitLab counts {self.expected} rows and gave {len(self.seen)} different ones{often}",
-            "the list changes while it is read or the token may not see all of it; run again",
-        )
-
-
-def key_of(row: Row) -> Hashable:
-    """Return what tells rows of one list apart: the id; releases, tags and branches have only a name.
-
-    Raises ReadFailed for a row without any: GitLab has none such.
-    """
-    if type(number := row.get("id")) is int:
-        return number
-    for name in ("id", "tag_name", "path", "name"):
-        if isinstance(value := row.get(name), str | int) and not isinstance(value, bool):
-            return name, value
-    raise ReadFailed("shape", "answered 200 with a row that has neither an id nor a name", NO_GITLAB, 200)
 
 
 def list_key(token: str, path: str, params: Params) -> Hashable:
@@ -145,69 +53,108 @@ def read_list(
     handle: RowHandler,
     *,
     counted: bool = True,
-    uncounted: Callable[[set[Hashable]], Job] | None = None,
+    uncounted: Uncounted | None = None,
     key: Callable[[Row], Hashable] = key_of,
 ) -> Job:
     """Read an offset-paged list and hand on `handle(new rows)` of each page; `key` tells its rows apart.
 
     Pages after the first are read side by side when GitLab counts them, and a few at a time when there are too many
     for that. The list is complete when its last page names no next one and as many different rows came as GitLab
-    counts; `counted=False` for lists that GitLab filters after paging. `uncounted` is another way to read a list that
-    is too long for GitLab to count: it is given the keys of the rows that came, and returns whether it read the list.
+    counts; `counted=False` for lists that GitLab filters after paging. Where GitLab does not count and rows moved
+    between pages that were read side by side, the list is read again page after page: then rows that join move no other
+    one out of sight. `uncounted` is another way to read a list that is too long for GitLab to count, see `Uncounted`.
     Raises ReadFailed.
     """
-    state = _List(path, key)
+    state = Arrived(path, key)
     for _ in range(1 + REREADS):
-        state.pages.clear()
-        state.totals.clear()
-        state.nulls = 0
+        state.begin()
         yield from _one_pass(state, token, params, handle, uncounted)
+        if state.abreast and not state.totals and state.moved:
+            state.begin()
+            state.orderly = True
+            yield from _one_pass(state, token, params, handle, None)
         if not counted or not state.is_short:
             return
     raise state.incomplete(", three times")
 
 
-def _one_pass(
-    state: _List, token: str, params: Params, handle: RowHandler, uncounted: Callable[[set[Hashable]], Job] | None
-) -> Job:
-    state.nexts.clear()
+def _one_pass(state: Arrived, token: str, params: Params, handle: RowHandler, uncounted: Uncounted | None) -> Job:
     page = partial(_page, state, token, params, handle)
     first = yield from page(1)
-    last = count_of(first, "x-total-pages") or 0
-    if state.nexts[1] and not state.totals and "x-next-page" in first.headers:
-        if uncounted and (yield from uncounted(state.seen)):
+    last = 1 if state.orderly and not state.totals else _pages_of(first)
+    if state.nexts[1] and not (state.totals or last) and "x-next-page" in first.headers:
+        found: bool | None = (yield from uncounted(state.seen)) if uncounted else False
+        if found:
             return
-        last = (yield from _counted_pages(state, page)) if len(first.data) == PER_PAGE else 1
+        is_long = found is not None and len(first.data) == PER_PAGE
+        last = (yield from _counted_pages(state, page)) if is_long else 1
     if state.nexts[1] and last > 2:
         numbers = [number for number in range(2, last + 1) if number not in state.nexts]
         width = min(STRIPES, len(numbers))
+        state.abreast = True
         yield All(tuple(_each(page, numbers[start::width]) for start in range(width)))
     following = state.nexts.get(last, state.nexts[1])
+    if following is None and last > 2 and not state.totals:
+        following = yield from _last_again(state, page, last)
     while following:
         following = yield from _ahead(state, page, following)
 
 
-def _counted_pages(state: _List, page: _PageReader) -> Generator[Any, Any, int]:
+def _pages_of(first: Answer) -> int:
+    """Return how many pages may be read side by side, as far as GitLab tells: 0 where it counts none.
+
+    A proxy may take off the number of rows. Then the last page is read after the others, see `Arrived.moved`.
+    """
+    pages = count_of(first, "x-total-pages")
+    if pages is None and (url := link_to(first, "last")) is not None:
+        linked = dict(query_of(url))
+        if linked.get("per_page") == str(PER_PAGE) and linked.get("page", "").isdecimal():
+            pages = min(int(linked["page"][:MOST_DIGITS]), COUNTED_PAGES)
+    if pages is None:
+        return 0
+    return pages if "x-total" in first.headers else max(1, pages - 1)
+
+
+def _counted_pages(state: Arrived, page: _PageReader) -> Generator[Any, Any, int]:
     """Return how many pages a list surely has that is too long to be counted: what GitLab counts, or the first alone.
 
     A proxy may take off the counts of short lists too. One request tells.
     """
     yield from _maybe(state, page, COUNTED_PAGES)
-    return COUNTED_PAGES if state.nexts.get(COUNTED_PAGES) else 1
+    if state.nexts.get(COUNTED_PAGES) or COUNTED_PAGES in state.firsts:
+        return COUNTED_PAGES
+    # The list may become so long until its end is read.
+    state.forget(COUNTED_PAGES)
+    return 1
 
 
-def _ahead(state: _List, page: _PageReader, following: int) -> Generator[Any, Any, int | None]:
+def _ahead(state: Arrived, page: _PageReader, following: int) -> Generator[Any, Any, int | None]:
     """Read a page and some that are likely to come after it; return the number of the first one that is missing."""
-    width = max(1, min(STRIPES, following * AHEAD_PERCENT // 100))
-    further = (number for number in range(following + 1, following + width) if number not in state.nexts)
+    width = 1 if state.orderly else max(1, min(STRIPES, following * AHEAD_PERCENT // 100))
+    further = tuple(number for number in range(following + 1, following + width) if number not in state.nexts)
+    state.abreast |= bool(further)
     yield All((page(following), *(_maybe(state, page, number) for number in further)))
-    number: int | None = following
-    while number and number in state.nexts:
-        number = state.nexts[number]
-    return number
+    last, after = following, state.nexts[following]
+    while after in state.nexts:
+        last, after = after, state.nexts[after]
+    if after is None and last != following and not state.totals:
+        after = yield from _last_again(state, page, last)
+    return after
 
 
-def _maybe(state: _List, page: _PageReader, number: int) -> Job:
+def _last_again(state: Arrived, page: _PageReader, number: int) -> Generator[Any, Any, int | None]:
+    """Read the last page again, which may have come before the one before it; return the number of the next one.
+
+    Where rows joined the list meanwhile it begins with another one than before.
+    """
+    repeated, first = state.repeated, state.firsts.get(number)
+    state.forget(number)
+    yield from page(number)
+    state.repeated = repeated or state.firsts.get(number) != first
+    return state.nexts[number]
+
+
+def _maybe(state: Arrived, page: _PageReader, number: int) -> Job:
     """Read a page that the list may not have; one that cannot be read counts as missing, and is asked for in its turn.
 
     GitLab may refuse what is behind its limit for offsets, where the list has nothing.
@@ -224,7 +171,7 @@ def _each(page: _PageReader, numbers: Iterable[int]) -> Job:
 
 
 def _page(
-    state: _List,
+    state: Arrived,
     token: str,
     params: Params,
     handle: RowHandler,
@@ -238,7 +185,10 @@ def _page(
     state.nexts[number] = next_page(answer, number, rows)
     if (total := count_of(answer, "x-total")) is not None:
         state.totals[number] = total
-    if (new := state.fresh(rows)) and (shaped := handle(new)) is not None:
+    new = state.fresh(rows)
+    if rows:
+        state.firsts[number] = state.keys(rows[:1])[0]
+    if new and (shaped := handle(new)) is not None:
         yield shaped
     return answer
 
@@ -318,7 +268,7 @@ def read_keyset(
     headers tell the end. `linked=False` does so for lists whose links are wrong; `always` is for those that name a next
     page whenever there are rows.
     """
-    state = _List(path, key)
+    state = Arrived(path, key)
     asked: set[Params] = set()
     query: Params = (*params, ("pagination", "keyset"), *_size(PER_PAGE))
     while True:
@@ -355,7 +305,7 @@ def _is_last(answer: Answer, rows: list[Row], *, arrives: bool, linked: bool) ->
 
 
 def _by_number(
-    state: _List, token: str, params: Params, handle: RowHandler, until: Callable[[list[Row]], bool] | None
+    state: Arrived, token: str, params: Params, handle: RowHandler, until: Callable[[list[Row]], bool] | None
 ) -> Job:
     """Read on by page numbers, from the page with the first row that is still missing.
 
@@ -391,7 +341,7 @@ def first_page(token: str, path: str, params: Params) -> Generator[Any, Any, lis
     answer: Answer = yield Get(token, path, params)
     rows = rows_of(answer)
     # Searches that have nothing to look into come without the headers of a page.
-    _List(path, key_of).check_sender(answer, SERVED)
+    Arrived(path, key_of).check_sender(answer, SERVED)
     return rows
 
 

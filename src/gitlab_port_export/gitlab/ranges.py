@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.parallel import All, Job
+from gitlab_port_export.gitlab.arrived import MIXED_UP
 from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
-from gitlab_port_export.gitlab.lists import MIXED_UP, RowHandler, read_keyset
+from gitlab_port_export.gitlab.lists import RowHandler, read_keyset
 from gitlab_port_export.model import Row
 
 

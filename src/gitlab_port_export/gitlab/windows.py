@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from gitlab_port_export.base.answer import Answer
 from gitlab_port_export.base.parallel import All, Job
-from gitlab_port_export.gitlab.client import Get, Params, ReadFailed, rows_of
-from gitlab_port_export.gitlab.lists import MIXED_UP, RowHandler, key_of, read_list
+from gitlab_port_export.gitlab.arrived import MIXED_UP, key_of
+from gitlab_port_export.gitlab.client import NO_GITLAB, Get, Params, ReadFailed, rows_of
+from gitlab_port_export.gitlab.lists import RowHandler, read_list
 from gitlab_port_export.model import Row
 
 # A window holds at most so many rows as it is cut: whole pages, and one less than GitLab counts, for rows that come.
@@ -24,6 +25,9 @@ WINDOW_ROWS = 9_900
 SHARED = timedelta(seconds=1)
 # What is left after so many cuts is likely to be cut again: then its first page is not looked at before.
 LONG_AFTER = 4
+# Imports and owners may set any year. What is earlier or later than these counts as one of them: GitLab reads years of
+# four digits, and a second more or less has to be an instant as well.
+EARLIEST, LATEST = datetime(1000, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 AFTER, BEFORE = "created_after", "created_before"
 
 
@@ -44,9 +48,9 @@ class Span(NamedTuple):
         """The span with a second more at each end: GitLab may take a row at an end for none of it."""
         return Span(self.after and self.after - SHARED, self.before and self.before + SHARED)
 
-    def begins(self, at: datetime | None) -> bool:
+    def begins(self, at: datetime) -> bool:
         """Say whether an instant is within, to the moment: of spans that follow each other it is in one alone."""
-        return at is not None and (self.after is None or self.after <= at) and (self.before is None or at < self.before)
+        return (self.after is None or self.after <= at) and (self.before is None or at < self.before)
 
     def holds(self, at: datetime | None) -> bool:
         """Say whether an instant is within, or at most a second off: how GitLab rounds is its own affair."""
@@ -105,20 +109,21 @@ def _rest(long: _Long, span: Span, rows: int, cuts: int) -> Job:
         yield from _read(long, span, rows, cuts)
 
 
-def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]) -> Generator[Any, Any, bool]:
+def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]) -> Generator[Any, Any, bool | None]:
     """Read a span as a window of its newest rows and the rest; return False where it cannot be cut.
 
-    `seen` are the keys of the rows that came before GitLab turned out not to count it.
+    Return None where it has no more rows than a window: a proxy took off the counts. `seen` are the keys of the rows
+    that came before GitLab turned out not to count it.
     """
-    asked = [_created_at(long, span, rows + 1)]
-    if not any(span):
-        # Windows leave out a row without a time. PostgreSQL has it before all others here, as the newest.
-        asked.append(_created_at(long, span, 1))
     try:
-        found: list[datetime | None] = yield All(tuple(asked))
+        row = yield from _row_at(long, span, rows + 1)
+        # Windows leave out a row without a time. PostgreSQL has it before all others here, as the newest.
+        newest = row if row is None or any(span) else (yield from _row_at(long, span, 1))
     except ReadFailed:
         return False
-    if None in found or (parts := _parts(span, found[0])) is None:
+    if row is None:
+        return None
+    if newest is None or created(newest) is None or (parts := _parts(span, created(row))) is None:
         return False
     long.handed.update(seen)
     window, rest = parts
@@ -127,12 +132,15 @@ def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]
     return True
 
 
-def _created_at(long: _Long, span: Span, number: int) -> Generator[Any, Any, datetime | None]:
-    """Return when the row of that number, counted from the newest, was created; None without such a row or its time."""
+def _row_at(long: _Long, span: Span, number: int) -> Generator[Any, Any, Row | None]:
+    """Return the row of that number, counted from the newest; None where there is none. Raises ReadFailed."""
     order = tuple(("sort", "desc") if name == "sort" else (name, value) for name, value in long.params)
-    answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", "1"), ("page", str(number))))
+    asked = ("page", str(number))
+    answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", "1"), asked))
+    if answer.headers.get("x-page", asked[1]) != asked[1]:
+        raise ReadFailed("incomplete", f"GitLab gave another page of {long.path} than was asked for", MIXED_UP)
     rows = rows_of(answer)
-    return created(rows[0]) if rows else None
+    return rows[0] if rows else None
 
 
 def find_cuts(
@@ -144,11 +152,12 @@ def find_cuts(
     ordered by `created_at`. Raises ReadFailed.
     """
     long, span, found = _Long(token, path, params, len), Span(), list[datetime]()
-    while parts := _parts(span, (yield from _created_at(long, span, rows + 1))):
+    while (row := (yield from _row_at(long, span, rows + 1))) and (parts := _parts(span, created(row))):
         _, span = parts
         assert span.before is not None  # noqa: S101  # a cut has an instant; this is for mypy
         found.append(span.before)
-    if found and (yield from _created_at(long, Span(), 1)) is None:
+    newest = (yield from _row_at(long, Span(), 1)) if found else None
+    if newest is None or created(newest) is None:
         return ()
     return tuple(reversed(found))
 
@@ -169,19 +178,33 @@ def untimed(params: Params) -> Params:
 
 
 def _parts(span: Span, at: datetime | None) -> tuple[Span, Span] | None:
-    """Cut a span after the second of an instant, or earlier where nothing is behind it; None where nothing is before.
+    """Cut a span after the second of an instant, or a second before it where the span ends with it; None where neither.
 
-    Both parts share a second. Where no row was created in it, none is read twice.
+    Both parts share a second. Where no row was created in it, none is read twice. A second with more rows than a window
+    is in one part alone.
     """
-    if at is None or not span.holds(at):
+    # An instant of the first or last year may stand for one of another year.
+    if at is None or at.year in (EARLIEST.year, LATEST.year) or not span.holds(at):
         return None
-    before = at.replace(microsecond=0) + 2 * SHARED
-    if span.before is not None:
-        before = min(before, span.before - SHARED)
+    second = at.replace(microsecond=0)
+    before = second + 2 * SHARED
+    if span.before is not None and before >= span.before:
+        before = min(second, span.before) - SHARED
     after = before - SHARED
     if span.after is not None and after <= span.after:
         return None
     return Span(after, span.before), Span(span.after, before)
+
+
+def begun_in(span: Span, rows: Iterable[Row]) -> list[Row]:
+    """Return the rows that were created within a span. Raises ReadFailed for a row that does not say when it was."""
+    found = []
+    for row in rows:
+        if (at := created(row)) is None:
+            raise ReadFailed("shape", "answered 200 with a row that does not say when it was created", NO_GITLAB, 200)
+        if span.begins(at):
+            found.append(row)
+    return found
 
 
 def created(row: Row) -> datetime | None:
@@ -194,4 +217,4 @@ def _instant(text: object) -> datetime | None:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return found if found and found.tzinfo else None
+    return min(max(found, EARLIEST), LATEST) if found and found.tzinfo else None
