@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from gitlab_port_export.gitlab.client import ReadFailed
 from gitlab_port_export.gitlab.windows import Span, find_cuts, read_windows, spans
 from gitlab_port_export.model import Row
 from gitlab_port_export.shards import survey
+from gitlab_port_export.shards.cuts import affordable
 from test_shards import an_hour_ago, looks
 from test_windows import AGES, BEGAN, LIST, ORDER, ROUNDED, Table, spread
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
@@ -147,11 +149,35 @@ def test_only_lists_of_which_each_row_is_an_entity_are_cut(one_group: tuple[Worl
     of_project = resource("merge-request", "thing", identifier=".project_id | tostring")
     of_author = resource("merge-request", "thing", identifier=".author.username")
     cut_off = resource("merge-request", "thing", identifier='.references.full | split("!") | .[0]')
-    for other in (of_project, of_author, cut_off):
+    taken_away = [
+        resource("merge-request", "thing", identifier=f".references.full | {call}")
+        for call in (
+            'gsub("![0-9]+"; "")',
+            'sub("!.*"; "")',
+            'gsub("\\\\d"; "x")',
+            'sub("^.*!"; "")',
+            'sub(.state; "")',
+        )
+    ]
+    for other in (of_project, of_author, cut_off, *taken_away):
         assert cuts_of(gitlab, other, ISSUES) == {"issue"}
     # Both feed one blueprint.
     assert cuts_of(gitlab, MERGE_REQUESTS, resource("issue", "thing", identifier=".id | tostring")) == set()
     assert cuts_of(gitlab, MERGE_REQUESTS, ISSUES, OCEAN__EXPORT__TOGETHER="issue") == {"merge-request"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "cuts"),
+    [((10,), 10), ((10, 10, 9), 10), ((10, 0), 10), ((10, 0, 0, 0), 3), ((30, 4, 0), 19), ((2, 0, 0, 0), 0)],
+)
+def test_short_lists_beside_a_long_one_take_few_requests_more(numbers: tuple[int, ...], cuts: int) -> None:
+    found = [tuple(BEGAN + timedelta(days=day) for day in range(number)) for number in numbers]
+    chosen = affordable(found)
+    assert len(chosen) == cuts
+    assert sum(max(0, cuts - number) for number in numbers) <= sum(numbers)
+    ends = [0, *(found[0].index(one) + 1 for one in chosen), numbers[0] + 1]
+    sizes = [later - sooner for sooner, later in pairwise(ends)]
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_lists_that_hold_each_others_rows_are_not_cut(one_group: tuple[World, GitLabServer]) -> None:

@@ -4,6 +4,7 @@ A run that sees some rows may only write entities over which one row decides. Wh
 would write another winner than a full run, and the next full run would set it back.
 """
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -20,6 +21,14 @@ TEXT = re.compile(r'"(?:[^"\\]|\\[^(])*"')
 LOSSY = re.compile(
     r"\b(split|splits|first|last|if|test|match|capture|length|floor|round|ceil|min|max|any|all|has|contains|inside"
     r"|startswith|endswith|type|not|and|or|limit|index|ltrimstr|rtrimstr|scan|reduce|foreach)\b|[\[%<>]|==|!="
+)
+REPLACED = re.compile(r'\bg?sub\(\s*(?:("(?:[^"\\]|\\[^(])*")\s*;)?')
+# Texts that tell rows apart, by their number and by their project.
+ALIKE = tuple(
+    tuple(
+        form.format(path, number) for path in ("group/project", "group/other", "more/project") for number in (12, 345)
+    )
+    for form in ("{}!{}", "{}#{}", "https://gitlab.com/{}/-/merge_requests/{}", "https://gitlab.com/{}/-/issues/{}")
 )
 
 
@@ -64,11 +73,24 @@ def _names_row(identifier: str, since: Since, item: str) -> bool:
     """Say whether an identifier is made of what tells a row from all others, and of nothing else of the row."""
     expression = rewrite_quotes(identifier)
     seen = looked_at(expression)
-    if seen is None or LOSSY.search(TEXT.sub('""', expression)):
+    if seen is None or LOSSY.search(TEXT.sub('""', expression)) or _takes_away(expression):
         return False
     paths = {".".join(path) for path, _ in seen if path and path[0] != item}
     known = {name for key in since.keys for name in key}
     return paths <= known and any(paths.issuperset(key) for key in since.keys)
+
+
+def _takes_away(expression: str) -> bool:
+    """Say whether `sub` or `gsub` may take away what tells rows apart, as `sub("!.*"; "")` does."""
+    return any(_makes_equal(found[1]) for found in REPLACED.finditer(expression))
+
+
+def _makes_equal(quoted: str | None) -> bool:
+    try:
+        pattern = re.compile(json.loads(quoted or ""))
+    except (ValueError, re.error):
+        return True  # it cannot be told
+    return any(len({pattern.sub("", text) for text in texts}) < len(texts) for texts in ALIKE)
 
 
 def _by_others(mapping: Mapping, known: dict[int, str]) -> Iterator[tuple[int, str]]:

@@ -20,7 +20,7 @@ def find_all_cuts(survey: Survey, mapping: Mapping, gitlab: GitLab, workers: int
     """Return by kind and group the instants that cut its lists into windows of so many rows. Raises http.Stopped.
 
     All lists of a kind in a group are cut at the instants of the longest one, so that a row which is in two of them is
-    in equal parts.
+    in equal parts. Where short lists would take many requests more by that, they are cut at fewer instants.
     """
     if survey.shards == 1:
         return ()
@@ -32,8 +32,16 @@ def find_all_cuts(survey: Survey, mapping: Mapping, gitlab: GitLab, workers: int
 
 def _job(kind: str, group: int, reads: Sequence[Read], rows: int) -> Job:
     found = yield All(tuple(_cuts_of(read, rows) for read in reads))
-    if longest := max(found, key=len):
-        yield kind, group, longest
+    if cuts := affordable(found):
+        yield kind, group, cuts
+
+
+def affordable(found: Sequence[tuple[datetime, ...]]) -> tuple[datetime, ...]:
+    """Return so many of the longest list's cuts that the others take at most one request more for a window there is."""
+    longest, windows = max(found, key=len), sum(map(len, found))
+    costs = (sum(max(0, number - len(one)) for one in found) for number in range(len(longest) + 1))
+    number = sum(1 for cost in costs if cost <= windows) - 1
+    return tuple(longest[(place + 1) * len(longest) // (number + 1)] for place in range(number))
 
 
 def _cuts_of(read: Read, rows: int) -> Generator[Any, Any, tuple[datetime, ...]]:
