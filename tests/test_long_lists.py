@@ -109,6 +109,18 @@ def test_a_proxy_that_takes_off_the_number_of_rows_alone_costs_few_requests(rows
     assert len(read.pages) - ceil(rows / 100) <= rows / 100 * 0.03
 
 
+def test_a_number_of_rows_that_is_none_is_no_count() -> None:
+    """Some versions say -1: https://github.com/gitlab4j/gitlab4j-api/pull/347."""
+
+    def answer(get: Get) -> Reply:
+        found = offset(ids(950), counted=False)(get)
+        return replace(found, headers={**found.headers, "x-total": "-1", "x-total-pages": "10"})
+
+    read = Reading(answer)
+    assert sorted(read.rows) == numbers(950)
+    assert len(read.pages) == 10
+
+
 def test_its_pages_are_read_side_by_side() -> None:
     read = Reading(offset(ids(80_000), counted=False))
     # What GitLab would count is known to be there; behind it the number of pages at once grows.

@@ -81,7 +81,7 @@ def read_list(
 def _one_pass(state: Arrived, token: str, params: Params, handle: RowHandler, uncounted: Uncounted | None) -> Job:
     page = partial(_page, state, token, params, handle)
     first = yield from page(1)
-    last = 1 if state.orderly and not state.totals else _pages_of(first)
+    last = 1 if state.orderly and not state.totals else _pages_of(first, counted=bool(state.totals))
     if state.nexts[1] and not (state.totals or last) and "x-next-page" in first.headers:
         found: bool | None = (yield from uncounted(state.seen)) if uncounted else False
         if found:
@@ -100,10 +100,11 @@ def _one_pass(state: Arrived, token: str, params: Params, handle: RowHandler, un
         following = yield from _ahead(state, page, following)
 
 
-def _pages_of(first: Answer) -> int:
-    """Return how many pages may be read side by side, as far as GitLab tells: 0 where it counts none.
+def _pages_of(first: Answer, *, counted: bool) -> int:
+    """Return how many pages may be read side by side, as far as GitLab tells: 0 where it does not.
 
-    A proxy may take off the number of rows. Then the last page is read after the others, see `Arrived.moved`.
+    A proxy may take off the number of rows, by which the list is `counted`. Then the last page is read after the
+    others, see `Arrived.moved`.
     """
     pages = count_of(first, "x-total-pages")
     if pages is None and (url := link_to(first, "last")) is not None:
@@ -112,7 +113,7 @@ def _pages_of(first: Answer) -> int:
             pages = min(int(linked["page"][:MOST_DIGITS]), COUNTED_PAGES)
     if pages is None:
         return 0
-    return pages if "x-total" in first.headers else max(1, pages - 1)
+    return pages if counted else max(1, pages - 1)
 
 
 def _counted_pages(state: Arrived, page: _PageReader) -> Generator[Any, Any, int]:

@@ -13,6 +13,8 @@ from gitlab_port_export.mapping.model import Mapping
 from gitlab_port_export.shards.survey import Survey
 from gitlab_port_export.shards.units import long_lists
 
+# So many requests more may short lists take for each window, which has a hundred pages: 3 %.
+MOST_EACH = 3
 Cuts = tuple[tuple[str, int, tuple[datetime, ...]], ...]
 
 
@@ -37,10 +39,10 @@ def _job(kind: str, group: int, reads: Sequence[Read], rows: int) -> Job:
 
 
 def affordable(found: Sequence[tuple[datetime, ...]]) -> tuple[datetime, ...]:
-    """Return so many of the longest list's cuts that the others take at most one request more for a window there is."""
+    """Return as many of the longest list's cuts as cost few requests: short lists take one more for each."""
     longest, windows = max(found, key=len), sum(map(len, found))
     costs = (sum(max(0, number - len(one)) for one in found) for number in range(len(longest) + 1))
-    number = sum(1 for cost in costs if cost <= windows) - 1
+    number = sum(1 for cost in costs if cost <= windows * MOST_EACH) - 1
     return tuple(longest[(place + 1) * len(longest) // (number + 1)] for place in range(number))
 
 
