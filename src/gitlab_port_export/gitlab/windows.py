@@ -28,6 +28,10 @@ LONG_AFTER = 4
 # Imports and owners may set any year. What is earlier or later than these counts as one of them: GitLab reads years of
 # four digits, and a second more or less has to be an instant as well.
 EARLIEST, LATEST = datetime(1000, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+# Pages that are looked at from the end, to find where a list is cut, have fewer rows than this.
+FEW = 20
+# At so many cuts it is asked whether GitLab keeps to the second of the times asked for.
+PROBED = 3
 AFTER, BEFORE = "created_after", "created_before"
 
 
@@ -82,6 +86,10 @@ class _Long:
         self.handed.update(keys)
         return self.handle(new) if new else None
 
+    def has(self, rows: Iterable[Row]) -> bool:
+        """Say whether rows were handed on."""
+        return self.handed.issuperset(map(key_of, rows))
+
 
 def read_windows(token: str, path: str, params: Params, handle: RowHandler, rows: int = WINDOW_ROWS) -> Job:
     """Read an offset list as `read_list` does; one that GitLab does not count is cut into windows of so many rows.
@@ -113,34 +121,52 @@ def _cut(long: _Long, span: Span, rows: int, cuts: int, seen: Iterable[Hashable]
     """Read a span as a window of its newest rows and the rest; return False where it cannot be cut.
 
     Return None where it has no more rows than a window: a proxy took off the counts. `seen` are the keys of the rows
-    that came before GitLab turned out not to count it.
+    that came before GitLab turned out not to count it. Raises ReadFailed.
     """
     try:
-        row = yield from _row_at(long, span, rows + 1)
+        if len(ends := (yield from _ends(long, span, rows))) < 2:
+            return None
         # Windows leave out a row without a time. PostgreSQL has it before all others here, as the newest.
-        newest = row if row is None or any(span) else (yield from _row_at(long, span, 1))
+        newest = ends[-1:] if any(span) else (yield from _newest(long, span))
     except ReadFailed:
         return False
-    if row is None:
-        return None
-    if newest is None or created(newest) is None or (parts := _parts(span, created(row))) is None:
+    if not all(map(created, newest)) or (parts := _parts(span, created(ends[1]))) is None:
         return False
     long.handed.update(seen)
     window, rest = parts
     # The window is counted, unless it had to take in a second with thousands of rows.
     yield All((_read(long, window, rows // 2), _rest(long, rest, rows, cuts + 1)))
+    # One of them may have left the list meanwhile; then the two that are there now came.
+    if not long.has(ends) and not long.has((yield from _ends(long, span, rows))):
+        why = f"GitLab gave no rows of {long.path} from between two windows, and has some"
+        raise ReadFailed("incomplete", why, MIXED_UP)
     return True
 
 
-def _row_at(long: _Long, span: Span, number: int) -> Generator[Any, Any, Row | None]:
-    """Return the row of that number, counted from the newest; None where there is none. Raises ReadFailed."""
+def _ends(long: _Long, span: Span, rows: int) -> Generator[Any, Any, list[Row]]:
+    """Return the last row of a window of so many of the newest rows, and the one behind it.
+
+    No row is between these two: where both came, the window and the rest have left none out. Raises ReadFailed.
+    """
+    # One page holds both.
+    size = next(number for number in range(2, FEW) if rows % number)
+    found = yield from _from_the_end(long, span, rows // size + 1, size)
+    return found[rows % size - 1 : rows % size + 1]
+
+
+def _newest(long: _Long, span: Span) -> Generator[Any, Any, list[Row]]:
+    """Return the newest row of a span, if it has any. Raises ReadFailed."""
+    return (yield from _from_the_end(long, span, 1, 1))
+
+
+def _from_the_end(long: _Long, span: Span, number: int, size: int) -> Generator[Any, Any, list[Row]]:
+    """Return a page of a few rows of the list, in the order from the newest row. Raises ReadFailed."""
     order = tuple(("sort", "desc") if name == "sort" else (name, value) for name, value in long.params)
-    asked = ("page", str(number))
-    answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", "1"), asked))
-    if answer.headers.get("x-page", asked[1]) != asked[1]:
+    page = ("page", str(number))
+    answer: Answer = yield Get(long.token, long.path, (*order, *span.params, ("per_page", str(size)), page))
+    if answer.headers.get("x-page", page[1]) != page[1]:
         raise ReadFailed("incomplete", f"GitLab gave another page of {long.path} than was asked for", MIXED_UP)
-    rows = rows_of(answer)
-    return rows[0] if rows else None
+    return rows_of(answer)
 
 
 def find_cuts(
@@ -152,14 +178,26 @@ def find_cuts(
     ordered by `created_at`. Raises ReadFailed.
     """
     long, span, found = _Long(token, path, params, len), Span(), list[datetime]()
-    while (row := (yield from _row_at(long, span, rows + 1))) and (parts := _parts(span, created(row))):
+    while len(ends := (yield from _ends(long, span, rows))) == 2 and (parts := _parts(span, created(ends[1]))):
         _, span = parts
         assert span.before is not None  # noqa: S101  # a cut has an instant; this is for mypy
         found.append(span.before)
-    newest = (yield from _row_at(long, Span(), 1)) if found else None
-    if newest is None or created(newest) is None:
+        if len(found) <= PROBED and not (yield from _keeps_to_time(long, ends[1])):
+            return ()
+    if found and not all(map(created, (yield from _newest(long, Span())))):
         return ()
     return tuple(reversed(found))
+
+
+def _keeps_to_time(long: _Long, row: Row) -> Generator[Any, Any, bool]:
+    """Say whether GitLab gives a row that it was asked for by the time of its creation, and none that is much later."""
+    at = created(row)
+    if at is None:
+        return False
+    second = at.replace(microsecond=0)
+    span = Span(second, second + SHARED).wider
+    newest = [created(one) for one in (yield from _newest(long, span))]
+    return any(one is not None and at <= one and span.holds(one) for one in newest)
 
 
 def spans(cuts: Sequence[datetime]) -> tuple[Span, ...]:
@@ -168,8 +206,9 @@ def spans(cuts: Sequence[datetime]) -> tuple[Span, ...]:
 
 
 def is_cut(asked: Get) -> bool:
-    """Say whether a question looks for a cut, and is none for a page: of one row, from the end."""
-    return {("sort", "desc"), ("per_page", "1")} <= set(asked.params)
+    """Say whether a question looks for a cut, and is none for a page: of few rows, from the end."""
+    query = dict(asked.params)
+    return query.get("sort") == "desc" and int(query.get("per_page", FEW)) < FEW
 
 
 def untimed(params: Params) -> Params:
