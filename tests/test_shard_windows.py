@@ -15,7 +15,7 @@ from gitlab_port_export.demo.gitlab_pages import Limits
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import GUEST, MAINTAINER, World, large_world
 from gitlab_port_export.gitlab.client import ReadFailed
-from gitlab_port_export.gitlab.windows import Span, find_cuts, read_windows, spans
+from gitlab_port_export.gitlab.windows import Span, begun_in, find_cuts, read_windows, spans
 from gitlab_port_export.model import Row
 from gitlab_port_export.shards import survey
 from gitlab_port_export.shards.cuts import affordable
@@ -78,6 +78,13 @@ def test_spans_hold_every_instant_once() -> None:
     for at in (BEGAN, *cuts, BEGAN + timedelta(days=9)):
         assert sum(span.begins(at) for span in spans(cuts)) == 1
     assert spans(()) == (Span(),)
+
+
+@pytest.mark.parametrize("text", [None, "", "2020-01-01", "10000-01-01T00:00:00Z"])
+def test_a_row_that_does_not_say_when_it_was_created_fails_its_part(text: str | None) -> None:
+    """Else no part would have it, and its entity would be taken for gone."""
+    with pytest.raises(ReadFailed, match="when it was created"):
+        begun_in(Span(), [{"id": 1, "created_at": text}])
 
 
 # Shards
