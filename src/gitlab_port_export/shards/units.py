@@ -166,9 +166,8 @@ class _Rules:
         """Say whether several shards may read parts of a list of a group: no row and no entity is in two of them."""
         if not read.cuttable or read.shares or read.needs or read.kind in self.together:
             return False
-        path, roots = read.scope.path, {self.sets[index] for index in read.resources}
-        others = self.tops[read.kind] - {path}
-        nested = any(path in _at_or_above(one, [path]) or one in _at_or_above(path, [one]) for one in others)
+        roots = {self.sets[index] for index in read.resources}
+        nested = any(_is_above(one, read.scope.path) or _is_above(read.scope.path, one) for one in self.tops[read.kind])
         return not nested and self.single.issuperset(roots) and self.whole.isdisjoint(roots)
 
     def keys(self, read: Read) -> Iterator[Hashable]:
@@ -267,6 +266,10 @@ def _weights(plan: SyncPlan) -> list[int]:
 def _is_group_list(read: Read) -> bool:
     """Say whether a read lists the rows of a group and of all groups below."""
     return read.scope.is_group and read.scope != ALL_OF_GITLAB and KINDS[read.kind].about.requests.top_group > 0
+
+
+def _is_above(path: str, other: str) -> bool:
+    return other.startswith(f"{path}/")
 
 
 def _at_or_above(path: str, known: Collection[str]) -> Iterator[str]:
