@@ -28,6 +28,8 @@ OWN = frozenset([
     "id", "web_url", "path_with_namespace", "full_path", "references", "project_id", "group_id", "__project", "__group",
     "project", "group", "repo", "pipeline",
 ])  # fmt: skip
+# A page of a hundred rows takes about as long as so many requests with few rows.
+FULL_PAGE = 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def units_of(
     for number, read in enumerate(plan.reads):
         for key in rules.keys(read):
             joined.join(first.setdefault(key, number), number)
-    weights = _weights(plan)
+    weights = weights_of(plan)
     found: defaultdict[int, list[int]] = defaultdict(list)
     for number in range(len(plan.reads)):
         found[joined.root(number)].append(number)
@@ -67,7 +69,7 @@ def long_lists(
     plan: SyncPlan, mapping: PortMapping, searches: Searches, together: Collection[str], shards: int
 ) -> Mapping[tuple[str, int], tuple[Read, ...]]:
     """Return by kind and group the lists that are too much for one shard, and of which several may read parts."""
-    rules, weights = _Rules.of(plan, mapping, searches, frozenset(together)), _weights(plan)
+    rules, weights = _Rules.of(plan, mapping, searches, frozenset(together)), weights_of(plan)
     share = sum(weights) / shards
     found: defaultdict[tuple[str, int], list[Read]] = defaultdict(list)
     for read in plan.reads:
@@ -251,13 +253,14 @@ def _targets(entity: EntityMapping, blueprint: Blueprint | None) -> Iterator[str
             yield relation.target if relation else None
 
 
-def _weights(plan: SyncPlan) -> list[int]:
+def weights_of(plan: SyncPlan) -> list[int]:
     """Return about how much work each read is: its requests, and for a list of a group one for each project below."""
     below = _projects_below(plan.inventory)
 
     def weight(read: Read) -> int:
         if read.part is not None:
-            return WINDOW_ROWS // PER_PAGE
+            # The oldest part has what was left, on average half of a window.
+            return WINDOW_ROWS // PER_PAGE * FULL_PAGE // (1 if read.part else 2)
         return max(1, read.requests, below.get(read.scope.path, 0) if _is_group_list(read) else 0)
 
     return list(map(weight, plan.reads))
