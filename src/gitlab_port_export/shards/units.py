@@ -1,6 +1,6 @@
 """Cuts a plan into units, reads that must stay together, and gives each unit to a shard. Pure and deterministic."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -70,12 +70,14 @@ def long_lists(
 ) -> Mapping[tuple[str, int], tuple[Read, ...]]:
     """Return by kind and group the lists that are too much for one shard, and of which several may read parts."""
     rules, weights = _Rules.of(plan, mapping, searches, frozenset(together)), weights_of(plan)
-    share = sum(weights) / shards
     found: defaultdict[tuple[str, int], list[Read]] = defaultdict(list)
-    for read in plan.reads:
+    loads: Counter[tuple[str, int]] = Counter()
+    for read, weight in zip(plan.reads, weights, strict=True):
         if read.scope.is_group:
             found[read.kind, read.scope.id].append(read)
-    heavy = {(read.kind, read.scope.id) for read, weight in zip(plan.reads, weights, strict=True) if weight * 2 > share}
+            loads[read.kind, read.scope.id] += weight
+    # They stay together, so from half of a shard's share on one of the shards is likely to have much more than others.
+    heavy = {key for key, load in loads.items() if load * 2 > sum(weights) / shards}
     return {key: tuple(reads) for key, reads in found.items() if key in heavy and all(map(rules.cuts, reads))}
 
 
