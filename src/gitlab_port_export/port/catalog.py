@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from functools import partial
 from threading import Lock
 from types import MappingProxyType
 from typing import Any
@@ -188,10 +187,6 @@ class Catalog:
 
         Where Port does not give them, `ledger` tells.
         """
-        self.start_look_up(keys)()
-
-    def start_look_up(self, keys: Iterable[tuple[str, str]]) -> Callable[[], None]:
-        """Begin to read entities as `look_up` does; return what waits for them."""
         wanted: dict[str, list[str]] = {}
         for name, identifier in dict.fromkeys(keys):
             narrow = self._is_narrow(name) and name in self.blueprints
@@ -204,10 +199,6 @@ class Catalog:
             for name, identifiers in wanted.items()
             for part in _parts(identifiers)
         ]
-        return partial(self._hold, asked)
-
-    def _hold(self, asked: Iterable[tuple[str, "Future[list[Any]]"]]) -> None:
-        """Take in what was looked up."""
         for name, reading in asked:
             try:
                 rows, ledger = reading.result(), self._loading[name].result()

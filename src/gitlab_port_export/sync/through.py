@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
 
 from gitlab_port_export.jq.pool import Evaluator
 from gitlab_port_export.mapping.blueprints import shared_blueprints
@@ -62,23 +61,16 @@ def transformer(mapping: Mapping, evaluator: Evaluator) -> Transformer:
 
 
 def looked_up(events: Mapped, catalog: Catalog) -> Iterator[Event | Entity]:
-    """Yield the events; the catalog is made to hold each entity before it comes, many at a time.
-
-    While Port is asked for some, the next ones come from GitLab.
-    """
-    begun = ((batch, catalog.start_look_up(_keys(batch))) for batch in _batches(events))
-    # This takes an item before it gives the one before.
-    for batch_and_wait, _ in pairwise(chain(begun, (None,))):
-        if batch_and_wait:
-            batch, wait = batch_and_wait
-            wait()
+    """Yield the events; the catalog is made to hold each entity before it comes, many at a time."""
+    batch: list[Event | Entity] = []
+    for event in events:
+        batch.append(event)
+        if len(batch) >= AT_ONCE:
+            catalog.look_up(_keys(batch))
             yield from batch
-
-
-def _batches(events: Mapped) -> Iterator[list[Event | Entity]]:
-    some = iter(events)
-    while batch := list(islice(some, AT_ONCE)):
-        yield batch
+            batch = []
+    catalog.look_up(_keys(batch))
+    yield from batch
 
 
 def _keys(events: Iterable[Event | Entity]) -> Iterator[tuple[str, str]]:
