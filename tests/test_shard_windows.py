@@ -19,6 +19,7 @@ from gitlab_port_export.gitlab.windows import Span, begun_in, find_cuts, read_wi
 from gitlab_port_export.model import Row
 from gitlab_port_export.shards import survey
 from gitlab_port_export.shards.cuts import affordable
+from gitlab_port_export.shards.units import weights_of
 from test_shards import an_hour_ago, looks
 from test_windows import AGES, BEGAN, LIST, ORDER, ROUNDED, Table, spread
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
@@ -251,6 +252,29 @@ def test_all_lists_of_a_group_are_cut_alike(one_group: tuple[World, GitLabServer
             by_state.setdefault(query["state"], set()).add(window)
     assert by_state["opened"] == by_state["merged"]
     assert len(by_state["opened"]) > 1
+
+
+def test_lists_that_stay_together_are_cut_where_they_are_too_much_together(
+    one_group: tuple[World, GitLabServer],
+) -> None:
+    """Each list weighs 20 projects, half of an equal share; the three of them are more than that."""
+    _, gitlab = one_group
+    states = {"states": ["opened", "merged", "closed"]}
+    three = resource("merge-request", "thing", identifier=".id | tostring", selector=states)
+    pipelines = resource("pipeline", "item", identifier=".id | tostring")
+    with (
+        port_server(port_with(blueprint("thing"), blueprint("item"))) as port,
+        sharded(gitlab, port, 2, mapping=mapping_of(three, pipelines), window=WINDOW) as sync,
+    ):
+        made = sync.survey()
+        with sync.run(made) as run:
+            plan, _ = made.cut(run.mapping)
+    assert [kind for kind, _, _ in made.cuts] == ["merge-request"]
+    weights: dict[int | None, set[int]] = {}
+    for read, weight in zip(plan.reads, weights_of(plan), strict=True):
+        weights.setdefault(read.part, set()).add(weight)
+    # 99 pages of a hundred rows, three times as long as others; of the oldest part half; a project's pipelines one.
+    assert weights == {0: {148}, 1: {297}, 2: {297}, None: {1}}
 
 
 def test_rows_of_one_second_are_each_produced_by_one_shard(one_group: tuple[World, GitLabServer]) -> None:

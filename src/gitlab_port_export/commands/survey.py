@@ -66,7 +66,7 @@ def _lines(survey: Survey, out: Path, shares: Sequence[Sequence[int]], requests:
 
 
 def _advice(survey: Survey, loads: Sequence[int]) -> Iterator[str]:
-    """Yield what speaks against so many shards; `loads` is about how much work each has."""
+    """Yield why so many shards may not pay; `loads` is about how much work each has."""
     projects = len(survey.inventory.projects())
     if survey.shards > 1 and projects < FEW_PROJECTS:
         yield f"With {some(projects, 'project')} one job is quicker: a shard takes longer to start than to work."

@@ -174,8 +174,8 @@ def find_cuts(
 ) -> Generator[Any, Any, tuple[datetime, ...]]:
     """Return the instants that cut a list into windows of at most so many rows, oldest first.
 
-    There are none where GitLab counts the list, or where windows would leave out rows without a time. The list is
-    ordered by `created_at`. Raises ReadFailed.
+    There are none for a list of no more rows, for one with rows without a time, which windows leave out, and where
+    GitLab does not keep to the times asked for. The list is ordered by `created_at`. Raises ReadFailed.
     """
     long, span, found = _Long(token, path, params, len), Span(), list[datetime]()
     while len(ends := (yield from _ends(long, span, rows))) == 2 and (parts := _parts(span, created(ends[1]))):

@@ -76,7 +76,7 @@ def long_lists(
         if read.scope.is_group:
             found[read.kind, read.scope.id].append(read)
             loads[read.kind, read.scope.id] += weight
-    # They stay together, so from half of a shard's share on one of the shards is likely to have much more than others.
+    # They stay together. From half of an equal share on one shard may get much more than the others.
     heavy = {key for key, load in loads.items() if load * 2 > sum(weights) / shards}
     return {key: tuple(reads) for key, reads in found.items() if key in heavy and all(map(rules.cuts, reads))}
 
