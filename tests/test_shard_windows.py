@@ -15,13 +15,13 @@ from gitlab_port_export.demo.gitlab_pages import Limits
 from gitlab_port_export.demo.port import port_server
 from gitlab_port_export.demo.world import GUEST, MAINTAINER, World, large_world
 from gitlab_port_export.gitlab.client import ReadFailed
-from gitlab_port_export.gitlab.windows import Span, begun_in, find_cuts, read_windows, spans
+from gitlab_port_export.gitlab.windows import Span, begun_in, find_cuts, read_part, spans
 from gitlab_port_export.model import Row
 from gitlab_port_export.shards import survey
 from gitlab_port_export.shards.cuts import affordable
 from gitlab_port_export.shards.units import weights_of
 from test_shards import an_hour_ago, looks
-from test_windows import AGES, BEGAN, LIST, ORDER, ROUNDED, Table, spread
+from test_windows import AGES, BEGAN, LIST, ORDER, ROUNDED, ROUNDINGS, Rounding, Table, spread
 from testbed.harness import blueprint, mapping_of, port_with, resource, run_sync
 from testbed.parity import differences
 from testbed.reading import Play, failed
@@ -44,8 +44,8 @@ def parts_of(table: Table, window: int) -> list[list[int]]:
     found = []
     for span in spans(cuts):
         rows: list[Row] = []
-        Play(table).run(read_windows("token 1", LIST, (*ORDER, *span.wider.params), rows.extend, window))
-        found.append([row["id"] for row in rows if not cuts or span.begins(datetime.fromisoformat(row["created_at"]))])
+        Play(table).run(read_part("token 1", LIST, ORDER, span, rows.extend, window))
+        found.append([row["id"] for row in rows])
     return found
 
 
@@ -86,6 +86,39 @@ def test_a_row_that_does_not_say_when_it_was_created_fails_its_part(text: str | 
     """Else no part would have it, and its entity would be taken for gone."""
     with pytest.raises(ReadFailed, match="when it was created"):
         begun_in(Span(), [{"id": 1, "created_at": text}])
+
+
+@pytest.mark.parametrize(("after", "before"), ROUNDINGS)
+def test_no_row_is_lost_between_parts_by_a_gitlab_that_rounds_times_for_shards_alone(
+    after: Callable[[str], str], before: Callable[[str], str]
+) -> None:
+    """The survey may have asked another way than the shards do."""
+    table = Table(spread(60, timedelta(seconds=47)))
+    cuts = Play(table).run(find_cuts("token 1", LIST, ORDER, 8))
+    rows: list[Row] = []
+    try:
+        for span in spans(cuts):
+            Play(Rounding(table, after, before)).run(read_part("token 1", LIST, ORDER, span, rows.extend, 8))
+    except ReadFailed:
+        return  # deletions are held
+    assert sorted(row["id"] for row in rows) == sorted(table.rows)
+
+
+@pytest.mark.parametrize("left", [60, 55, 1])
+def test_a_part_whose_row_leaves_when_it_was_read_holds_nothing(left: int) -> None:
+    table = Table(spread(60))
+    span = spans(Play(table).run(find_cuts("token 1", LIST, ORDER, 8)))[-1]
+    table.asked.clear()
+    rows: list[Row] = []
+    Play(table).run(read_part("token 1", LIST, ORDER, span, rows.extend, 8))
+    probe = len(table.asked)
+    table.asked.clear()
+    table.on = lambda number: table.rows.pop(left) and None if number == probe else None
+    Play(table).run(read_part("token 1", LIST, ORDER, span, lambda _: None, 8))
+
+
+def test_a_part_of_an_empty_list_is_read() -> None:
+    Play(Table({})).run(read_part("token 1", LIST, ORDER, Span(BEGAN, None), lambda _: None, 8))
 
 
 # Shards

@@ -105,6 +105,28 @@ def read_windows(token: str, path: str, params: Params, handle: RowHandler, rows
         yield from _read(_Long(token, path, others, handle), span, rows)
 
 
+def read_part(token: str, path: str, params: Params, span: Span, handle: RowHandler, rows: int = WINDOW_ROWS) -> Job:
+    """Read the rows of a list that were created within a span, as `read_windows` does; others read the other parts.
+
+    Raises ReadFailed, also where GitLab does not keep to the times asked for: no part may have the rows at its ends.
+    """
+    latest: list[Row] = []
+
+    def take(found: list[Row]) -> Any:
+        kept = begun_in(span, found)
+        latest[:] = [kept[0], kept[-1]] if kept else latest
+        return handle(kept) if kept else None
+
+    yield from read_windows(token, path, (*params, *span.wider.params), take, rows)
+    long = _Long(token, path, params, len)
+    if latest and (yield from _keeps_to_time(long, latest[-1])):
+        return
+    # No row came, or that one left the list meanwhile: then others have to be given.
+    for row in (*latest[:1], *(yield from _newest(long, Span()))):
+        if not (yield from _keeps_to_time(long, row)):
+            raise ReadFailed("incomplete", f"GitLab did not give a row of {path} by the time of its creation", MIXED_UP)
+
+
 def _read(long: _Long, span: Span, rows: int, cuts: int = 0) -> Job:
     """Read a span; cut it where GitLab does not count it, and the window has any rows."""
     cut = partial(_cut, long, span, rows, cuts) if rows else None

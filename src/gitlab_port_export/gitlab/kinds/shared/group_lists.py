@@ -21,7 +21,7 @@ from gitlab_port_export.gitlab.kinds.kind import (
 from gitlab_port_export.gitlab.kinds.shared.again import at
 from gitlab_port_export.gitlab.lists import read_list
 from gitlab_port_export.gitlab.touched import Touched
-from gitlab_port_export.gitlab.windows import Span, begun_in, read_windows, spans
+from gitlab_port_export.gitlab.windows import Span, read_part, read_windows, spans
 from gitlab_port_export.model import Page, Row, Scope, Unwanted
 
 
@@ -110,11 +110,12 @@ def _read(
     def start(scope: Scope) -> Job:
         def handle(rows: list[Row]) -> Page | None:
             kept = [row for row in rows if covered.takes(row, lists.mark)]
-            if part is not None:
-                kept = begun_in(span, kept)
             return Page(lists.kind, resources, scope, kept) if kept else None
 
-        yield from read_windows(scope.token, path, (*params, *span.wider.params), handle, lists.window)
+        if part is None:
+            yield from read_windows(scope.token, path, params, handle, lists.window)
+        else:
+            yield from read_part(scope.token, path, params, span, handle, lists.window)
 
     is_group, path = covered.place.scope.is_group, f"{api_path(covered.place.scope)}/{lists.endpoint}"
     unless = None if is_group else lists.no_feature
